@@ -1,0 +1,172 @@
+# wavelog-worker: `make run` tries it, `make test` checks it, `make` builds it, `make help` lists the rest.
+
+CC ?= cc
+PKG_CONFIG ?= pkg-config
+CLANG ?= clang
+CLANG_FORMAT ?= clang-format
+CLANG_TIDY ?= clang-tidy
+CPPCHECK ?= cppcheck
+SHELLCHECK ?= shellcheck
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+
+# A build of its own for each set of flags: SAN=1 has ASan and UBSan, WERROR=1 takes a warning as an error.
+SAN ?=
+WERROR ?=
+flavour := $(if $(WERROR),strict)$(if $(SAN),san)
+B := build$(if $(flavour),/$(flavour))
+
+comma := ,
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	-Wundef -Wwrite-strings -Wimplicit-fallthrough $(if $(WERROR),-Werror)
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+SANITIZE := -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT := $(if $(SAN),-O1 -g $(SANITIZE),-O2 -g -D_FORTIFY_SOURCE=3)
+CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE -include shared/banned.h
+CFLAGS += -std=c11 $(WARN) $(HARDEN) $(OPT)
+LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),$(SANITIZE))
+
+SHARED_LIBS = $(shell $(PKG_CONFIG) --libs sqlite3 libcrypto yaml-0.1 libcjson)
+API_LIBS = -lfcgi $(SHARED_LIBS)
+GATEWAY_LIBS = $(shell $(PKG_CONFIG) --libs libwebsockets libuv) $(SHARED_LIBS) -lpthread
+
+SHARED_SRC := $(wildcard shared/*.c)
+API_SRC := $(wildcard api/*.c)
+GATEWAY_SRC := $(wildcard gateway/*.c)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+SCHEMA := $(sort $(wildcard sql/*.sql))
+C_FILES := $(wildcard api/*.c gateway/*.c shared/*.c tests/*/*.c)
+H_FILES := $(wildcard api/*.h gateway/*.h shared/*.h tests/*/*.h)
+SCRIPTS := .ci/packages .ci/run nginx/run $(wildcard tests/run tests/*/run)
+
+objects = $(patsubst %.c,$(B)/%.o,$(1))
+fuzz_objects = $(patsubst %.c,$(B)/fuzz/%.o,$(1))
+PROGRAMS := $(B)/wavelog-worker-api $(B)/wavelog-worker-gateway
+UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
+
+.PHONY: all run test unit unit-programs e2e format check-format lint fuzz fuzz-programs packages install clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(PROGRAMS)
+
+help:
+	@echo 'make            build both programs into build/'
+	@echo 'make run        build and start everything on loopback, with a demo page (installs missing packages)'
+	@echo 'make test       everything that must be green before a change lands (installs missing packages)'
+	@echo 'make unit       unit tests; SAN=1 for the build with sanitizers'
+	@echo 'make e2e        end-to-end tests on real servers; T=tests/e2e/test_x.py or T="-k word" for some'
+	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS (60) each'
+	@echo 'make format     lay out the sources; make check-format: are they?'
+	@echo 'make lint       cppcheck, clang-tidy and shellcheck'
+	@echo 'make packages   install what the build needs from Debian; make run and make test do so themselves'
+	@echo 'make install    programs, sample configuration and schema below DESTDIR/PREFIX (/usr/local)'
+	@echo 'make clean      remove build/'
+
+# The build.
+
+$(B)/wavelog-worker-api: $(call objects,$(API_SRC)) $(B)/libshared.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(API_LIBS)
+
+$(B)/wavelog-worker-gateway: $(call objects,$(GATEWAY_SRC)) $(B)/libshared.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(GATEWAY_LIBS)
+
+$(B)/libshared.a: $(call objects,$(SHARED_SRC)) $(B)/gen/schema.o
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The .sql files as C strings, so that a program can be started anywhere.
+$(B)/gen/schema.c: $(SCHEMA) sql/embed.awk
+	@mkdir -p $(@D)
+	awk -f sql/embed.awk $(SCHEMA) >$@
+
+$(B)/gen/schema.o: $(B)/gen/schema.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# A unit test links the shared library and the modules of a program that its first lines name: `// needs: gateway/x.c`.
+needs = $(shell sed -n 's,^// needs: ,,p' $(1))
+
+define unit_rule
+$(B)/unit/$(1): $(B)/tests/unit/$(1).o $(call objects,$(call needs,tests/unit/$(1).c)) $(B)/libshared.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(SHARED_LIBS) -lpthread
+endef
+$(foreach t,$(notdir $(basename $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
+
+unit-programs: $(UNIT_BIN)
+
+# A fuzzer likewise; `// links: jansson` names a library of its own. clang builds all of it once more: libFuzzer is its.
+FUZZ_CFLAGS := -std=c11 $(WARN) -O1 -g $(SANITIZE)
+
+$(B)/fuzz/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPFLAGS) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+
+$(B)/fuzz/libshared.a: $(call fuzz_objects,$(SHARED_SRC))
+	rm -f $@
+	$(AR) rcs $@ $^
+
+define fuzz_rule
+$(B)/fuzz/$(1): $(call fuzz_objects,tests/fuzz/$(1).c $(call needs,tests/fuzz/$(1).c)) $(B)/fuzz/libshared.a
+	$$(CLANG) $$(SANITIZE) -fsanitize=fuzzer -o $$@ $$^ $(patsubst %,-l%,$(shell sed -n 's,^// links: ,,p' tests/fuzz/$(1).c)) $$(SHARED_LIBS)
+endef
+$(foreach f,$(notdir $(basename $(FUZZ_SRC))),$(eval $(call fuzz_rule,$(f))))
+
+fuzz-programs: $(FUZZ_BIN)
+
+# Packages first, and only then a make that asks pkg-config where things are.
+
+run:
+	@.ci/packages run
+	@$(MAKE) --no-print-directory -j2 all
+	@BUILD=$(B) nginx/run
+
+test:
+	@tests/run
+
+packages:
+	@.ci/packages build
+
+# The parts of `make test`.
+
+unit: unit-programs
+	@tests/unit/run $(UNIT_BIN)
+
+FUZZ_SECONDS ?= 60
+fuzz: fuzz-programs
+	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_BIN)
+
+T ?= tests/e2e
+e2e: all
+	WORKER_BUILD=$(B) $(PYTHON) -B -m pytest -q -p no:cacheprovider --rootdir=tests/e2e $(T)
+
+format:
+	$(CLANG_FORMAT) -i $(C_FILES) $(H_FILES)
+
+check-format:
+	$(CLANG_FORMAT) --dry-run -Werror $(C_FILES) $(H_FILES)
+
+lint: $(B)/gen/schema.c
+	$(CPPCHECK) -q -j2 --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+		--suppressions-list=tests/cppcheck.suppressions -I. -D_GNU_SOURCE $(C_FILES)
+	printf '%s\n' $(C_FILES) | xargs -P2 -I{} $(CLANG_TIDY) --quiet {} -- $(CPPFLAGS) -std=c11
+	$(SHELLCHECK) $(SCRIPTS)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/wavelog-worker/sql $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker
+	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 config.sample.yaml nginx/demo.html $(DESTDIR)$(PREFIX)/share/wavelog-worker
+	install -m 644 $(SCHEMA) $(DESTDIR)$(PREFIX)/share/wavelog-worker/sql
+	cp -R apache nginx $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker
+	rm $(addprefix $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker/nginx/,run demo.html)
+
+clean:
+	rm -rf build
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

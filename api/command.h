@@ -1,0 +1,30 @@
+/*
+ * What the body of a POST asks for, read in one pass. Pure functions: body bytes in, a command or
+ * an error text out.
+ */
+#ifndef API_COMMAND_H
+#define API_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "shared/json.h"
+#include "shared/topic_name.h"
+
+enum command_kind { COMMAND_REGISTER, COMMAND_UNREGISTER, COMMAND_PUBLISH };
+
+enum { COMMAND_FAULT_SIZE = 128 };
+
+struct command {
+	char topic[TOPIC_MAX_BYTES]; /* valid; without a NUL */
+	size_t topic_len;
+	bool require_token; /* register */
+	struct json_value payload; /* publish: points into the body */
+};
+
+/* Reads `body` of `len` bytes as a command of that kind; members of other kinds are not looked at.
+ * Returns false with the text of the answer (status 400) in `fault`; *command then says nothing. */
+bool command_read(enum command_kind kind, const char *body, size_t len, struct command *command,
+		  char fault[COMMAND_FAULT_SIZE]);
+
+#endif

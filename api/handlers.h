@@ -1,0 +1,19 @@
+/*
+ * One function a verb. The checks of routes.c have passed: the caller is who he should be, and the
+ * body, for a POST, is whole. Each commits what it does and makes the answer.
+ */
+#ifndef API_HANDLERS_H
+#define API_HANDLERS_H
+
+#include "api/request.h"
+#include "api/response.h"
+#include "api/service.h"
+
+typedef void handler(struct service *service, const struct request *request,
+		     struct response *response);
+
+handler handle_register, handle_unregister; /* topic_handlers.c */
+handler handle_publish; /* event_handlers.c */
+handler handle_status; /* status_handler.c */
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * Descriptor 0, the listening socket that mod_fcgid, spawn-fcgi or any other FastCGI spawner hands
+ * to its programs, and the signals that end the program: the two have to know of each other so that
+ * no signal is missed.
+ */
+#ifndef API_LISTENER_H
+#define API_LISTENER_H
+
+#include <stdbool.h>
+
+/* A web server that stops in the middle of a request is given up after this long without a byte. */
+enum { LISTENER_PEER_TIMEOUT_S = 10 };
+
+/* Takes over descriptor 0 and SIGTERM, SIGINT, SIGUSR1 and SIGPIPE. False when descriptor 0 is not
+ * a listening socket: the program was started by hand. */
+bool listener_start(void);
+
+/* Waits for a connection and returns its descriptor, blocking, with timeouts set, close-on-exec; -1
+ * when a signal asked the program to end, or with errno != 0 when descriptor 0 is broken. From the
+ * return to the next call the ending signals are held back: a request in hand is finished. */
+int listener_accept(void);
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * wavelog-worker-api: takes the backend's requests from the web server by FastCGI, one at a time,
+ * and commits them. A checklist: set up, serve until told to end, tear down in reverse. Any number
+ * of these processes run on one database; the web server or spawn-fcgi starts and ends them.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "api/listener.h"
+#include "api/request.h"
+#include "api/response.h"
+#include "api/routes.h"
+#include "api/service.h"
+#include "shared/log.h"
+#include "shared/options.h"
+#include "shared/version.h"
+
+static const struct program program = {
+	.name = "wavelog-worker-api",
+	.short_name = "api",
+	.summary =
+		"Takes register, publish, unregister and status requests from the web server by\n"
+		"FastCGI. Started by Apache's mod_fcgid, or for nginx by spawn-fcgi:\n"
+		"  spawn-fcgi -n -s /run/wavelog-worker/api.sock -F 4 -- wavelog-worker-api -c "
+		"FILE\n",
+};
+
+/* The answer goes out before the tap. The tap costs subscribers one write(2) of waiting; the other
+ * way round the caller, whose patience is a second, could wait for a whole fan-out when the gateway
+ * takes the processor at once. Both come before the close and the housekeeping. */
+static void serve(struct service *service, struct requests *requests, struct response *response)
+{
+	const struct request *request;
+	const char *answer;
+	size_t len;
+
+	while ((request = requests_next(requests)) != NULL) {
+		routes_answer(service, request, response);
+		answer = response_bytes(response, &len);
+		requests_answer(requests, answer, len);
+		service_tap(service);
+		requests_done(requests);
+		service_upkeep(service);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct config *config = options_start(&program, argc, argv);
+	struct service *service = NULL;
+	struct requests *requests = NULL;
+	struct response *response = NULL;
+	int code = EXIT_FAILURE;
+
+	if (!listener_start()) {
+		fprintf(stderr,
+			"%s: descriptor 0 is not a listening socket: this program is started by a "
+			"web server (mod_fcgid) or by spawn-fcgi, see --help\n",
+			program.name);
+		code = EXIT_USAGE;
+		goto out;
+	}
+	service = service_open(config);
+	if (!service)
+		goto out;
+	requests = requests_open();
+	response = response_new();
+
+	log_event(LOG_INFO, "started", log_number("pid", getpid()),
+		  log_text("version", WORKER_VERSION));
+	serve(service, requests, response);
+	code = EXIT_SUCCESS;
+	if (errno) {
+		log_event(LOG_ERROR, "cannot accept connections", log_text("why", strerror(errno)));
+		code = EXIT_FAILURE;
+	}
+	log_event(LOG_INFO, "ended", log_number("pid", getpid()));
+out:
+	response_free(response);
+	requests_close(requests);
+	service_close(service);
+	config_free(config);
+	return code;
+}

@@ -1,0 +1,56 @@
+/*
+ * The tap on the gateway's shoulder, see notify.h. State: the path and a connected datagram socket.
+ * Called after each commit that the gateway should see. Never blocks; every failure is left to the
+ * gateway's timer.
+ */
+#include "api/notify.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shared/alloc.h"
+#include "shared/unix_socket.h"
+
+struct notify {
+	char path[UNIX_SOCKET_PATH_MAX + 1];
+	int fd; /* -1: not connected */
+};
+
+struct notify *notify_new(const char *state_dir)
+{
+	struct notify *notify = xcalloc(1, sizeof(*notify));
+	int len = snprintf(notify->path, sizeof(notify->path), "%s/%s", state_dir,
+			   WAKEUP_SOCKET_NAME);
+
+	if (len < 0 || (size_t)len >= sizeof(notify->path))
+		notify->path[0] = '\0'; /* too long: no gateway can be there either */
+	notify->fd = -1;
+	return notify;
+}
+
+void notify_free(struct notify *notify)
+{
+	if (!notify)
+		return;
+	if (notify->fd >= 0)
+		close(notify->fd);
+	free(notify);
+}
+
+void notify_gateway(struct notify *notify)
+{
+	/* Twice: a connected socket stays with a gateway that has ended; the one that came after it
+	 * is found by the path. */
+	for (int attempt = 0; attempt < 2; attempt++) {
+		if (notify->fd < 0)
+			notify->fd = unix_datagram_connect(notify->path);
+		if (notify->fd < 0)
+			return;
+		if (send(notify->fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 || errno == EAGAIN ||
+		    errno == ENOBUFS)
+			return; /* a full queue is full of taps */
+		close(notify->fd);
+		notify->fd = -1;
+	}
+}

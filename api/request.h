@@ -1,0 +1,47 @@
+/*
+ * Requests from the web server: one at a time, read whole before anybody looks at it. A request is
+ * plain data, so that everything behind this file works without FastCGI.
+ */
+#ifndef API_REQUEST_H
+#define API_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { REQUEST_BODY_MAX = 1024 * 1024 };
+
+enum request_body {
+	REQUEST_BODY_WHOLE,
+	REQUEST_BODY_TOO_LARGE, /* over REQUEST_BODY_MAX; not kept */
+	REQUEST_BODY_CUT_SHORT /* the caller or the web server stopped before the announced end */
+};
+
+/* Strings are "" when the web server did not send them. Valid until requests_done. */
+struct request {
+	const char *method;
+	const char *script_name, *path_info, *uri;
+	const char *query;
+	const char *secret; /* X-Worker-Secret */
+	enum request_body body_state;
+	const char *body; /* not NUL-terminated */
+	size_t body_len;
+};
+
+struct requests;
+
+/* After listener_start. Free with requests_close. */
+struct requests *requests_open(void);
+void requests_close(struct requests *requests);
+
+/* Waits for a request; NULL when it is time to end (errno as listener_accept). Call requests_done
+ * before the next one. */
+const struct request *requests_next(struct requests *requests);
+
+/* Sends the answer, a CGI header and body, and tells the web server that it is complete. A web
+ * server that went away is not an error. */
+void requests_answer(struct requests *requests, const char *answer, size_t len);
+
+/* Closes the connection; the request is gone. */
+void requests_done(struct requests *requests);
+
+#endif

@@ -1,0 +1,233 @@
+/*
+ * The API's SQL, see store.h. State: prepared statements and whether the last write timed out. May
+ * block for busy_timeout, and on the disk. Failures are STORE_UNAVAILABLE with a reason; they leave
+ * the database as it was.
+ */
+#include "api/store.h"
+
+#include "shared/alloc.h"
+#include "shared/clock.h"
+#include "shared/schema.h"
+
+struct store {
+	const struct config *config;
+	struct database *database;
+	struct census *census;
+	enum database_status last; /* of the last operation */
+	bool impatient; /* the last write timed out */
+
+	sqlite3_stmt *begin, *commit;
+	sqlite3_stmt *register_topic;
+	sqlite3_stmt *delete_topic, *add_event;
+	sqlite3_stmt *publish, *is_registered;
+	sqlite3_stmt *all_topics, *active_topics;
+};
+
+static void prepare_writes(struct store *store)
+{
+	struct database *database = store->database;
+
+	store->begin = database_prepare(database, "BEGIN IMMEDIATE");
+	store->commit = database_prepare(database, "COMMIT");
+	store->register_topic = database_prepare(
+		database,
+		"INSERT INTO topics (topic, require_token, registered_ms, expires_ms) "
+		"VALUES (?1, ?2, ?3, ?4) ON CONFLICT (topic) DO UPDATE SET "
+		"require_token = excluded.require_token, expires_ms = excluded.expires_ms, "
+		"registered_ms = CASE WHEN topics.expires_ms > excluded.registered_ms "
+		"THEN topics.registered_ms ELSE excluded.registered_ms END");
+	store->delete_topic = database_prepare(database, "DELETE FROM topics WHERE topic = ?1");
+	store->add_event = database_prepare(
+		database, "INSERT INTO events (kind, topic, created_ms) VALUES (?1, ?2, ?3)");
+	/* One statement, so one transaction: the topic is checked in the snapshot that the event is
+	 * added to. */
+	store->publish = database_prepare(
+		database, "INSERT INTO events (kind, topic, payload, created_ms) "
+			  "SELECT 0, ?1, ?2, ?3 FROM topics WHERE topic = ?1 AND expires_ms > ?3");
+	store->is_registered = database_prepare(
+		database, "SELECT 1 FROM topics WHERE topic = ?1 AND expires_ms > ?2");
+}
+
+static void prepare_reads(struct store *store)
+{
+	struct database *database = store->database;
+
+	store->all_topics = database_prepare(
+		database, "SELECT topic FROM topics WHERE expires_ms > ?1 ORDER BY topic LIMIT ?2");
+	store->active_topics =
+		database_prepare(database, "SELECT DISTINCT topic FROM " CENSUS_LIVE_SESSIONS
+					   " AND ?1 NOT NULL ORDER BY topic LIMIT ?2");
+}
+
+struct store *store_open(const struct config *config, struct database *database,
+			 struct liveness *liveness)
+{
+	struct store *store = xcalloc(1, sizeof(*store));
+
+	store->config = config;
+	store->database = database;
+	store->census = census_new(database, liveness); /* active_topics uses its function */
+	prepare_writes(store);
+	prepare_reads(store);
+	return store;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	sqlite3_stmt *all[] = {
+		store->begin,	      store->commit,	 store->register_topic,
+		store->delete_topic,  store->add_event,	 store->publish,
+		store->is_registered, store->all_topics, store->active_topics,
+	};
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		sqlite3_finalize(all[i]);
+	census_free(store->census);
+	free(store);
+}
+
+const char *store_why(const struct store *store)
+{
+	return database_status_text(store->last);
+}
+
+static enum store_outcome outcome(struct store *store, enum database_status status)
+{
+	store->last = status;
+	return status == DATABASE_OK ? STORE_OK : STORE_UNAVAILABLE;
+}
+
+static enum database_status begin_write(struct store *store)
+{
+	int64_t wait_ms = store->config->busy_timeout_ms;
+
+	if (store->impatient)
+		wait_ms = wait_ms / 10 + 1;
+	enum database_status status =
+		database_write_begin(store->database, clock_monotonic_ms() + wait_ms);
+	store->impatient = status == DATABASE_BUSY;
+	return status;
+}
+
+static void end_write(struct store *store, enum database_status status)
+{
+	store->impatient = status == DATABASE_BUSY;
+	database_write_end(store->database);
+}
+
+static enum database_status run(sqlite3_stmt *statement)
+{
+	enum database_status status = database_status_of(sqlite3_step(statement));
+
+	sqlite3_reset(statement);
+	return status;
+}
+
+static void bind_text(sqlite3_stmt *statement, int index, const char *text, size_t len)
+{
+	sqlite3_bind_text64(statement, index, text, len, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+enum store_outcome store_register(struct store *store, const char *topic, size_t topic_len,
+				  bool require_token)
+{
+	int64_t now_ms = clock_wall_ms();
+	enum database_status status = begin_write(store);
+
+	if (status != DATABASE_OK)
+		return outcome(store, status);
+	bind_text(store->register_topic, 1, topic, topic_len);
+	sqlite3_bind_int(store->register_topic, 2, require_token);
+	sqlite3_bind_int64(store->register_topic, 3, now_ms);
+	sqlite3_bind_int64(store->register_topic, 4, now_ms + store->config->topic_ttl_ms);
+	status = run(store->register_topic);
+	end_write(store, status);
+	return outcome(store, status);
+}
+
+/* The row goes and the order to the gateways comes in one transaction. */
+static enum database_status remove_topic(struct store *store, const char *topic, size_t topic_len)
+{
+	enum database_status status = run(store->begin);
+
+	if (status != DATABASE_OK)
+		return status;
+	bind_text(store->delete_topic, 1, topic, topic_len);
+	status = run(store->delete_topic);
+	if (status != DATABASE_OK)
+		return status;
+	sqlite3_bind_int(store->add_event, 1, EVENT_UNREGISTER);
+	bind_text(store->add_event, 2, topic, topic_len);
+	sqlite3_bind_int64(store->add_event, 3, clock_wall_ms());
+	status = run(store->add_event);
+	return status == DATABASE_OK ? run(store->commit) : status;
+}
+
+enum store_outcome store_unregister(struct store *store, const char *topic, size_t topic_len)
+{
+	enum database_status status = begin_write(store);
+
+	if (status != DATABASE_OK)
+		return outcome(store, status);
+	status = remove_topic(store, topic, topic_len);
+	end_write(store, status);
+	return outcome(store, status);
+}
+
+/* A database that cannot be written can still be read: an unknown topic is told from a locked
+ * database. */
+static enum store_outcome refuse_publish(struct store *store, enum database_status why,
+					 const char *topic, size_t topic_len)
+{
+	bind_text(store->is_registered, 1, topic, topic_len);
+	sqlite3_bind_int64(store->is_registered, 2, clock_wall_ms());
+	int result = sqlite3_step(store->is_registered);
+	sqlite3_reset(store->is_registered);
+	store->last = why;
+	return result == SQLITE_DONE ? STORE_NOT_REGISTERED : STORE_UNAVAILABLE;
+}
+
+enum store_outcome store_publish(struct store *store, const char *topic, size_t topic_len,
+				 const char *payload, size_t payload_len, int64_t *id)
+{
+	sqlite3 *handle = database_handle(store->database);
+	enum database_status status = begin_write(store);
+	bool registered = false;
+
+	if (status != DATABASE_OK)
+		return refuse_publish(store, status, topic, topic_len);
+	bind_text(store->publish, 1, topic, topic_len);
+	bind_text(store->publish, 2, payload, payload_len);
+	sqlite3_bind_int64(store->publish, 3, clock_wall_ms());
+	status = run(store->publish);
+	if (status == DATABASE_OK) {
+		registered = sqlite3_changes(handle) == 1;
+		*id = sqlite3_last_insert_rowid(handle);
+	}
+	end_write(store, status);
+	if (status != DATABASE_OK)
+		return refuse_publish(store, status, topic, topic_len);
+	store->last = DATABASE_OK;
+	return registered ? STORE_OK : STORE_NOT_REGISTERED;
+}
+
+enum store_outcome store_counts(struct store *store, struct service_counts *counts)
+{
+	return outcome(store, census_take(store->census, counts));
+}
+
+enum store_outcome store_topics(struct store *store, bool active, int64_t limit,
+				store_topic_visitor *each, void *context)
+{
+	sqlite3_stmt *statement = active ? store->active_topics : store->all_topics;
+	int result;
+
+	sqlite3_bind_int64(statement, 1, clock_wall_ms());
+	sqlite3_bind_int64(statement, 2, limit);
+	while ((result = sqlite3_step(statement)) == SQLITE_ROW)
+		each(context, (const char *)sqlite3_column_text(statement, 0),
+		     (size_t)sqlite3_column_bytes(statement, 0));
+	sqlite3_reset(statement);
+	return outcome(store, database_status_of(result));
+}

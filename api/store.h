@@ -1,0 +1,59 @@
+/*
+ * All SQL of the API: one function an operation, one transaction each, committed before it returns
+ * STORE_OK.
+ *
+ * Every operation has one deadline for the write lock and SQLite's own lock together
+ * (busy_timeout). After a write has timed out the next ones wait a tenth of it only, until one
+ * succeeds: callers queued behind a locked database get their 503 before they give up, instead of
+ * waiting one after the other.
+ */
+#ifndef API_STORE_H
+#define API_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/census.h"
+#include "shared/config.h"
+#include "shared/database.h"
+#include "shared/liveness.h"
+
+enum store_outcome {
+	STORE_OK,
+	STORE_NOT_REGISTERED, /* publish: no such topic, or past its expiry */
+	STORE_UNAVAILABLE /* store_why says why; nothing was changed */
+};
+
+struct store;
+
+/* `config`, `database` and `liveness` are borrowed and must live as long. Free with store_close,
+ * before the database is closed. */
+struct store *store_open(const struct config *config, struct database *database,
+			 struct liveness *liveness);
+void store_close(struct store *store);
+
+/* Why the last operation was STORE_UNAVAILABLE, for the client: constant text. */
+const char *store_why(const struct store *store);
+
+/* worker.status is registered for ever: callers answer for it. */
+enum store_outcome store_register(struct store *store, const char *topic, size_t topic_len,
+				  bool require_token);
+
+/* Also orders the gateway to end the topic's subscribers. */
+enum store_outcome store_unregister(struct store *store, const char *topic, size_t topic_len);
+
+/* *id is the new event's id. */
+enum store_outcome store_publish(struct store *store, const char *topic, size_t topic_len,
+				 const char *payload, size_t payload_len, int64_t *id);
+
+/* What the service looks like now. */
+enum store_outcome store_counts(struct store *store, struct service_counts *counts);
+
+/* Calls `each` for the live topics (or for those with a subscriber, when `active`) in byte order,
+ * for at most `limit` (-1: all). */
+typedef void store_topic_visitor(void *context, const char *topic, size_t topic_len);
+enum store_outcome store_topics(struct store *store, bool active, int64_t limit,
+				store_topic_visitor *each, void *context);
+
+#endif

@@ -1,0 +1,152 @@
+/*
+ * What a client says: its first frame, which must prove who it is, and the few that may follow
+ * (PROTOCOL.md, section 2). State: the session's. A database that cannot be read sends the client
+ * away to try again; it never lets anyone in.
+ */
+#include "gateway/gateway.h"
+#include "gateway/message.h"
+#include "gateway/peer.h"
+#include "gateway/session_internal.h"
+#include "shared/alloc.h"
+#include "shared/clock.h"
+#include "shared/log.h"
+#include "shared/topic_name.h"
+
+void authentication_refuse(struct session *session)
+{
+	session_end(session, CLOSE_POLICY, MESSAGE_AUTH_REQUIRED);
+}
+
+bool authentication_is_over(const struct session *session)
+{
+	return session->expires_s > 0 && clock_wall_ms() / 1000 > session->expires_s;
+}
+
+/* True when the token is good for the topic; else the session has been told and ends. */
+static bool check_token(struct session *session, const struct message *message, const char *topic,
+			size_t topic_len, struct token_claims *claims)
+{
+	if (message->token_state != MESSAGE_TOKEN_GIVEN) {
+		authentication_refuse(session);
+		return false;
+	}
+	switch (token_verify(session->gateway->config->worker_secret, message->token,
+			     message->token_len, topic, topic_len, clock_wall_ms() / 1000,
+			     claims)) {
+	case TOKEN_GOOD:
+		return true;
+	case TOKEN_EXPIRED:
+		session_end(session, CLOSE_POLICY, MESSAGE_AUTH_EXPIRED);
+		return false;
+	case TOKEN_BAD:
+		break;
+	}
+	session_end(session, CLOSE_POLICY, MESSAGE_UNAUTHORIZED);
+	return false;
+}
+
+static void open_session(struct session *session, const struct token_claims *claims,
+			 int64_t newest_id)
+{
+	struct gateway *gateway = session->gateway;
+	int64_t now_ms = clock_monotonic_ms();
+	size_t topic_len;
+
+	session->state = SESSION_OPEN;
+	session->user_id = claims->user_id;
+	session->expires_s = claims->expires_s;
+	session->after_id = newest_id;
+	session->heard_ms = now_ms;
+	session->ping_at_ms = now_ms + PING_EVERY_MS;
+	subscriptions_add(gateway->subscriptions, &session->subscriber, session->topic,
+			  session->topic_len);
+	free(session->topic);
+	session->topic = NULL;
+	const char *topic = topic_name(session->subscriber.topic, &topic_len);
+	session->slot = presence_join(gateway->presence, topic, topic_len, session->user_id,
+				      session->expires_s, &session->address);
+	session_schedule(session);
+	session_send(session, gateway->auth_ok);
+}
+
+/* The topic is looked up again: it may have gone, or have changed its mind about tokens, since the
+ * upgrade. */
+static void first_auth(struct session *session, const struct message *message)
+{
+	struct token_claims claims = {0};
+	struct feed_topic topic;
+
+	if (feed_find_topic(session->gateway->feed, session->topic, session->topic_len, &topic) !=
+	    DATABASE_OK) {
+		session_end(session, CLOSE_TRY_AGAIN, NULL);
+		return;
+	}
+	if (!topic.registered) {
+		session_end(session, CLOSE_NORMAL, MESSAGE_TOPIC_UNREGISTERED);
+		return;
+	}
+	if (topic.require_token) {
+		if (!check_token(session, message, session->topic, session->topic_len, &claims))
+			return;
+	} else if (message->token_state == MESSAGE_TOKEN_NOT_TEXT) {
+		authentication_refuse(session);
+		return;
+	}
+	open_session(session, &claims, topic.newest_id);
+}
+
+/* A later token for the same topic and user moves the expiry. A session that needed none needs none
+ * now. */
+static void auth_again(struct session *session, const struct message *message)
+{
+	struct token_claims claims;
+	size_t topic_len;
+	const char *topic = topic_name(session->subscriber.topic, &topic_len);
+
+	if (session->expires_s > 0) {
+		if (!check_token(session, message, topic, topic_len, &claims))
+			return;
+		if (claims.user_id != session->user_id) {
+			session_end(session, CLOSE_POLICY, MESSAGE_UNAUTHORIZED);
+			return;
+		}
+		session->expires_s = claims.expires_s;
+		presence_renew(session->gateway->presence, session->slot, claims.expires_s);
+		session_schedule(session);
+	} else if (message->token_state == MESSAGE_TOKEN_NOT_TEXT) {
+		authentication_refuse(session);
+		return;
+	}
+	session_send(session, session->gateway->auth_ok);
+}
+
+static void ask_status(struct session *session)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	size_t topic_len;
+	const char *topic = topic_name(session->subscriber.topic, &topic_len);
+
+	if (!topic_name_is_reserved(topic, topic_len) || session->wants_status ||
+	    (session->status_at_ms && now_ms - session->status_at_ms < STATUS_EVERY_MS))
+		return;
+	session->status_at_ms = now_ms;
+	session->wants_status = true;
+	presence_count(session->gateway->presence);
+}
+
+void authentication_on_message(struct session *session, const char *text, size_t len)
+{
+	struct message message;
+
+	message_parse(text, len, &message);
+	if (session->state == SESSION_WAITING) {
+		if (message.kind == MESSAGE_AUTH)
+			first_auth(session, &message);
+		else
+			authentication_refuse(session);
+	} else if (message.kind == MESSAGE_AUTH) {
+		auth_again(session, &message);
+	} else if (message.kind == MESSAGE_STATUS) {
+		ask_status(session);
+	}
+}

@@ -1,0 +1,57 @@
+/*
+ * What is new in the database: events with an id above the last one seen, in their order, which is
+ * the order of their commits. Also answers whether a topic exists. Reads only; in WAL mode a read
+ * never waits for a writer.
+ */
+#ifndef GATEWAY_FEED_H
+#define GATEWAY_FEED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/database.h"
+#include "shared/schema.h"
+
+struct feed;
+
+/* One row of `events`; the bytes are valid during the call that hands it out. */
+struct feed_event {
+	int64_t id;
+	enum event_kind kind;
+	const char *topic;
+	size_t topic_len;
+	const char *payload; /* read only when asked for: feed_payload */
+	size_t payload_len;
+	struct feed *feed;
+};
+
+typedef void feed_handler(void *context, struct feed_event *event);
+
+/* Starts at the newest event there is. `database` is borrowed. Free with feed_close before it is
+ * closed. */
+struct feed *feed_open(struct database *database);
+void feed_close(struct feed *feed);
+
+/* Hands out what is new, at most `limit` events. *more: there may be more. After a failure the same
+ * events come again. */
+enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handler, void *context,
+			       bool *more);
+
+/* Reads the payload of the event in hand: rows that nobody here waits for are never read in full.
+ */
+void feed_payload(struct feed_event *event);
+
+/* The id of the last event handed out. */
+int64_t feed_position(const struct feed *feed);
+
+struct feed_topic {
+	bool registered; /* and not past its expiry */
+	bool require_token;
+	int64_t newest_id; /* of all events, in the same snapshot */
+};
+
+enum database_status feed_find_topic(struct feed *feed, const char *topic, size_t len,
+				     struct feed_topic *found);
+
+#endif

@@ -1,0 +1,219 @@
+/*
+ * One gateway process, from its parts: see gateway.h. State: the parts, the timer and the signals.
+ * Setting up may block for seconds, while another program migrates the database; serving never
+ * does. gateway_close is gateway_open backwards.
+ */
+#include "gateway/gateway.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "gateway/client_address.h"
+#include "gateway/fanout.h"
+#include "gateway/listener.h"
+#include "gateway/message.h"
+#include "gateway/session.h"
+#include "gateway/upgrade.h"
+#include "gateway/wakeup.h"
+#include "gateway/ws.h"
+#include "shared/alloc.h"
+#include "shared/clock.h"
+#include "shared/log.h"
+#include "shared/options.h"
+#include "shared/unix_socket.h"
+#include "shared/version.h"
+
+enum {
+	BEAT_MS = 1000,
+	GOODBYE_MS = 2000, /* for the clients to take their close frames */
+	OWN_DESCRIPTORS = 64, /* beside the connections */
+	MOST_DESCRIPTORS = 65536 /* libwebsockets has a table of them: no limit is no number */
+};
+
+/* Lets as many connections in as may be, see max_connections. */
+static void raise_descriptor_limit(const struct config *config)
+{
+	struct rlimit limit;
+	rlim_t wanted = config->max_connections > 0
+				? (rlim_t)config->max_connections + OWN_DESCRIPTORS
+				: MOST_DESCRIPTORS;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_event(LOG_WARN, "cannot raise the limit of descriptors",
+			  log_text("why", strerror(errno)));
+}
+
+static bool fail(const char *what, const char *why)
+{
+	log_event(LOG_ERROR, what, log_text("why", why));
+	return false;
+}
+
+/* The database is made on the way, and state_dir with it. */
+static bool open_state(struct gateway *gateway, int *exit_code)
+{
+	char why[DATABASE_WHY_SIZE];
+
+	gateway->database = database_open(gateway->config, why);
+	if (!gateway->database)
+		return fail("no database", why);
+	gateway->liveness = liveness_open(gateway->config->state_dir);
+	if (!gateway->liveness)
+		return fail("cannot open gateway.lock", strerror(errno));
+	if (!liveness_claim_service(gateway->liveness)) {
+		*exit_code = EXIT_TEMPORARY;
+		return fail("another gateway serves this state_dir", gateway->config->state_dir);
+	}
+	if (!liveness_claim_pid(gateway->liveness, getpid()))
+		return fail("cannot lock gateway.lock", strerror(errno));
+	gateway->feed = feed_open(gateway->database);
+	return true;
+}
+
+static void on_counted(void *context, bool known, const struct service_counts *counts)
+{
+	if (known)
+		session_answer_status(context, counts);
+}
+
+static bool open_network(struct gateway *gateway)
+{
+	const struct config *config = gateway->config;
+	char why[LISTENER_WHY_SIZE];
+	struct presence_options presence = {
+		.config = config,
+		.liveness = gateway->liveness,
+		.loop = gateway->loop,
+		.counted = on_counted,
+		.context = gateway,
+	};
+
+	gateway->ws = ws_open(gateway);
+	if (!gateway->ws)
+		return fail("cannot set up libwebsockets",
+			    "its libuv plugin (libwebsockets-evlib-uv) or memory is missing");
+	gateway->wakeup = wakeup_open(gateway->loop, config->state_dir, fanout_look, gateway);
+	if (!gateway->wakeup)
+		return fail("cannot make " WAKEUP_SOCKET_NAME " in the state_dir", strerror(errno));
+	gateway->listener = listener_open(config, gateway->loop, upgrade_begin, gateway, why);
+	if (!gateway->listener)
+		return fail("cannot listen", why);
+	presence.address = listener_address(gateway->listener);
+	gateway->presence = presence_start(&presence, why);
+	return gateway->presence || fail("no database", why);
+}
+
+struct gateway *gateway_open(const struct config *config, int *exit_code)
+{
+	struct gateway *gateway = xcalloc(1, sizeof(*gateway));
+
+	*exit_code = EXIT_FAILURE;
+	gateway->config = config;
+	gateway->loop = xcalloc(1, sizeof(uv_loop_t));
+	uv_loop_init(gateway->loop);
+	gateway->auth_ok = frame_of_text(MESSAGE_AUTH_OK);
+	gateway->subscriptions = subscriptions_new();
+	gateway->deadlines = deadlines_new(clock_monotonic_ms());
+	gateway->trusted = trusted_proxies_new(config->trusted_proxies);
+	gateway->upgrades = upgrades_new(gateway);
+	raise_descriptor_limit(config);
+	signal(SIGPIPE, SIG_IGN); /* a client that went away is an error of write(2) */
+	if (open_state(gateway, exit_code) && open_network(gateway)) {
+		*exit_code = EXIT_SUCCESS;
+		return gateway;
+	}
+	gateway_close(gateway);
+	return NULL;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct gateway *gateway = timer->data;
+
+	session_on_deadlines(gateway);
+	upgrades_on_deadlines(gateway->upgrades);
+}
+
+static void on_beat(uv_timer_t *timer)
+{
+	struct gateway *gateway = timer->data;
+
+	liveness_beat(gateway->liveness, getpid());
+}
+
+static void on_signal(uv_signal_t *watcher, int number)
+{
+	(void)number;
+	uv_stop(watcher->loop);
+}
+
+/* Clients get their close frame; those that do not take it in time are dropped. */
+static void send_clients_away(struct gateway *gateway)
+{
+	int64_t give_up_ms = clock_monotonic_ms() + GOODBYE_MS;
+
+	listener_close(gateway->listener);
+	gateway->listener = NULL;
+	session_end_all(gateway);
+	while (gateway->sessions && clock_monotonic_ms() < give_up_ms)
+		uv_run(gateway->loop, UV_RUN_ONCE);
+	session_drop_all(gateway);
+	while (gateway->sessions)
+		uv_run(gateway->loop, UV_RUN_ONCE);
+}
+
+void gateway_run(struct gateway *gateway)
+{
+	const int endings[] = {SIGTERM, SIGINT};
+	uv_signal_t signals[sizeof(endings) / sizeof(endings[0])];
+	uv_timer_t tick, beat;
+
+	uv_timer_init(gateway->loop, &tick);
+	uv_timer_init(gateway->loop, &beat);
+	tick.data = beat.data = gateway;
+	uv_timer_start(&tick, on_tick, DEADLINES_TICK_MS, DEADLINES_TICK_MS);
+	uv_timer_start(&beat, on_beat, BEAT_MS, BEAT_MS);
+	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+		uv_signal_init(gateway->loop, &signals[i]);
+		uv_signal_start(&signals[i], on_signal, endings[i]);
+	}
+	log_event(LOG_INFO, "listening", log_text("address", listener_address(gateway->listener)),
+		  log_number("pid", getpid()), log_text("version", WORKER_VERSION));
+	uv_run(gateway->loop, UV_RUN_DEFAULT);
+
+	log_event(LOG_INFO, "ending", log_number("connections", (int64_t)gateway->session_count));
+	send_clients_away(gateway);
+	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
+		uv_close((uv_handle_t *)&signals[i], NULL);
+	uv_close((uv_handle_t *)&tick, NULL);
+	uv_close((uv_handle_t *)&beat, NULL);
+	uv_run(gateway->loop, UV_RUN_NOWAIT); /* the handles are on this stack */
+}
+
+void gateway_close(struct gateway *gateway)
+{
+	if (!gateway)
+		return;
+	listener_close(gateway->listener);
+	wakeup_close(gateway->wakeup);
+	upgrades_free(gateway->upgrades);
+	presence_stop(gateway->presence);
+	ws_close(gateway->ws);
+	feed_close(gateway->feed);
+	liveness_close(gateway->liveness);
+	database_close(gateway->database);
+	trusted_proxies_free(gateway->trusted);
+	deadlines_free(gateway->deadlines);
+	subscriptions_free(gateway->subscriptions);
+	frame_release(gateway->auth_ok);
+	uv_run(gateway->loop, UV_RUN_DEFAULT); /* the last handles close */
+	uv_loop_close(gateway->loop);
+	free(gateway->loop);
+	free(gateway);
+}

@@ -1,0 +1,52 @@
+/*
+ * The parts of one gateway process, wired by gateway.c and lent to each other. All of it belongs to
+ * the event loop's thread; presence has a thread of its own behind its functions.
+ */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "gateway/deadlines.h"
+#include "gateway/feed.h"
+#include "gateway/frame.h"
+#include "gateway/presence.h"
+#include "gateway/subscriptions.h"
+#include "shared/config.h"
+
+struct session;
+struct uv_loop_s;
+
+struct gateway {
+	const struct config *config; /* borrowed */
+	struct uv_loop_s *loop;
+	struct liveness *liveness;
+	struct database *database; /* the loop's connection: the feed's */
+	struct listener *listener;
+	struct upgrades *upgrades;
+	struct ws *ws;
+	struct wakeup *wakeup;
+	struct feed *feed;
+	struct subscriptions *subscriptions;
+	struct deadlines *deadlines;
+	struct presence *presence;
+	struct trusted_proxies *trusted;
+	struct frame *auth_ok; /* the frame that everyone gets */
+
+	struct session *sessions; /* all of them, a list */
+	size_t session_count;
+	int64_t dropped_pushes; /* by full outboxes */
+	bool feed_in_trouble; /* and that is logged */
+};
+
+/* Sets everything up. NULL after logging why; *exit_code is what the program then ends with. Free
+ * with gateway_close. */
+struct gateway *gateway_open(const struct config *config, int *exit_code);
+
+/* Serves until SIGTERM or SIGINT; then closes the clients with 1001 and returns. */
+void gateway_run(struct gateway *gateway);
+
+void gateway_close(struct gateway *gateway);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * The listening sockets: ws_bind and ws_port, or a UNIX socket. Hands on each accepted connection;
+ * when descriptors run out it pauses instead of spinning.
+ */
+#ifndef GATEWAY_LISTENER_H
+#define GATEWAY_LISTENER_H
+
+#include <sys/socket.h>
+
+#include "shared/config.h"
+
+struct listener;
+struct uv_loop_s;
+
+enum { LISTENER_ADDRESS_SIZE = 128, LISTENER_WHY_SIZE = 256 };
+
+/* `fd` is now the callee's: non-blocking, close-on-exec, without delay. */
+typedef void listener_accepted(void *context, int fd, const struct sockaddr *peer);
+
+/* Starts to listen. NULL with the reason in `why`. `loop` is borrowed. */
+struct listener *listener_open(const struct config *config, struct uv_loop_s *loop,
+			       listener_accepted *accepted, void *context,
+			       char why[LISTENER_WHY_SIZE]);
+
+/* Stops accepting; a UNIX socket's file goes. Frees all but the uv handles, which the loop must run
+ * once more to close. NULL is allowed. */
+void listener_close(struct listener *listener);
+
+/* Where it listens, for people: "[::]:9000", "127.0.0.1:9000", "unix:/path". */
+const char *listener_address(const struct listener *listener);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * The frames of the contract (PROTOCOL.md, section 2): what a client may say, and what it is told.
+ * Pure functions.
+ */
+#ifndef GATEWAY_MESSAGE_H
+#define GATEWAY_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/token.h"
+
+/* The longest message a client may send, in bytes over all its fragments. */
+enum { MESSAGE_MAX_BYTES = 4096 };
+
+enum message_kind {
+	MESSAGE_MALFORMED, /* not one JSON object, or not valid UTF-8 */
+	MESSAGE_AUTH,
+	MESSAGE_STATUS,
+	MESSAGE_OTHER /* an object of another type, or of none */
+};
+
+enum message_token {
+	MESSAGE_TOKEN_LEFT_OUT, /* missing, null or empty */
+	MESSAGE_TOKEN_GIVEN,
+	MESSAGE_TOKEN_NOT_TEXT /* not a string, or one that has no UTF-8 form */
+};
+
+struct message {
+	enum message_kind kind;
+	enum message_token token_state; /* of MESSAGE_AUTH */
+	size_t token_len; /* 0 unless one is given */
+	char token[MESSAGE_MAX_BYTES]; /* decoded; no NUL behind it */
+};
+
+/* Reads one client message; a longer one than MESSAGE_MAX_BYTES is malformed. Of members given
+ * twice the last one counts. */
+void message_parse(const char *text, size_t len, struct message *out);
+
+/* What the server says, without what varies. */
+#define MESSAGE_AUTH_OK "{\"type\":\"auth_ok\"}"
+#define MESSAGE_AUTH_REQUIRED                                                                      \
+	"{\"type\":\"error\",\"code\":\"auth_required\",\"message\":\"first frame must be "        \
+	"{type:auth,token:...}\"}"
+#define MESSAGE_UNAUTHORIZED                                                                       \
+	"{\"type\":\"error\",\"code\":\"unauthorized\",\"message\":\"invalid or expired token\"}"
+#define MESSAGE_AUTH_EXPIRED                                                                       \
+	"{\"type\":\"error\",\"code\":\"auth_expired\",\"message\":\"token expired\"}"
+#define MESSAGE_TOPIC_UNREGISTERED                                                                 \
+	"{\"type\":\"error\",\"code\":\"topic_unregistered\",\"message\":\"topic unregistered\"}"
+
+/* The frame {"type":"push","payload":<payload>}: its length, and its bytes into `out`, which has
+ * that much room. */
+size_t message_push_len(size_t payload_len);
+void message_push_write(char *out, const char *payload, size_t payload_len);
+
+/* What a status frame tells. */
+struct message_status {
+	int64_t uptime_s;
+	int64_t registered_topics;
+	int64_t active_topics;
+	int64_t connected_clients;
+	int64_t connected_sockets;
+	int64_t cluster_nodes;
+};
+
+enum { MESSAGE_STATUS_SIZE = 512 };
+
+/* {"type":"status","payload":{"status":"ok","version":...,"uptime":...,"uptime_seconds":...,...}};
+ * returns its length. No NUL belongs to it. */
+size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct message_status *status);
+
+#endif

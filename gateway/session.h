@@ -1,0 +1,75 @@
+/*
+ * One browser: from the upgrade, through its authentication, until its socket is gone. Owns what is
+ * kept for it: the message that is arriving, the outbox, its place in subscriptions, deadlines and
+ * presence.
+ *
+ * ws.c makes and frees sessions and tells them what libwebsockets heard; fanout.c hands them
+ * pushes. A session that is to end says its last words first: session_end queues them, and the
+ * Close frame goes out when all of it is sent. Nothing here blocks.
+ */
+#ifndef GATEWAY_SESSION_H
+#define GATEWAY_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/client_address.h"
+#include "gateway/frame.h"
+#include "gateway/subscriptions.h"
+
+struct gateway;
+struct lws;
+struct service_counts;
+struct session;
+
+/* RFC 6455, section 7.4.1 and the IANA registry. */
+enum close_code {
+	CLOSE_NORMAL = 1000,
+	CLOSE_GOING_AWAY = 1001,
+	CLOSE_POLICY = 1008,
+	CLOSE_TOO_BIG = 1009,
+	CLOSE_TRY_AGAIN = 1013
+};
+
+/* `peer` and `gateway` are borrowed; the topic's bytes are copied. */
+struct session *session_new(struct gateway *gateway, struct lws *peer, const char *topic,
+			    size_t topic_len, const struct client_address *address);
+
+/* The socket is gone. NULL is allowed. */
+void session_free(struct session *session);
+
+/* A piece of a message: `is_final` with its last one. */
+void session_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
+			bool is_final);
+
+/* Anything else that shows that the peer lives. */
+void session_on_pong(struct session *session);
+
+/* The connection can take more. */
+void session_on_writable(struct session *session);
+
+/* True when its Close frame has been sent: the client's own Close frame ends the connection. */
+bool session_is_closing(const struct session *session);
+
+/* The deadlines whose time has come. */
+void session_on_deadlines(struct gateway *gateway);
+
+/* A push for its topic, unless it was committed before this session subscribed. */
+void session_deliver(struct session *session, struct frame *frame, int64_t event_id);
+
+/* The same, an order to end. */
+void session_unregister(struct session *session, int64_t event_id);
+
+/* The answer to those who asked for the status. */
+void session_answer_status(struct gateway *gateway, const struct service_counts *counts);
+
+/* Ends every session with 1001, without a word. */
+void session_end_all(struct gateway *gateway);
+
+/* Drops those that are left; they are gone after a few turns of the loop. */
+void session_drop_all(struct gateway *gateway);
+
+struct session *session_of(struct subscriber *subscriber);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * What session.c (life, sending, ending) and authentication.c (from the first frame on) share.
+ * Nobody else includes it.
+ */
+#ifndef GATEWAY_SESSION_INTERNAL_H
+#define GATEWAY_SESSION_INTERNAL_H
+
+#include "gateway/deadlines.h"
+#include "gateway/outbox.h"
+#include "gateway/session.h"
+
+enum {
+	AUTH_LIMIT_MS = 10000,
+	PING_EVERY_MS = 30000,
+	SILENCE_LIMIT_MS = 60000,
+	CLOSE_LIMIT_MS = 5000,
+	STATUS_EVERY_MS = 700
+};
+
+enum session_state { SESSION_WAITING, SESSION_OPEN, SESSION_ENDING };
+
+struct session {
+	struct subscriber subscriber;
+	struct deadline deadline;
+	struct session *next, *previous;
+	struct gateway *gateway;
+	struct lws *peer;
+	int64_t after_id; /* it gets the events above this one */
+
+	struct outbox *outbox; /* NULL: it was never behind */
+	char *partial; /* the message that is arriving, NULL: none */
+	char *topic; /* until it has subscribed */
+	struct client_address address;
+	int64_t user_id;
+	int64_t expires_s; /* 0: no token was needed */
+	int64_t heard_ms, ping_at_ms;
+	int64_t status_at_ms; /* the last answer */
+	uint32_t slot; /* of presence, while open */
+	uint16_t partial_len, topic_len;
+	uint16_t close_code;
+	uint8_t state;
+	bool wants_status;
+	bool close_sent; /* or dropped: nothing more is written */
+};
+
+/* One frame out: at once, or behind what waits. Takes its own reference. */
+void session_send(struct session *session, struct frame *frame);
+
+/* Leaves its topic, sends `last_words` (NULL: none) and closes. */
+void session_end(struct session *session, enum close_code code, const char *last_words);
+
+/* Sets the next time that session_on_deadlines looks at it. */
+void session_schedule(struct session *session);
+
+/* A whole text message. */
+void authentication_on_message(struct session *session, const char *text, size_t len);
+
+/* A first frame that is not even text. */
+void authentication_refuse(struct session *session);
+
+/* True when its token has expired. */
+bool authentication_is_over(const struct session *session);
+
+#endif

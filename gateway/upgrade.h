@@ -1,0 +1,28 @@
+/*
+ * From an accepted connection to a WebSocket: its request is read, judged, and either answered with
+ * a refusal or handed to libwebsockets (ws_adopt). A client that is slow with its request is given
+ * HANDSHAKE_LIMIT_MS in all.
+ */
+#ifndef GATEWAY_UPGRADE_H
+#define GATEWAY_UPGRADE_H
+
+#include <sys/socket.h>
+
+struct gateway;
+struct upgrades;
+
+enum { HANDSHAKE_LIMIT_MS = 10000 };
+
+struct upgrades *upgrades_new(struct gateway *gateway);
+
+/* Closes those that are under way; the uv loop must run once more for each of them. NULL is
+ * allowed. */
+void upgrades_free(struct upgrades *upgrades);
+
+/* A listener_accepted; `context` is the gateway. */
+void upgrade_begin(void *context, int fd, const struct sockaddr *peer);
+
+/* Ends those whose time is over. */
+void upgrades_on_deadlines(struct upgrades *upgrades);
+
+#endif

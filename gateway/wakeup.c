@@ -1,0 +1,106 @@
+/*
+ * Datagram and timer, see wakeup.h. State: the socket and three uv handles. Never blocks. Each
+ * failure costs at most a second of latency: the timer looks too.
+ */
+#include "gateway/wakeup.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "shared/alloc.h"
+#include "shared/unix_socket.h"
+
+enum { HANDLES = 3, DRAIN_MAX = 1024 };
+
+struct wakeup {
+	uv_poll_t poll;
+	uv_timer_t timer;
+	uv_idle_t again; /* runs while there is more to look at */
+	int open_handles;
+	int fd;
+	wakeup_look *look;
+	void *context;
+	char path[UNIX_SOCKET_PATH_MAX + 1];
+};
+
+static void on_again(uv_idle_t *again);
+
+static void look(struct wakeup *wakeup)
+{
+	if (wakeup->look(wakeup->context))
+		uv_idle_start(&wakeup->again, on_again);
+	else
+		uv_idle_stop(&wakeup->again);
+}
+
+static void on_again(uv_idle_t *again)
+{
+	look(again->data);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	look(timer->data);
+}
+
+/* Taps that wait together are one. */
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct wakeup *wakeup = poll->data;
+	char tap[1];
+
+	(void)status;
+	(void)events;
+	for (int i = 0; i < DRAIN_MAX && recv(wakeup->fd, tap, sizeof(tap), MSG_DONTWAIT) >= 0; i++)
+		;
+	look(wakeup);
+}
+
+struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup_look *look_now,
+			   void *context)
+{
+	struct wakeup *wakeup = xcalloc(1, sizeof(*wakeup));
+	int len = snprintf(wakeup->path, sizeof(wakeup->path), "%s/%s", state_dir,
+			   WAKEUP_SOCKET_NAME);
+
+	errno = ENAMETOOLONG;
+	wakeup->fd = len > 0 && (size_t)len < sizeof(wakeup->path)
+			     ? unix_datagram_bind(wakeup->path)
+			     : -1;
+	if (wakeup->fd < 0) {
+		free(wakeup);
+		return NULL;
+	}
+	wakeup->look = look_now;
+	wakeup->context = context;
+	uv_poll_init(loop, &wakeup->poll, wakeup->fd);
+	uv_timer_init(loop, &wakeup->timer);
+	uv_idle_init(loop, &wakeup->again);
+	wakeup->poll.data = wakeup->timer.data = wakeup->again.data = wakeup;
+	wakeup->open_handles = HANDLES;
+	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
+	uv_timer_start(&wakeup->timer, on_timer, WAKEUP_INTERVAL_MS, WAKEUP_INTERVAL_MS);
+	return wakeup;
+}
+
+static void forget_handle(uv_handle_t *handle)
+{
+	struct wakeup *wakeup = handle->data;
+
+	if (--wakeup->open_handles == 0)
+		free(wakeup);
+}
+
+void wakeup_close(struct wakeup *wakeup)
+{
+	if (!wakeup)
+		return;
+	uv_poll_stop(&wakeup->poll);
+	unlink(wakeup->path);
+	close(wakeup->fd);
+	uv_close((uv_handle_t *)&wakeup->poll, forget_handle);
+	uv_close((uv_handle_t *)&wakeup->timer, forget_handle);
+	uv_close((uv_handle_t *)&wakeup->again, forget_handle);
+}

@@ -1,0 +1,26 @@
+/*
+ * When to look into the database: at once when a datagram taps on <state_dir>/wakeup.sock, and once
+ * a second anyway. What a datagram says is never looked at.
+ */
+#ifndef GATEWAY_WAKEUP_H
+#define GATEWAY_WAKEUP_H
+
+#include <stdbool.h>
+
+struct wakeup;
+struct uv_loop_s;
+
+enum { WAKEUP_INTERVAL_MS = 1000 };
+
+/* Returns true when there is more to look at: it is called again on the loop's next turn. */
+typedef bool wakeup_look(void *context);
+
+/* NULL with errno. `loop` is borrowed. The caller holds the right to serve this state_dir. */
+struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup_look *look,
+			   void *context);
+
+/* The socket's file goes. Frees all but the uv handles, which the loop must run once more to close.
+ * NULL is allowed. */
+void wakeup_close(struct wakeup *wakeup);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * Memory that is there or the program ends: the one place where running out of memory is decided.
+ *
+ * A service that cannot get a few hundred bytes cannot report, log or answer either; ending at
+ * once lets the supervisor start it anew on a database that is whole (commit first, then answer).
+ * Sizes that come from outside are bounded before they reach these functions.
+ */
+#ifndef SHARED_ALLOC_H
+#define SHARED_ALLOC_H
+
+#include <stddef.h>
+
+/* Zeroed memory of count * size bytes; the caller frees it. Ends the program when there is none. */
+void *xcalloc(size_t count, size_t size);
+
+/* As realloc; a count * size that overflows ends the program too. */
+void *xreallocarray(void *old, size_t count, size_t size);
+
+/* A copy of `len` bytes with a NUL behind them; the caller frees it. */
+char *xstrndup(const char *text, size_t len);
+
+/* A copy of a NUL-terminated string; the caller frees it. */
+char *xstrdup(const char *text);
+
+#endif

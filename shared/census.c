@@ -1,0 +1,88 @@
+/* Counting who is connected, see census.h. State: prepared statements. Reads never wait for writers
+ * (WAL). */
+#include "shared/census.h"
+
+#include "shared/alloc.h"
+#include "shared/clock.h"
+
+struct census {
+	struct liveness *liveness;
+	sqlite3_stmt *gateways, *topics, *sessions;
+};
+
+static void gateway_alive(sqlite3_context *context, int count, sqlite3_value **values)
+{
+	struct liveness *liveness = sqlite3_user_data(context);
+
+	(void)count;
+	sqlite3_result_int(context, liveness_check(liveness, sqlite3_value_int64(values[0])));
+}
+
+struct census *census_new(struct database *database, struct liveness *liveness)
+{
+	struct census *census = xcalloc(1, sizeof(*census));
+
+	sqlite3_create_function(database_handle(database), "gateway_alive", 1, SQLITE_UTF8,
+				liveness, gateway_alive, NULL, NULL);
+	census->liveness = liveness;
+	census->gateways = database_prepare(
+		database, "SELECT count(*), min(started_ms), max(cluster_nodes) FROM gateways "
+			  "WHERE gateway_alive(pid)");
+	/* The difference of two counts: the first looks at no row, the second at few. */
+	census->topics =
+		database_prepare(database, "SELECT (SELECT count(*) FROM topics) - "
+					   "(SELECT count(*) FROM topics WHERE expires_ms <= ?1)");
+	census->sessions = database_prepare(
+		database,
+		"SELECT count(*), count(DISTINCT topic), "
+		"count(DISTINCT nullif(user_id, 0)) + count(*) FILTER (WHERE user_id = 0) "
+		"FROM " CENSUS_LIVE_SESSIONS);
+	return census;
+}
+
+void census_free(struct census *census)
+{
+	if (!census)
+		return;
+	sqlite3_finalize(census->gateways);
+	sqlite3_finalize(census->topics);
+	sqlite3_finalize(census->sessions);
+	free(census);
+}
+
+static enum database_status read_row(sqlite3_stmt *statement, int64_t *numbers, int count)
+{
+	enum database_status status = database_status_of(sqlite3_step(statement));
+
+	for (int i = 0; i < count && status == DATABASE_OK; i++)
+		numbers[i] = sqlite3_column_int64(statement, i);
+	sqlite3_reset(statement);
+	return status;
+}
+
+enum database_status census_take(struct census *census, struct service_counts *counts)
+{
+	int64_t gateways[3] = {0}, topics[1] = {0}, sessions[3] = {0};
+	int64_t now_ms = clock_wall_ms();
+	enum database_status status = read_row(census->gateways, gateways, 3);
+	int64_t up_ms = now_ms - gateways[1];
+
+	*counts = (struct service_counts){.cluster_nodes = -1};
+	if (status != DATABASE_OK || gateways[0] == 0)
+		return status;
+	sqlite3_bind_int64(census->topics, 1, now_ms);
+	status = read_row(census->topics, topics, 1);
+	if (status == DATABASE_OK)
+		status = read_row(census->sessions, sessions, 3);
+	if (status == DATABASE_OK)
+		*counts = (struct service_counts){
+			.gateway_alive = true,
+			.uptime_s = up_ms > 0 ? up_ms / 1000 : 0, /* wall clocks step back */
+			.registered_topics = topics[0],
+			.active_topics = sessions[1],
+			.connected_clients = sessions[2],
+			.connected_sockets = sessions[0],
+			.cluster_nodes = gateways[2],
+		};
+	return status;
+}

@@ -1,0 +1,17 @@
+/*
+ * The two clocks. Wall time is for what people and tokens see (expiries, rows in the database) and
+ * may jump; monotonic time is for waiting and for ages, and never jumps. It is the same in every
+ * process of one boot.
+ */
+#ifndef SHARED_CLOCK_H
+#define SHARED_CLOCK_H
+
+#include <stdint.h>
+
+/* Unix time in milliseconds. */
+int64_t clock_wall_ms(void);
+
+/* Milliseconds since the machine started (CLOCK_MONOTONIC). */
+int64_t clock_monotonic_ms(void);
+
+#endif

@@ -1,0 +1,161 @@
+/*
+ * Pruning and checkpoints, see housekeeping.h. State: prepared statements. May block on the disk;
+ * never runs on an event loop.
+ *
+ * Events go strictly from the oldest on, and the newest one stays, so that the ids in the table are
+ * always one unbroken run: a reader can tell from the oldest id alone whether it missed anything,
+ * and no id is used twice.
+ */
+#include "shared/housekeeping.h"
+
+#include "shared/alloc.h"
+#include "shared/clock.h"
+
+enum {
+	BATCH_ROWS = 500,
+	BATCH_BYTES = 4 * 1024 * 1024, /* of payloads: the lock is held for as long as they take */
+	CHECKPOINT_PAGES = 1000 /* 4 MiB of log */
+};
+
+struct housekeeping {
+	struct database *database;
+	const struct config *config;
+	sqlite3_stmt *find_topic;
+	sqlite3_stmt *delete_topics;
+	sqlite3_stmt *newest_event;
+	sqlite3_stmt *oldest_events;
+	sqlite3_stmt *delete_events;
+};
+
+struct housekeeping *housekeeping_new(struct database *database, const struct config *config)
+{
+	struct housekeeping *housekeeping = xcalloc(1, sizeof(*housekeeping));
+
+	*housekeeping = (struct housekeeping){
+		.database = database,
+		.config = config,
+		.find_topic = database_prepare(
+			database, "SELECT 1 FROM topics WHERE expires_ms <= ?1 LIMIT 1"),
+		.delete_topics = database_prepare(
+			database, "DELETE FROM topics WHERE topic IN (SELECT topic FROM topics "
+				  "WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)"),
+		.newest_event = database_prepare(database, "SELECT max(id) FROM events"),
+		.oldest_events = database_prepare(
+			database,
+			"SELECT id, created_ms, length(CAST(payload AS BLOB)) FROM events "
+			"ORDER BY id LIMIT ?1"),
+		.delete_events = database_prepare(
+			database,
+			"DELETE FROM events WHERE id <= ?1 AND id < (SELECT max(id) FROM events)"),
+	};
+	return housekeeping;
+}
+
+void housekeeping_free(struct housekeeping *housekeeping)
+{
+	if (!housekeeping)
+		return;
+	sqlite3_finalize(housekeeping->find_topic);
+	sqlite3_finalize(housekeeping->delete_topics);
+	sqlite3_finalize(housekeeping->newest_event);
+	sqlite3_finalize(housekeeping->oldest_events);
+	sqlite3_finalize(housekeeping->delete_events);
+	free(housekeeping);
+}
+
+static bool has_expired_topic(struct housekeeping *housekeeping, int64_t now_ms)
+{
+	sqlite3_bind_int64(housekeeping->find_topic, 1, now_ms);
+	bool found = sqlite3_step(housekeeping->find_topic) == SQLITE_ROW;
+	sqlite3_reset(housekeeping->find_topic);
+	return found;
+}
+
+/* The last id of the batch that is to go, 0 when there is nothing. *full: the batch is as large as
+ * it may be. */
+static int64_t last_event_to_prune(struct housekeeping *housekeeping, int64_t now_ms, bool *full)
+{
+	const struct config *config = housekeeping->config;
+	sqlite3_stmt *oldest = housekeeping->oldest_events;
+	int64_t newest_id = 0, last = 0, bytes = 0, rows = 0;
+
+	if (sqlite3_step(housekeeping->newest_event) == SQLITE_ROW)
+		newest_id = sqlite3_column_int64(housekeeping->newest_event, 0);
+	sqlite3_reset(housekeeping->newest_event);
+
+	sqlite3_bind_int(oldest, 1, BATCH_ROWS);
+	while (bytes < BATCH_BYTES && sqlite3_step(oldest) == SQLITE_ROW) {
+		int64_t id = sqlite3_column_int64(oldest, 0);
+		bool old = sqlite3_column_int64(oldest, 1) < now_ms - config->event_retention_ms;
+		bool over = id <= newest_id - config->event_limit; /* ids are an unbroken run */
+
+		if (id >= newest_id || !(old || over))
+			break;
+		last = id;
+		bytes += sqlite3_column_int64(oldest, 2);
+		rows++;
+	}
+	sqlite3_reset(oldest);
+	*full = bytes >= BATCH_BYTES || rows == BATCH_ROWS;
+	return last;
+}
+
+static enum database_status run(sqlite3_stmt *statement)
+{
+	enum database_status status = database_status_of(sqlite3_step(statement));
+
+	sqlite3_reset(statement);
+	return status;
+}
+
+static enum database_status lock(struct housekeeping *housekeeping, int64_t wait_ms)
+{
+	return wait_ms > 0 ? database_write_begin(housekeeping->database,
+						  clock_monotonic_ms() + wait_ms)
+			   : database_write_try(housekeeping->database);
+}
+
+static enum database_status prune(struct housekeeping *housekeeping, int64_t now_ms,
+				  int64_t wait_ms, bool *more)
+{
+	bool topics = has_expired_topic(housekeeping, now_ms);
+	bool full = false;
+	int64_t last_event = last_event_to_prune(housekeeping, now_ms, &full);
+	enum database_status status;
+
+	if (!topics && last_event == 0)
+		return DATABASE_OK;
+	status = lock(housekeeping, wait_ms);
+	if (status != DATABASE_OK)
+		return status;
+	if (last_event > 0) {
+		sqlite3_bind_int64(housekeeping->delete_events, 1, last_event);
+		status = run(housekeeping->delete_events);
+	}
+	if (status == DATABASE_OK && topics) {
+		sqlite3_bind_int64(housekeeping->delete_topics, 1, now_ms);
+		sqlite3_bind_int(housekeeping->delete_topics, 2, BATCH_ROWS);
+		status = run(housekeeping->delete_topics);
+		full |= sqlite3_changes(database_handle(housekeeping->database)) == BATCH_ROWS;
+	}
+	database_write_end(housekeeping->database);
+	*more = full;
+	return status;
+}
+
+enum database_status housekeeping_step(struct housekeeping *housekeeping, int64_t now_ms,
+				       int64_t wait_ms, bool *more)
+{
+	*more = false;
+	enum database_status status = prune(housekeeping, now_ms, wait_ms, more);
+	bool log_is_long = database_wal_pages(housekeeping->database) >= CHECKPOINT_PAGES;
+
+	/* On a full disk not even a DELETE finds room, until the log can start anew. */
+	if (status == DATABASE_FULL || (status == DATABASE_OK && log_is_long)) {
+		enum database_status copied = database_checkpoint(
+			housekeeping->database, wait_ms > 0 ? clock_monotonic_ms() + wait_ms : 0);
+		if (status == DATABASE_OK)
+			status = copied;
+	}
+	return status;
+}

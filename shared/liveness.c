@@ -1,0 +1,109 @@
+/*
+ * Living gateways, see liveness.h. State: one descriptor. Never blocks.
+ *
+ * Gateway `pid` owns the eight bytes at 8 * pid: it holds a lock on the first of them and keeps its
+ * last heartbeat in all eight. The file is sparse; its size says nothing.
+ */
+#include "shared/liveness.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "shared/alloc.h"
+#include "shared/clock.h"
+#include "shared/state_dir.h"
+
+struct liveness {
+	int fd;
+	int64_t claimed_pid; /* the lock that is ours: the kernel does not report it to us */
+};
+
+/* The rows that name a gateway can be edited by people: a number that is no pid has no place. */
+static bool is_pid(int64_t pid)
+{
+	return pid > 0 && pid <= INT32_MAX;
+}
+
+static off_t place_of(int64_t pid)
+{
+	return (off_t)(pid * (int64_t)sizeof(int64_t));
+}
+
+static struct flock whole_lock(off_t start)
+{
+	return (struct flock){
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = 1};
+}
+
+struct liveness *liveness_open(const char *state_dir)
+{
+	char path[STATE_DIR_PATH_SIZE];
+	int fd = -1;
+
+	if (state_dir_file(state_dir, "gateway.lock", path))
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return NULL;
+
+	struct liveness *liveness = xcalloc(1, sizeof(*liveness));
+	liveness->fd = fd;
+	return liveness;
+}
+
+void liveness_close(struct liveness *liveness)
+{
+	if (!liveness)
+		return;
+	close(liveness->fd);
+	free(liveness);
+}
+
+static bool claim(struct liveness *liveness, off_t start)
+{
+	struct flock lock = whole_lock(start);
+
+	return fcntl(liveness->fd, F_OFD_SETLK, &lock) == 0;
+}
+
+bool liveness_claim_service(struct liveness *liveness)
+{
+	return claim(liveness, 0);
+}
+
+bool liveness_claim_pid(struct liveness *liveness, int64_t pid)
+{
+	liveness_beat(liveness, pid);
+	if (!claim(liveness, place_of(pid)))
+		return false;
+	liveness->claimed_pid = pid;
+	return true;
+}
+
+void liveness_beat(struct liveness *liveness, int64_t pid)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	/* A disk that is full fails this at most at its first time; the lock alone tells then. */
+	if (pwrite(liveness->fd, &now_ms, sizeof(now_ms), place_of(pid)) < 0)
+		return;
+}
+
+static bool is_locked(struct liveness *liveness, int64_t pid)
+{
+	struct flock lock = whole_lock(place_of(pid));
+
+	if (pid == liveness->claimed_pid)
+		return true;
+	return fcntl(liveness->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+bool liveness_check(struct liveness *liveness, int64_t pid)
+{
+	int64_t beat_ms = 0;
+
+	if (!is_pid(pid) || !is_locked(liveness, pid))
+		return false;
+	if (pread(liveness->fd, &beat_ms, sizeof(beat_ms), place_of(pid)) != sizeof(beat_ms))
+		return true;
+	return clock_monotonic_ms() - beat_ms < LIVENESS_LIMIT_MS;
+}

@@ -1,0 +1,33 @@
+/*
+ * Which gateways are alive, told by the kernel and not by a row that a killed process left behind:
+ * the file <state_dir>/gateway.lock. Each gateway process locks the bytes of its own pid there
+ * (fcntl(2) open file description locks: they end with the process, and can be asked about without
+ * being taken), and writes the monotonic time into them every second, so that one that hangs is
+ * noticed too. Byte 0 is the right to serve this state_dir.
+ */
+#ifndef SHARED_LIVENESS_H
+#define SHARED_LIVENESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A gateway that has not beaten for this long counts as dead. */
+enum { LIVENESS_LIMIT_MS = 4000 };
+
+struct liveness;
+
+/* Opens (and makes, mode 0600) the file. NULL with errno on failure. */
+struct liveness *liveness_open(const char *state_dir);
+void liveness_close(struct liveness *liveness);
+
+/* Takes the right to serve: false when another process has it. */
+bool liveness_claim_service(struct liveness *liveness);
+
+/* Marks this process as a living gateway; then liveness_beat once a second. */
+bool liveness_claim_pid(struct liveness *liveness, int64_t pid);
+void liveness_beat(struct liveness *liveness, int64_t pid);
+
+/* True when that gateway process lives and beats. */
+bool liveness_check(struct liveness *liveness, int64_t pid);
+
+#endif

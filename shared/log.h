@@ -1,0 +1,51 @@
+/*
+ * One line per event on stderr, in logfmt: time, level, program, what happened, then key=value
+ *pairs.
+ *
+ *	2026-11-24T14:11:02.123Z level=info program=gateway msg="listening" address="0.0.0.0:9000"
+ *
+ * Text values are quoted and escaped here, once, so no value can break a line or send a control
+ *character to a terminal: callers hand over what they have. Secrets and tokens are never handed
+ *over. A line is one write(2), at most LOG_LINE_MAX bytes; a longer one is cut and ends in "...".
+ *May be called from any thread.
+ */
+#ifndef SHARED_LOG_H
+#define SHARED_LOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LOG_LINE_MAX = 1024 };
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* One key=value pair. Build them with the log_* makers below. */
+struct log_field {
+	const char *key;
+	const char *text; /* NULL: a number */
+	size_t len;
+	int64_t number;
+};
+
+struct log_field log_text(const char *key, const char *text);
+struct log_field log_bytes(const char *key, const char *text, size_t len);
+struct log_field log_number(const char *key, int64_t number);
+
+/* Names the program in every line and sets the least important level that is written. */
+void log_setup(const char *program, enum log_level level);
+
+enum log_level log_level_now(void);
+
+/* Writes one line: `message` is a constant sentence without client data. */
+void log_fields(enum log_level level, const char *message, const struct log_field *fields,
+		size_t count);
+
+/* The fields given, behind one that is skipped: so that there may be none. */
+#define LOG_LIST(...) ((const struct log_field[]){{0}, ##__VA_ARGS__})
+
+/* log_event(LOG_INFO, "listening", log_text("address", a), log_number("port", p)) */
+#define log_event(level, message, ...)                                                             \
+	log_fields((level), (message), LOG_LIST(__VA_ARGS__) + 1,                                  \
+		   sizeof(LOG_LIST(__VA_ARGS__)) / sizeof(struct log_field) - 1)
+
+#endif

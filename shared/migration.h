@@ -1,0 +1,16 @@
+/*
+ * Brings the schema of an open database up to date with the migrations of sql/, see schema.h. For
+ * database.c alone.
+ */
+#ifndef SHARED_MIGRATION_H
+#define SHARED_MIGRATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sqlite3.h>
+
+/* Applies what is missing, with the write lock held by the caller. False, with the reason for
+ * people in `why`, when that fails or the database was made by a newer version. */
+bool migration_run(sqlite3 *handle, char *why, size_t size);
+
+#endif

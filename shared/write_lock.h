@@ -1,0 +1,31 @@
+/*
+ * One writer at a time, over all processes: an flock(2) on a file beside the database. Whoever
+ * commits or takes a checkpoint holds it, so that no checkpoint of ours can overlap a commit
+ * (sqlite.org/wal.html, "WAL-reset bug"), and so that waiting writers are queued by the kernel
+ * instead of sleeping and polling in SQLite's busy handler.
+ *
+ * The kernel releases it when its holder dies.
+ */
+#ifndef SHARED_WRITE_LOCK_H
+#define SHARED_WRITE_LOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct write_lock;
+
+/* Opens (and makes, mode 0600) the file. NULL with errno when that fails. Free with
+ * write_lock_close. */
+struct write_lock *write_lock_open(const char *path);
+void write_lock_close(struct write_lock *lock);
+
+/* Takes the lock if it is free. Never waits. */
+bool write_lock_try(struct write_lock *lock);
+
+/* Takes the lock, waiting until clock_monotonic_ms() reaches `deadline_ms` at the latest; false
+ * then. For programs with one thread: the wait is ended by SIGALRM. */
+bool write_lock_take(struct write_lock *lock, int64_t deadline_ms);
+
+void write_lock_release(struct write_lock *lock);
+
+#endif

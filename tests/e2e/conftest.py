@@ -1,0 +1,49 @@
+"""Fixtures of the end-to-end tests. The programs come from $WORKER_BUILD (default: build).
+
+	worker          a running service behind nginx, shared by the tests of one file; topics are not
+	make_service    a factory of services of a test's own: make_service(topic_ttl="1s").start()
+	certificates    a throw-away authority and a certificate for 127.0.0.1
+
+When a service is closed each of its processes must end with 0, and no log may hold a sanitizer's report
+or the secret.
+"""
+
+import pytest
+
+from harness.nginx import Nginx
+from harness.process import adopt_orphans
+from harness.service import Service
+from harness.tls import Certificates
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    adopt_orphans()
+    return Certificates(tmp_path_factory.mktemp("tls"))
+
+
+def _close(services):
+    faults = [fault for service in reversed(services) for fault in service.close()]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def make_service(certificates):
+    services = []
+
+    def make(**config):
+        services.append(Service(**config))
+        return services[-1]
+
+    yield make
+    _close(services)
+
+
+@pytest.fixture(scope="module")
+def worker(certificates):
+    """An Nginx in front of a Service: worker.api, worker.subscribe(topic), worker.service."""
+    service = Service()
+    try:
+        yield Nginx(service.start(), certificates)
+    finally:
+        _close([service])

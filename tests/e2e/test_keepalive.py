@@ -1,0 +1,67 @@
+"""The server pings every 30 s and drops a peer silent for 60 s. One test, because it takes a minute: all
+connections are open at once."""
+
+import select
+import time
+
+from harness.direct import authenticated, push_of
+from harness.raw_websocket import CLOSE, PING, PONG, TEXT, ConnectionEnded
+
+PING_EVERY_S, SILENCE_LIMIT_S = 30, 60
+SLACK_S = 2.5
+
+
+def test_pings_every_30_s_and_the_end_of_who_is_silent_for_60_s(worker):
+    worker.api.register("t")
+    service = worker.service
+    clients = {name: authenticated(service, "t") for name in ("silent", "answers", "talks", "pings", "reads nothing")}
+    started = time.monotonic()
+    pings, ended, received = {name: [] for name in clients}, {}, {name: [] for name in clients}
+    talked_at = pushed_at = started
+    number = 0
+    while time.monotonic() < started + SILENCE_LIMIT_S + PING_EVERY_S / 10 + SLACK_S:
+        now = time.monotonic()
+        if now - talked_at > 20:
+            clients["talks"].send_frame("anything")
+            clients["pings"].send_frame(b"", opcode=PING)
+            talked_at = now
+        if now - pushed_at > 5:  # what is sent to a silent peer does not make it speak
+            worker.api.publish("t", number)
+            number += 1
+            pushed_at = now
+        open_ones = {name: client for name, client in clients.items() if name not in ended and name != "reads nothing"}
+        ready, _, _ = select.select([client.socket for client in open_ones.values()], [], [], 0.1)
+        for name, client in open_ones.items():
+            if client.socket not in ready:
+                continue
+            try:
+                frame = client.read_frame(1)
+            except ConnectionEnded:
+                ended[name] = time.monotonic() - started
+                continue
+            if frame.opcode == CLOSE:
+                ended[name] = time.monotonic() - started
+            elif frame.opcode == PING:
+                pings[name].append(time.monotonic() - started)
+                if name == "answers":
+                    client.send_frame(frame.payload, opcode=PONG)
+            elif frame.opcode == TEXT:
+                received[name].append(frame.payload.decode())
+
+    assert list(ended) == ["silent"], ended
+    assert SILENCE_LIMIT_S - 0.5 <= ended["silent"] <= SILENCE_LIMIT_S + SLACK_S, ended
+    for name in ("answers", "talks", "pings"):
+        assert len(pings[name]) == 2, pings
+        for i, at in enumerate(pings[name]):
+            assert (i + 1) * PING_EVERY_S - 0.5 <= at <= (i + 1) * PING_EVERY_S + SLACK_S, pings
+        assert received[name] == [push_of(str(i)) for i in range(number)], name
+        worker.api.publish("t", name)
+        while clients[name].read_message() != push_of(f'"{name}"'):
+            pass
+    try:
+        while True:
+            clients["reads nothing"].read_frame()
+    except (ConnectionEnded, OSError):
+        pass
+    for client in clients.values():
+        client.close()

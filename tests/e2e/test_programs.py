@@ -1,0 +1,379 @@
+"""The life of both programs: their command lines, exit codes, signals, and what they find at their start."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from harness import fastcgi, sqlite
+from harness.fastcgi import FastCgi
+from harness.nginx import Nginx
+from harness.process import Process, environment
+from harness.raw_websocket import RawWebSocket
+from harness.waiting import accepts, free_port, wait_until
+
+USAGE, TEMPORARY, CONFIGURATION = 64, 75, 78
+PROGRAMS = ["api", "gateway"]
+programs = pytest.mark.parametrize("program", PROGRAMS)
+
+
+def run(service, program, *arguments, cwd="/", **variables):
+    """Runs a program by hand, as it would be in a terminal of the account it belongs to."""
+    path = service.bin / f"wavelog-worker-{program}"
+    done = subprocess.run(
+        [path, *arguments], env=environment(variables), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        errors="replace", timeout=30,
+    )  # fmt: skip
+    assert service.secret not in done.stdout + done.stderr
+    return done
+
+
+# The command line
+
+
+@programs
+def test_help_says_what_it_is_and_how_it_is_started(make_service, program):
+    for option in ("--help", "-h"):
+        done = run(make_service(), program, option)
+        assert (done.returncode, done.stderr) == (0, "")
+        for word in (f"wavelog-worker-{program}", "-c", "--check-config", "--version", "--help"):
+            assert word in done.stdout
+
+
+@programs
+def test_version_is_one_line(make_service, program):
+    done = run(make_service(), program, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"wavelog-worker-{program} 0.1.0\n", "")
+
+
+@programs
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["-x"], ["-c"], ["argument"], ["--check-config", "more"]], ids=str)
+def test_bad_command_line_exits_64(make_service, program, arguments):
+    done = run(make_service(), program, *arguments)
+    assert (done.returncode, done.stdout) == (USAGE, "") and "--help" in done.stderr
+
+
+@programs
+def test_check_config_prints_what_will_be_used_without_the_secret(make_service, program):
+    service = make_service(topic_ttl="90m", event_limit=5000)
+    done = run(service, program, "--check-config", "-c", service.config_file)
+    assert (done.returncode, done.stderr) == (0, "")
+    for key in ("worker_secret", "ws_port", "state_dir", "topic_ttl", "event_limit", "event_retention", "ws_bind"):
+        assert re.search(rf"^{key}:", done.stdout, re.M), key
+    assert re.search(rf"^state_dir: .*{service.state_dir}", done.stdout, re.M)
+    assert re.search(r"^event_limit: 5000$", done.stdout, re.M)
+    assert list(service.state_dir.iterdir()) == []  # it only looks
+
+
+FAULTS = {  # lines of the file, what stderr names
+    "a short secret": ("worker_secret: too-short\n", 1, "worker_secret"),
+    "an empty secret": ('\nworker_secret: ""\n', 2, "worker_secret"),
+    "a port out of range": ("{secret}ws_port: 70000\n", 2, "ws_port"),
+    "a port that is text": ("{secret}\n\nws_port: http\n", 4, "ws_port"),
+    "a duration that is none": ("{secret}topic_ttl: 1 day\n", 2, "topic_ttl"),
+    "a duration of zero": ("{secret}topic_ttl: 0s\n", 2, "topic_ttl"),
+    "a sequence for a text": ("{secret}state_dir: [a, b]\n", 2, "state_dir"),
+    "a tab": ("{secret}ws_port:\t\n\t- 1\n", 3, ""),
+    "a key given twice": ("{secret}ws_port: 9000\nws_port: 9001\n", 3, "ws_port"),
+    "no mapping": ("- a\n- b\n", 1, ""),
+    "an alias": ("{secret}state_dir: *x\n", 2, ""),
+    "two documents": ("{secret}---\nws_port: 1\n", 2, ""),
+}
+
+
+@programs
+@pytest.mark.parametrize("text, line, key", FAULTS.values(), ids=FAULTS)
+def test_a_fault_in_the_configuration_exits_78_and_names_file_and_line(make_service, program, text, line, key):
+    service = make_service()
+    service.config_file.write_text(text.replace("{secret}", f"worker_secret: {service.secret}\n"))
+    for arguments, place in (["--check-config"], f"{service.config_file}:{line}: "), ([], f'"{service.config_file}" line={line} '):
+        done = run(service, program, *arguments, "-c", service.config_file)
+        assert done.returncode == CONFIGURATION, done.stderr
+        assert place in done.stderr and key in done.stderr
+        assert "too-short" not in done.stderr and done.stdout == ""
+
+
+@programs
+@pytest.mark.parametrize("content", [b"", b"\n# nothing\n", b"\0\1\2\xff" * 1000, b"x" * 10_000_000, b"a: " + b"[" * 100_000],
+                         ids=["empty", "comment", "binary", "10 MB", "deep"])  # fmt: skip
+def test_a_file_that_is_no_configuration_exits_78_without_a_crash(make_service, program, content):
+    service = make_service()
+    service.config_file.write_bytes(content)
+    done = run(service, program, "--check-config", "-c", service.config_file)
+    assert done.returncode == CONFIGURATION and str(service.config_file) in done.stderr
+    assert len(done.stderr) < 5000 and all(character.isprintable() or character == "\n" for character in done.stderr)
+
+
+@programs
+def test_a_configuration_that_cannot_be_read_exits_78_and_says_why(make_service, program):
+    service = make_service()
+    for path, why in ((service.dir / "missing.yaml", "No such file"), (service.dir, "irectory")):
+        for arguments in (["--check-config"], []):
+            done = run(service, program, *arguments, "-c", path)
+            assert done.returncode == CONFIGURATION
+            assert str(path) in done.stderr and why in done.stderr
+
+    service.config_file.chmod(0)
+    os.chown(service.config_file, os.geteuid(), os.getegid())
+    log = service.log_dir / "unreadable.log"
+    process = Process.start(program, [service.bin / f"wavelog-worker-{program}", "-c", service.config_file], log)
+    assert process.wait() == CONFIGURATION
+    assert "Permission denied" in log.read_text()
+
+
+@programs
+def test_an_unknown_key_and_a_file_that_others_can_read_are_warnings(make_service, program):
+    service = make_service(made_up=1)
+    service.config_file.chmod(0o644)
+    done = run(service, program, "--check-config", "-c", service.config_file)
+    assert done.returncode == 0
+    line = len(service.config_file.read_text().splitlines())
+    assert f"{service.config_file}:{line}" in done.stderr and "made_up" in done.stderr
+    assert "others" in done.stderr
+    service.config_file.chmod(0o600)
+    assert "others" not in run(service, program, "--check-config", "-c", service.config_file).stderr
+
+
+@programs
+def test_the_configuration_comes_from_the_option_else_the_variable_else_the_working_directory(make_service, program):
+    service = make_service(event_limit=1001)
+    directory = service.dir / "cwd"
+    directory.mkdir()
+    secret = f"worker_secret: {service.secret}\n"
+    (directory / "config.yaml").write_text(secret + "event_limit: 1003\n")
+    (service.dir / "variable.yaml").write_text(secret + "event_limit: 1002\n")
+    variable = {"WAVELOG_WORKER_CONFIG": str(service.dir / "variable.yaml")}
+
+    def limit(*arguments, **variables):
+        done = run(service, program, "--check-config", *arguments, cwd=directory, **variables)
+        assert done.returncode == 0, done.stderr
+        return re.search(r"^event_limit: (\d+)", done.stdout, re.M)[1]
+
+    assert limit("-c", service.config_file, **variable) == "1001"
+    assert limit(**variable) == "1002"
+    assert limit() == "1003"
+
+
+# Started by hand
+
+
+def test_the_api_started_by_hand_says_who_starts_it(make_service):
+    service = make_service()
+    done = run(service, "api", "-c", service.config_file)
+    assert (done.returncode, done.stdout) == (USAGE, "")
+    assert "descriptor 0 is not a listening socket" in done.stderr and "spawn-fcgi" in done.stderr
+    assert list(service.state_dir.iterdir()) == []
+
+
+# Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_both_programs_end_with_0_and_leave_a_clean_house(make_service, certificates, number):
+    service = make_service(unix=True)
+    server = Nginx(service.start(), certificates)
+    server.api.register("t")
+    with server.subscribe("t") as browser:
+        browser.authenticate()
+        assert [process.stop(number) for process in [*service.api, service.gateway]] == [None] * 3
+        assert browser.close_code() == 1001
+    for table in ("sessions", "gateways"):
+        assert sqlite.ask(service.database, f"SELECT * FROM {table}") == []
+    assert sqlite.value(service.database, "PRAGMA integrity_check") == "ok"
+    for log in ("api.log", "gateway.log"):
+        assert "ended" in (service.log_dir / log).read_text()
+    service.api = []
+
+
+@pytest.fixture
+def lone_api(make_service):
+    """A service with one API process, straight at its socket."""
+    service = make_service()
+    with fastcgi.listen(service) as listener:
+        service.api = [fastcgi.spawn(service, listener)]
+    wait_until(lambda: "started" in (service.log_dir / "api.log").read_text(), "the API is up")
+    return service
+
+
+def is_pending(process, number):
+    """True when the signal was sent and is held back."""
+    with open(f"/proc/{process.pid}/status") as file:
+        masks = [int(line.split()[1], 16) for line in file if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_the_api_finishes_the_request_it_is_in(lone_api, number):
+    service, (api,) = lone_api, lone_api.api
+    assert FastCgi(service.api_socket, service.secret).call("register", b'{"topic":"slow"}').status == 200
+    body = b'{"topic":"slow","payload":"' + b"x" * 100_000 + b'"}'
+    with FastCgi(service.api_socket, service.secret) as connection:
+        connection.begin("publish", len(body))
+        connection.send_body(body[:50_000])
+        connection.wait_until_read()
+        os.kill(api.pid, number)
+        assert is_pending(api, number) and api.runs()
+        connection.send_body(body[50_000:])
+        connection.end_body()
+        reply = connection.reply()
+    assert reply.status == 200
+    assert api.wait() == 0
+    payload = sqlite.value(service.database, f"SELECT length(payload) AS n FROM events WHERE id = {reply.json['id']}")
+    assert payload == 100_002
+
+
+def test_the_api_ends_at_once_when_it_waits_for_requests(lone_api):
+    assert lone_api.api[0].stop() is None
+    assert "ended" in (lone_api.log_dir / "api.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGPIPE])
+def test_signals_of_a_closed_terminal_or_pipe_do_no_harm_to_the_gateway(make_service, number):
+    service = make_service()
+    service.start_gateway()
+    if number == signal.SIGPIPE:
+        service.gateway.send(number)
+        with RawWebSocket(service.ws_address) as client:
+            assert client.handshake("/ws?topic=")[0] == 400
+    assert service.gateway.runs()
+
+
+# One gateway a state_dir
+
+
+@pytest.mark.parametrize("first", ["runs", "is stopped"])
+def test_a_second_gateway_on_a_state_dir_says_so_and_exits_75(make_service, first):
+    service = make_service()
+    service.start_gateway()
+    service.write_config(ws_port=free_port())
+    if first == "is stopped":
+        service.gateway.send(signal.SIGSTOP)
+    try:
+        log = service.log_dir / "second.log"
+        second = Process.start("second", [service.gateway_program, "-c", service.config_file], log)
+        assert second.wait() == TEMPORARY
+        assert re.search("another gateway|already", log.read_text())
+        assert not accepts(("127.0.0.1", service.config["ws_port"]))
+    finally:
+        service.gateway.send(signal.SIGCONT)
+    assert accepts(service.ws_address)
+    assert sqlite.ask(service.database, "SELECT pid FROM gateways") == [{"pid": service.gateway.pid}]
+
+
+def test_gateways_with_a_state_dir_each_run_side_by_side(make_service):
+    one, two = make_service(), make_service()
+    one.start_gateway()
+    two.start_gateway()
+    assert one.gateway.runs() and two.gateway.runs()
+
+
+# Sockets
+
+
+def test_sockets_of_a_killed_gateway_are_replaced(make_service, certificates):
+    service = make_service(unix=True)
+    server = Nginx(service.start(), certificates)
+    server.api.register("t")
+    for _ in range(2):
+        service.gateway.kill()
+        assert service.ws_socket.is_socket() and (service.state_dir / "wakeup.sock").is_socket()
+        assert not accepts(service.ws_address)
+        service.start_gateway()
+        with server.subscribe("t") as browser:
+            assert browser.authenticate() == '{"type":"auth_ok"}'
+            server.api.publish("t", 1)
+            assert browser.receive(0.9) == '{"type":"push","payload":1}'  # before the timer: the tap found the new socket
+
+
+def test_gateway_listens_on_a_unix_socket_for_its_group(make_service):
+    service = make_service(unix=True)
+    service.start_gateway()
+    assert stat.S_IMODE(service.ws_socket.stat().st_mode) == 0o660
+    with RawWebSocket(service.ws_address) as client:
+        assert client.handshake("/ws?topic=worker.status")[0] == 101
+    assert service.gateway.stop() is None
+    assert not service.ws_socket.exists() and not (service.state_dir / "wakeup.sock").exists()
+
+
+def test_gateway_takes_no_socket_from_another_program_and_no_file_from_anybody(make_service):
+    service = make_service(unix=True)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(service.ws_socket))
+        other.listen()
+        start_refused(service, "in use")
+        assert accepts(service.ws_address)
+    service.ws_socket.unlink()
+    service.ws_socket.write_text("somebody's notes")
+    start_refused(service, "ocket")
+    assert service.ws_socket.read_text() == "somebody's notes"
+
+
+def start_refused(service, why):
+    log = service.log_dir / "refused.log"
+    process = Process.start("gateway", [service.gateway_program, "-c", service.config_file], log)
+    assert process.wait() == 1
+    assert why in log.read_text()
+    assert sqlite.ask(service.database, "SELECT * FROM gateways") == []
+
+
+def test_gateway_says_so_when_its_port_is_taken(make_service):
+    service = make_service()
+    with socket.socket() as other:
+        other.bind(service.ws_address)
+        other.listen()
+        start_refused(service, str(service.ws_port))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network of its own")
+def test_gateway_listens_on_ipv4_and_ipv6_when_ws_bind_is_empty(make_service):
+    service = make_service(ws_bind="")
+    alone = ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    command = [*alone, service.gateway_program, "-c", service.config_file]
+    service.gateway = Process.start("gateway", command, service.log_dir / "gateway.log", as_user=False)
+
+    def status(host):
+        inside = ["nsenter", f"--net=/proc/{service.gateway.pid}/ns/net", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"]
+        url = f"http://{host}:{service.ws_port}/elsewhere"
+        return subprocess.run([*inside, url], capture_output=True, text=True).stdout
+
+    wait_until(lambda: status("127.0.0.1") == "404", "it answers on IPv4")
+    assert status("[::1]") == "404"
+
+
+# state_dir
+
+
+@programs
+def test_a_missing_state_dir_is_made(make_service, program):
+    service = make_service()
+    service.state_dir.rmdir()
+    service.dir.chmod(0o777)
+    if program == "gateway":
+        service.start_gateway()
+    else:
+        service.start_api(1)
+    wait_until(lambda: service.database.exists(), "the database is made")
+    assert stat.S_IMODE(service.state_dir.stat().st_mode) == 0o700
+
+
+@programs
+@pytest.mark.parametrize("obstacle", ["a file", "no parent", "not ours"])
+def test_a_state_dir_that_cannot_be_is_said_and_the_program_ends(make_service, program, obstacle):
+    service = make_service()
+    path = {"a file": service.config_file, "no parent": service.dir / "no/such", "not ours": service.dir / "root's"}[obstacle]
+    if obstacle == "not ours":
+        path.mkdir(mode=0o700)
+    service.write_config(state_dir=str(path))
+    log = service.log_dir / "refused.log"
+    if program == "gateway":
+        process = Process.start("gateway", [service.gateway_program, "-c", service.config_file], log)
+    else:
+        with fastcgi.listen(service) as listener:
+            process = fastcgi.spawn(service, listener)
+        log = service.log_dir / "api.log"
+    assert process.wait() == 1
+    assert "state_dir" in log.read_text() and str(path) in log.read_text()

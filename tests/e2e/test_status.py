@@ -1,0 +1,277 @@
+"""GET /internal/status: its members, what they count and how fresh they are, and what a dead gateway changes."""
+
+import re
+import signal
+import statistics
+import threading
+import time
+
+import pytest
+
+from harness import sqlite
+from harness.nginx import Nginx
+from harness.tokens import make_token
+from harness.waiting import wait_until
+
+MEMBERS = [
+    "status", "version", "uptime", "registered_topics", "active_topics", "connected_clients", "connected_sockets",
+    "topic_list", "cluster_nodes",
+]  # fmt: skip
+COUNTS = ["registered_topics", "active_topics", "connected_clients", "connected_sockets"]
+STALE_LIMIT_S = 1.0
+QUIET_LIMIT_S = 0.1
+DEAD_LIMIT_S = 5.0
+
+
+@pytest.fixture
+def server(make_service, certificates):
+    """A service of the test's own, so that all counts are known."""
+    return Nginx(make_service().start(), certificates)
+
+
+def counts(server):
+    now = server.api.status().json
+    return tuple(now[name] for name in COUNTS)
+
+
+def counted(server, *expected, limit_s=STALE_LIMIT_S):
+    """Waits until the counts are these: registered topics, active ones, clients, sockets."""
+    wait_until(lambda: counts(server) == expected, f"counts of {expected}, not {counts(server)}", limit_s)
+
+
+def join(server, topic, user_id=None):
+    browser = server.subscribe(topic)
+    token = "" if user_id is None else make_token(server.service.secret, topic, user_id)
+    assert browser.authenticate(token) == '{"type":"auth_ok"}'
+    return browser
+
+
+def test_every_member_is_there_in_the_order_that_clients_know(server):
+    server.api.register("a topic")
+    reply = server.api.status()
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    now = reply.json
+    assert list(now)[: len(MEMBERS)] == MEMBERS
+    uptime = now.pop("uptime")
+    assert re.fullmatch(r"(\d+m)?\d+s", uptime)
+    assert now == {
+        "status": "ok", "version": "0.1.0", "registered_topics": 2, "active_topics": 0, "connected_clients": 0,
+        "connected_sockets": 0, "topic_list": ["a topic", "worker.status"], "cluster_nodes": -1,
+    }  # fmt: skip
+    assert reply.text.startswith(f'{{"status":"ok","version":"0.1.0","uptime":"{uptime}","registered_topics":2,')
+
+
+def test_status_answers_a_get_with_the_secret_only(server):
+    assert server.api.call("status", method="POST", body={}).status == 405
+    assert server.api.call("status", method="GET", headers={"X-Worker-Secret": "x"}).status == 403
+    assert server.api.call("status", method="GET", raw=b"not json").status == 200
+
+
+def test_topics_0_leaves_both_lists_out_and_topics_1_adds_the_active_one(server):
+    for topic in ("b", "a", "é", "Z"):
+        server.api.register(topic)
+    everything = ["Z", "a", "b", "worker.status", "é"]
+    with join(server, "b"):
+        counted(server, 5, 1, 1, 1)
+        for query in ("?topics=0", "?x=1&topics=0", "?topics=1&topics=0"):
+            assert list(server.api.status(query).json)[:8] == [name for name in MEMBERS if name != "topic_list"], query
+            assert "active_topic_list" not in server.api.status(query).json
+        for query in ("?topics=1", "?topics=1&", "?topics=0&topics=1"):
+            now = server.api.status(query).json
+            assert list(now)[: len(MEMBERS)] == MEMBERS
+            assert (sorted(now["topic_list"]), now["active_topic_list"]) == (everything, ["b"]), query
+        for query in ("", "?", "?topics=", "?topics=2", "?topics", "?atopics=1", "?topics=10", "?&&"):
+            now = server.api.status(query).json
+            assert sorted(now["topic_list"]) == everything and "active_topic_list" not in now, query
+
+
+def test_topic_list_ends_at_1000_unless_all_are_asked_for(server):
+    sqlite.change(
+        server.service.database,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1499) "
+        "INSERT INTO topics SELECT printf('topic %04d', i), 0, 1, 9223372036854775806 FROM n",
+    )
+    now = server.api.status().json
+    assert now["registered_topics"] == 1500 and len(now["topic_list"]) == 1000
+    now = server.api.status("?topics=1").json
+    assert len(set(now["topic_list"])) == len(now["topic_list"]) == 1500
+
+
+def test_expired_topics_are_neither_counted_nor_listed(server):
+    server.api.register("old")
+    counted(server, 2, 0, 0, 0)
+    sqlite.change(server.service.database, "UPDATE topics SET expires_ms = 1 WHERE topic = 'old'")
+    now = server.api.status().json
+    assert (now["registered_topics"], now["topic_list"]) == (1, ["worker.status"])
+
+
+def test_a_user_counts_once_and_each_anonymous_socket_as_one(server):
+    server.api.register("open")
+    server.api.register("closed", require_token=True)
+    secret = server.service.secret
+    one = join(server, "closed", 7)
+    counted(server, 3, 1, 1, 1)
+    same = join(server, "closed", 7)
+    counted(server, 3, 1, 1, 2)
+    another = join(server, "closed", 8)
+    counted(server, 3, 1, 2, 3)
+    watcher = join(server, "worker.status", 7)
+    counted(server, 3, 2, 2, 4)
+    anonymous = [join(server, "closed", 0), join(server, "open"), join(server, "open")]
+    counted(server, 3, 3, 5, 7)
+    with server.subscribe("closed"):  # not authenticated
+        with server.subscribe("closed") as refused:
+            assert '"unauthorized"' in refused.authenticate(make_token(secret, "open", 9))
+            refused.close_code()
+        same.close()
+        counted(server, 3, 3, 5, 6)
+    for browser in (one, another, watcher, *anonymous):
+        browser.close()
+    counted(server, 3, 0, 0, 0)
+
+
+def time_until_counted(server, sockets, action):
+    """The age of what the first right answer told: how long after the action it was asked for."""
+    action()
+    done_at = time.monotonic()
+    while True:
+        asked_at = time.monotonic()
+        if server.api.status("?topics=0").json["connected_sockets"] == sockets:
+            return max(0, asked_at - done_at)
+        assert asked_at - done_at < 15
+
+
+def test_counts_are_not_staler_than_100_ms_when_the_service_is_quiet(server):
+    server.api.register("t")
+    ages = []
+    for _ in range(5):
+        browsers = []
+        ages.append(time_until_counted(server, 1, lambda: browsers.append(join(server, "t"))))
+        ages.append(time_until_counted(server, 0, lambda: browsers[0].close()))
+    assert statistics.median(ages) < QUIET_LIMIT_S, ages
+
+
+def test_counts_are_not_staler_than_1_s_while_publishers_keep_the_database_busy(make_service, certificates):
+    service = make_service()
+    service.start_gateway()
+    service.start_api(4)
+    server = Nginx(service, certificates)
+    server.api.register("t")
+    server.api.register("busy")
+    stop = threading.Event()
+
+    def publish():
+        while not stop.is_set():
+            server.api.publish("busy", 1)
+
+    publishers = [threading.Thread(target=publish) for _ in range(8)]
+    for publisher in publishers:
+        publisher.start()
+    browsers = []
+    try:
+        for sockets in range(1, 6):
+            age_s = time_until_counted(server, sockets, lambda: browsers.append(join(server, "t")))
+            assert age_s < STALE_LIMIT_S
+    finally:
+        stop.set()
+        for publisher in publishers:
+            publisher.join()
+        for browser in browsers:
+            browser.close()
+
+
+def assert_degraded(reply):
+    assert (reply.status, reply.headers["Content-Type"]) == (503, "application/json")
+    assert reply.headers["Retry-After"] == "1"
+    now = reply.json
+    assert [name for name in now if name in MEMBERS] == [name for name in MEMBERS if name in now]
+    assert set(MEMBERS) - set(now) <= {"topic_list"}
+    assert (now["status"], now["version"], now["uptime"], now["cluster_nodes"]) == ("degraded", "0.1.0", "0s", -1)
+    assert [now[name] for name in COUNTS] == [0, 0, 0, 0]
+    why = {name: text for name, text in now.items() if name not in (*MEMBERS, "active_topic_list")}
+    assert list(why.values()) == ["no gateway is running"]
+
+
+def test_without_a_gateway_the_answer_is_503_degraded_with_zero_counts_and_the_reason(make_service, certificates):
+    service = make_service()
+    service.start_api()
+    server = Nginx(service, certificates)
+    assert server.api.register("t").status == 200
+    for query in ("", "?topics=0", "?topics=1"):
+        reply = server.api.status(query)
+        assert_degraded(reply)
+        assert ("topic_list" in reply.json) == (query != "?topics=0")
+        assert ("active_topic_list" in reply.json) == (query == "?topics=1")
+    service.start_gateway()
+    wait_until(lambda: server.api.status().status == 200, "the gateway is counted")
+    counted(server, 2, 0, 0, 0)
+    assert service.gateway.stop() is None
+    assert_degraded(server.api.status())
+
+
+def leave_rows(server):
+    """Two sockets that are counted, and that their gateway does not say goodbye for."""
+    server.api.register("t")
+    browsers = [join(server, "t", 5), join(server, "t", 6)]
+    counted(server, 2, 1, 2, 2)
+    return browsers
+
+
+def sessions(server):
+    return sqlite.ask(server.service.database, "SELECT gateway, slot FROM sessions")
+
+
+def test_a_killed_gateway_is_not_counted_and_its_rows_are_cleared_by_the_next(server):
+    browsers = leave_rows(server)
+    dead = server.service.gateway.pid
+    server.service.gateway.kill()
+    wait_until(lambda: server.api.status().status == 503, "the dead gateway is noticed", DEAD_LIMIT_S)
+    assert_degraded(server.api.status())
+    assert [row["gateway"] for row in sessions(server)] == [dead, dead]
+
+    server.service.start_gateway()
+    wait_until(lambda: server.api.status().status == 200, "the next gateway is counted")
+    counted(server, 2, 0, 0, 0)
+    assert sessions(server) == []
+    assert [row["pid"] for row in sqlite.ask(server.service.database, "SELECT pid FROM gateways")] == [
+        server.service.gateway.pid
+    ]
+    for browser in browsers:
+        browser.close()
+
+
+def test_a_stopped_gateway_is_not_counted_after_5_s_and_counted_again_when_it_goes_on(server):
+    browsers = leave_rows(server)
+    server.service.gateway.send(signal.SIGSTOP)
+    try:
+        wait_until(lambda: server.api.status().status == 503, "the stopped gateway is noticed", DEAD_LIMIT_S)
+        assert_degraded(server.api.status())
+        assert server.api.publish("t", 1).status == 200  # the API does not wait for it
+    finally:
+        server.service.gateway.send(signal.SIGCONT)
+    wait_until(lambda: server.api.status().status == 200, "the gateway is counted again")
+    counted(server, 2, 1, 2, 2)
+    for browser in browsers:
+        assert browser.receive() == '{"type":"push","payload":1}'
+        browser.close()
+
+
+@pytest.mark.parametrize("seconds, text", [
+    (59, "59s"), (60, "1m0s"), (14 * 60 + 22, "14m22s"), (3 * 3600 + 5, "3h0m5s"), (26 * 3600 + 60, "26h1m0s"),
+])  # fmt: skip
+def test_uptime_is_written_like_gos_duration(worker, seconds, text):
+    def uptime():
+        # The gateway writes its row anew every few seconds: set and read until nothing came between.
+        started = int(time.time() * 1000) - seconds * 1000
+        sqlite.change(worker.service.database, f"UPDATE gateways SET started_ms = {started}")
+        return worker.api.status().json["uptime"]
+
+    wait_until(lambda: uptime() == text, f"an uptime of {text}")
+
+
+def test_uptime_is_the_gateways_and_rises(server):
+    server.service.restart_gateway()
+    assert server.api.status().json["uptime"] in ("0s", "1s", "2s", "3s")
+    before = int(server.api.status().json["uptime"][:-1])
+    wait_until(lambda: int(server.api.status().json["uptime"][:-1]) > before, "the uptime rises", 3)

@@ -1,0 +1,137 @@
+"""The whole of the service through each web server, with the files that people copy, in each way to mount it."""
+
+import os
+import subprocess
+
+import pytest
+
+from harness.apache import Apache, SharedHosting
+from harness.nginx import Nginx
+from harness.subscriber import refusal
+from harness.tokens import make_token
+from harness.waiting import wait_until
+from harness.web_server import PUBLIC_ADDRESS, VISITOR_ADDRESS
+
+MIB = 1048576
+
+MOUNTS = {
+    "nginx-tcp": (Nginx, False, {}),
+    "nginx-unix": (Nginx, True, {}),
+    "apache-scriptalias-upgrade-tcp": (Apache, False, {}),
+    "apache-scriptalias-upgrade-unix": (Apache, True, {}),
+    "apache-scriptalias-wstunnel-tcp": (Apache, False, {"wstunnel": True}),
+    "apache-scriptalias-wstunnel-unix": (Apache, True, {"wstunnel": True}),
+    "apache-htaccess-tcp": (SharedHosting, False, {}),
+    "apache-htaccess-unix": (SharedHosting, True, {}),
+    "apache-fcgi-path-info": (SharedHosting, False, {"direct": True}),
+}
+
+
+def start(make_service, certificates, mount, **options):
+    kind, unix, more = MOUNTS[mount]
+    service = make_service(unix=unix)
+    service.start_gateway()
+    if kind is Nginx:
+        service.start_api()
+    return kind(service, certificates, **more, **options)
+
+
+@pytest.fixture(params=MOUNTS)
+def server(request, make_service, certificates):
+    return start(make_service, certificates, request.param)
+
+
+def test_the_main_job_works_from_register_to_unregister(server):
+    secret = server.service.secret
+    for name, api in {"plain": server.api, "tls": server.tls_api}.items():
+        topic = f"talk {name}/é?&"
+        reply = api.publish(topic, 1)
+        assert (reply.status, reply.body) == (404, b"topic not registered\n")
+        assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert reply.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+        assert api.register(topic, meta={"require_token": True}).status == 200
+
+        with server.subscribe(topic) as browser:
+            assert browser.authenticate(make_token(secret, topic)) == '{"type":"auth_ok"}'
+            reply = api.call("publish", raw=f'{{"topic":"{topic}","payload":[1.10, "\\u2028"]}}'.encode())
+            assert reply.status == 200 and reply.json["id"] > 0
+            assert browser.receive() == '{"type":"push","payload":[1.10, "\\u2028"]}'
+
+            status = wait_until(
+                lambda: (now := api.status("?topics=1").json)["connected_sockets"] == 1 and now, "one socket counted"
+            )
+            assert status["status"] == "ok" and topic in status["topic_list"]
+            assert status["active_topic_list"] == [topic]
+
+            assert api.unregister(topic).status == 200
+            assert browser.receive_json()["code"] == "topic_unregistered"
+            assert browser.close_code() == 1000
+        assert api.publish(topic, 1).status == 404
+        assert refusal(server.wss_url, topic, tls=server.tls) == 404
+        assert api.register(topic).status == 200
+        wait_until(lambda: api.status().json["connected_sockets"] == 0, "no socket counted")
+
+
+def test_a_wrong_secret_is_forbidden(server):
+    for secret in ("x" * 48, "", None):
+        reply = server.api.call("register", {"topic": "t"}, headers={"X-Worker-Secret": secret})
+        assert (reply.status, reply.body) == (403, b"forbidden\n")
+    assert server.api.call("nonsense").status == 404
+    reply = server.api.call("publish", method="GET")
+    assert (reply.status, reply.headers["Allow"]) == (405, "POST")
+
+
+def test_a_body_of_1_mib_passes_and_a_longer_one_is_413(server):
+    api = server.api
+    assert api.register("big").status == 200
+    head, tail = b'{"topic":"big","payload":"', b'"}'
+
+    def publish(size, **options):
+        return api.call("publish", raw=head + b"x" * (size - len(head) - len(tail)) + tail, **options)
+
+    with server.subscribe("big") as browser:
+        browser.authenticate()
+        assert publish(MIB).status == 200
+        assert len(browser.receive()) == MIB - len(head) - len(tail) + len('{"type":"push","payload":""}')
+    for size in (MIB + 1, 2 * MIB, 2 * MIB + 1, 3 * MIB):
+        for chunked in (False, True):
+            reply = publish(size, chunked=chunked)
+            assert (reply.status, reply.body) == (413, b"body too large\n"), f"{size} bytes, chunked: {chunked}"
+            assert reply.headers.get_all("Content-Type") == ["text/plain; charset=utf-8"], size
+            assert reply.headers.get_all("X-Content-Type-Options") == ["nosniff"], size
+
+
+def test_a_request_that_is_no_upgrade_reaches_no_other_program(server):
+    reply = subprocess.run(
+        ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", server.wss_url.replace("wss:", "https:") + "?topic=t"],
+        capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert reply in ("400", "404", "426"), reply
+
+
+def test_the_clients_address_of_x_forwarded_for_reaches_the_log(make_service, certificates):
+    service = make_service(log_connections=True)
+    server = Nginx(service.start(), certificates)
+    assert server.api.register("t").status == 200
+    with server.subscribe("t", headers={"X-Forwarded-For": "203.0.113.9"}) as browser:
+        browser.authenticate()
+        log = service.log_dir / "gateway.log"
+        wait_until(lambda: "203.0.113.9" in log.read_text(), "the address is in the log")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network of its own")
+@pytest.mark.parametrize("mount", ["nginx-tcp", "apache-scriptalias-upgrade-tcp", "apache-htaccess-tcp"])
+def test_internal_is_refused_to_callers_from_elsewhere(make_service, certificates, mount):
+    server = start(make_service, certificates, mount, other_network=True)
+    url = f"https://{PUBLIC_ADDRESS}:{server.tls_port}{server.prefix}/internal/status"
+
+    def get(*options):
+        command = ["nsenter", f"--net=/proc/{server.process.pid}/ns/net", "curl", "-sk", "-w", "\n%{http_code}"]
+        header = f"X-Worker-Secret: {server.service.secret}"
+        return subprocess.run([*command, "-H", header, *options, url], capture_output=True, text=True).stdout
+
+    for spoof in ("X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", "X-Real-IP: 127.0.0.1"):
+        reply = get("--interface", VISITOR_ADDRESS, "-H", spoof)
+        assert reply.endswith("\n403") and "forbidden\n" not in reply, reply
+    url = url.replace(PUBLIC_ADDRESS + f":{server.tls_port}", f"127.0.0.1:{server.plain_port}").replace("https", "http")
+    assert get().endswith("\n200"), get()

@@ -1,0 +1,90 @@
+// needs: gateway/message.c
+/*
+ * Any bytes as what a client says, as the payload of a push, and as the numbers of a status frame.
+ * A frame that the gateway makes is one JSON object that holds just what was put into it.
+ */
+#include "tests/fuzz/fuzz.h"
+
+#include "gateway/message.h"
+#include "shared/json.h"
+#include "shared/utf8.h"
+
+static void check_parse(const char *text, size_t len)
+{
+	struct json_member members[] = {{.name = "type"}, {.name = "token"}};
+	struct message message;
+	size_t error_at;
+	bool is_object = !json_object_members(text, len, members, 2, &error_at);
+
+	message_parse(text, len, &message);
+	assert((message.kind == MESSAGE_MALFORMED) == (!is_object || len > MESSAGE_MAX_BYTES));
+	if (message.kind == MESSAGE_MALFORMED)
+		return;
+	assert((message.kind == MESSAGE_AUTH) == json_string_is(members[0].value, "auth"));
+	assert((message.kind == MESSAGE_STATUS) == json_string_is(members[0].value, "status"));
+	if (message.kind == MESSAGE_AUTH && message.token_state == MESSAGE_TOKEN_GIVEN) {
+		assert(members[1].value.kind == JSON_STRING);
+		assert(message.token_len > 0 && message.token_len <= members[1].value.len - 2);
+		assert(utf8_valid(message.token, message.token_len));
+	} else {
+		assert(message.token_len == 0);
+	}
+}
+
+static void check_push(const char *payload, size_t len)
+{
+	struct json_member members[] = {{.name = "type"}, {.name = "payload"}};
+	size_t frame_len = message_push_len(len);
+	char *frame = malloc(frame_len);
+	size_t error_at;
+
+	assert(frame);
+	message_push_write(frame, payload, len);
+	assert(memmem(frame, frame_len, payload, len));
+	if (!json_object_members(payload, len, NULL, 0, &error_at)) {
+		assert(!json_object_members(frame, frame_len, members, 2, &error_at));
+		assert(json_string_is(members[0].value, "push"));
+		assert(memmem(payload, len, members[1].value.at, members[1].value.len));
+	}
+	free(frame);
+}
+
+static void check_number(struct json_value value, int64_t expected)
+{
+	int64_t number;
+
+	assert(json_int64(value, &number) && number == expected);
+}
+
+static void check_status(const struct message_status *status)
+{
+	char frame[MESSAGE_STATUS_SIZE];
+	struct json_member outer[] = {{.name = "type"}, {.name = "payload"}};
+	struct json_member inner[] = {{.name = "uptime_seconds"},    {.name = "registered_topics"},
+				      {.name = "active_topics"},     {.name = "connected_clients"},
+				      {.name = "connected_sockets"}, {.name = "cluster_nodes"}};
+	size_t error_at;
+	size_t len = message_status_write(frame, status);
+
+	assert(len < sizeof(frame) && !json_object_members(frame, len, outer, 2, &error_at));
+	assert(json_string_is(outer[0].value, "status"));
+	assert(!json_object_members(outer[1].value.at, outer[1].value.len, inner, 6, &error_at));
+	check_number(inner[0].value, status->uptime_s > 0 ? status->uptime_s : 0);
+	check_number(inner[1].value, status->registered_topics);
+	check_number(inner[2].value, status->active_topics);
+	check_number(inner[3].value, status->connected_clients);
+	check_number(inner[4].value, status->connected_sockets);
+	check_number(inner[5].value, status->cluster_nodes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const char *text = (const char *)data;
+	struct message_status status = {0};
+
+	check_parse(text, size);
+	check_push(text, size);
+	memcpy(&status, data, size < sizeof(status) ? size : sizeof(status));
+	check_status(&status);
+	return 0;
+}

@@ -1,0 +1,166 @@
+/*
+ * For tests on a real database: a directory of their own for each, the database in it, and children
+ * that share it. Include it once, in the test program.
+ *
+ * A child has no cmocka: it reports by its exit status, see MUST. What is open is not shared with
+ * it (neither SQLite nor the locks survive a fork): it opens its own.
+ */
+#ifndef TESTS_UNIT_DATABASE_FIXTURE_H
+#define TESTS_UNIT_DATABASE_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "shared/clock.h"
+#include "shared/database.h"
+
+#define MUST(condition)                                                                            \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
+			_exit(1);                                                                  \
+		}                                                                                  \
+	} while (0)
+
+static char base[64]; /* the test's directory */
+static char state_dir[80]; /* in it, and not made yet */
+static struct config config = {
+	.state_dir = state_dir,
+	.topic_ttl_ms = 60000,
+	.event_retention_ms = 60000,
+	.event_limit = 1000,
+	.busy_timeout_ms = 100,
+};
+static struct config default_config;
+
+static inline int make_base(void **state)
+{
+	(void)state;
+	snprintf(base, sizeof(base), "/tmp/database-XXXXXX");
+	if (!mkdtemp(base))
+		return -1;
+	snprintf(state_dir, sizeof(state_dir), "%s/state", base);
+	if (!default_config.state_dir)
+		default_config = config;
+	config = default_config;
+	return 0;
+}
+
+static inline int remove_entry(const char *path, const struct stat *info, int type, struct FTW *ftw)
+{
+	(void)info;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static inline int remove_base(void **state)
+{
+	(void)state;
+	return nftw(base, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+#define DATABASE_TEST(test) cmocka_unit_test_setup_teardown(test, make_base, remove_base)
+
+/* The path of a file in the state_dir; valid until the next call. */
+static inline const char *path_of(const char *name)
+{
+	static char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s", state_dir, name);
+	return path;
+}
+
+static inline struct database *open_database(void)
+{
+	char why[DATABASE_WHY_SIZE];
+	struct database *database = database_open(&config, why);
+
+	if (!database)
+		fail_msg("%s", why);
+	return database;
+}
+
+/* A person's sqlite3 on the same file, with SQLite's own habits. */
+static inline sqlite3 *open_by_hand(void)
+{
+	sqlite3 *handle = NULL;
+
+	assert_int_equal(sqlite3_open(path_of("worker.db"), &handle), SQLITE_OK);
+	return handle;
+}
+
+static inline void execute(sqlite3 *handle, const char *sql)
+{
+	if (sqlite3_exec(handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sql, sqlite3_errmsg(handle));
+}
+
+/* The first column of the first row as text; "(none)" without a row, "(null)" for NULL. Valid until
+ * the next call. */
+static inline const char *query(sqlite3 *handle, const char *sql)
+{
+	static char text[512];
+	sqlite3_stmt *statement = NULL;
+
+	if (sqlite3_prepare_v2(handle, sql, -1, &statement, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sql, sqlite3_errmsg(handle));
+	int result = sqlite3_step(statement);
+	const char *value =
+		result == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : "(none)";
+	snprintf(text, sizeof(text), "%s", value ? value : "(null)");
+	if (result != SQLITE_ROW && result != SQLITE_DONE)
+		fail_msg("%s: %s", sql, sqlite3_errmsg(handle));
+	sqlite3_finalize(statement);
+	return text;
+}
+
+static inline int64_t query_number(sqlite3 *handle, const char *sql)
+{
+	return strtoll(query(handle, sql), NULL, 10);
+}
+
+/* Runs `work` in a child and returns its pid. */
+static inline pid_t start_child(void (*work)(void *), void *argument)
+{
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		work(argument);
+		_exit(0);
+	}
+	return child;
+}
+
+static inline void wait_for_child(pid_t child)
+{
+	int status;
+
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static inline void in_child(void (*work)(void *), void *argument)
+{
+	wait_for_child(start_child(work, argument));
+}
+
+/* Ends a child that waits for it. */
+static inline void kill_child(pid_t child)
+{
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+#endif

@@ -1,0 +1,84 @@
+// needs: gateway/frame.c
+/*
+ * Shared frames. A frame freed too early or never is found by the build with sanitizers.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "gateway/frame.h"
+
+static void a_new_frame_has_its_room_and_one_reference(void **state)
+{
+	struct frame *frame = frame_new(1000);
+
+	(void)state;
+	assert_int_equal(frame->len, 1000);
+	assert_int_equal(frame->references, 1);
+	memset(frame->bytes, 'x', frame->len);
+	frame_release(frame);
+}
+
+static void a_frame_of_text_holds_its_bytes_without_the_nul(void **state)
+{
+	struct frame *frame = frame_of_text("{\"type\":\"auth_ok\"}");
+	struct frame *empty = frame_of_text("");
+
+	(void)state;
+	assert_int_equal(frame->len, 18);
+	assert_memory_equal(frame->bytes, "{\"type\":\"auth_ok\"}", 18);
+	assert_int_equal(empty->len, 0);
+	frame_release(frame);
+	frame_release(empty);
+}
+
+static void the_room_lies_right_before_the_bytes(void **state)
+{
+	struct frame *frame = frame_of_text("text");
+	size_t references = frame->references;
+
+	(void)state;
+	assert_ptr_equal(frame->room + FRAME_ROOM, frame->bytes);
+	memset(frame->bytes - FRAME_ROOM, 0xA5, FRAME_ROOM); /* as libwebsockets does */
+	assert_memory_equal(frame->bytes, "text", 4);
+	assert_int_equal(frame->len, 4);
+	assert_int_equal(frame->references, references);
+	frame_release(frame);
+}
+
+static void it_lives_until_the_last_one_releases_it(void **state)
+{
+	struct frame *frame = frame_of_text("shared");
+
+	(void)state;
+	for (size_t i = 0; i < 1000; i++)
+		assert_ptr_equal(frame_hold(frame), frame);
+	assert_int_equal(frame->references, 1001);
+	for (size_t i = 0; i < 1000; i++) {
+		frame_release(frame);
+		assert_memory_equal(frame->bytes, "shared", 6);
+	}
+	assert_int_equal(frame->references, 1);
+	frame_release(frame);
+}
+
+static void releasing_null_does_nothing(void **state)
+{
+	(void)state;
+	frame_release(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_new_frame_has_its_room_and_one_reference),
+		cmocka_unit_test(a_frame_of_text_holds_its_bytes_without_the_nul),
+		cmocka_unit_test(the_room_lies_right_before_the_bytes),
+		cmocka_unit_test(it_lives_until_the_last_one_releases_it),
+		cmocka_unit_test(releasing_null_does_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
