@@ -5,7 +5,7 @@
  */
 #include "gateway/gateway.h"
 #include "gateway/message.h"
-#include "gateway/peer.h"
+#include "gateway/replay.h"
 #include "gateway/session_internal.h"
 #include "shared/alloc.h"
 #include "shared/clock.h"
@@ -45,6 +45,7 @@ static bool check_token(struct session *session, const struct message *message, 
 	return false;
 }
 
+/* From here on it is subscribed, and gets what comes after `newest_id`. */
 static void open_session(struct session *session, const struct token_claims *claims,
 			 int64_t newest_id)
 {
@@ -55,7 +56,7 @@ static void open_session(struct session *session, const struct token_claims *cla
 	session->state = SESSION_OPEN;
 	session->user_id = claims->user_id;
 	session->expires_s = claims->expires_s;
-	session->after_id = newest_id;
+	session->after_id = session->ordered_after_id = newest_id;
 	session->heard_ms = now_ms;
 	session->ping_at_ms = now_ms + PING_EVERY_MS;
 	subscriptions_add(gateway->subscriptions, &session->subscriber, session->topic,
@@ -66,7 +67,51 @@ static void open_session(struct session *session, const struct token_claims *cla
 	session->slot = presence_join(gateway->presence, topic, topic_len, session->user_id,
 				      session->expires_s, &session->address);
 	session_schedule(session);
-	session_send(session, gateway->auth_ok);
+}
+
+/* Whether all that came after `id` is still there. */
+static bool can_recover(const struct feed_range *range, int64_t id)
+{
+	int64_t first = range->from_the_start ? range->oldest_id : range->oldest_id - 1;
+
+	return id >= first && id <= range->newest_id;
+}
+
+static void send_resumed(struct session *session, int64_t last_event_id, bool recovered)
+{
+	struct frame *frame = frame_new(MESSAGE_RESUMED_SIZE);
+
+	frame->len = message_resumed_write(frame->bytes, last_event_id, recovered);
+	session_send(session, frame);
+	frame_release(frame);
+}
+
+/* Opens a session that gets ids, and what it missed when that is still there. */
+static void resume_session(struct session *session, const struct message *message,
+			   const struct token_claims *claims)
+{
+	struct gateway *gateway = session->gateway;
+	struct feed_range range;
+	bool from_now = message->resume == MESSAGE_RESUME_FROM_NOW;
+
+	if (feed_find_range(gateway->feed, &range) != DATABASE_OK) {
+		session_end(session, CLOSE_TRY_AGAIN, NULL);
+		return;
+	}
+	bool recovered = from_now || can_recover(&range, message->last_event_id);
+	session->is_resumable = true;
+	open_session(session, claims, range.newest_id);
+	send_resumed(session, range.newest_id, recovered);
+	if (from_now)
+		gateway->counters.resumes_from_now++;
+	else if (!recovered)
+		gateway->counters.resumes_lost++;
+	else
+		gateway->counters.resumes_recovered++;
+	if (!from_now && recovered && session->state == SESSION_OPEN) {
+		session->after_id = message->last_event_id;
+		session->replay = replay_start(gateway->replays, session, message->last_event_id);
+	}
 }
 
 /* The topic is looked up again: it may have gone, or have changed its mind about tokens, since the
@@ -92,7 +137,12 @@ static void first_auth(struct session *session, const struct message *message)
 		authentication_refuse(session);
 		return;
 	}
+	if (message->resume != MESSAGE_RESUME_NOT_ASKED) {
+		resume_session(session, message, &claims);
+		return;
+	}
 	open_session(session, &claims, topic.newest_id);
+	session_send(session, session->gateway->auth_ok);
 }
 
 /* A later token for the same topic and user moves the expiry. A session that needed none needs none
@@ -120,33 +170,21 @@ static void auth_again(struct session *session, const struct message *message)
 	session_send(session, session->gateway->auth_ok);
 }
 
-static void ask_status(struct session *session)
-{
-	int64_t now_ms = clock_monotonic_ms();
-	size_t topic_len;
-	const char *topic = topic_name(session->subscriber.topic, &topic_len);
-
-	if (!topic_name_is_reserved(topic, topic_len) || session->wants_status ||
-	    (session->status_at_ms && now_ms - session->status_at_ms < STATUS_EVERY_MS))
-		return;
-	session->status_at_ms = now_ms;
-	session->wants_status = true;
-	presence_count(session->gateway->presence);
-}
-
 void authentication_on_message(struct session *session, const char *text, size_t len)
 {
 	struct message message;
 
 	message_parse(text, len, &message);
 	if (session->state == SESSION_WAITING) {
-		if (message.kind == MESSAGE_AUTH)
+		if (message.kind == MESSAGE_AUTH && message.resume != MESSAGE_RESUME_MALFORMED)
 			first_auth(session, &message);
 		else
 			authentication_refuse(session);
+	} else if (message.kind == MESSAGE_AUTH && message.resume == MESSAGE_RESUME_MALFORMED) {
+		authentication_refuse(session);
 	} else if (message.kind == MESSAGE_AUTH) {
 		auth_again(session, &message);
 	} else if (message.kind == MESSAGE_STATUS) {
-		ask_status(session);
+		session_ask_status(session);
 	}
 }

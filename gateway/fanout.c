@@ -11,17 +11,33 @@
 
 enum { BATCH = 64 }; /* events before sockets are looked at again */
 
+static struct frame *push_frame(struct feed_event *event, int64_t id)
+{
+	struct frame *frame = frame_new(message_push_max(event->payload_len));
+
+	frame->len = message_push_write(frame->bytes, id, event->payload, event->payload_len);
+	frame->is_push = true;
+	return frame;
+}
+
+/* The payload is read and framed once for all who get it alike: with its id, or without. */
 static void push(struct topic *topic, struct feed_event *event)
 {
+	struct frame *frames[2] = {NULL, NULL};
 	size_t count;
 	struct subscriber *const *subscribers = topic_subscribers(topic, &count);
 
 	feed_payload(event);
-	struct frame *frame = frame_new(message_push_len(event->payload_len));
-	message_push_write(frame->bytes, event->payload, event->payload_len);
-	for (size_t i = count; i-- > 0;)
-		session_deliver(session_of(subscribers[i]), frame, event->id);
-	frame_release(frame);
+	for (size_t i = count; i-- > 0;) {
+		struct session *session = session_of(subscribers[i]);
+		bool with_id = session_is_resumable(session);
+
+		if (!frames[with_id])
+			frames[with_id] = push_frame(event, with_id ? event->id : 0);
+		session_deliver(session, frames[with_id], event->id);
+	}
+	frame_release(frames[0]);
+	frame_release(frames[1]);
 }
 
 static void unregister(struct topic *topic, const struct feed_event *event)

@@ -14,6 +14,8 @@ struct feed {
 	sqlite3_stmt *newest;
 	sqlite3_stmt *next;
 	sqlite3_stmt *topic;
+	sqlite3_stmt *range;
+	sqlite3_stmt *replay;
 };
 
 struct feed *feed_open(struct database *database)
@@ -24,6 +26,12 @@ struct feed *feed_open(struct database *database)
 	feed->newest = database_prepare(database, "SELECT max(id) FROM events");
 	feed->next = database_prepare(database, "SELECT id, kind, topic, payload FROM events "
 						"WHERE id > ?1 ORDER BY id LIMIT ?2");
+	feed->range = database_prepare(
+		database, "SELECT min(id), max(id), (SELECT kind FROM events ORDER BY id LIMIT 1) "
+			  "FROM events");
+	feed->replay =
+		database_prepare(database, "SELECT id, kind, topic, payload FROM events "
+					   "WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
 	feed->topic = database_prepare(
 		database, "SELECT require_token, (SELECT max(id) FROM events) FROM topics "
 			  "WHERE topic = ?1 AND expires_ms > ?2");
@@ -40,6 +48,8 @@ void feed_close(struct feed *feed)
 	sqlite3_finalize(feed->newest);
 	sqlite3_finalize(feed->next);
 	sqlite3_finalize(feed->topic);
+	sqlite3_finalize(feed->range);
+	sqlite3_finalize(feed->replay);
 	free(feed);
 }
 
@@ -50,11 +60,23 @@ int64_t feed_position(const struct feed *feed)
 
 void feed_payload(struct feed_event *event)
 {
-	sqlite3_stmt *next = event->feed->next;
-	const char *payload = (const char *)sqlite3_column_text(next, 3);
+	const char *payload = (const char *)sqlite3_column_text(event->row, 3);
 
 	event->payload = payload ? payload : "null";
-	event->payload_len = payload ? (size_t)sqlite3_column_bytes(next, 3) : 4;
+	event->payload_len = payload ? (size_t)sqlite3_column_bytes(event->row, 3) : 4;
+}
+
+static struct feed_event event_of(sqlite3_stmt *row)
+{
+	const char *topic = (const char *)sqlite3_column_text(row, 2);
+
+	return (struct feed_event){
+		.id = sqlite3_column_int64(row, 0),
+		.kind = (enum event_kind)sqlite3_column_int(row, 1),
+		.topic = topic ? topic : "",
+		.topic_len = (size_t)sqlite3_column_bytes(row, 2),
+		.row = row,
+	};
 }
 
 enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handler, void *context,
@@ -66,14 +88,7 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 	sqlite3_bind_int64(next, 1, feed->position);
 	sqlite3_bind_int(next, 2, limit);
 	while ((result = sqlite3_step(next)) == SQLITE_ROW) {
-		const char *topic = (const char *)sqlite3_column_text(next, 2);
-		struct feed_event event = {
-			.id = sqlite3_column_int64(next, 0),
-			.kind = (enum event_kind)sqlite3_column_int(next, 1),
-			.topic = topic ? topic : "",
-			.topic_len = (size_t)sqlite3_column_bytes(next, 2),
-			.feed = feed,
-		};
+		struct feed_event event = event_of(next);
 
 		handler(context, &event);
 		feed->position = event.id;
@@ -81,6 +96,75 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 	}
 	sqlite3_reset(next);
 	*more = count == limit;
+	return database_status_of(result);
+}
+
+/* Leaves the statement on its row, so that what is read next is of the same snapshot; the caller
+ * resets it. */
+static int step_range(struct feed *feed, struct feed_range *range)
+{
+	int result = sqlite3_step(feed->range);
+
+	*range = (struct feed_range){0};
+	if (result == SQLITE_ROW) {
+		range->oldest_id = sqlite3_column_int64(feed->range, 0);
+		range->newest_id = sqlite3_column_int64(feed->range, 1);
+		range->from_the_start = sqlite3_column_int(feed->range, 2) == EVENT_DATABASE_MADE;
+	}
+	return result;
+}
+
+enum database_status feed_find_range(struct feed *feed, struct feed_range *range)
+{
+	int result = step_range(feed, range);
+
+	sqlite3_reset(feed->range);
+	return database_status_of(result);
+}
+
+static bool is_push_of(const struct feed_event *event, const struct feed_replay *replay)
+{
+	return event->kind == EVENT_PUSH && event->topic_len == replay->topic_len &&
+	       memcmp(event->topic, replay->topic, replay->topic_len) == 0;
+}
+
+static int replay_rows(struct feed *feed, struct feed_replay *replay, feed_replay_handler *handler,
+		       void *context)
+{
+	sqlite3_stmt *row = feed->replay;
+	int result, rows = 0;
+	bool go_on = true;
+
+	sqlite3_bind_int64(row, 1, replay->position);
+	sqlite3_bind_int64(row, 2, replay->until);
+	sqlite3_bind_int(row, 3, replay->max_rows);
+	while ((result = sqlite3_step(row)) == SQLITE_ROW && go_on) {
+		struct feed_event event = event_of(row);
+
+		rows++;
+		replay->position = event.id;
+		if (is_push_of(&event, replay)) {
+			feed_payload(&event);
+			go_on = handler(context, &event);
+		}
+	}
+	sqlite3_reset(row);
+	if (result == SQLITE_DONE && rows < replay->max_rows)
+		replay->position = replay->until;
+	return result;
+}
+
+enum database_status feed_replay(struct feed *feed, struct feed_replay *replay,
+				 feed_replay_handler *handler, void *context)
+{
+	struct feed_range range;
+	int result = step_range(feed, &range);
+
+	/* Events are pruned from the oldest on. */
+	replay->has_gap = result == SQLITE_ROW && range.oldest_id > replay->position + 1;
+	if (result == SQLITE_ROW && !replay->has_gap)
+		result = replay_rows(feed, replay, handler, context);
+	sqlite3_reset(feed->range);
 	return database_status_of(result);
 }
 

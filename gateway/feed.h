@@ -23,7 +23,7 @@ struct feed_event {
 	size_t topic_len;
 	const char *payload; /* read only when asked for: feed_payload */
 	size_t payload_len;
-	struct feed *feed;
+	struct sqlite3_stmt *row; /* where it is */
 };
 
 typedef void feed_handler(void *context, struct feed_event *event);
@@ -44,6 +44,31 @@ void feed_payload(struct feed_event *event);
 
 /* The id of the last event handed out. */
 int64_t feed_position(const struct feed *feed);
+
+/* The oldest and the newest event there are, in one snapshot. */
+struct feed_range {
+	int64_t oldest_id, newest_id;
+	bool from_the_start; /* nothing was ever pruned: before the oldest there was none */
+};
+
+enum database_status feed_find_range(struct feed *feed, struct feed_range *range);
+
+/* One batch of a replay. */
+struct feed_replay {
+	const char *topic; /* borrowed */
+	size_t topic_len;
+	int64_t position; /* moves with what has been read */
+	int64_t until; /* the last id of all */
+	int max_rows; /* to look at */
+	bool has_gap; /* events after `position` have been pruned: nothing was handed out */
+};
+
+/* False: the batch shall end with this event. */
+typedef bool feed_replay_handler(void *context, struct feed_event *event);
+
+/* Hands out the pushes of one topic among the events that come after the position. */
+enum database_status feed_replay(struct feed *feed, struct feed_replay *replay,
+				 feed_replay_handler *handler, void *context);
 
 struct feed_topic {
 	bool registered; /* and not past its expiry */

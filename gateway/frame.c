@@ -14,6 +14,8 @@ struct frame *frame_new(size_t len)
 	struct frame *frame = xreallocarray(NULL, 1, sizeof(*frame) + len);
 
 	frame->references = 1;
+	frame->waiting = 0;
+	frame->is_push = false;
 	frame->len = len;
 	return frame;
 }

@@ -5,6 +5,7 @@
 #ifndef GATEWAY_FRAME_H
 #define GATEWAY_FRAME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Room that libwebsockets needs in front of the bytes (LWS_PRE, checked in peer.c). */
@@ -13,6 +14,8 @@ enum { FRAME_ROOM = 16 };
 struct frame {
 	size_t references;
 	size_t len;
+	size_t waiting; /* in how many outboxes; outbox.c's */
+	bool is_push; /* a full outbox may lose it */
 	char room[FRAME_ROOM];
 	char bytes[]; /* `len` of them */
 };

@@ -15,6 +15,7 @@
 #include "gateway/fanout.h"
 #include "gateway/listener.h"
 #include "gateway/message.h"
+#include "gateway/replay.h"
 #include "gateway/session.h"
 #include "gateway/upgrade.h"
 #include "gateway/wakeup.h"
@@ -122,6 +123,8 @@ struct gateway *gateway_open(const struct config *config, int *exit_code)
 	gateway->deadlines = deadlines_new(clock_monotonic_ms());
 	gateway->trusted = trusted_proxies_new(config->trusted_proxies);
 	gateway->upgrades = upgrades_new(gateway);
+	gateway->replays = replays_new(gateway);
+	gateway->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
 	raise_descriptor_limit(config);
 	signal(SIGPIPE, SIG_IGN); /* a client that went away is an error of write(2) */
 	if (open_state(gateway, exit_code) && open_network(gateway)) {
@@ -203,6 +206,7 @@ void gateway_close(struct gateway *gateway)
 	listener_close(gateway->listener);
 	wakeup_close(gateway->wakeup);
 	upgrades_free(gateway->upgrades);
+	replays_free(gateway->replays);
 	presence_stop(gateway->presence);
 	ws_close(gateway->ws);
 	feed_close(gateway->feed);

@@ -11,12 +11,22 @@
 #include "gateway/deadlines.h"
 #include "gateway/feed.h"
 #include "gateway/frame.h"
+#include "gateway/outbox.h"
 #include "gateway/presence.h"
 #include "gateway/subscriptions.h"
 #include "shared/config.h"
 
 struct session;
 struct uv_loop_s;
+
+/* Since the start. */
+struct gateway_counters {
+	int64_t deliveries; /* pushes to a subscriber each */
+	int64_t dropped_pushes; /* lost by full outboxes of plain connections */
+	int64_t closed_slow; /* connections sent away because theirs was full */
+	int64_t resumes_recovered, resumes_lost, resumes_from_now;
+	int64_t replayed_events;
+};
 
 struct gateway {
 	const struct config *config; /* borrowed */
@@ -36,7 +46,9 @@ struct gateway {
 
 	struct session *sessions; /* all of them, a list */
 	size_t session_count;
-	int64_t dropped_pushes; /* by full outboxes */
+	struct replays *replays;
+	struct outbox_pool pool; /* what waits in all outboxes */
+	struct gateway_counters counters;
 	bool feed_in_trouble; /* and that is logged */
 };
 

@@ -5,6 +5,7 @@
 #ifndef GATEWAY_MESSAGE_H
 #define GATEWAY_MESSAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,8 +27,18 @@ enum message_token {
 	MESSAGE_TOKEN_NOT_TEXT /* not a string, or one that has no UTF-8 form */
 };
 
+/* What "last_event_id" of an auth frame asks for. */
+enum message_resume {
+	MESSAGE_RESUME_NOT_ASKED, /* there is none: an existing client */
+	MESSAGE_RESUME_FROM_NOW, /* null */
+	MESSAGE_RESUME_AFTER, /* an id */
+	MESSAGE_RESUME_MALFORMED
+};
+
 struct message {
 	enum message_kind kind;
+	enum message_resume resume; /* of MESSAGE_AUTH */
+	int64_t last_event_id; /* of MESSAGE_RESUME_AFTER */
 	enum message_token token_state; /* of MESSAGE_AUTH */
 	size_t token_len; /* 0 unless one is given */
 	char token[MESSAGE_MAX_BYTES]; /* decoded; no NUL behind it */
@@ -49,10 +60,16 @@ void message_parse(const char *text, size_t len, struct message *out);
 #define MESSAGE_TOPIC_UNREGISTERED                                                                 \
 	"{\"type\":\"error\",\"code\":\"topic_unregistered\",\"message\":\"topic unregistered\"}"
 
-/* The frame {"type":"push","payload":<payload>}: its length, and its bytes into `out`, which has
- * that much room. */
-size_t message_push_len(size_t payload_len);
-void message_push_write(char *out, const char *payload, size_t payload_len);
+/* The frame {"type":"push","payload":<payload>}, or with an `id` above 0
+ * {"type":"push","id":<id>,"payload":<payload>}, as resumable connections get it, into `out`, which
+ * has room for message_push_max(payload_len) bytes. Returns its length. */
+size_t message_push_max(size_t payload_len);
+size_t message_push_write(char *out, int64_t id, const char *payload, size_t payload_len);
+
+enum { MESSAGE_RESUMED_SIZE = 96 };
+
+/* {"type":"auth_ok","last_event_id":<id>,"recovered":<recovered>}; returns its length. */
+size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_id, bool recovered);
 
 /* What a status frame tells. */
 struct message_status {

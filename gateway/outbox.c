@@ -1,5 +1,7 @@
-/* The queue of a connection that is behind, see outbox.h. State: a ring of frame references that
- * grows by doubling. */
+/*
+ * The queue of a connection that is behind, see outbox.h. State: a ring of frame references that
+ * grows by doubling. Never blocks.
+ */
 #include "gateway/outbox.h"
 
 #include "shared/alloc.h"
@@ -7,15 +9,17 @@
 enum { FIRST_CAPACITY = 8 };
 
 struct outbox {
+	struct outbox_pool *pool;
 	struct frame **ring;
 	size_t capacity, first, count;
 	size_t bytes;
 };
 
-struct outbox *outbox_new(void)
+struct outbox *outbox_new(struct outbox_pool *pool)
 {
 	struct outbox *outbox = xcalloc(1, sizeof(*outbox));
 
+	outbox->pool = pool;
 	outbox->capacity = FIRST_CAPACITY;
 	outbox->ring = xcalloc(outbox->capacity, sizeof(struct frame *));
 	return outbox;
@@ -33,16 +37,43 @@ void outbox_free(struct outbox *outbox)
 	free(outbox);
 }
 
+static struct frame **place(const struct outbox *outbox, size_t index)
+{
+	return &outbox->ring[(outbox->first + index) % outbox->capacity];
+}
+
 static void grow(struct outbox *outbox)
 {
 	struct frame **ring = xcalloc(outbox->capacity * 2, sizeof(struct frame *));
 
 	for (size_t i = 0; i < outbox->count; i++)
-		ring[i] = outbox->ring[(outbox->first + i) % outbox->capacity];
+		ring[i] = *place(outbox, i);
 	free(outbox->ring);
 	outbox->ring = ring;
 	outbox->first = 0;
 	outbox->capacity *= 2;
+}
+
+bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
+		     struct outbox_limits limits)
+{
+	const struct outbox_pool *pool = outbox->pool;
+
+	if (frame->waiting == 0 && pool->bytes + frame->len > pool->max_bytes)
+		return false;
+	return outbox->count == 0 ||
+	       (outbox->count < limits.frames && outbox->bytes + frame->len <= limits.bytes);
+}
+
+void outbox_push(struct outbox *outbox, struct frame *frame)
+{
+	if (outbox->count == outbox->capacity)
+		grow(outbox);
+	*place(outbox, outbox->count) = frame_hold(frame);
+	outbox->count++;
+	outbox->bytes += frame->len;
+	if (frame->waiting++ == 0)
+		outbox->pool->bytes += frame->len;
 }
 
 struct frame *outbox_pop(struct outbox *outbox)
@@ -50,28 +81,30 @@ struct frame *outbox_pop(struct outbox *outbox)
 	if (outbox->count == 0)
 		return NULL;
 
-	struct frame *frame = outbox->ring[outbox->first];
+	struct frame *frame = *place(outbox, 0);
 	outbox->first = (outbox->first + 1) % outbox->capacity;
 	outbox->count--;
 	outbox->bytes -= frame->len;
+	if (--frame->waiting == 0)
+		outbox->pool->bytes -= frame->len;
 	return frame;
 }
 
-size_t outbox_push(struct outbox *outbox, struct frame *frame, size_t max_frames, size_t max_bytes)
+bool outbox_drop_oldest_push(struct outbox *outbox)
 {
-	size_t dropped = 0;
+	size_t at = 0;
 
-	while (outbox->count > 0 &&
-	       (outbox->count >= max_frames || outbox->bytes + frame->len > max_bytes)) {
-		frame_release(outbox_pop(outbox));
-		dropped++;
-	}
-	if (outbox->count == outbox->capacity)
-		grow(outbox);
-	outbox->ring[(outbox->first + outbox->count) % outbox->capacity] = frame_hold(frame);
-	outbox->count++;
-	outbox->bytes += frame->len;
-	return dropped;
+	while (at < outbox->count && !(*place(outbox, at))->is_push)
+		at++;
+	if (at == outbox->count)
+		return false;
+	/* The few frames before it that are no pushes move up, so that it is the oldest. */
+	struct frame *push = *place(outbox, at);
+	for (; at > 0; at--)
+		*place(outbox, at) = *place(outbox, at - 1);
+	*place(outbox, 0) = push;
+	frame_release(outbox_pop(outbox));
+	return true;
 }
 
 size_t outbox_count(const struct outbox *outbox)

@@ -7,6 +7,7 @@
 #include "gateway/gateway.h"
 #include "gateway/message.h"
 #include "gateway/peer.h"
+#include "gateway/replay.h"
 #include "gateway/session_internal.h"
 #include "shared/alloc.h"
 #include "shared/clock.h"
@@ -54,8 +55,7 @@ struct session *session_new(struct gateway *gateway, struct lws *peer, const cha
 	return session;
 }
 
-/* Out of everything that could still call it. */
-static void leave(struct session *session)
+void session_leave(struct session *session)
 {
 	if (session->subscriber.topic) {
 		log_connection(session, "disconnected");
@@ -64,6 +64,8 @@ static void leave(struct session *session)
 		subscriptions_remove(session->gateway->subscriptions, &session->subscriber);
 	}
 	deadlines_clear(session->gateway->deadlines, &session->deadline);
+	replay_stop(session->replay);
+	session->replay = NULL;
 	free(session->partial);
 	session->partial = NULL;
 }
@@ -72,7 +74,7 @@ void session_free(struct session *session)
 {
 	if (!session)
 		return;
-	leave(session);
+	session_leave(session);
 	if (session->next)
 		session->next->previous = session->previous;
 	if (session->previous)
@@ -85,90 +87,12 @@ void session_free(struct session *session)
 	free(session);
 }
 
-static void drop(struct session *session)
+void session_drop(struct session *session)
 {
-	leave(session);
+	session_leave(session);
 	session->state = SESSION_ENDING;
 	session->close_sent = true; /* nothing more is written */
 	peer_drop(session->peer);
-}
-
-static void queue(struct session *session, struct frame *frame)
-{
-	const struct config *config = session->gateway->config;
-
-	if (!session->outbox)
-		session->outbox = outbox_new();
-	session->gateway->dropped_pushes +=
-		(int64_t)outbox_push(session->outbox, frame, (size_t)config->outbox_max_frames,
-				     (size_t)config->outbox_max_bytes);
-	peer_want_write(session->peer);
-}
-
-void session_send(struct session *session, struct frame *frame)
-{
-	if (outbox_count(session->outbox) > 0 || !peer_is_idle(session->peer))
-		queue(session, frame);
-	else if (!peer_send(session->peer, frame))
-		drop(session);
-}
-
-/* Sends the Close frame when nothing is left to be sent before it. */
-static void close_if_drained(struct session *session)
-{
-	if (session->state != SESSION_ENDING || session->close_sent)
-		return;
-	if (outbox_count(session->outbox) > 0 || !peer_is_idle(session->peer)) {
-		peer_want_write(session->peer);
-		return;
-	}
-	session->close_sent = true;
-	if (!peer_close(session->peer, session->close_code))
-		drop(session);
-}
-
-void session_end(struct session *session, enum close_code code, const char *last_words)
-{
-	if (session->state == SESSION_ENDING)
-		return;
-	leave(session);
-	session->state = SESSION_ENDING;
-	session->close_code = (uint16_t)code;
-	deadlines_set(session->gateway->deadlines, &session->deadline,
-		      clock_monotonic_ms() + CLOSE_LIMIT_MS);
-	if (last_words) {
-		struct frame *frame = frame_of_text(last_words);
-
-		session_send(session, frame);
-		frame_release(frame);
-	}
-	close_if_drained(session);
-}
-
-bool session_is_closing(const struct session *session)
-{
-	return session->close_sent;
-}
-
-void session_on_writable(struct session *session)
-{
-	while (outbox_count(session->outbox) > 0 && peer_is_idle(session->peer)) {
-		struct frame *frame = outbox_pop(session->outbox);
-		bool sent = peer_send(session->peer, frame);
-
-		frame_release(frame);
-		if (!sent) {
-			drop(session);
-			return;
-		}
-	}
-	if (outbox_count(session->outbox) > 0 || !peer_is_idle(session->peer)) {
-		peer_want_write(session->peer);
-		return;
-	}
-	outbox_free(session->outbox); /* it has caught up */
-	session->outbox = NULL;
-	close_if_drained(session);
 }
 
 void session_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
@@ -230,7 +154,7 @@ static void on_deadline(struct session *session, int64_t now_ms)
 		return;
 	}
 	if (session->state == SESSION_ENDING || now_ms - session->heard_ms >= SILENCE_LIMIT_MS) {
-		drop(session);
+		session_drop(session);
 		return;
 	}
 	if (authentication_is_over(session)) {
@@ -239,7 +163,7 @@ static void on_deadline(struct session *session, int64_t now_ms)
 	}
 	if (now_ms >= session->ping_at_ms) {
 		if (!peer_ping(session->peer)) {
-			drop(session);
+			session_drop(session);
 			return;
 		}
 		session->ping_at_ms = now_ms + PING_EVERY_MS;
@@ -256,56 +180,10 @@ void session_on_deadlines(struct gateway *gateway)
 		on_deadline(container_of(due, struct session, deadline), now_ms);
 }
 
-void session_deliver(struct session *session, struct frame *frame, int64_t event_id)
-{
-	if (event_id <= session->after_id)
-		return;
-	session->after_id = event_id;
-	session_send(session, frame);
-}
-
-void session_unregister(struct session *session, int64_t event_id)
-{
-	if (event_id > session->after_id)
-		session_end(session, CLOSE_NORMAL, MESSAGE_TOPIC_UNREGISTERED);
-}
-
-void session_answer_status(struct gateway *gateway, const struct service_counts *counts)
-{
-	struct topic *topic =
-		subscriptions_find(gateway->subscriptions, TOPIC_STATUS, strlen(TOPIC_STATUS));
-	char text[MESSAGE_STATUS_SIZE];
-	size_t count;
-
-	if (!topic)
-		return;
-	struct subscriber *const *subscribers = topic_subscribers(topic, &count);
-	struct message_status status = {
-		.uptime_s = counts->uptime_s,
-		.registered_topics = counts->registered_topics,
-		.active_topics = counts->active_topics,
-		.connected_clients = counts->connected_clients,
-		.connected_sockets = counts->connected_sockets,
-		.cluster_nodes = counts->cluster_nodes,
-	};
-	struct frame *frame = frame_new(message_status_write(text, &status));
-	memcpy(frame->bytes, text, frame->len);
-	for (size_t i = count; i-- > 0;) {
-		struct session *session = session_of(subscribers[i]);
-
-		if (session->wants_status) {
-			session->wants_status = false;
-			session_send(session, frame);
-		}
-	}
-	frame_release(frame);
-}
-
 void session_end_all(struct gateway *gateway)
 {
 	for (struct session *session = gateway->sessions; session; session = session->next) {
-		outbox_free(session->outbox); /* nothing else is sent */
-		session->outbox = NULL;
+		session_clear_outbox(session); /* nothing else is sent */
 		session_end(session, CLOSE_GOING_AWAY, NULL);
 	}
 }
@@ -313,5 +191,5 @@ void session_end_all(struct gateway *gateway)
 void session_drop_all(struct gateway *gateway)
 {
 	for (struct session *session = gateway->sessions; session; session = session->next)
-		drop(session);
+		session_drop(session);
 }

@@ -55,6 +55,9 @@ bool session_is_closing(const struct session *session);
 /* The deadlines whose time has come. */
 void session_on_deadlines(struct gateway *gateway);
 
+/* True when its pushes carry their ids. */
+bool session_is_resumable(const struct session *session);
+
 /* A push for its topic, unless it was committed before this session subscribed. */
 void session_deliver(struct session *session, struct frame *frame, int64_t event_id);
 

@@ -25,7 +25,10 @@ struct session {
 	struct session *next, *previous;
 	struct gateway *gateway;
 	struct lws *peer;
-	int64_t after_id; /* it gets the events above this one */
+	int64_t after_id; /* it gets the pushes above this one */
+	int64_t ordered_after_id; /* and the orders above this one */
+	struct replay *replay; /* NULL: it gets what is new */
+	size_t last_len; /* of the frame that was written last */
 
 	struct outbox *outbox; /* NULL: it was never behind */
 	char *partial; /* the message that is arriving, NULL: none */
@@ -40,8 +43,21 @@ struct session {
 	uint16_t close_code;
 	uint8_t state;
 	bool wants_status;
+	bool is_resumable; /* it gets ids, and may be sent away to come back */
 	bool close_sent; /* or dropped: nothing more is written */
 };
+
+/* Out of its topic and of everything that could still call it: nothing new comes to it. */
+void session_leave(struct session *session);
+
+/* Drops the connection without a word. */
+void session_drop(struct session *session);
+
+/* Forgets what is queued. */
+void session_clear_outbox(struct session *session);
+
+/* It asks for the status, see worker_status.c. */
+void session_ask_status(struct session *session);
 
 /* One frame out: at once, or behind what waits. Takes its own reference. */
 void session_send(struct session *session, struct frame *frame);

@@ -45,6 +45,7 @@ struct config {
 	char *trusted_proxies; /* addresses and CIDR blocks, comma-separated, no spaces */
 	int64_t outbox_max_frames; /* queued frames a connection */
 	int64_t outbox_max_bytes; /* queued bytes a connection */
+	int64_t outbox_total_max_bytes; /* queued bytes of all connections */
 	int64_t max_connections; /* 0: what the descriptor limit allows */
 	enum log_level log_level;
 	bool log_connections; /* a log line for each connect and disconnect */

@@ -121,6 +121,15 @@ const struct config_key config_keys[] = {
 	 .default_text = "4194304",
 	 .min = KIB,
 	 .max = 1024 * (int64_t)MIB},
+	{.name = "outbox_total_max_bytes",
+	 .help = "Most bytes that wait for all slow connections together; a frame that many wait "
+		 "for counts\n"
+		 "once. Then connections that are behind are closed with 1013.",
+	 .type = CONFIG_INTEGER,
+	 .offset = FIELD(outbox_total_max_bytes),
+	 .default_text = "67108864",
+	 .min = KIB,
+	 .max = 1024 * 1024 * (int64_t)MIB},
 	{.name = "log_level",
 	 .help = "Least important lines that are logged: error, warn, info or debug.",
 	 .type = CONFIG_CHOICE,

@@ -14,7 +14,7 @@ def wait_until(condition, what, limit_s=LIMIT_S, interval_s=0.02):
         if result:
             return result
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {limit_s:g} s: {what}")
+            raise AssertionError(f"not within {limit_s:g} s: {what() if callable(what) else what}")
         time.sleep(interval_s)
 
 

@@ -1,0 +1,168 @@
+"""Resume (PROTOCOL.md, section 2): no gap, no repeat, ids rising, whatever happens in between."""
+
+import json
+import sqlite3
+import threading
+
+import pytest
+
+from harness.follower import Follower, wait_for_position
+from harness.nginx import Nginx
+from harness.subscriber import Subscriber
+
+
+def subscriber(worker, topic):
+    return Subscriber(worker.ws_url, topic)
+
+
+def publish_many(api, topic, count, start=0):
+    """Returns the ids."""
+    return [api.publish(topic, {"n": n}).json["id"] for n in range(start, start + count)]
+
+
+def test_null_resumes_from_now(worker):
+    topic = "resume now"
+    worker.api.register(topic)
+    before = worker.api.publish(topic, "before").json["id"]
+    with subscriber(worker, topic) as client:
+        answer = client.authenticate(last_event_id=None)
+        assert answer == f'{{"type":"auth_ok","last_event_id":{before},"recovered":true}}'
+        later = worker.api.call("publish", raw=b'{"topic":"resume now","payload":[1.10, "\\u2028"]}').json["id"]
+        assert client.receive() == f'{{"type":"push","id":{later},"payload":[1.10, "\\u2028"]}}'
+
+
+def test_the_position_of_an_empty_topic_is_a_position_to_resume_from(worker):
+    topic = "resume empty"
+    worker.api.register(topic)
+    with subscriber(worker, topic) as client:
+        position = json.loads(client.authenticate(last_event_id=None))["last_event_id"]
+    missed = worker.api.publish(topic, "missed").json["id"]
+    with subscriber(worker, topic) as client:
+        assert json.loads(client.authenticate(last_event_id=position))["recovered"] is True
+        assert client.receive_json() == {"type": "push", "id": missed, "payload": "missed"}
+
+
+def test_what_was_missed_comes_in_order_and_only_of_this_topic(worker):
+    topic, other = "resume mine", "resume other"
+    for name in (topic, other):
+        worker.api.register(name)
+    ids = []
+    for _ in range(40):
+        ids += publish_many(worker.api, topic, 1)
+        publish_many(worker.api, other, 3)
+    for start in (0, 5, 38, 39):
+        with subscriber(worker, topic) as client:
+            answer = json.loads(client.authenticate(last_event_id=ids[start]))
+            assert answer["recovered"] is True and answer["last_event_id"] >= ids[-1]
+            assert [client.receive_json()["id"] for _ in ids[start + 1 :]] == ids[start + 1 :]
+            after = worker.api.publish(topic, "live").json["id"]
+            assert client.receive_json() == {"type": "push", "id": after, "payload": "live"}
+            ids.append(after)
+
+
+def test_a_position_that_cannot_be_vouched_for_is_not_recovered_and_nothing_is_replayed(worker):
+    topic = "resume nothing"
+    worker.api.register(topic)
+    last = publish_many(worker.api, topic, 3)[-1]
+    for position in (0, 1, "ahead", 2**53, 2**62):
+        position = last + 1 if position == "ahead" else position
+        with subscriber(worker, topic) as client:
+            answer = client.authenticate(last_event_id=position)
+            assert answer == f'{{"type":"auth_ok","last_event_id":{last},"recovered":false}}', position
+            live = worker.api.publish(topic, "live").json["id"]
+            assert client.receive_json()["id"] == live
+            last = live
+
+
+@pytest.mark.parametrize("value", ["-1", "1.0", "1e3", '"7"', "true", "[]", "{}", "9223372036854775808"])
+def test_any_other_value_is_auth_required(worker, value):
+    topic = "resume wrong"
+    worker.api.register(topic)
+    with subscriber(worker, topic) as client:
+        client.send(f'{{"type":"auth","token":"","last_event_id":{value}}}')
+        assert client.receive_json()["code"] == "auth_required"
+        assert client.close_code() == 1008
+
+
+def test_without_the_member_frames_have_no_id(worker):
+    topic = "resume not"
+    worker.api.register(topic)
+    with subscriber(worker, topic) as client:
+        assert client.authenticate() == '{"type":"auth_ok"}'
+        worker.api.publish(topic, 1)
+        assert client.receive() == '{"type":"push","payload":1}'
+
+
+def test_pruned_events_are_not_recovered(make_service, certificates):
+    server = Nginx(make_service(event_limit=10, event_retention="1h").start(), certificates)
+    server.api.register("t")
+    ids = publish_many(server.api, "t", 400)
+    with sqlite3.connect(server.service.database) as database:
+        (oldest,) = database.execute("SELECT min(id) FROM events").fetchone()
+    assert ids[0] < oldest
+    for position, recovered in ((ids[0], False), (ids[-3], True)):
+        with subscriber(server, "t") as client:
+            assert json.loads(client.authenticate(last_event_id=position))["recovered"] is recovered
+
+
+def test_a_database_made_anew_never_repeats_an_id_nor_recovers_positions_of_the_old_one(make_service, certificates):
+    server = Nginx(make_service().start(), certificates)
+    service = server.service
+    server.api.register("t")
+    old = publish_many(server.api, "t", 5)
+    assert max(old) < 2**53
+    assert service.gateway.stop() is None
+    assert service.stop_api() == []
+    for path in service.state_dir.iterdir():
+        path.unlink()
+    service.start()
+    server.api.register("t")
+    with subscriber(server, "t") as client:
+        assert json.loads(client.authenticate(last_event_id=old[-1]))["recovered"] is False
+    assert min(publish_many(server.api, "t", 5)) > max(old)
+
+
+def test_clients_that_come_and_go_under_full_load_miss_and_repeat_nothing(make_service, certificates):
+    """Also across restarts of the gateway, in order and killed."""
+    server = Nginx(make_service(log_level="warn").start(), certificates)
+    service = server.service
+    server.api.register("t")
+    published, faults, stop = [], [], threading.Event()
+
+    def publish():
+        while not stop.is_set():
+            reply = server.api.publish("t", "x" * 200)
+            if reply.status == 200:
+                published.append(reply.json["id"])
+            else:
+                faults.append(reply.status)
+
+    followers = [Follower(service.ws_address, "t") for _ in range(4)]
+    for follower in followers:
+        follower.wait_for_answers()
+    threads = [threading.Thread(target=publish) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(4):
+            seen = len(published)
+            while len(published) < seen + 300:
+                stop.wait(0.01)
+            if turn % 2:
+                service.gateway.kill()
+                service.start_gateway()
+            else:
+                service.restart_gateway()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    try:
+        wait_for_position(followers, max(published))
+    finally:
+        for follower in followers:
+            follower.stop()
+    assert not faults
+    for follower in followers:
+        assert follower.ids == sorted(published)
+        assert len(follower.answers) >= 5 and all(answer["recovered"] for answer in follower.answers)
