@@ -48,7 +48,10 @@ bool peer_close(struct lws *peer, uint16_t code)
 	return lws_write(peer, frame, FRAME_LEN, LWS_WRITE_RAW) >= 0;
 }
 
+/* On libuv, libwebsockets looks at its timers only after it has served a socket: the second call
+ * makes it serve its own pipe. */
 void peer_drop(struct lws *peer)
 {
 	lws_set_timeout(peer, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	lws_cancel_service(lws_get_context(peer));
 }

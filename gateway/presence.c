@@ -19,6 +19,7 @@ static void free_presence(uv_handle_t *handle)
 	pthread_cond_destroy(&presence->wake);
 	pthread_mutex_destroy(&presence->mutex);
 	free(presence->slots);
+	free(presence->address);
 	free(presence);
 }
 
@@ -42,6 +43,8 @@ struct presence *presence_start(const struct presence_options *options, char why
 	pthread_condattr_t attributes;
 
 	presence->options = *options;
+	presence->address =
+		xstrdup(options->address); /* the listener closes before the thread ends */
 	presence->free_slot = presence->dirty_slot = NO_SLOT;
 	pthread_mutex_init(&presence->mutex, NULL);
 	pthread_condattr_init(&attributes);

@@ -29,7 +29,7 @@ struct presence_options {
 	const struct config *config; /* borrowed */
 	struct liveness *liveness; /* borrowed; this process has claimed its pid */
 	struct uv_loop_s *loop; /* borrowed */
-	const char *address; /* where the gateway listens; borrowed */
+	const char *address; /* where the gateway listens; copied */
 	presence_counted *counted;
 	void *context;
 };

@@ -136,7 +136,7 @@ static enum database_status put_gateway(struct presence_writer *writer, int64_t 
 
 	sqlite3_bind_int64(put, 1, writer->pid);
 	sqlite3_bind_text(put, 2, WORKER_VERSION, -1, SQLITE_STATIC);
-	sqlite3_bind_text(put, 3, writer->presence->options.address, -1, SQLITE_STATIC);
+	sqlite3_bind_text(put, 3, writer->presence->address, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(put, 4, writer->started_ms);
 	sqlite3_bind_int64(put, 5, clock_wall_ms());
 	sqlite3_bind_int64(put, 6, last_event_id);

@@ -28,6 +28,7 @@ struct slot {
 
 struct presence {
 	struct presence_options options;
+	char *address;
 	struct presence_writer *writer;
 	pthread_t thread;
 	uv_async_t counted;
