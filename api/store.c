@@ -1,7 +1,7 @@
 /*
- * The API's SQL, see store.h. State: prepared statements and whether the last write timed out. May
- * block for busy_timeout, and on the disk. Failures are STORE_UNAVAILABLE with a reason; they leave
- * the database as it was.
+ * The API's SQL, see store.h. State: prepared statements and how many writes in a row timed out.
+ * May block for busy_timeout, and on the disk. Failures are STORE_UNAVAILABLE with a reason; they
+ * leave the database as it was.
  */
 #include "api/store.h"
 
@@ -9,12 +9,16 @@
 #include "shared/clock.h"
 #include "shared/schema.h"
 
+/* What is left of busy_timeout: at first, after one write has timed out, after two or more. */
+static const int patience_parts[] = {1, 10, 40};
+enum { LEAST_PATIENCE = sizeof(patience_parts) / sizeof(patience_parts[0]) - 1 };
+
 struct store {
 	const struct config *config;
 	struct database *database;
 	struct census *census;
 	enum database_status last; /* of the last operation */
-	bool impatient; /* the last write timed out */
+	int timeouts; /* of the last writes in a row, LEAST_PATIENCE at most */
 
 	sqlite3_stmt *begin, *commit;
 	sqlite3_stmt *register_topic;
@@ -98,21 +102,29 @@ static enum store_outcome outcome(struct store *store, enum database_status stat
 	return status == DATABASE_OK ? STORE_OK : STORE_UNAVAILABLE;
 }
 
+static void note_timeout(struct store *store, bool timed_out)
+{
+	if (!timed_out)
+		store->timeouts = 0;
+	else if (store->timeouts < LEAST_PATIENCE)
+		store->timeouts++;
+}
+
 static enum database_status begin_write(struct store *store)
 {
-	int64_t wait_ms = store->config->busy_timeout_ms;
-
-	if (store->impatient)
-		wait_ms = wait_ms / 10 + 1;
+	int64_t wait_ms =
+		(store->config->busy_timeout_ms - 1) / patience_parts[store->timeouts] + 1;
 	enum database_status status =
 		database_write_begin(store->database, clock_monotonic_ms() + wait_ms);
-	store->impatient = status == DATABASE_BUSY;
+
+	if (status == DATABASE_BUSY)
+		note_timeout(store, true);
 	return status;
 }
 
 static void end_write(struct store *store, enum database_status status)
 {
-	store->impatient = status == DATABASE_BUSY;
+	note_timeout(store, status == DATABASE_BUSY);
 	database_write_end(store->database);
 }
 

@@ -3,9 +3,9 @@
  * STORE_OK.
  *
  * Every operation has one deadline for the write lock and SQLite's own lock together
- * (busy_timeout). After a write has timed out the next ones wait a tenth of it only, until one
- * succeeds: callers queued behind a locked database get their 503 before they give up, instead of
- * waiting one after the other.
+ * (busy_timeout). After a write has timed out the next one waits a tenth of it only, and those that
+ * follow a fortieth, until one succeeds: callers queued behind a locked database get their 503
+ * before they give up, instead of waiting one after the other.
  */
 #ifndef API_STORE_H
 #define API_STORE_H

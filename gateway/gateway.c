@@ -50,9 +50,28 @@ static void raise_descriptor_limit(const struct config *config)
 			  log_text("why", strerror(errno)));
 }
 
+/* SIGTERM and SIGINT wait while there is nobody to take them in order: before gateway_run, and
+ * behind it. */
+static void hold_signals(bool hold)
+{
+	sigset_t endings;
+
+	sigemptyset(&endings);
+	sigaddset(&endings, SIGTERM);
+	sigaddset(&endings, SIGINT);
+	pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &endings, NULL);
+}
+
 static bool fail(const char *what, const char *why)
 {
 	log_event(LOG_ERROR, what, log_text("why", why));
+	return false;
+}
+
+static bool fail_in_state_dir(const struct gateway *gateway, const char *what, const char *why)
+{
+	log_event(LOG_ERROR, what, log_text("state_dir", gateway->config->state_dir),
+		  log_text("why", why));
 	return false;
 }
 
@@ -63,16 +82,17 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 
 	gateway->database = database_open(gateway->config, why);
 	if (!gateway->database)
-		return fail("no database", why);
+		return fail_in_state_dir(gateway, "no database", why);
 	gateway->liveness = liveness_open(gateway->config->state_dir);
 	if (!gateway->liveness)
-		return fail("cannot open gateway.lock", strerror(errno));
+		return fail_in_state_dir(gateway, "cannot open gateway.lock", strerror(errno));
 	if (!liveness_claim_service(gateway->liveness)) {
 		*exit_code = EXIT_TEMPORARY;
-		return fail("another gateway serves this state_dir", gateway->config->state_dir);
+		return fail_in_state_dir(gateway, "another gateway runs",
+					 "it serves this state_dir");
 	}
 	if (!liveness_claim_pid(gateway->liveness, getpid()))
-		return fail("cannot lock gateway.lock", strerror(errno));
+		return fail_in_state_dir(gateway, "cannot lock gateway.lock", strerror(errno));
 	gateway->feed = feed_open(gateway->database);
 	return true;
 }
@@ -101,7 +121,8 @@ static bool open_network(struct gateway *gateway)
 			    "its libuv plugin (libwebsockets-evlib-uv) or memory is missing");
 	gateway->wakeup = wakeup_open(gateway->loop, config->state_dir, fanout_look, gateway);
 	if (!gateway->wakeup)
-		return fail("cannot make " WAKEUP_SOCKET_NAME " in the state_dir", strerror(errno));
+		return fail_in_state_dir(gateway, "cannot make " WAKEUP_SOCKET_NAME,
+					 strerror(errno));
 	gateway->listener = listener_open(config, gateway->loop, upgrade_begin, gateway, why);
 	if (!gateway->listener)
 		return fail("cannot listen", why);
@@ -126,6 +147,7 @@ struct gateway *gateway_open(const struct config *config, int *exit_code)
 	gateway->replays = replays_new(gateway);
 	gateway->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
 	raise_descriptor_limit(config);
+	hold_signals(true);
 	signal(SIGPIPE, SIG_IGN); /* a client that went away is an error of write(2) */
 	if (open_state(gateway, exit_code) && open_network(gateway)) {
 		*exit_code = EXIT_SUCCESS;
@@ -186,12 +208,14 @@ void gateway_run(struct gateway *gateway)
 		uv_signal_init(gateway->loop, &signals[i]);
 		uv_signal_start(&signals[i], on_signal, endings[i]);
 	}
+	hold_signals(false);
 	log_event(LOG_INFO, "listening", log_text("address", listener_address(gateway->listener)),
 		  log_number("pid", getpid()), log_text("version", WORKER_VERSION));
 	uv_run(gateway->loop, UV_RUN_DEFAULT);
 
 	log_event(LOG_INFO, "ending", log_number("connections", (int64_t)gateway->session_count));
 	send_clients_away(gateway);
+	hold_signals(true);
 	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
 		uv_close((uv_handle_t *)&signals[i], NULL);
 	uv_close((uv_handle_t *)&tick, NULL);

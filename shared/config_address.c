@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 
 #include "shared/alloc.h"
+#include "shared/config.h"
 #include "shared/unix_socket.h"
 
 static bool parses_as(int family, const char *text)
@@ -81,6 +82,17 @@ static void append(char **list, char *item)
 	free(item);
 }
 
+static size_t count_entries(const char *list)
+{
+	size_t count = *list ? 1 : 0;
+
+	while ((list = strchr(list, ',')) != NULL) {
+		list++;
+		count++;
+	}
+	return count;
+}
+
 bool config_address_list_add(char **list, const char *text)
 {
 	text += strspn(text, " ");
@@ -93,7 +105,7 @@ bool config_address_list_add(char **list, const char *text)
 		while (len > 0 && text[len - 1] == ' ')
 			len--;
 		char *item = xstrndup(text, len);
-		if (!is_block(item)) {
+		if (!is_block(item) || count_entries(*list) == CONFIG_LIST_MAX) {
 			free(item);
 			return false;
 		}

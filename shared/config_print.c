@@ -61,7 +61,8 @@ static const char *expected_text(enum config_type type)
 		       "107 bytes), "
 		       "or nothing for all interfaces";
 	case CONFIG_ADDRESS_LIST:
-		return "expected addresses and CIDR blocks such as 192.0.2.1 or 2001:db8::/32";
+		return "expected addresses and CIDR blocks such as 192.0.2.1 or 2001:db8::/32, at "
+		       "most 1000";
 	default:
 		return "";
 	}

@@ -14,11 +14,7 @@ struct loader {
 	struct config *config;
 	struct config_findings *findings;
 	size_t lines[CONFIG_KEY_MAX]; /* where the key of that row stands, 0: nowhere */
-	struct {
-		char *name;
-		size_t len;
-		size_t line;
-	} unknown[CONFIG_MAX_FINDINGS]; /* each is a finding */
+	struct config_text unknown[CONFIG_MAX_FINDINGS]; /* each is a finding */
 	size_t unknown_count;
 };
 
@@ -33,41 +29,45 @@ static const struct config_key *find_key(const struct config_text *name)
 	return key;
 }
 
-/* Whether the name of an unknown key may be shown. It looks like a key and is shorter than a
- * secret: in
+/* The name of an unknown key, if it may be shown: it looks like a key and is shorter than a secret.
+ * In
  * `{worker_secret:abc}`, where a space is missing, the secret is a part of the key. */
-static bool is_showable(const struct config_text *name)
+static const char *shown_name(const struct config_text *name)
 {
 	static const char letters[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
 
-	return name->len > 0 && name->len < CONFIG_MIN_SECRET_CHARACTERS &&
-	       strspn(name->text, letters) == name->len;
+	if (name->len > 0 && name->len < CONFIG_MIN_SECRET_CHARACTERS &&
+	    strspn(name->text, letters) == name->len)
+		return name->text;
+	return "(its name is long or has odd characters)";
 }
 
-static void report_unknown(struct loader *loader, const struct config_text *name)
+/* The index of the unknown key of this name, or their count. */
+static size_t find_unknown(const struct loader *loader, const struct config_text *name)
 {
 	size_t i = 0;
 
 	while (i < loader->unknown_count &&
 	       (loader->unknown[i].len != name->len ||
-		memcmp(loader->unknown[i].name, name->text, name->len) != 0))
+		memcmp(loader->unknown[i].text, name->text, name->len) != 0))
 		i++;
+	return i;
+}
+
+static void report_unknown(struct loader *loader, const struct config_text *name)
+{
+	size_t i = find_unknown(loader, name);
+
 	if (i < loader->unknown_count) {
-		config_error(loader->findings, name->line, "duplicate key, first on line %zu",
-			     loader->unknown[i].line);
+		config_error(loader->findings, name->line, "%s: duplicate key, first on line %zu",
+			     shown_name(name), loader->unknown[i].line);
 		return;
 	}
-	if (is_showable(name))
-		config_warning(loader->findings, name->line, "unknown key %s", name->text);
-	else
-		config_warning(
-			loader->findings, name->line,
-			"unknown key (not shown: long, or not made of letters, digits and _)");
+	config_warning(loader->findings, name->line, "unknown key %s", shown_name(name));
 	if (i < CONFIG_MAX_FINDINGS) {
-		loader->unknown[i].name = xstrndup(name->text, name->len);
-		loader->unknown[i].len = name->len;
-		loader->unknown[i].line = name->line;
+		loader->unknown[i] = *name;
+		loader->unknown[i].text = xstrndup(name->text, name->len);
 		loader->unknown_count++;
 	}
 }
@@ -158,7 +158,7 @@ struct config *config_read(const char *text, size_t len, struct config_findings 
 	else
 		read_keys(&loader, text, len);
 	for (size_t i = 0; i < loader.unknown_count; i++)
-		free(loader.unknown[i].name);
+		free(loader.unknown[i].text);
 	if (findings->errors == 0)
 		return loader.config;
 	config_free(loader.config);

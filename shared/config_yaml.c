@@ -7,10 +7,11 @@
  */
 #include "shared/config_yaml.h"
 
-#include <yaml.h>
-
 #include "shared/alloc.h"
-#include "shared/utf8.h"
+#include "shared/config_grammar.h"
+
+/* Deeper than any mistake of a person. libyaml's work grows with the square of the depth. */
+enum { NESTING_MAX = 16 };
 
 enum place { BEFORE_MAPPING, IN_MAPPING, AT_END, AT_FAULT };
 
@@ -27,49 +28,6 @@ struct config_yaml {
 static size_t event_line(const struct config_yaml *yaml)
 {
 	return yaml->event.start_mark.line + 1;
-}
-
-/* The line of a byte, 1-based. */
-static size_t line_at(const struct config_yaml *yaml, size_t offset)
-{
-	size_t line = 1;
-
-	for (size_t i = 0; i < offset && i < yaml->len; i++)
-		line += yaml->text[i] == '\n';
-	return line;
-}
-
-/* True when the white space that this line begins with has a tab. */
-static bool is_tab_indented(const struct config_yaml *yaml, size_t line)
-{
-	const char *at = yaml->text;
-	const char *end = yaml->text + yaml->len;
-
-	while (--line > 0) {
-		at = memchr(at, '\n', (size_t)(end - at));
-		if (!at)
-			return false;
-		at++;
-	}
-	while (at < end && *at == ' ')
-		at++;
-	return at < end && *at == '\t';
-}
-
-/* libyaml's texts are constant sentences: they hold nothing of the file. */
-static void report_grammar(struct config_yaml *yaml)
-{
-	const yaml_parser_t *parser = &yaml->parser;
-	const char *problem = parser->problem ? parser->problem : "out of memory";
-	size_t line = parser->problem_mark.line + 1;
-
-	if (parser->error == YAML_READER_ERROR)
-		line = line_at(yaml, parser->problem_offset);
-	if (parser->error != YAML_READER_ERROR && is_tab_indented(yaml, line))
-		config_error(yaml->findings, line, "the line begins with a tab: YAML takes spaces");
-	else
-		config_error(yaml->findings, line, "not YAML: %s%s%s", problem,
-			     parser->context ? ", " : "", parser->context ? parser->context : "");
 }
 
 /* Reports what no place of the file may have. */
@@ -113,16 +71,18 @@ static yaml_event_type_t next_event(struct config_yaml *yaml)
 	if (yaml->place == AT_FAULT || config_findings_full(yaml->findings))
 		return fail(yaml);
 	if (!yaml_parser_parse(&yaml->parser, &yaml->event)) {
-		report_grammar(yaml);
+		config_report_grammar(yaml->findings, &yaml->parser, yaml->text, yaml->len);
 		return fail(yaml);
 	}
 	check_properties(yaml);
 	return yaml->event.type;
 }
 
-/* Steps over the node whose first event is in hand. */
+/* Steps over the node whose first event is in hand. A deep one ends the reading: libyaml takes time
+ * in the square of the depth. */
 static void skip_node(struct config_yaml *yaml)
 {
+	enum { MAX_DEPTH = 32 };
 	yaml_event_type_t type = yaml->event.type;
 	size_t depth = 0;
 
@@ -133,6 +93,12 @@ static void skip_node(struct config_yaml *yaml)
 			depth--;
 		if (depth == 0 || type == YAML_NO_EVENT)
 			return;
+		if (depth > NESTING_MAX) {
+			config_error(yaml->findings, event_line(yaml), "nested more than %d deep",
+				     NESTING_MAX);
+			fail(yaml);
+			return;
+		}
 		type = next_event(yaml);
 	}
 }
@@ -171,6 +137,14 @@ static void clear_entry(struct config_entry *entry)
 	*entry = (struct config_entry){.shape = CONFIG_SHAPE_TEXT};
 }
 
+static enum config_shape list_too_long(struct config_yaml *yaml)
+{
+	config_error(yaml->findings, event_line(yaml), "a list of more than %d entries",
+		     CONFIG_LIST_MAX);
+	fail(yaml);
+	return CONFIG_SHAPE_REPORTED;
+}
+
 /* The start of a sequence is in hand. */
 static enum config_shape read_list(struct config_yaml *yaml)
 {
@@ -179,6 +153,8 @@ static enum config_shape read_list(struct config_yaml *yaml)
 	for (;;) {
 		switch (next_event(yaml)) {
 		case YAML_SCALAR_EVENT:
+			if (yaml->entry.count == CONFIG_LIST_MAX)
+				return list_too_long(yaml);
 			add_text(&yaml->entry, take_text(yaml, true));
 			break;
 		case YAML_SEQUENCE_END_EVENT:

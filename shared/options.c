@@ -77,9 +77,12 @@ static void print_finding(void *context, bool is_error, const char *file, size_t
 static void log_finding(void *context, bool is_error, const char *file, size_t line,
 			const char *message)
 {
+	char at[LOG_LINE_MAX];
+
 	(void)context;
-	log_event(is_error ? LOG_ERROR : LOG_WARN, "configuration", log_text("file", file),
-		  log_number("line", (int64_t)line), log_text("why", message));
+	snprintf(at, sizeof(at), "%s:%zu", file, line);
+	log_event(is_error ? LOG_ERROR : LOG_WARN, "configuration", log_text("why", message),
+		  log_text("at", at));
 }
 
 static _Noreturn void check(const char *path)

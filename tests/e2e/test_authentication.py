@@ -6,10 +6,10 @@ import time
 import pytest
 
 from harness.direct import (
-    AUTH_EXPIRED, AUTH_OK, AUTH_REQUIRED, TOPIC_UNREGISTERED, UNAUTHORIZED, auth_frame, authenticated, push_of, rows,
-    subscriber, upgraded,
+    AUTH_EXPIRED, AUTH_OK, AUTH_REQUIRED, TOPIC_UNREGISTERED, UNAUTHORIZED, auth_frame, authenticated, close_payload,
+    push_of, rows, subscriber, upgraded,
 )  # fmt: skip
-from harness.raw_websocket import BINARY, CONTINUATION, PING, PONG, TEXT, ConnectionEnded
+from harness.raw_websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, ConnectionEnded
 from harness.tokens import make_token, sign
 from harness.waiting import wait_until
 
@@ -25,12 +25,20 @@ def service(worker):
     return worker.service
 
 
+def close_code(client):
+    """The code of the server's close frame, which is answered; then the server must end the connection."""
+    code = client.close_code()
+    client.send_frame(close_payload(code), opcode=CLOSE)
+    assert client.ended()
+    return code
+
+
 def answer_to(service, topic, frame, **options):
     """What the first frame gets: (text, close code). The code is None when the connection stays open."""
     with upgraded(service, topic) as client:
         client.send_frame(frame, **options)
         text = client.read_message()
-        return text, None if text == AUTH_OK else client.close_code()
+        return text, None if text == AUTH_OK else close_code(client)
 
 
 def good_token(service, **options):
@@ -280,8 +288,7 @@ def read_expiry(client, limit_s=15.0):
     """Waits for auth_expired and the close; returns when it came, as wall time."""
     assert client.read_message(limit_s) == AUTH_EXPIRED
     came = time.time()
-    assert client.close_code() == 1008
-    assert client.ended()
+    assert close_code(client) == 1008
     return came
 
 
@@ -375,8 +382,7 @@ def test_a_later_bad_token_gets_the_error_and_the_close(worker, service, kind, a
         client.send_frame(auth_frame(token))
         assert client.read_message() == answer
         worker.api.publish("closed", "too late")
-        assert client.close_code() == 1008
-        assert client.ended()
+        assert close_code(client) == 1008
 
 
 def test_a_later_auth_frame_on_an_open_topic_gets_auth_ok_whatever_its_token(worker, service):
@@ -397,8 +403,7 @@ def test_unregistering_a_topic_ends_its_subscribers_with_topic_unregistered(work
         for client in (one, two):
             assert client.read_message() == push_of('"before"')
             assert client.read_message() == TOPIC_UNREGISTERED
-            assert client.close_code() == 1000
-            assert client.ended()
+            assert close_code(client) == 1000
         worker.api.register("ends")
         with authenticated(service, "ends") as again:
             worker.api.publish("ends", "after")
@@ -413,7 +418,7 @@ def test_a_topic_unregistered_between_upgrade_and_auth_gets_topic_unregistered(w
         worker.api.unregister("goes")
         client.send_frame(auth_frame())
         assert client.read_message() == TOPIC_UNREGISTERED
-        assert client.close_code() == 1000
+        assert close_code(client) == 1000
 
 
 def test_a_topic_that_asks_for_tokens_since_the_upgrade_gets_one(worker, service):

@@ -12,7 +12,7 @@ import pytest
 from harness import fastcgi, sqlite
 from harness.fastcgi import FastCgi
 from harness.nginx import Nginx
-from harness.process import Process, environment
+from harness.process import Process, environment, give_to_user
 from harness.raw_websocket import RawWebSocket
 from harness.waiting import accepts, free_port, wait_until
 
@@ -37,11 +37,10 @@ def run(service, program, *arguments, cwd="/", **variables):
 
 @programs
 def test_help_says_what_it_is_and_how_it_is_started(make_service, program):
-    for option in ("--help", "-h"):
-        done = run(make_service(), program, option)
-        assert (done.returncode, done.stderr) == (0, "")
-        for word in (f"wavelog-worker-{program}", "-c", "--check-config", "--version", "--help"):
-            assert word in done.stdout
+    done = run(make_service(), program, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in (f"wavelog-worker-{program}", "-c", "--check-config", "--version", "--help", "SIGTERM", "Exit codes"):
+        assert word in done.stdout
 
 
 @programs
@@ -62,10 +61,11 @@ def test_check_config_prints_what_will_be_used_without_the_secret(make_service, 
     service = make_service(topic_ttl="90m", event_limit=5000)
     done = run(service, program, "--check-config", "-c", service.config_file)
     assert (done.returncode, done.stderr) == (0, "")
-    for key in ("worker_secret", "ws_port", "state_dir", "topic_ttl", "event_limit", "event_retention", "ws_bind"):
-        assert re.search(rf"^{key}:", done.stdout, re.M), key
-    assert re.search(rf"^state_dir: .*{service.state_dir}", done.stdout, re.M)
-    assert re.search(r"^event_limit: 5000$", done.stdout, re.M)
+    for line in (
+        f'state_dir: "{service.state_dir}"', f"ws_port: {service.ws_port}", "event_limit: 5000", "topic_ttl: 1h30m0s",
+        "event_retention: 1h0m0s", "# worker_secret: (hidden)",
+    ):  # fmt: skip
+        assert f"\n{line}\n" in done.stdout, line
     assert list(service.state_dir.iterdir()) == []  # it only looks
 
 
@@ -90,7 +90,7 @@ FAULTS = {  # lines of the file, what stderr names
 def test_a_fault_in_the_configuration_exits_78_and_names_file_and_line(make_service, program, text, line, key):
     service = make_service()
     service.config_file.write_text(text.replace("{secret}", f"worker_secret: {service.secret}\n"))
-    for arguments, place in (["--check-config"], f"{service.config_file}:{line}: "), ([], f'"{service.config_file}" line={line} '):
+    for arguments, place in (["--check-config"], f"{service.config_file}:{line}: "), ([], f'at="{service.config_file}:{line}"'):
         done = run(service, program, *arguments, "-c", service.config_file)
         assert done.returncode == CONFIGURATION, done.stderr
         assert place in done.stderr and key in done.stderr
@@ -98,8 +98,10 @@ def test_a_fault_in_the_configuration_exits_78_and_names_file_and_line(make_serv
 
 
 @programs
-@pytest.mark.parametrize("content", [b"", b"\n# nothing\n", b"\0\1\2\xff" * 1000, b"x" * 10_000_000, b"a: " + b"[" * 100_000],
-                         ids=["empty", "comment", "binary", "10 MB", "deep"])  # fmt: skip
+@pytest.mark.parametrize("content", [
+    b"", b"\n# nothing\n", b"\0\1\2\xff" * 1000, b"x" * 10_000_000, b"a: " + b"[" * 500_000, b"a: " + b"- " * 300_000,
+    b"a: " + b"{b: " * 200_000,
+], ids=["empty", "comment", "binary", "10 MB", "deep", "deep block", "deep mapping"])  # fmt: skip
 def test_a_file_that_is_no_configuration_exits_78_without_a_crash(make_service, program, content):
     service = make_service()
     service.config_file.write_bytes(content)
@@ -256,7 +258,7 @@ def test_a_second_gateway_on_a_state_dir_says_so_and_exits_75(make_service, firs
         log = service.log_dir / "second.log"
         second = Process.start("second", [service.gateway_program, "-c", service.config_file], log)
         assert second.wait() == TEMPORARY
-        assert re.search("another gateway|already", log.read_text())
+        assert "another gateway runs" in log.read_text() and str(service.state_dir) in log.read_text()
         assert not accepts(("127.0.0.1", service.config["ws_port"]))
     finally:
         service.gateway.send(signal.SIGCONT)
@@ -303,6 +305,7 @@ def test_gateway_takes_no_socket_from_another_program_and_no_file_from_anybody(m
     service = make_service(unix=True)
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(service.ws_socket))
+        give_to_user(service.ws_socket, 0o600)
         other.listen()
         start_refused(service, "in use")
         assert accepts(service.ws_address)

@@ -16,8 +16,10 @@
 
 #include <ftw.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shared/clock.h"
@@ -31,8 +33,11 @@
 		}                                                                                  \
 	} while (0)
 
+/* A test that waits for ever ends the program, with another signal than the write lock's. */
+enum { TEST_LIMIT_S = 60 };
+
 static char base[64]; /* the test's directory */
-static char state_dir[80]; /* in it, and not made yet */
+static char state_dir[128]; /* in it, and not made yet */
 static struct config config = {
 	.state_dir = state_dir,
 	.topic_ttl_ms = 60000,
@@ -42,9 +47,22 @@ static struct config config = {
 };
 static struct config default_config;
 
+static inline void limit_time(void)
+{
+	static timer_t timer;
+	static bool has_timer;
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM};
+	struct itimerspec when = {.it_value = {.tv_sec = TEST_LIMIT_S}};
+
+	if (!has_timer)
+		has_timer = timer_create(CLOCK_MONOTONIC, &event, &timer) == 0;
+	timer_settime(timer, 0, &when, NULL);
+}
+
 static inline int make_base(void **state)
 {
 	(void)state;
+	limit_time();
 	snprintf(base, sizeof(base), "/tmp/database-XXXXXX");
 	if (!mkdtemp(base))
 		return -1;
@@ -74,7 +92,7 @@ static inline int remove_base(void **state)
 /* The path of a file in the state_dir; valid until the next call. */
 static inline const char *path_of(const char *name)
 {
-	static char path[160];
+	static char path[256];
 
 	snprintf(path, sizeof(path), "%s/%s", state_dir, name);
 	return path;
@@ -136,6 +154,7 @@ static inline pid_t start_child(void (*work)(void *), void *argument)
 
 	assert_true(child >= 0);
 	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		work(argument);
 		_exit(0);
 	}

@@ -57,12 +57,12 @@ static void frames_come_out_in_the_order_they_went_in(void **state)
 	struct outbox *outbox = outbox_new();
 
 	(void)state;
-	for (char mark = 'a'; mark <= 'z'; mark++)
-		assert_int_equal(push(outbox, mark, 10, MANY, MANY), 0);
+	for (int mark = 'a'; mark <= 'z'; mark++)
+		assert_int_equal(push(outbox, (char)mark, 10, MANY, MANY), 0);
 	assert_int_equal(outbox_count(outbox), 26);
 	assert_int_equal(outbox_bytes(outbox), 260);
-	for (char mark = 'a'; mark <= 'z'; mark++)
-		assert_popped(outbox, mark);
+	for (int mark = 'a'; mark <= 'z'; mark++)
+		assert_popped(outbox, (char)mark);
 	assert_null(outbox_pop(outbox));
 	assert_int_equal(outbox_count(outbox), 0);
 	assert_int_equal(outbox_bytes(outbox), 0);

@@ -31,7 +31,9 @@ static size_t bytes_in_use(void)
 #ifdef __SANITIZE_ADDRESS__
 	return __sanitizer_get_current_allocated_bytes();
 #else
-	return mallinfo2().uordblks;
+	struct mallinfo2 info = mallinfo2();
+
+	return info.uordblks + info.hblkhd;
 #endif
 }
 
