@@ -85,23 +85,29 @@ static bool parse_request_line(struct slice line, struct handshake *handshake)
 	return true;
 }
 
-/* Joins what several headers say; of too much, the last bytes stay: the hops nearest to us. */
+/* Joins what several headers say. Of too much the last entries stay, the hops nearest to us; half an
+ * entry could be another address. */
 static void add_forwarded(struct handshake *handshake, struct slice value)
 {
-	char *all = handshake->forwarded_for;
-	size_t len =
-		value.len < HANDSHAKE_FORWARDED_MAX - 1 ? value.len : HANDSHAKE_FORWARDED_MAX - 1;
-	size_t keep = handshake->forwarded_len;
+	char joined[HANDSHAKE_MAX_BYTES + HANDSHAKE_FORWARDED_MAX + 1];
+	size_t len = handshake->forwarded_len;
+	const char *start = joined;
 
-	if (len == 0)
-		return;
-	if (keep > HANDSHAKE_FORWARDED_MAX - len - 1)
-		keep = HANDSHAKE_FORWARDED_MAX - len - 1;
-	memmove(all, all + handshake->forwarded_len - keep, keep);
-	if (keep > 0)
-		all[keep++] = ',';
-	memcpy(all + keep, value.at + value.len - len, len);
-	handshake->forwarded_len = keep + len;
+	memcpy(joined, handshake->forwarded_for, len);
+	if (len > 0)
+		joined[len++] = ',';
+	memcpy(joined + len, value.at, value.len);
+	len += value.len;
+	if (len > HANDSHAKE_FORWARDED_MAX) {
+		start += len - HANDSHAKE_FORWARDED_MAX;
+		len = HANDSHAKE_FORWARDED_MAX;
+		const char *comma = memchr(start, ',', len);
+		size_t cut = comma ? (size_t)(comma + 1 - start) : len;
+		start += cut;
+		len -= cut;
+	}
+	memcpy(handshake->forwarded_for, start, len);
+	handshake->forwarded_len = len;
 }
 
 /* Of a header that must not be repeated, a second one makes the request wrong. */

@@ -199,7 +199,8 @@ static void forwarding_headers_are_joined_and_their_end_is_kept(void **state)
 		 many);
 	assert_int_equal(parse(text), HANDSHAKE_WHOLE);
 	assert_true(handshake.forwarded_len <= HANDSHAKE_FORWARDED_MAX);
-	assert_memory_equal(handshake.forwarded_for + handshake.forwarded_len - 5, "x,2,3", 5);
+	assert_int_equal(handshake.forwarded_len, 3); /* the one cut through is gone */
+	assert_memory_equal(handshake.forwarded_for, "2,3", 3);
 }
 
 static void what_is_handed_on_has_nothing_of_the_client_but_its_key(void **state)
