@@ -124,7 +124,7 @@ fuzz-programs: $(FUZZ_BIN)
 
 run:
 	@.ci/packages run
-	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) -s -j2 all
 	@BUILD=$(B) nginx/run
 
 test:

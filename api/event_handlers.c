@@ -25,5 +25,6 @@ void handle_publish(struct service *service, const struct request *request,
 	if (!service_available(service, SERVICE_WRITE, outcome, response))
 		return;
 	service->tap_due = true;
+	service->bytes_since += command.payload.len;
 	response_published(response, id);
 }

@@ -21,7 +21,7 @@ static const struct program program = {
 	.summary =
 		"Takes register, publish, unregister and status requests from the web server by\n"
 		"FastCGI. Started by Apache's mod_fcgid, or for nginx by spawn-fcgi:\n"
-		"  spawn-fcgi -n -s /run/wavelog-worker/api.sock -F 4 -- wavelog-worker-api -c "
+		"  spawn-fcgi -s /run/wavelog-worker/api.sock -F 4 -- wavelog-worker-api -c "
 		"FILE\n",
 };
 

@@ -15,6 +15,8 @@
 enum {
 	UPKEEP_INTERVAL_MS = 1000,
 	UPKEEP_REQUESTS = 100,
+	UPKEEP_BYTES =
+		4 * 1024 * 1024, /* of payloads: they are what the write-ahead log grows by */
 	UPKEEP_STEPS = 4, /* a longer backlog is left for the next time */
 	UPKEEP_WAIT_MS = 50
 };
@@ -91,10 +93,11 @@ void service_upkeep(struct service *service)
 	int64_t now_ms = clock_monotonic_ms();
 	bool more = true;
 
-	if (++service->requests_since < UPKEEP_REQUESTS &&
+	if (++service->requests_since < UPKEEP_REQUESTS && service->bytes_since < UPKEEP_BYTES &&
 	    now_ms - service->upkeep_ms < UPKEEP_INTERVAL_MS)
 		return;
 	service->requests_since = 0;
+	service->bytes_since = 0;
 	service->upkeep_ms = now_ms;
 	for (int step = 0; more && step < UPKEEP_STEPS; step++) {
 		more = false;

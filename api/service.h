@@ -29,6 +29,7 @@ struct service {
 	bool in_trouble[2]; /* by enum service_use: it failed last time, and that is logged */
 	int64_t upkeep_ms; /* monotonic, of the last upkeep */
 	int requests_since; /* the last upkeep */
+	size_t bytes_since; /* of payloads, likewise */
 };
 
 /* NULL after logging why. Free with service_close. */

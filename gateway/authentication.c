@@ -66,6 +66,7 @@ static void open_session(struct session *session, const struct token_claims *cla
 	const char *topic = topic_name(session->subscriber.topic, &topic_len);
 	session->slot = presence_join(gateway->presence, topic, topic_len, session->user_id,
 				      session->expires_s, &session->address);
+	session_log(session, "connected");
 	session_schedule(session);
 }
 

@@ -1,7 +1,7 @@
 /*
- * One gateway process, from its parts: see gateway.h. State: the parts, the timer and the signals.
- * Setting up may block for seconds, while another program migrates the database; serving never
- * does. gateway_close is gateway_open backwards.
+ * One gateway process, from its parts: see gateway.h. Setting up may block for seconds, while
+ * another program migrates the database; serving (serve.c) never does. gateway_close is
+ * gateway_open backwards.
  */
 #include "gateway/gateway.h"
 
@@ -25,11 +25,8 @@
 #include "shared/log.h"
 #include "shared/options.h"
 #include "shared/unix_socket.h"
-#include "shared/version.h"
 
 enum {
-	BEAT_MS = 1000,
-	GOODBYE_MS = 2000, /* for the clients to take their close frames */
 	OWN_DESCRIPTORS = 64, /* beside the connections */
 	MOST_DESCRIPTORS = 65536 /* libwebsockets has a table of them: no limit is no number */
 };
@@ -50,16 +47,15 @@ static void raise_descriptor_limit(const struct config *config)
 			  log_text("why", strerror(errno)));
 }
 
-/* SIGTERM and SIGINT wait while there is nobody to take them in order: before gateway_run, and
- * behind it. */
-static void hold_signals(bool hold)
+void gateway_hold_signals(bool hold)
 {
-	sigset_t endings;
+	sigset_t signals;
 
-	sigemptyset(&endings);
-	sigaddset(&endings, SIGTERM);
-	sigaddset(&endings, SIGINT);
-	pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &endings, NULL);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGUSR2);
+	pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
 }
 
 static bool fail(const char *what, const char *why)
@@ -86,7 +82,9 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	gateway->liveness = liveness_open(gateway->config->state_dir);
 	if (!gateway->liveness)
 		return fail_in_state_dir(gateway, "cannot open gateway.lock", strerror(errno));
-	if (!liveness_claim_service(gateway->liveness)) {
+	if (gateway->inheritance.service_fd >= 0) {
+		liveness_inherit_service(gateway->liveness, gateway->inheritance.service_fd);
+	} else if (!liveness_claim_service(gateway->liveness)) {
 		*exit_code = EXIT_TEMPORARY;
 		return fail_in_state_dir(gateway, "another gateway runs",
 					 "it serves this state_dir");
@@ -123,7 +121,8 @@ static bool open_network(struct gateway *gateway)
 	if (!gateway->wakeup)
 		return fail_in_state_dir(gateway, "cannot make " WAKEUP_SOCKET_NAME,
 					 strerror(errno));
-	gateway->listener = listener_open(config, gateway->loop, upgrade_begin, gateway, why);
+	gateway->listener = listener_open(config, gateway->inheritance.listen_fd, gateway->loop,
+					  upgrade_begin, gateway, why);
 	if (!gateway->listener)
 		return fail("cannot listen", why);
 	presence.address = listener_address(gateway->listener);
@@ -131,12 +130,14 @@ static bool open_network(struct gateway *gateway)
 	return gateway->presence || fail("no database", why);
 }
 
-struct gateway *gateway_open(const struct config *config, int *exit_code)
+struct gateway *gateway_open(const struct config *config, char **argv, int *exit_code)
 {
 	struct gateway *gateway = xcalloc(1, sizeof(*gateway));
 
 	*exit_code = EXIT_FAILURE;
 	gateway->config = config;
+	gateway->argv = argv;
+	gateway->inheritance = inheritance_take(config);
 	gateway->loop = xcalloc(1, sizeof(uv_loop_t));
 	uv_loop_init(gateway->loop);
 	gateway->auth_ok = frame_of_text(MESSAGE_AUTH_OK);
@@ -147,7 +148,7 @@ struct gateway *gateway_open(const struct config *config, int *exit_code)
 	gateway->replays = replays_new(gateway);
 	gateway->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
 	raise_descriptor_limit(config);
-	hold_signals(true);
+	gateway_hold_signals(true);
 	signal(SIGPIPE, SIG_IGN); /* a client that went away is an error of write(2) */
 	if (open_state(gateway, exit_code) && open_network(gateway)) {
 		*exit_code = EXIT_SUCCESS;
@@ -155,72 +156,6 @@ struct gateway *gateway_open(const struct config *config, int *exit_code)
 	}
 	gateway_close(gateway);
 	return NULL;
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-	struct gateway *gateway = timer->data;
-
-	session_on_deadlines(gateway);
-	upgrades_on_deadlines(gateway->upgrades);
-}
-
-static void on_beat(uv_timer_t *timer)
-{
-	struct gateway *gateway = timer->data;
-
-	liveness_beat(gateway->liveness, getpid());
-}
-
-static void on_signal(uv_signal_t *watcher, int number)
-{
-	(void)number;
-	uv_stop(watcher->loop);
-}
-
-/* Clients get their close frame; those that do not take it in time are dropped. */
-static void send_clients_away(struct gateway *gateway)
-{
-	int64_t give_up_ms = clock_monotonic_ms() + GOODBYE_MS;
-
-	listener_close(gateway->listener);
-	gateway->listener = NULL;
-	session_end_all(gateway);
-	while (gateway->sessions && clock_monotonic_ms() < give_up_ms)
-		uv_run(gateway->loop, UV_RUN_ONCE);
-	session_drop_all(gateway);
-	while (gateway->sessions)
-		uv_run(gateway->loop, UV_RUN_ONCE);
-}
-
-void gateway_run(struct gateway *gateway)
-{
-	const int endings[] = {SIGTERM, SIGINT};
-	uv_signal_t signals[sizeof(endings) / sizeof(endings[0])];
-	uv_timer_t tick, beat;
-
-	uv_timer_init(gateway->loop, &tick);
-	uv_timer_init(gateway->loop, &beat);
-	tick.data = beat.data = gateway;
-	uv_timer_start(&tick, on_tick, DEADLINES_TICK_MS, DEADLINES_TICK_MS);
-	uv_timer_start(&beat, on_beat, BEAT_MS, BEAT_MS);
-	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
-		uv_signal_init(gateway->loop, &signals[i]);
-		uv_signal_start(&signals[i], on_signal, endings[i]);
-	}
-	hold_signals(false);
-	log_event(LOG_INFO, "listening", log_text("address", listener_address(gateway->listener)),
-		  log_number("pid", getpid()), log_text("version", WORKER_VERSION));
-	uv_run(gateway->loop, UV_RUN_DEFAULT);
-
-	log_event(LOG_INFO, "ending", log_number("connections", (int64_t)gateway->session_count));
-	send_clients_away(gateway);
-	hold_signals(true);
-	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
-		uv_close((uv_handle_t *)&signals[i], NULL);
-	uv_close((uv_handle_t *)&tick, NULL);
-	uv_close((uv_handle_t *)&beat, NULL);
-	uv_run(gateway->loop, UV_RUN_NOWAIT); /* the handles are on this stack */
 }
 
 void gateway_close(struct gateway *gateway)

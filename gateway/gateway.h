@@ -14,6 +14,7 @@
 #include "gateway/outbox.h"
 #include "gateway/presence.h"
 #include "gateway/subscriptions.h"
+#include "gateway/successor.h"
 #include "shared/config.h"
 
 struct session;
@@ -30,6 +31,8 @@ struct gateway_counters {
 
 struct gateway {
 	const struct config *config; /* borrowed */
+	char **argv; /* borrowed */
+	struct inheritance inheritance;
 	struct uv_loop_s *loop;
 	struct liveness *liveness;
 	struct database *database; /* the loop's connection: the feed's */
@@ -54,10 +57,14 @@ struct gateway {
 
 /* Sets everything up. NULL after logging why; *exit_code is what the program then ends with. Free
  * with gateway_close. */
-struct gateway *gateway_open(const struct config *config, int *exit_code);
+struct gateway *gateway_open(const struct config *config, char **argv, int *exit_code);
 
-/* Serves until SIGTERM or SIGINT; then closes the clients with 1001 and returns. */
+/* Serves until it is told to end, see serve.c; then closes the clients with 1001 and returns. */
 void gateway_run(struct gateway *gateway);
+
+/* The signals that serve.c takes wait while there is nobody to take them in order: before
+ * gateway_run, and behind it. */
+void gateway_hold_signals(bool hold);
 
 void gateway_close(struct gateway *gateway);
 

@@ -97,13 +97,39 @@ static int listen_tcp(struct listener *listener, const char *host, int64_t port)
 	return listen_ipv4(ipv4, number);
 }
 
-static bool start_listening(struct listener *listener, const struct config *config)
+/* For people, of a socket that somebody else has bound. */
+static void describe(struct listener *listener)
+{
+	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+	struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)&address;
+	struct sockaddr_in *ipv4 = (struct sockaddr_in *)&address;
+	socklen_t len = sizeof(address);
+	char host[INET6_ADDRSTRLEN] = "";
+
+	getsockname(listener->fd, (struct sockaddr *)&address, &len);
+	if (address.ss_family == AF_INET6)
+		snprintf(listener->address, sizeof(listener->address), "[%s]:%d",
+			 inet_ntop(AF_INET6, &ipv6->sin6_addr, host, sizeof(host)),
+			 ntohs(ipv6->sin6_port));
+	else
+		snprintf(listener->address, sizeof(listener->address), "%s:%d",
+			 inet_ntop(AF_INET, &ipv4->sin_addr, host, sizeof(host)),
+			 ntohs(ipv4->sin_port));
+}
+
+static bool start_listening(struct listener *listener, const struct config *config,
+			    int inherited_fd)
 {
 	const size_t prefix_len = sizeof(UNIX_PREFIX) - 1;
 
 	listener->is_unix = strncmp(config->ws_bind, UNIX_PREFIX, prefix_len) == 0;
-	if (listener->is_unix) {
+	if (listener->is_unix)
 		snprintf(listener->address, sizeof(listener->address), "%s", config->ws_bind);
+	if (inherited_fd >= 0) {
+		listener->fd = inherited_fd;
+		if (!listener->is_unix)
+			describe(listener);
+	} else if (listener->is_unix) {
 		listener->fd = unix_stream_listen(config->ws_bind + prefix_len,
 						  (mode_t)config->ws_socket_mode, BACKLOG);
 	} else {
@@ -146,28 +172,41 @@ static bool is_shortage(int error)
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-	struct listener *listener = poll->data;
+enum accepted { ACCEPTED, NOBODY, SHORT };
 
-	(void)status;
-	(void)events;
-	for (int i = 0; i < BATCH; i++) {
+static enum accepted accept_one(struct listener *listener)
+{
+	for (;;) {
 		struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
 		socklen_t len = sizeof(peer);
 		int fd = accept4(listener->fd, (struct sockaddr *)&peer, &len,
 				 SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
-			listener->is_short = false;
 			hand_on(listener, fd, (struct sockaddr *)&peer);
-		} else if (is_shortage(errno)) {
-			pause_accepting(listener, errno);
-			return;
-		} else if (errno == EAGAIN) {
-			return;
-		} /* else it was gone before it was here */
+			return ACCEPTED;
+		}
+		if (is_shortage(errno))
+			return SHORT;
+		if (errno == EAGAIN || errno == EBADF || errno == EINVAL)
+			return NOBODY;
+		/* else it was gone before it was here */
 	}
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct listener *listener = poll->data;
+	enum accepted result = ACCEPTED;
+
+	(void)status;
+	(void)events;
+	for (int i = 0; i < BATCH && result == ACCEPTED; i++)
+		result = accept_one(listener);
+	if (result == SHORT)
+		pause_accepting(listener, errno);
+	else
+		listener->is_short = false;
 }
 
 static void forget_handle(uv_handle_t *handle)
@@ -178,15 +217,15 @@ static void forget_handle(uv_handle_t *handle)
 		free(listener);
 }
 
-struct listener *listener_open(const struct config *config, struct uv_loop_s *loop,
-			       listener_accepted *accepted, void *context,
+struct listener *listener_open(const struct config *config, int inherited_fd,
+			       struct uv_loop_s *loop, listener_accepted *accepted, void *context,
 			       char why[LISTENER_WHY_SIZE])
 {
 	struct listener *listener = xcalloc(1, sizeof(*listener));
 
 	listener->accepted = accepted;
 	listener->context = context;
-	if (!start_listening(listener, config)) {
+	if (!start_listening(listener, config, inherited_fd)) {
 		snprintf(why, LISTENER_WHY_SIZE, "%s: %s", listener->address, strerror(errno));
 		free(listener);
 		return NULL;
@@ -199,16 +238,35 @@ struct listener *listener_open(const struct config *config, struct uv_loop_s *lo
 	return listener;
 }
 
+static void let_go(struct listener *listener)
+{
+	uv_poll_stop(&listener->poll);
+	close(listener->fd);
+	uv_close((uv_handle_t *)&listener->poll, forget_handle);
+	uv_close((uv_handle_t *)&listener->pause, forget_handle);
+}
+
 void listener_close(struct listener *listener)
 {
 	if (!listener)
 		return;
-	uv_poll_stop(&listener->poll);
-	close(listener->fd);
 	if (listener->is_unix)
 		unlink(unix_path(listener));
-	uv_close((uv_handle_t *)&listener->poll, forget_handle);
-	uv_close((uv_handle_t *)&listener->pause, forget_handle);
+	else
+		listen(listener->fd, 0); /* nobody new joins the queue */
+	for (int i = 0; i < BACKLOG && accept_one(listener) == ACCEPTED; i++)
+		;
+	let_go(listener);
+}
+
+void listener_hand_over(struct listener *listener)
+{
+	let_go(listener);
+}
+
+int listener_fd(const struct listener *listener)
+{
+	return listener->fd;
 }
 
 const char *listener_address(const struct listener *listener)

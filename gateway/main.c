@@ -19,7 +19,7 @@ int main(int argc, char **argv)
 {
 	struct config *config = options_start(&program, argc, argv);
 	int code;
-	struct gateway *gateway = gateway_open(config, &code);
+	struct gateway *gateway = gateway_open(config, argv, &code);
 
 	if (gateway) {
 		gateway_run(gateway);

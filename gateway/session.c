@@ -22,7 +22,7 @@ struct session *session_of(struct subscriber *subscriber)
 	return container_of(subscriber, struct session, subscriber);
 }
 
-static void log_connection(const struct session *session, const char *what)
+void session_log(const struct session *session, const char *what)
 {
 	char address[CLIENT_ADDRESS_TEXT_SIZE];
 	size_t topic_len = 0;
@@ -58,7 +58,7 @@ struct session *session_new(struct gateway *gateway, struct lws *peer, const cha
 void session_leave(struct session *session)
 {
 	if (session->subscriber.topic) {
-		log_connection(session, "disconnected");
+		session_log(session, "disconnected");
 		presence_leave(session->gateway->presence,
 			       session->slot); /* it borrows the topic */
 		subscriptions_remove(session->gateway->subscriptions, &session->subscriber);
@@ -185,6 +185,21 @@ void session_end_all(struct gateway *gateway)
 	for (struct session *session = gateway->sessions; session; session = session->next) {
 		session_clear_outbox(session); /* nothing else is sent */
 		session_end(session, CLOSE_GOING_AWAY, NULL);
+	}
+}
+
+void session_end_some(struct gateway *gateway, size_t left)
+{
+	size_t open = 0;
+
+	for (struct session *session = gateway->sessions; session; session = session->next)
+		open += session->state != SESSION_ENDING;
+	for (struct session *session = gateway->sessions; session && open > left;
+	     session = session->next) {
+		if (session->state == SESSION_ENDING)
+			continue;
+		session_end(session, CLOSE_GOING_AWAY, NULL);
+		open--;
 	}
 }
 

@@ -70,6 +70,9 @@ void session_answer_status(struct gateway *gateway, const struct service_counts 
 /* Ends every session with 1001, without a word. */
 void session_end_all(struct gateway *gateway);
 
+/* The same for so many that `left` remain; what waits in their outboxes is still sent. */
+void session_end_some(struct gateway *gateway, size_t left);
+
 /* Drops those that are left; they are gone after a few turns of the loop. */
 void session_drop_all(struct gateway *gateway);
 

@@ -47,6 +47,9 @@ struct session {
 	bool close_sent; /* or dropped: nothing more is written */
 };
 
+/* The line of log_connections; only while it is subscribed. */
+void session_log(const struct session *session, const char *what);
+
 /* Out of its topic and of everything that could still call it: nothing new comes to it. */
 void session_leave(struct session *session);
 

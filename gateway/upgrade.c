@@ -286,6 +286,11 @@ void upgrade_begin(void *context, int fd, const struct sockaddr *peer)
 	}
 }
 
+bool upgrades_pending(const struct upgrades *upgrades)
+{
+	return upgrades->first != NULL;
+}
+
 void upgrades_on_deadlines(struct upgrades *upgrades)
 {
 	int64_t now_ms = clock_monotonic_ms();

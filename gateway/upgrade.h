@@ -6,6 +6,7 @@
 #ifndef GATEWAY_UPGRADE_H
 #define GATEWAY_UPGRADE_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 
 struct gateway;
@@ -21,6 +22,9 @@ void upgrades_free(struct upgrades *upgrades);
 
 /* A listener_accepted; `context` is the gateway. */
 void upgrade_begin(void *context, int fd, const struct sockaddr *peer);
+
+/* True while a handshake is under way. */
+bool upgrades_pending(const struct upgrades *upgrades);
 
 /* Ends those whose time is over. */
 void upgrades_on_deadlines(struct upgrades *upgrades);

@@ -20,6 +20,7 @@ struct wakeup {
 	uv_idle_t again; /* runs while there is more to look at */
 	int open_handles;
 	int fd;
+	bool is_handed_over;
 	wakeup_look *look;
 	void *context;
 	char path[UNIX_SOCKET_PATH_MAX + 1];
@@ -40,6 +41,17 @@ static void on_again(uv_idle_t *again)
 	look(again->data);
 }
 
+/* Who taps may stay connected to this socket for as long as it is open. */
+static void pass_on(const struct wakeup *wakeup)
+{
+	int fd = unix_datagram_connect(wakeup->path);
+
+	if (fd < 0)
+		return;
+	send(fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(fd);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	look(timer->data);
@@ -55,6 +67,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	(void)events;
 	for (int i = 0; i < DRAIN_MAX && recv(wakeup->fd, tap, sizeof(tap), MSG_DONTWAIT) >= 0; i++)
 		;
+	if (wakeup->is_handed_over)
+		pass_on(wakeup);
 	look(wakeup);
 }
 
@@ -93,12 +107,19 @@ static void forget_handle(uv_handle_t *handle)
 		free(wakeup);
 }
 
+void wakeup_hand_over(struct wakeup *wakeup)
+{
+	wakeup->is_handed_over = true;
+	uv_timer_start(&wakeup->timer, on_timer, WAKEUP_DRAIN_MS, WAKEUP_DRAIN_MS);
+}
+
 void wakeup_close(struct wakeup *wakeup)
 {
 	if (!wakeup)
 		return;
 	uv_poll_stop(&wakeup->poll);
-	unlink(wakeup->path);
+	if (!wakeup->is_handed_over)
+		unlink(wakeup->path);
 	close(wakeup->fd);
 	uv_close((uv_handle_t *)&wakeup->poll, forget_handle);
 	uv_close((uv_handle_t *)&wakeup->timer, forget_handle);

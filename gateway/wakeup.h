@@ -10,7 +10,7 @@
 struct wakeup;
 struct uv_loop_s;
 
-enum { WAKEUP_INTERVAL_MS = 1000 };
+enum { WAKEUP_INTERVAL_MS = 1000, WAKEUP_DRAIN_MS = 20 };
 
 /* Returns true when there is more to look at: it is called again on the loop's next turn. */
 typedef bool wakeup_look(void *context);
@@ -18,6 +18,11 @@ typedef bool wakeup_look(void *context);
 /* NULL with errno. `loop` is borrowed. The caller holds the right to serve this state_dir. */
 struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup_look *look,
 			   void *context);
+
+/* A successor has bound the path anew, and the path is left alone. Whoever taps is connected to one
+ * of the two sockets: a tap that comes here is passed on, and for those that go there the timer
+ * looks every WAKEUP_DRAIN_MS. */
+void wakeup_hand_over(struct wakeup *wakeup);
 
 /* The socket's file goes. Frees all but the uv handles, which the loop must run once more to close.
  * NULL is allowed. */

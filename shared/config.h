@@ -48,6 +48,7 @@ struct config {
 	int64_t outbox_max_bytes; /* queued bytes a connection */
 	int64_t outbox_total_max_bytes; /* queued bytes of all connections */
 	int64_t max_connections; /* 0: what the descriptor limit allows */
+	int64_t drain_ms; /* drain, >= 1 */
 	enum log_level log_level;
 	bool log_connections; /* a log line for each connect and disconnect */
 };

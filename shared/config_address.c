@@ -27,8 +27,6 @@ bool config_is_listen(const char *text)
 	static const char prefix[] = "unix:";
 	size_t prefix_len = sizeof(prefix) - 1;
 
-	if (*text == '\0')
-		return true;
 	if (strncmp(text, prefix, prefix_len) != 0)
 		return config_is_address(text);
 	text += prefix_len;

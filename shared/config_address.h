@@ -9,7 +9,7 @@
 /* An IPv4 or IPv6 address as inet_pton takes it. */
 bool config_is_address(const char *text);
 
-/* An address, "unix:" with an absolute path that fits a socket address, or "". */
+/* An address, "unix:" with an absolute path that fits a socket address. */
 bool config_is_listen(const char *text);
 
 /* Adds the addresses and CIDR blocks of `text`, comma-separated, to *list, which is grown and stays

@@ -54,11 +54,13 @@ void config_report_grammar(struct config_findings *findings, const yaml_parser_t
 		config_error(findings, line, "not YAML: %s", problem);
 	else if (is_tab_indented(text, len, line))
 		config_error(findings, line, "the line begins with a tab: YAML takes spaces");
-	else if (parser->error == YAML_SCANNER_ERROR && from == line)
+	else if (from < line)
+		config_error(findings, line, "not YAML: %s, %s from line %zu", problem,
+			     parser->context, from);
+	else if (parser->error == YAML_SCANNER_ERROR)
 		config_error(findings, line,
 			     "not YAML: %s (put a value with special characters in quotes)",
 			     problem);
 	else
-		config_error(findings, line, "not YAML: %s, %s from line %zu", problem,
-			     parser->context, from);
+		config_error(findings, line, "not YAML: %s, %s", problem, parser->context);
 }

@@ -28,8 +28,7 @@ enum config_type {
 struct config_key {
 	const char *name;
 	const char *help; /* a sentence or two; lines end in \n but for the last */
-	const char
-		*default_text; /* as it would stand in the file; NULL: none, the key is required */
+	const char *default_text; /* as in the file; NULL: required; "": it may be empty */
 	const char *const *choices; /* ends in NULL */
 	size_t offset; /* of the field in struct config */
 	int64_t min;
@@ -47,11 +46,15 @@ enum { CONFIG_WHY_SIZE = 160 };
 /* True for the types whose field is a char *. */
 bool config_type_is_text(enum config_type type);
 
+/* True for those of them that take a sequence too; its entries are set one by one. */
+bool config_type_is_list(enum config_type type);
+
 /* A configuration with every default; what is required is "". Free with config_free. */
 struct config *config_new(const char *path);
 
-/* The configuration in `text`, or NULL after an error was reported. */
 struct config_findings;
+
+/* The configuration in `text`, or NULL after an error was reported. */
 struct config *config_read(const char *text, size_t len, struct config_findings *findings);
 
 /* Sets a text's field to "". */
@@ -64,7 +67,7 @@ const void *config_field_const(const struct config *config, const struct config_
 /* What the key takes: "expected a whole number from 1 to 65535". */
 void config_value_expected(const struct config_key *key, char why[CONFIG_WHY_SIZE]);
 
-/* Sets the field to what `text` says; an item of a list is added behind those that are there.
+/* Sets the field to what `text` says; an entry of a list is added behind those that are there.
  * Returns false with the fault in `why` when the key does not take it. */
 bool config_value_set(struct config *config, const struct config_key *key, const char *text,
 		      size_t len, char why[CONFIG_WHY_SIZE]);

@@ -13,7 +13,7 @@ enum { SECOND = 1000, KIB = 1024, MIB = 1024 * KIB };
 
 const struct config_key config_keys[] = {
 	{.name = "worker_secret",
-	 .help = "What the backend proves itself with and signs tokens with: at least 32 "
+	 .help = "What the backend proves itself with and signs tokens with: at least 32\n"
 		 "characters.",
 	 .type = CONFIG_SECRET,
 	 .offset = FIELD(worker_secret)},
@@ -23,8 +23,8 @@ const struct config_key config_keys[] = {
 	 .offset = FIELD(state_dir),
 	 .default_text = "/var/lib/wavelog-worker"},
 	{.name = "ws_bind",
-	 .help = "Address the gateway listens on; empty: all interfaces; \"unix:/path\": a UNIX "
-		 "socket.",
+	 .help = "Address the gateway listens on; empty: all interfaces; \"unix:/path\": a\n"
+		 "UNIX socket.",
 	 .type = CONFIG_LISTEN,
 	 .offset = FIELD(ws_bind),
 	 .default_text = ""},
@@ -42,9 +42,8 @@ const struct config_key config_keys[] = {
 	 .default_text = "0660",
 	 .max = 0777},
 	{.name = "internal_bind",
-	 .help = "Address of the internal API. The web server listens there, not this program: "
-		 "`make run`\n"
-		 "sets its web server up with it.",
+	 .help = "Address of the internal API. The web server listens there, not this program:\n"
+		 "`make run` sets its web server up with it.",
 	 .type = CONFIG_ADDRESS,
 	 .offset = FIELD(internal_bind),
 	 .default_text = "127.0.0.1"},
@@ -56,9 +55,8 @@ const struct config_key config_keys[] = {
 	 .min = 1,
 	 .max = 65535},
 	{.name = "trusted_proxies",
-	 .help = "Proxies whose X-Forwarded-For is believed: addresses and CIDR blocks, a list or "
-		 "separated\n"
-		 "by commas. Loopback and a UNIX socket always are.",
+	 .help = "Proxies whose X-Forwarded-For is believed: addresses and CIDR blocks, a list\n"
+		 "or separated by commas. Loopback and a UNIX socket always are.",
 	 .type = CONFIG_ADDRESS_LIST,
 	 .offset = FIELD(trusted_proxies),
 	 .default_text = ""},
@@ -84,17 +82,15 @@ const struct config_key config_keys[] = {
 	 .min = 1,
 	 .max = 1000000000},
 	{.name = "durability",
-	 .help = "normal: a power cut may lose the last moments, a crash of the programs loses "
-		 "nothing;\n"
-		 "full: every commit waits for the disk.",
+	 .help = "normal: a power cut may lose the last moments, a crash of the programs loses\n"
+		 "nothing; full: every commit waits for the disk.",
 	 .type = CONFIG_CHOICE,
 	 .offset = FIELD(durability),
 	 .default_text = "normal",
 	 .choices = durabilities},
 	{.name = "busy_timeout",
-	 .help = "How long a request waits for the database before it is answered with 503: at "
-		 "most 900ms,\n"
-		 "because callers give up after a second.",
+	 .help = "How long a request waits for the database before it is answered with 503: at\n"
+		 "most 900ms, because callers give up after a second.",
 	 .type = CONFIG_DURATION,
 	 .offset = FIELD(busy_timeout_ms),
 	 .default_text = "700ms",
@@ -114,7 +110,7 @@ const struct config_key config_keys[] = {
 	 .min = 1,
 	 .max = 1000000},
 	{.name = "outbox_max_bytes",
-	 .help = "Most bytes that wait for one slow connection; then the oldest frames are "
+	 .help = "Most bytes that wait for one slow connection; then the oldest frames are\n"
 		 "dropped.",
 	 .type = CONFIG_INTEGER,
 	 .offset = FIELD(outbox_max_bytes),
@@ -122,14 +118,21 @@ const struct config_key config_keys[] = {
 	 .min = KIB,
 	 .max = 1024 * (int64_t)MIB},
 	{.name = "outbox_total_max_bytes",
-	 .help = "Most bytes that wait for all slow connections together; a frame that many wait "
-		 "for counts\n"
-		 "once. Then connections that are behind are closed with 1013.",
+	 .help = "Most bytes that wait for all slow connections together; a frame that several\n"
+		 "wait for counts once. Then connections that are behind are closed with 1013.",
 	 .type = CONFIG_INTEGER,
 	 .offset = FIELD(outbox_total_max_bytes),
 	 .default_text = "67108864",
 	 .min = KIB,
 	 .max = 1024 * 1024 * (int64_t)MIB},
+	{.name = "drain",
+	 .help = "Over how long a gateway that ends, or is replaced, sends its clients away,\n"
+		 "so that they do not all come back at once.",
+	 .type = CONFIG_DURATION,
+	 .offset = FIELD(drain_ms),
+	 .default_text = "5s",
+	 .min = 1,
+	 .max = 300 * SECOND},
 	{.name = "log_level",
 	 .help = "Least important lines that are logged: error, warn, info or debug.",
 	 .type = CONFIG_CHOICE,

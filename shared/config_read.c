@@ -107,7 +107,7 @@ static void set_key(struct loader *loader, const struct config_key *key,
 	if (entry->shape == CONFIG_SHAPE_REPORTED)
 		return;
 	if (entry->shape == CONFIG_SHAPE_TEXT ||
-	    (entry->shape == CONFIG_SHAPE_LIST && key->type == CONFIG_ADDRESS_LIST)) {
+	    (entry->shape == CONFIG_SHAPE_LIST && config_type_is_list(key->type))) {
 		set_texts(loader, key, entry);
 		return;
 	}

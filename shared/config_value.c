@@ -25,6 +25,11 @@ bool config_type_is_text(enum config_type type)
 	return type >= CONFIG_SECRET;
 }
 
+bool config_type_is_list(enum config_type type)
+{
+	return type >= CONFIG_ADDRESS_LIST;
+}
+
 void *config_field(struct config *config, const struct config_key *key)
 {
 	return (char *)config + key->offset;
@@ -170,11 +175,13 @@ static void replace(char **field, char *text)
 
 static const char *set_text(const struct config_key *key, const char *text, char **field)
 {
-	const char *fault;
+	bool is_optional = key->default_text && *key->default_text == '\0';
+	const char *fault = NULL;
 
 	if (key->type == CONFIG_ADDRESS_LIST)
 		return config_address_list_add(field, text) ? NULL : "";
-	fault = text_fault(key->type, text);
+	if (*text || !is_optional)
+		fault = text_fault(key->type, text);
 	if (!fault)
 		replace(field, xstrdup(text));
 	return fault;

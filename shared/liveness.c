@@ -1,5 +1,6 @@
 /*
- * Living gateways, see liveness.h. State: one descriptor. Never blocks.
+ * Living gateways, see liveness.h. State: a descriptor, and a second one for the right to serve,
+ * which is handed down to a successor without the rest. Never blocks.
  *
  * Gateway `pid` owns the eight bytes at 8 * pid: it holds a lock on the first of them and keeps its
  * last heartbeat in all eight. The file is sparse; its size says nothing.
@@ -15,6 +16,8 @@
 
 struct liveness {
 	int fd;
+	int service_fd; /* holds the right to serve, -1: has it not */
+	char *state_dir;
 	int64_t claimed_pid; /* the lock that is ours: the kernel does not report it to us */
 };
 
@@ -35,18 +38,26 @@ static struct flock whole_lock(off_t start)
 		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = 1};
 }
 
-struct liveness *liveness_open(const char *state_dir)
+static int open_file(const char *state_dir)
 {
 	char path[STATE_DIR_PATH_SIZE];
-	int fd = -1;
 
-	if (state_dir_file(state_dir, "gateway.lock", path))
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (!state_dir_file(state_dir, "gateway.lock", path))
+		return -1;
+	return open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+struct liveness *liveness_open(const char *state_dir)
+{
+	int fd = open_file(state_dir);
+
 	if (fd < 0)
 		return NULL;
 
 	struct liveness *liveness = xcalloc(1, sizeof(*liveness));
 	liveness->fd = fd;
+	liveness->service_fd = -1;
+	liveness->state_dir = xstrdup(state_dir);
 	return liveness;
 }
 
@@ -55,25 +66,46 @@ void liveness_close(struct liveness *liveness)
 	if (!liveness)
 		return;
 	close(liveness->fd);
+	if (liveness->service_fd >= 0)
+		close(liveness->service_fd);
+	free(liveness->state_dir);
 	free(liveness);
 }
 
-static bool claim(struct liveness *liveness, off_t start)
+static bool claim(int fd, off_t start)
 {
 	struct flock lock = whole_lock(start);
 
-	return fcntl(liveness->fd, F_OFD_SETLK, &lock) == 0;
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
 
 bool liveness_claim_service(struct liveness *liveness)
 {
-	return claim(liveness, 0);
+	int fd = open_file(liveness->state_dir);
+
+	if (fd >= 0 && claim(fd, 0)) {
+		liveness->service_fd = fd;
+		return true;
+	}
+	if (fd >= 0)
+		close(fd);
+	return false;
+}
+
+int liveness_service_fd(const struct liveness *liveness)
+{
+	return liveness->service_fd;
+}
+
+void liveness_inherit_service(struct liveness *liveness, int fd)
+{
+	liveness->service_fd = fd;
 }
 
 bool liveness_claim_pid(struct liveness *liveness, int64_t pid)
 {
 	liveness_beat(liveness, pid);
-	if (!claim(liveness, place_of(pid)))
+	if (!claim(liveness->fd, place_of(pid)))
 		return false;
 	liveness->claimed_pid = pid;
 	return true;

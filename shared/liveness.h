@@ -23,6 +23,13 @@ void liveness_close(struct liveness *liveness);
 /* Takes the right to serve: false when another process has it. */
 bool liveness_claim_service(struct liveness *liveness);
 
+/* The descriptor that holds the right to serve, for a successor to inherit; -1 when it was not
+ * taken. Who has it open has the right. */
+int liveness_service_fd(const struct liveness *liveness);
+
+/* Takes the right over with an inherited descriptor, which is now owned by `liveness`. */
+void liveness_inherit_service(struct liveness *liveness, int fd);
+
 /* Marks this process as a living gateway; then liveness_beat once a second. */
 bool liveness_claim_pid(struct liveness *liveness, int64_t pid);
 void liveness_beat(struct liveness *liveness, int64_t pid);

@@ -115,6 +115,12 @@ def kept(service, topic):
     return [row["id"] for row in sqlite.ask(service.database, f"SELECT id FROM events WHERE topic = '{topic}' ORDER BY id")]
 
 
+def ask_unless(gateway_runs, server):
+    """Requests are what drives the API's pruning; where the gateway runs it has to do it alone."""
+    if not gateway_runs:
+        server.api.status()
+
+
 @pytest.mark.parametrize("gateway_runs", [True, False], ids=["with-gateway", "without-gateway"])
 def test_old_events_are_pruned_and_the_newest_stays(make_service, certificates, gateway_runs):
     service = make_service(event_retention="1s")
@@ -126,7 +132,7 @@ def test_old_events_are_pruned_and_the_newest_stays(make_service, certificates, 
     ids = [server.api.publish("t", number).json["id"] for number in range(700)]
 
     def pruned():
-        server.api.status()  # requests are what drives the API's pruning
+        ask_unless(gateway_runs, server)
         return kept(service, "t") == ids[-1:]
 
     wait_until(pruned, "only the newest event is kept")
@@ -144,7 +150,7 @@ def test_events_over_the_limit_are_pruned_from_the_oldest_on(make_service, certi
     ids = [server.api.publish("t", number).json["id"] for number in range(700)]
 
     def pruned():
-        server.api.status()
+        ask_unless(gateway_runs, server)
         return kept(service, "t") == ids[-100:]
 
     wait_until(pruned, "the newest 100 events are kept")
@@ -162,7 +168,7 @@ def test_expired_topics_are_pruned(make_service, certificates, gateway_runs):
         server.api.register(f"topic {number}")
 
     def pruned():
-        server.api.status()
+        ask_unless(gateway_runs, server)
         return sqlite.ask(service.database, "SELECT topic FROM topics") == [{"topic": "worker.status"}]
 
     wait_until(pruned, "the expired topics are gone")
@@ -173,11 +179,11 @@ def test_the_log_of_the_database_stays_small_under_load(make_service, certificat
     server.api.register("t")
     wal = server.service.state_dir / "worker.db-wal"
     longest = 0
-    for _ in range(60):
+    for _ in range(100):
         assert server.api.publish("t", "x" * 500_000).status == 200
         longest = max(longest, wal.stat().st_size)
-    assert longest < 40 * 1024 * 1024
-    assert sqlite.value(server.service.database, "SELECT count(*) FROM events WHERE topic = 't'") == 60
+    assert longest < 20_000_000  # of 50 MB written
+    assert sqlite.value(server.service.database, "SELECT count(*) FROM events WHERE topic = 't'") == 100
 
 
 def test_sockets_of_an_expired_topic_stay_and_come_back_with_a_later_register(make_service, certificates):

@@ -228,6 +228,22 @@ def test_the_api_finishes_the_request_it_is_in(lone_api, number):
     assert payload == 100_002
 
 
+@programs
+def test_a_signal_during_the_start_ends_it_in_order(make_service, program):
+    service = make_service()
+    with fastcgi.listen(service) as listener:
+        for _ in range(6):
+            for path in service.state_dir.iterdir():
+                path.unlink()
+            if program == "api":
+                process = fastcgi.spawn(service, listener)
+            else:
+                command = [service.gateway_program, "-c", service.config_file]
+                process = Process.start("gateway", command, service.log_dir / "gateway.log")
+            wait_until(lambda: (service.state_dir / "write.lock").exists(), "it opens the database", interval_s=0)
+            assert process.stop() is None
+
+
 def test_the_api_ends_at_once_when_it_waits_for_requests(lone_api):
     assert lone_api.api[0].stop() is None
     assert "ended" in (lone_api.log_dir / "api.log").read_text()
@@ -287,8 +303,9 @@ def test_sockets_of_a_killed_gateway_are_replaced(make_service, certificates):
         service.start_gateway()
         with server.subscribe("t") as browser:
             assert browser.authenticate() == '{"type":"auth_ok"}'
-            server.api.publish("t", 1)
-            assert browser.receive(0.9) == '{"type":"push","payload":1}'  # before the timer: the tap found the new socket
+            for number in range(3):  # each before the gateway's timer: the API found the new wake-up socket
+                server.api.publish("t", number)
+                assert browser.receive(0.9) == f'{{"type":"push","payload":{number}}}'
 
 
 def test_gateway_listens_on_a_unix_socket_for_its_group(make_service):

@@ -1,6 +1,6 @@
 /*
- * For tests of the configuration: texts that are read, and what was found in them. Include it once, in
- * the test program.
+ * For tests of the configuration: texts that are read, and what was found in them. Include it once,
+ * in the test program.
  */
 #ifndef TESTS_UNIT_CONFIG_FIXTURE_H
 #define TESTS_UNIT_CONFIG_FIXTURE_H
@@ -44,7 +44,8 @@ static inline void take_finding(void *context, bool is_error, const char *file, 
 	found_count++;
 }
 
-/* Reads a text as the file "f". From memory of just its length, so that a byte read too many is found. */
+/* Reads a text as the file "f". From memory of just its length, so that a byte read too many is
+ * found. */
 static inline struct config *parse(const char *text, size_t len)
 {
 	char *copy = malloc(len ? len : 1);

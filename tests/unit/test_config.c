@@ -1,5 +1,6 @@
 /*
- * What each key takes and what it refuses, and how the findings of a whole file come.
+ * What each key takes. What it refuses is in test_config_refused.c, whole files in
+ * test_config_file.c, the grammar in test_config_yaml.c.
  */
 #include "tests/unit/config_fixture.h"
 
@@ -25,7 +26,9 @@ static void the_defaults_are_those_of_the_contract(void **state)
 	assert_string_equal(config->trusted_proxies, "");
 	assert_int_equal(config->outbox_max_frames, 1000);
 	assert_int_equal(config->outbox_max_bytes, 4 << 20);
+	assert_int_equal(config->outbox_total_max_bytes, 64 << 20);
 	assert_int_equal(config->max_connections, 0);
+	assert_int_equal(config->drain_ms, 5000);
 	assert_int_equal(config->log_level, LOG_INFO);
 	assert_false(config->log_connections);
 	config_free(config);
@@ -56,7 +59,9 @@ static const struct {
 	{"busy_timeout: 900ms\n", offsetof(struct config, busy_timeout_ms), 900},
 	{"outbox_max_frames: 1\n", offsetof(struct config, outbox_max_frames), 1},
 	{"outbox_max_bytes: 1024\n", offsetof(struct config, outbox_max_bytes), 1024},
+	{"outbox_total_max_bytes: 1024\n", offsetof(struct config, outbox_total_max_bytes), 1024},
 	{"max_connections: 0\n", offsetof(struct config, max_connections), 0},
+	{"drain: 5m\n", offsetof(struct config, drain_ms), 300000},
 	{"max_connections: 15000\n", offsetof(struct config, max_connections), 15000},
 };
 
@@ -144,101 +149,102 @@ static void choices_are_read(void **state)
 	config_free(config);
 }
 
-#define PORT "ws_port: expected a whole number from 1 to 65535"
-#define MODE                                                                                       \
-	"ws_socket_mode: expected permission bits in octal with a leading 0, from 0000 to 0777"
-#define TTL "topic_ttl: expected a duration such as 90s, 5m or 24h, at least 1ms"
-#define BUSY "busy_timeout: expected a duration such as 500ms, from 1ms to 900ms"
-#define BIND                                                                                       \
-	"ws_bind: expected an IPv4 or IPv6 address, unix:/absolute/path (the path at most 107 "    \
-	"bytes), or nothing for all interfaces"
-#define INTERNAL "internal_bind: expected an IPv4 or IPv6 address"
-#define PROXIES                                                                                    \
-	"trusted_proxies: expected addresses and CIDR blocks such as 192.0.2.1 or "                \
-	"2001:db8::/32, at most 1000"
 #define CONTROL "must not hold control characters (a line end is one)"
 
-static const struct {
-	const char *line;
-	const char *message;
-} refused[] = {
-	{"ws_port: 0\n", PORT},
-	{"ws_port: 65536\n", PORT},
-	{"ws_port: -1\n", PORT},
-	{"ws_port: 99999999999999999999\n", PORT},
-	{"ws_port: http\n", PORT},
-	{"ws_port: 80.0\n", PORT},
-	{"ws_port: 8e3\n", PORT},
-	{"ws_port: 0x50\n", PORT},
-	{"ws_port: 0120\n", PORT},
-	{"ws_port: 8_0\n", PORT},
-	{"ws_port: '80 '\n", PORT},
-	{"ws_port: ' 80'\n", PORT},
-	{"ws_port: '+ 80'\n", PORT},
-	{"ws_port: '+-80'\n", PORT},
-	{"ws_port: true\n", PORT},
-	{"ws_port:\n", PORT},
-	{"ws_port: ~\n", PORT},
-	{"ws_port: [80]\n", PORT ", not a list"},
-	{"ws_port: {a: 80}\n", PORT ", not nested values"},
-	{"ws_port: \"80\\0\"\n", "ws_port: " CONTROL},
-	{"ws_socket_mode: 432\n", MODE},
-	{"ws_socket_mode: 01000\n", MODE},
-	{"ws_socket_mode: '0888'\n", MODE},
-	{"ws_socket_mode: 0x1ff\n", MODE},
-	{"ws_socket_mode: u=rw\n", MODE},
-	{"topic_ttl: 0\n", TTL},
-	{"topic_ttl: 0s\n", TTL},
-	{"topic_ttl: -1h\n", TTL},
-	{"topic_ttl: 1us\n", TTL},
-	{"topic_ttl: 24\n", TTL},
-	{"topic_ttl: 1d\n", TTL},
-	{"topic_ttl: \"\"\n", TTL},
-	{"topic_ttl: 3000000h\n", TTL},
-	{"busy_timeout: 901ms\n", BUSY},
-	{"busy_timeout: 0\n", BUSY},
-	{"log_connections: 1\n", "log_connections: expected true or false"},
-	{"log_connections: y\n", "log_connections: expected true or false"},
-	{"log_connections:\n", "log_connections: expected true or false"},
-	{"durability: Full\n", "durability: expected one of normal, full"},
-	{"log_level: 3\n", "log_level: expected one of error, warn, info, debug"},
-	{"log_level: [info]\n", "log_level: expected one of error, warn, info, debug, not a list"},
-	{"ws_bind: localhost\n", BIND},
-	{"ws_bind: 1.2.3\n", BIND},
-	{"ws_bind: 1.2.3.4:80\n", BIND},
-	{"ws_bind: '[::1]'\n", BIND},
-	{"ws_bind: unix:x.sock\n", BIND},
-	{"ws_bind: 'unix:'\n", BIND},
-	{"ws_bind: unix:/\n", BIND},
-	{"ws_bind: \"unix:/a\\0b\"\n", "ws_bind: " CONTROL},
-	{"internal_bind: ''\n", INTERNAL},
-	{"internal_bind: unix:/x\n", INTERNAL},
-	{"state_dir: state\n", "state_dir: expected an absolute path"},
-	{"state_dir: ''\n", "state_dir: expected an absolute path"},
-	{"state_dir: \"/a\\x7fb\"\n", "state_dir: " CONTROL},
-	{"state_dir: \"/a\\x9bb\"\n", "state_dir: " CONTROL},
-	{"state_dir: \"/a\\u202eb\"\n", "state_dir: " CONTROL},
-	{"state_dir: |\n  /a\n", "state_dir: " CONTROL},
-	{"trusted_proxies: 10.0.0.0/33\n", PROXIES},
-	{"trusted_proxies: ::1/129\n", PROXIES},
-	{"trusted_proxies: 10.0.0.0/08\n", PROXIES},
-	{"trusted_proxies: 10.0.0.0/\n", PROXIES},
-	{"trusted_proxies: 10.0.0.0/-1\n", PROXIES},
-	{"trusted_proxies: 10.0.0.0/8/8\n", PROXIES},
-	{"trusted_proxies: /8\n", PROXIES},
-	{"trusted_proxies: proxy.example\n", PROXIES},
-	{"trusted_proxies: '10.0.0.1,'\n", PROXIES},
-	{"trusted_proxies: '10.0.0.1,,10.0.0.2'\n", PROXIES},
-	{"trusted_proxies: 10.0.0.1 10.0.0.2\n", PROXIES},
-	{"trusted_proxies: [10.0.0.1, x]\n", PROXIES},
-	{"trusted_proxies: [[10.0.0.1]]\n", PROXIES ", not nested values"},
-	{"trusted_proxies: {a: 10.0.0.1}\n", PROXIES ", not nested values"},
-};
-
-static void what_a_key_does_not_take_is_an_error_that_says_what_it_takes(void **state)
+/* Reads a file that has this secret only, as it stands in quotes. */
+static struct config *parse_secret(const char *secret)
 {
+	char text[1024];
+
+	return parse(text, (size_t)snprintf(text, sizeof(text), "worker_secret: \"%s\"\n", secret));
+}
+
+static void a_secret_has_at_least_32_characters(void **state)
+{
+	struct config *config = parse_secret("0123456789abcdef0123456789abcde");
+
 	(void)state;
-	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
-		bad(refused[i].line, refused[i].line[strlen(refused[i].line) - 3] == '/' ? 2 : 1,
-		    refused[i].message);
+	assert_null(config);
+	assert_found(0, true, 1, "worker_secret: shorter than 32 characters");
+	assert_int_equal(found_count, 1);
+
+	config = parse_secret("0123456789abcdef0123456789abcdef");
+	assert_non_null(config);
+	config_free(config);
+
+	assert_null(parse_secret("\xC3\xA9 17 characters, 33 bytes: \xC3\xA9"));
+	assert_null(parse_secret(""));
+	assert_found(0, true, 1, "worker_secret: shorter than 32 characters");
+}
+
+static void a_plain_secret_is_taken_as_it_stands(void **state)
+{
+	static const char *const lines[] = {
+		"worker_secret: 01234567890123456789012345678901\n",
+		"worker_secret: true-null-~-[0x1F]-{a}-#b-'\"-\\-%\n",
+		"worker_secret: 'true-null-~-[0x1F]-{a}-#b-''\"-\\-%'\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct config *config = parse(lines[i], strlen(lines[i]));
+
+		assert_non_null(config);
+		assert_string_equal(config->worker_secret,
+				    i == 0 ? "01234567890123456789012345678901"
+					   : "true-null-~-[0x1F]-{a}-#b-'\"-\\-%");
+		config_free(config);
+	}
+}
+
+static void a_secret_that_no_header_carries_is_refused(void **state)
+{
+	static const char *const spaced[] = {" 0123456789abcdef0123456789abcdef",
+					     "0123456789abcdef0123456789abcdef ",
+					     "                                        "};
+	static const char *const control[] = {"0123456789abcdef\\n0123456789abcdef",
+					      "0123456789abcdef0123456789abcdef\\0",
+					      "0123456789abcdef0123456789abcdef\\x7F"};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		assert_null(parse_secret(spaced[i]));
+		assert_found(0, true, 1,
+			     "worker_secret: begins or ends with a space, which a header cannot "
+			     "carry");
+		assert_null(parse_secret(control[i]));
+		assert_found(0, true, 1, "worker_secret: " CONTROL);
+		assert_int_equal(found_count, 1);
+	}
+}
+
+static void a_redis_url_is_a_warning(void **state)
+{
+	static const char text[] = SECRET_LINE "redis_url: redis://:password@localhost\n";
+	struct config *config = parse(text, strlen(text));
+
+	(void)state;
+	assert_non_null(config);
+	assert_string_equal(config->redis_url, "redis://:password@localhost");
+	assert_found(0, false, 2,
+		     "redis_url: clusters are not supported by this version; the key is ignored");
+	assert_int_equal(found_count, 1);
+	config_free(config);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_defaults_are_those_of_the_contract),
+		cmocka_unit_test(numbers_durations_and_modes_are_read),
+		cmocka_unit_test(texts_addresses_and_lists_are_read),
+		cmocka_unit_test(booleans_are_read_as_yaml_1_1_writes_them),
+		cmocka_unit_test(choices_are_read),
+		cmocka_unit_test(a_secret_has_at_least_32_characters),
+		cmocka_unit_test(a_plain_secret_is_taken_as_it_stands),
+		cmocka_unit_test(a_secret_that_no_header_carries_is_refused),
+		cmocka_unit_test(a_redis_url_is_a_warning),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,18 @@ static void a_new_frame_has_its_room_and_one_reference(void **state)
 	frame_release(frame);
 }
 
+static void a_new_frame_waits_nowhere_and_may_not_be_dropped(void **state)
+{
+	struct frame *frames[] = {frame_new(10), frame_of_text("text")};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(frames[i]->waiting, 0);
+		assert_false(frames[i]->is_push);
+		frame_release(frames[i]);
+	}
+}
+
 static void a_frame_of_text_holds_its_bytes_without_the_nul(void **state)
 {
 	struct frame *frame = frame_of_text("{\"type\":\"auth_ok\"}");
@@ -74,6 +86,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_new_frame_has_its_room_and_one_reference),
+		cmocka_unit_test(a_new_frame_waits_nowhere_and_may_not_be_dropped),
 		cmocka_unit_test(a_frame_of_text_holds_its_bytes_without_the_nul),
 		cmocka_unit_test(the_room_lies_right_before_the_bytes),
 		cmocka_unit_test(it_lives_until_the_last_one_releases_it),

@@ -107,6 +107,113 @@ static void of_members_given_twice_the_last_one_counts(void **state)
 	assert_int_equal(kind_of("{\"type\":\"auth\",\"type\":\"x\"}"), MESSAGE_OTHER);
 }
 
+/* What an auth frame with this member asks for. */
+static enum message_resume resume_of(const char *value)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "{\"type\":\"auth\",\"token\":\"t\",\"last_event_id\":%s}",
+		 value);
+	assert_int_equal(kind_of(text), MESSAGE_AUTH);
+	assert_int_equal(message.token_state, MESSAGE_TOKEN_GIVEN); /* whatever stands beside it */
+	return message.resume;
+}
+
+static void an_auth_frame_without_a_position_does_not_ask_to_resume(void **state)
+{
+	static const char *const texts[] = {
+		"{\"type\":\"auth\",\"token\":\"t\"}",
+		"{\"type\":\"auth\",\"Last_event_id\":7}",
+		"{\"type\":\"auth\",\"last_event_id \":7}",
+		"{\"type\":\"auth\",\"a\":{\"last_event_id\":7}}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		assert_int_equal(kind_of(texts[i]), MESSAGE_AUTH);
+		if (message.resume != MESSAGE_RESUME_NOT_ASKED)
+			fail_msg("%s asks to resume", texts[i]);
+	}
+}
+
+static void null_asks_to_resume_from_now(void **state)
+{
+	(void)state;
+	assert_int_equal(resume_of("null"), MESSAGE_RESUME_FROM_NOW);
+	assert_int_equal(resume_of(" null "), MESSAGE_RESUME_FROM_NOW);
+}
+
+static void an_integer_from_zero_on_is_a_position(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t id;
+	} values[] = {{"0", 0},
+		      {"-0", 0},
+		      {"1", 1},
+		      {" 7\t", 7},
+		      {"1760000000000001", INT64_C(1760000000000001)},
+		      {"9007199254740991", (INT64_C(1) << 53) - 1},
+		      {"9007199254740993", (INT64_C(1) << 53) + 1},
+		      {"9223372036854775807", INT64_MAX}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		if (resume_of(values[i].text) != MESSAGE_RESUME_AFTER ||
+		    message.last_event_id != values[i].id)
+			fail_msg("%s is read as %lld", values[i].text,
+				 (long long)message.last_event_id);
+	}
+}
+
+static void any_other_position_is_malformed(void **state)
+{
+	static const char *const values[] = {"-1",
+					     "-9223372036854775808",
+					     "9223372036854775808",
+					     "99999999999999999999",
+					     "1.0",
+					     "0.0",
+					     "1e3",
+					     "0e0",
+					     "true",
+					     "false",
+					     "\"7\"",
+					     "\"\"",
+					     "[]",
+					     "[7]",
+					     "{}",
+					     "{\"last_event_id\":7}"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+		if (resume_of(values[i]) != MESSAGE_RESUME_MALFORMED)
+			fail_msg("%s is taken", values[i]);
+}
+
+static void of_positions_given_twice_the_last_one_counts(void **state)
+{
+	(void)state;
+	assert_int_equal(resume_of("-1,\"last_event_id\":7"), MESSAGE_RESUME_AFTER);
+	assert_int_equal(message.last_event_id, 7);
+	assert_int_equal(resume_of("7,\"last\\u005Fevent_id\":null"), MESSAGE_RESUME_FROM_NOW);
+	assert_int_equal(resume_of("7,\"last_event_id\":\"7\""), MESSAGE_RESUME_MALFORMED);
+}
+
+static void only_an_auth_frame_asks_to_resume(void **state)
+{
+	static const char *const texts[] = {"{\"type\":\"status\",\"last_event_id\":7}",
+					    "{\"type\":\"x\",\"last_event_id\":null}",
+					    "{\"last_event_id\":-1}", "{\"last_event_id\":7"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		kind_of(texts[i]);
+		assert_int_equal(message.resume, MESSAGE_RESUME_NOT_ASKED);
+		assert_int_equal(message.last_event_id, 0);
+	}
+}
+
 static void a_status_frame_is_known_whatever_else_it_says(void **state)
 {
 	(void)state;
@@ -276,20 +383,22 @@ static void what_the_server_says_is_what_the_contract_says(void **state)
 			    "\"topic unregistered\"}");
 }
 
-static void assert_push(const char *payload, size_t payload_len, const char *expected)
+/* Writes into memory of just the room that was asked for. */
+static void assert_push(int64_t id, const char *head, const char *payload, size_t payload_len)
 {
-	size_t len = message_push_len(payload_len);
-	char *out = xreallocarray(NULL, len, 1);
+	size_t max = message_push_max(payload_len), head_len = strlen(head);
+	char *out = xreallocarray(NULL, max, 1);
+	size_t len = message_push_write(out, id, payload, payload_len);
 
-	assert_int_equal(len, 26 + payload_len);
-	message_push_write(out, payload, payload_len);
-	if (expected)
-		assert_memory_equal(out, expected, len);
-	assert_memory_equal(out, "{\"type\":\"push\",\"payload\":", 25);
-	assert_memory_equal(out + 25, payload, payload_len);
+	assert_in_range(len, 1, max);
+	assert_int_equal(len, head_len + payload_len + 1);
+	assert_memory_equal(out, head, head_len);
+	assert_memory_equal(out + head_len, payload, payload_len);
 	assert_int_equal(out[len - 1], '}');
 	free(out);
 }
+
+#define PLAIN "{\"type\":\"push\",\"payload\":"
 
 static void a_push_holds_the_payloads_bytes_unchanged(void **state)
 {
@@ -298,14 +407,55 @@ static void a_push_holds_the_payloads_bytes_unchanged(void **state)
 	char *large = xreallocarray(NULL, LARGE, 1);
 
 	(void)state;
-	assert_push("1", 1, "{\"type\":\"push\",\"payload\":1}");
-	assert_push("{\"a\":1}", 7, "{\"type\":\"push\",\"payload\":{\"a\":1}}");
-	assert_push("null", 4, "{\"type\":\"push\",\"payload\":null}");
-	assert_push(odd, strlen(odd), NULL);
+	assert_push(0, PLAIN, "1", 1);
+	assert_push(0, PLAIN, "null", 4);
+	assert_push(0, PLAIN, odd, strlen(odd));
 	for (size_t i = 0; i < LARGE; i++)
 		large[i] = (char)i;
-	assert_push(large, LARGE, NULL);
+	assert_push(0, PLAIN, large, LARGE);
+	assert_push(7, "{\"type\":\"push\",\"id\":7,\"payload\":", large, LARGE);
 	free(large);
+}
+
+static void a_push_has_its_id_in_front_of_its_payload(void **state)
+{
+	(void)state;
+	assert_push(1, "{\"type\":\"push\",\"id\":1,\"payload\":", "{\"id\":2}", 8);
+	assert_push(INT64_C(1760000000000001),
+		    "{\"type\":\"push\",\"id\":1760000000000001,\"payload\":", "1", 1);
+	assert_push((INT64_C(1) << 53) - 1,
+		    "{\"type\":\"push\",\"id\":9007199254740991,\"payload\":", "1", 1);
+}
+
+static void the_longest_id_fits_into_the_room(void **state)
+{
+	(void)state;
+	assert_push(INT64_MAX, "{\"type\":\"push\",\"id\":9223372036854775807,\"payload\":", "", 0);
+}
+
+/* Writes into memory of just the promised size. */
+static void assert_resumed(int64_t last_event_id, bool recovered, const char *expected)
+{
+	char *out = xreallocarray(NULL, MESSAGE_RESUMED_SIZE, 1);
+	size_t len = message_resumed_write(out, last_event_id, recovered);
+
+	assert_int_equal(len, strlen(expected));
+	assert_memory_equal(out, expected, len);
+	free(out);
+}
+
+static void the_answer_to_a_resume_says_the_position_and_whether_all_is_there(void **state)
+{
+	(void)state;
+	assert_resumed(0, true, "{\"type\":\"auth_ok\",\"last_event_id\":0,\"recovered\":true}");
+	assert_resumed(1234, false,
+		       "{\"type\":\"auth_ok\",\"last_event_id\":1234,\"recovered\":false}");
+	assert_resumed(INT64_MAX, false,
+		       "{\"type\":\"auth_ok\",\"last_event_id\":9223372036854775807,"
+		       "\"recovered\":false}");
+	assert_resumed(INT64_MIN, false,
+		       "{\"type\":\"auth_ok\",\"last_event_id\":-9223372036854775808,"
+		       "\"recovered\":false}");
 }
 
 /* Writes into memory of just the promised size. */
@@ -373,6 +523,12 @@ int main(void)
 		cmocka_unit_test(a_token_that_is_missing_null_or_empty_is_left_out),
 		cmocka_unit_test(a_token_that_is_no_text_is_told_from_one_left_out),
 		cmocka_unit_test(of_members_given_twice_the_last_one_counts),
+		cmocka_unit_test(an_auth_frame_without_a_position_does_not_ask_to_resume),
+		cmocka_unit_test(null_asks_to_resume_from_now),
+		cmocka_unit_test(an_integer_from_zero_on_is_a_position),
+		cmocka_unit_test(any_other_position_is_malformed),
+		cmocka_unit_test(of_positions_given_twice_the_last_one_counts),
+		cmocka_unit_test(only_an_auth_frame_asks_to_resume),
 		cmocka_unit_test(a_status_frame_is_known_whatever_else_it_says),
 		cmocka_unit_test(an_object_of_another_type_or_of_none_is_other),
 		cmocka_unit_test(what_is_not_one_strict_json_object_is_malformed),
@@ -382,6 +538,9 @@ int main(void)
 		cmocka_unit_test(deep_nesting_is_refused_without_a_crash),
 		cmocka_unit_test(what_the_server_says_is_what_the_contract_says),
 		cmocka_unit_test(a_push_holds_the_payloads_bytes_unchanged),
+		cmocka_unit_test(a_push_has_its_id_in_front_of_its_payload),
+		cmocka_unit_test(the_longest_id_fits_into_the_room),
+		cmocka_unit_test(the_answer_to_a_resume_says_the_position_and_whether_all_is_there),
 		cmocka_unit_test(a_status_frame_has_its_members_in_the_contracts_order),
 		cmocka_unit_test(the_largest_numbers_fit_and_time_is_never_negative),
 	};

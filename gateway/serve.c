@@ -1,0 +1,203 @@
+/*
+ * Serving, and ending: see gateway.h. State: timers, signals and the drain, on the stack of
+ * gateway_run. Never blocks.
+ *
+ *	SIGTERM		drain: accept nobody new, send the clients away spread over `drain`, end
+ *	SIGUSR2		start a successor; when it serves, drain
+ *	SIGINT		end at once, as a second SIGTERM does
+ */
+#include "gateway/gateway.h"
+
+#include <signal.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "gateway/listener.h"
+#include "gateway/session.h"
+#include "gateway/successor.h"
+#include "gateway/upgrade.h"
+#include "gateway/wakeup.h"
+#include "shared/clock.h"
+#include "shared/log.h"
+#include "shared/version.h"
+
+enum {
+	BEAT_MS = 1000,
+	GOODBYE_MS = 2000 /* for the clients to take their close frames */
+};
+
+enum { TERMINATE, INTERRUPT, REPLACE, SIGNALS };
+static const int signal_numbers[SIGNALS] = {SIGTERM, SIGINT, SIGUSR2};
+
+struct serving {
+	struct gateway *gateway;
+	uv_timer_t tick, beat;
+	uv_signal_t signals[SIGNALS];
+	struct successor *successor; /* that is starting, or has taken over */
+	bool is_draining;
+	int64_t drain_start_ms;
+	size_t drain_total; /* connections at its start */
+};
+
+static void end_now(struct serving *serving)
+{
+	uv_stop(serving->gateway->loop);
+}
+
+static void begin_drain(struct serving *serving, bool has_successor)
+{
+	struct gateway *gateway = serving->gateway;
+
+	log_event(LOG_INFO, "draining", log_number("connections", (int64_t)gateway->session_count),
+		  log_text("successor", has_successor ? "yes" : "no"));
+	if (has_successor) {
+		listener_hand_over(gateway->listener);
+		wakeup_hand_over(gateway->wakeup);
+	} else {
+		listener_close(gateway->listener);
+	}
+	gateway->listener = NULL;
+	serving->is_draining = true;
+	serving->drain_start_ms = clock_monotonic_ms();
+	serving->drain_total = gateway->session_count;
+}
+
+/* How many may be left is a straight line from all to none. */
+static size_t may_be_left(const struct serving *serving, int64_t left_ms)
+{
+	size_t drain_ms = (size_t)serving->gateway->config->drain_ms;
+
+	if (left_ms <= 0)
+		return 0;
+	return (serving->drain_total * (size_t)left_ms + drain_ms - 1) / drain_ms;
+}
+
+static void drain_step(struct serving *serving)
+{
+	struct gateway *gateway = serving->gateway;
+	int64_t end_ms = serving->drain_start_ms + gateway->config->drain_ms;
+	int64_t left_ms = end_ms - clock_monotonic_ms();
+
+	session_end_some(gateway, may_be_left(serving, left_ms));
+	if (!gateway->sessions && (left_ms <= 0 || !upgrades_pending(gateway->upgrades)))
+		end_now(serving);
+	else if (left_ms < -GOODBYE_MS)
+		end_now(serving);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct serving *serving = timer->data;
+
+	session_on_deadlines(serving->gateway);
+	upgrades_on_deadlines(serving->gateway->upgrades);
+	if (serving->is_draining)
+		drain_step(serving);
+}
+
+static void on_beat(uv_timer_t *timer)
+{
+	struct serving *serving = timer->data;
+
+	liveness_beat(serving->gateway->liveness, getpid());
+}
+
+static void on_successor(void *context, bool serves)
+{
+	struct serving *serving = context;
+
+	if (!serves) {
+		log_event(LOG_ERROR, "the successor did not start, going on without");
+		successor_free(serving->successor);
+		serving->successor = NULL;
+	} else if (!serving->is_draining) {
+		begin_drain(serving, true);
+	}
+}
+
+static void start_successor(struct serving *serving)
+{
+	struct gateway *gateway = serving->gateway;
+	struct successor_options options = {
+		.loop = gateway->loop,
+		.argv = gateway->argv,
+		.config = gateway->config,
+		.listen_fd = serving->is_draining ? -1 : listener_fd(gateway->listener),
+		.service_fd = liveness_service_fd(gateway->liveness),
+		.done = on_successor,
+		.context = serving,
+	};
+
+	if (!serving->is_draining && !serving->successor)
+		serving->successor = successor_start(&options);
+}
+
+static void on_signal(uv_signal_t *watcher, int number)
+{
+	struct serving *serving = watcher->data;
+
+	if (number == SIGUSR2)
+		start_successor(serving);
+	else if (number == SIGINT || serving->is_draining)
+		end_now(serving);
+	else
+		begin_drain(serving, false);
+}
+
+/* Clients get their close frame; those that do not take it in time are dropped. */
+static void send_clients_away(struct gateway *gateway)
+{
+	int64_t give_up_ms = clock_monotonic_ms() + GOODBYE_MS;
+
+	listener_close(gateway->listener);
+	gateway->listener = NULL;
+	session_end_all(gateway);
+	while (gateway->sessions && clock_monotonic_ms() < give_up_ms)
+		uv_run(gateway->loop, UV_RUN_ONCE);
+	session_drop_all(gateway);
+	while (gateway->sessions)
+		uv_run(gateway->loop, UV_RUN_ONCE);
+}
+
+static void start_watching(struct serving *serving)
+{
+	uv_loop_t *loop = serving->gateway->loop;
+
+	uv_timer_init(loop, &serving->tick);
+	uv_timer_init(loop, &serving->beat);
+	serving->tick.data = serving->beat.data = serving;
+	uv_timer_start(&serving->tick, on_tick, DEADLINES_TICK_MS, DEADLINES_TICK_MS);
+	uv_timer_start(&serving->beat, on_beat, BEAT_MS, BEAT_MS);
+	for (size_t i = 0; i < SIGNALS; i++) {
+		uv_signal_init(loop, &serving->signals[i]);
+		serving->signals[i].data = serving;
+		uv_signal_start(&serving->signals[i], on_signal, signal_numbers[i]);
+	}
+}
+
+static void stop_watching(struct serving *serving)
+{
+	successor_free(serving->successor);
+	for (size_t i = 0; i < SIGNALS; i++)
+		uv_close((uv_handle_t *)&serving->signals[i], NULL);
+	uv_close((uv_handle_t *)&serving->tick, NULL);
+	uv_close((uv_handle_t *)&serving->beat, NULL);
+	uv_run(serving->gateway->loop, UV_RUN_NOWAIT); /* the handles are on a stack */
+}
+
+void gateway_run(struct gateway *gateway)
+{
+	struct serving serving = {.gateway = gateway};
+
+	start_watching(&serving);
+	gateway_hold_signals(false);
+	log_event(LOG_INFO, "listening", log_text("address", listener_address(gateway->listener)),
+		  log_number("pid", getpid()), log_text("version", WORKER_VERSION));
+	inheritance_ready(&gateway->inheritance);
+	uv_run(gateway->loop, UV_RUN_DEFAULT);
+
+	log_event(LOG_INFO, "ending", log_number("connections", (int64_t)gateway->session_count));
+	send_clients_away(gateway);
+	gateway_hold_signals(true);
+	stop_watching(&serving);
+}

@@ -1,0 +1,174 @@
+"""Restart without loss: SIGUSR2 starts a successor, SIGTERM drains, SIGINT ends at once."""
+
+import os
+import signal
+import sqlite3
+import threading
+
+from harness import logs
+from harness.follower import Follower, wait_for_position
+from harness.nginx import Nginx
+from harness.process import Process
+from harness.subscriber import Subscriber
+from harness.waiting import accepts, wait_until
+
+CLIENTS = 100
+
+
+def gateway_pids(service):
+    with sqlite3.connect(service.database) as database:
+        return {pid for (pid,) in database.execute("SELECT pid FROM gateways")}
+
+
+def replace(service):
+    """Starts a successor; returns the old gateway's process once the new one has introduced itself."""
+    old = service.gateway
+    old.send(signal.SIGUSR2)
+    new = wait_until(lambda: gateway_pids(service) - {old.pid}, "a successor introduces itself").pop()
+    service.gateway = Process("successor", new)
+    return old
+
+
+def test_1000_clients_through_a_restart_under_load_none_refused_nothing_missed(make_service, certificates):
+    server = Nginx(make_service(drain="2s", log_level="info").start(), certificates)
+    service = server.service
+    server.api.register("t")
+    published, stop = [], threading.Event()
+
+    def publish():
+        while not stop.is_set():
+            reply = server.api.publish("t", len(published))
+            assert reply.status == 200
+            published.append(reply.json["id"])
+            stop.wait(0.005)
+
+    followers = [Follower(service.ws_address, "t") for _ in range(CLIENTS)]
+    for follower in followers:
+        follower.wait_for_answers()
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        wait_until(lambda: len(published) > 50, "publishing goes on")
+        old = replace(service)
+        assert old.wait() == 0
+        for follower in followers:
+            follower.wait_for_answers(2)
+        seen = len(published)
+        wait_until(lambda: len(published) > seen + 50, "publishing goes on")
+    finally:
+        stop.set()
+        thread.join()
+    try:
+        wait_for_position(followers, max(published))
+    finally:
+        for follower in followers:
+            follower.stop()
+    for follower in followers:
+        assert follower.ids == published
+        assert follower.refusals == 0
+        assert len(follower.closes) == 1 and "\\x03\\xe9" in follower.closes[0], follower.closes  # 1001
+
+
+def test_clients_of_a_draining_gateway_are_pushed_to_at_once_until_they_are_sent_away(make_service, certificates):
+    server = Nginx(make_service(drain="20s").start(), certificates)
+    server.api.register("t")
+    with server.subscribe("t") as before:
+        before.authenticate()
+        old = replace(server.service)
+        wait_until(lambda: "draining" in logs.tail(server.service.log_dir), "the old gateway drains")
+        with server.subscribe("t") as after:
+            after.authenticate()
+            for n in range(20):
+                server.api.publish("t", n)
+                for client in (before, after):
+                    assert client.receive(0.9) == f'{{"type":"push","payload":{n}}}'  # the timer alone takes 1 s
+        old.send(signal.SIGTERM)
+        assert before.close_code() == 1001
+    assert old.wait() == 0
+
+
+def test_a_successor_that_does_not_start_changes_nothing(make_service, certificates):
+    server = Nginx(make_service().start(), certificates)
+    service = server.service
+    server.api.register("t")
+    service.config_file.write_text("worker_secret: short\n")
+    with server.subscribe("t") as client:
+        client.authenticate()
+        service.gateway.send(signal.SIGUSR2)
+        wait_until(lambda: "going on without" in logs.tail(service.log_dir), "the log says so")
+        server.api.publish("t", 1)
+        assert client.receive() == '{"type":"push","payload":1}'
+        service.write_config()
+        service.gateway.send(signal.SIGUSR2)
+        assert client.close_code() == 1001
+    assert service.gateway.wait() == 0
+    service.gateway = Process("successor", gateway_pids(service).pop())
+
+
+def test_a_successor_listens_where_the_changed_configuration_says(make_service):
+    from harness.waiting import free_port
+
+    service = make_service(drain="100ms").start()
+    port = free_port()
+    service.write_config(ws_port=port)
+    old = replace(service)
+    assert old.wait() == 0
+    wait_until(lambda: accepts(("127.0.0.1", port)), "it listens there")
+    assert not accepts(service.ws_address)
+
+
+def test_a_unix_socket_is_handed_over_too(make_service, certificates):
+    server = Nginx(make_service(unix=True, drain="100ms").start(), certificates)
+    server.api.register("t")
+    for _ in range(3):
+        assert replace(server.service).wait() == 0
+        with server.subscribe("t") as client:
+            client.authenticate()
+            server.api.publish("t", 1)
+            assert client.receive() == '{"type":"push","payload":1}'
+
+
+def test_sigterm_spreads_the_clients_over_the_drain_and_accepts_nobody(make_service, certificates):
+    server = Nginx(make_service(drain="2s").start(), certificates)
+    service = server.service
+    server.api.register("t")
+    clients = [Subscriber(f"ws://127.0.0.1:{service.ws_port}/ws", "t") for _ in range(20)]
+    for client in clients:
+        client.authenticate()
+    service.gateway.send(signal.SIGTERM)
+    wait_until(lambda: not accepts(service.ws_address), "nobody is accepted")
+
+    def sockets():
+        return server.api.status("?topics=0").json["connected_sockets"]
+
+    counts = set()
+
+    def ended():
+        counts.add(sockets())
+        return not os.path.exists(f"/proc/{service.gateway.pid}/fd") or service.gateway.poll() is not None
+
+    wait_until(ended, "it ends")
+    assert service.gateway.exit_code == 0
+    assert len(counts) >= 4, counts  # they went a few at a time
+    for client in clients:
+        assert client.close_code() == 1001
+        client.close()
+    service.start_gateway()
+
+
+def test_a_drain_without_clients_is_over_at_once(make_service):
+    service = make_service(drain="60s").start()
+    service.gateway.send(signal.SIGTERM)
+    assert service.gateway.wait(5) == 0
+    service.start_gateway()
+
+
+def test_sigint_ends_at_once(make_service, certificates):
+    server = Nginx(make_service(drain="60s").start(), certificates)
+    server.api.register("t")
+    with server.subscribe("t") as client:
+        client.authenticate()
+        server.service.gateway.send(signal.SIGINT)
+        assert client.close_code(5) == 1001
+    assert server.service.gateway.wait(5) == 0
+    server.service.start_gateway()
