@@ -102,7 +102,7 @@ $(foreach t,$(notdir $(basename $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
 unit-programs: $(UNIT_BIN)
 
 # A fuzzer likewise; `// links: jansson` names a library of its own. clang builds all of it once more: libFuzzer is its.
-FUZZ_CFLAGS := -std=c11 $(WARN) -O1 -g $(SANITIZE)
+FUZZ_CFLAGS := -std=c11 $(WARN) -Wno-string-concatenation -O1 -g $(SANITIZE)
 
 $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)

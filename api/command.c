@@ -6,6 +6,7 @@
 #include "api/command.h"
 
 /* A byte of a topic takes at most six in JSON: \u0041. */
+enum { TOPIC, PAYLOAD, META, REQUIRE_TOKEN, USER_ID, MEMBERS };
 enum { ESCAPE_LEN = 6, DECODED_SIZE = TOPIC_MAX_BYTES * ESCAPE_LEN };
 
 static bool refuse(char fault[COMMAND_FAULT_SIZE], const char *kind, const char *why)
@@ -70,24 +71,26 @@ static bool read_require_token(struct json_value meta, struct json_value plain,
 	return true;
 }
 
-bool command_read(enum command_kind kind, const char *body, size_t len, struct command *command,
-		  char fault[COMMAND_FAULT_SIZE])
+/* Whose sockets: of a topic, of a user, or of that user on that topic. */
+static bool read_target(struct json_value topic, struct json_value user, struct command *command,
+			char fault[COMMAND_FAULT_SIZE])
 {
-	enum { TOPIC, PAYLOAD, META, REQUIRE_TOKEN, MEMBERS };
-	struct json_member members[MEMBERS] = {
-		[TOPIC] = {.name = "topic"},
-		[PAYLOAD] = {.name = "payload"},
-		[META] = {.name = "meta"},
-		[REQUIRE_TOKEN] = {.name = "require_token"},
-	};
-	size_t error_at = 0;
-	const char *why = json_object_members(body, len, members, MEMBERS, &error_at);
-
-	*command = (struct command){.topic_len = 0};
-	if (why) {
-		snprintf(fault, COMMAND_FAULT_SIZE, "bad request: %s at byte %zu", why, error_at);
+	command->has_topic = !is_missing(topic);
+	command->has_user = !is_missing(user);
+	if (!command->has_topic && !command->has_user) {
+		snprintf(fault, COMMAND_FAULT_SIZE, "missing topic or user_id");
 		return false;
 	}
+	if (command->has_user && !json_int64(user, &command->user_id))
+		return refuse(fault, "bad request", "user_id is not an integer");
+	return !command->has_topic || read_topic(topic, command, fault);
+}
+
+static bool read_members(enum command_kind kind, const struct json_member *members,
+			 struct command *command, char fault[COMMAND_FAULT_SIZE])
+{
+	if (kind == COMMAND_DISCONNECT)
+		return read_target(members[TOPIC].value, members[USER_ID].value, command, fault);
 	if (!read_topic(members[TOPIC].value, command, fault))
 		return false;
 	if (kind == COMMAND_REGISTER)
@@ -99,4 +102,23 @@ bool command_read(enum command_kind kind, const char *body, size_t len, struct c
 	}
 	command->payload = members[PAYLOAD].value;
 	return true;
+}
+
+bool command_read(enum command_kind kind, const char *body, size_t len, struct command *command,
+		  char fault[COMMAND_FAULT_SIZE])
+{
+	struct json_member members[MEMBERS] = {
+		[TOPIC] = {.name = "topic"},	 [PAYLOAD] = {.name = "payload"},
+		[META] = {.name = "meta"},	 [REQUIRE_TOKEN] = {.name = "require_token"},
+		[USER_ID] = {.name = "user_id"},
+	};
+	size_t error_at = 0;
+	const char *why = json_object_members(body, len, members, MEMBERS, &error_at);
+
+	*command = (struct command){.topic_len = 0};
+	if (why) {
+		snprintf(fault, COMMAND_FAULT_SIZE, "bad request: %s at byte %zu", why, error_at);
+		return false;
+	}
+	return read_members(kind, members, command, fault);
 }

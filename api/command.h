@@ -11,7 +11,7 @@
 #include "shared/json.h"
 #include "shared/topic_name.h"
 
-enum command_kind { COMMAND_REGISTER, COMMAND_UNREGISTER, COMMAND_PUBLISH };
+enum command_kind { COMMAND_REGISTER, COMMAND_UNREGISTER, COMMAND_PUBLISH, COMMAND_DISCONNECT };
 
 enum { COMMAND_FAULT_SIZE = 128 };
 
@@ -20,6 +20,8 @@ struct command {
 	size_t topic_len;
 	bool require_token; /* register */
 	struct json_value payload; /* publish: points into the body */
+	bool has_topic, has_user; /* disconnect: whose sockets; at least one of them */
+	int64_t user_id;
 };
 
 /* Reads `body` of `len` bytes as a command of that kind; members of other kinds are not looked at.

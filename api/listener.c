@@ -55,6 +55,7 @@ bool listener_start(void)
 {
 	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
 	socklen_t len = sizeof(address);
+	const struct timeval idle = {.tv_sec = LISTENER_IDLE_MS / 1000};
 	int listening = 0;
 	socklen_t listening_len = sizeof(listening);
 
@@ -63,6 +64,8 @@ bool listener_start(void)
 		return false;
 	getsockname(STDIN_FILENO, (struct sockaddr *)&address, &len);
 	is_tcp = address.ss_family == AF_INET || address.ss_family == AF_INET6;
+	/* It bounds accept(2). The socket is shared, but nobody else accepts on it. */
+	setsockopt(STDIN_FILENO, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof(idle));
 
 	/* Spawners may close 1 and 2: fill the holes, so that no database file gets their place. */
 	do
@@ -85,6 +88,17 @@ static void set_options(int fd)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
+/* Nobody has come. Whoever made the socket may have made it non-blocking: then it is waited for
+ * here. */
+static bool is_idle(void)
+{
+	struct pollfd waiting = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	if (!(fcntl(STDIN_FILENO, F_GETFL) & O_NONBLOCK))
+		return true;
+	return poll(&waiting, 1, LISTENER_IDLE_MS) == 0;
+}
+
 /* What accept(2) says of one connection, or of this moment, and not of the listening socket. */
 static bool passes(int error)
 {
@@ -95,11 +109,6 @@ static bool passes(int error)
 	case ENOTSOCK:
 	case EOPNOTSUPP:
 		return false;
-	case EAGAIN: { /* whoever made the socket made it non-blocking */
-		struct pollfd waiting = {.fd = STDIN_FILENO, .events = POLLIN};
-		poll(&waiting, 1, -1);
-		return true;
-	}
 	case EMFILE:
 	case ENFILE:
 	case ENOBUFS:
@@ -113,13 +122,16 @@ static bool passes(int error)
 
 int listener_accept(void)
 {
+	bool idle = false;
 	int fd = -1;
 
 	errno = 0;
 	sigprocmask(SIG_UNBLOCK, &ending_signals, NULL);
 	while (!asked_to_end) {
 		fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC);
-		if (fd >= 0 || !passes(errno))
+		if (fd < 0 && errno == EAGAIN)
+			idle = is_idle();
+		if (fd >= 0 || idle || !passes(errno))
 			break;
 	}
 	int error = asked_to_end ? 0 : errno;
@@ -128,5 +140,5 @@ int listener_accept(void)
 		set_options(fd);
 	else
 		errno = error;
-	return fd;
+	return idle && !asked_to_end ? LISTENER_IDLE : fd;
 }

@@ -11,13 +11,17 @@
 /* A web server that stops in the middle of a request is given up after this long without a byte. */
 enum { LISTENER_PEER_TIMEOUT_S = 10 };
 
+/* What listener_accept returns when nobody has come for this long. */
+enum { LISTENER_IDLE = -2, LISTENER_IDLE_MS = 1000 };
+
 /* Takes over descriptor 0 and SIGTERM, SIGINT, SIGUSR1 and SIGPIPE. False when descriptor 0 is not
  * a listening socket: the program was started by hand. */
 bool listener_start(void);
 
-/* Waits for a connection and returns its descriptor, blocking, with timeouts set, close-on-exec; -1
- * when a signal asked the program to end, or with errno != 0 when descriptor 0 is broken. From the
- * return to the next call the ending signals are held back: a request in hand is finished. */
+/* Waits for a connection and returns its descriptor, blocking, with timeouts set, close-on-exec;
+ * LISTENER_IDLE after LISTENER_IDLE_MS without one; -1 when a signal asked the program to end, or
+ * with errno != 0 when descriptor 0 is broken. From the return to the next call the ending signals
+ * are held back: a request in hand is finished. */
 int listener_accept(void);
 
 #endif

@@ -31,10 +31,16 @@ static const struct program program = {
 static void serve(struct service *service, struct requests *requests, struct response *response)
 {
 	const struct request *request;
+	enum requests_state state;
 	const char *answer;
 	size_t len;
 
-	while ((request = requests_next(requests)) != NULL) {
+	while ((state = requests_next(requests, &request)) != REQUESTS_END) {
+		if (state == REQUESTS_IDLE) {
+			service_tick(service);
+			continue;
+		}
+		service_refresh(service);
 		routes_answer(service, request, response);
 		answer = response_bytes(response, &len);
 		requests_answer(requests, answer, len);

@@ -42,13 +42,13 @@ void requests_close(struct requests *requests)
 	free(requests);
 }
 
-static bool next_connection(FCGX_Request *fastcgi)
+static enum requests_state next_connection(FCGX_Request *fastcgi)
 {
 	for (;;) {
 		int fd = listener_accept();
 
 		if (fd < 0)
-			return false;
+			return fd == LISTENER_IDLE ? REQUESTS_IDLE : REQUESTS_END;
 		/* To libfcgi this is a connection that was kept open for a further request. When
 		 * no good request comes it closes it and fails to accept another. */
 		fastcgi->ipcFd = fd;
@@ -59,7 +59,7 @@ static bool next_connection(FCGX_Request *fastcgi)
 	}
 	/* A process that waits on a kept connection is lost to all others. */
 	fastcgi->keepConnection = 0;
-	return true;
+	return REQUESTS_ONE;
 }
 
 static const char *parameter(const struct requests *requests, const char *name)
@@ -104,12 +104,14 @@ static void read_body(struct requests *requests)
 		len = (size_t)FCGX_GetStr(requests->body, room, in);
 }
 
-const struct request *requests_next(struct requests *requests)
+enum requests_state requests_next(struct requests *requests, const struct request **next)
 {
 	struct request *request = &requests->request;
+	enum requests_state state = next_connection(&requests->fastcgi);
 
-	if (!next_connection(&requests->fastcgi))
-		return NULL;
+	*next = request;
+	if (state != REQUESTS_ONE)
+		return state;
 	request->method = parameter(requests, "REQUEST_METHOD");
 	request->script_name = parameter(requests, "SCRIPT_NAME");
 	request->path_info = parameter(requests, "PATH_INFO");
@@ -117,7 +119,7 @@ const struct request *requests_next(struct requests *requests)
 	request->query = parameter(requests, "QUERY_STRING");
 	request->secret = parameter(requests, "HTTP_X_WORKER_SECRET");
 	read_body(requests);
-	return request;
+	return REQUESTS_ONE;
 }
 
 void requests_answer(struct requests *requests, const char *answer, size_t len)

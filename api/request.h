@@ -33,9 +33,14 @@ struct requests;
 struct requests *requests_open(void);
 void requests_close(struct requests *requests);
 
-/* Waits for a request; NULL when it is time to end (errno as listener_accept). Call requests_done
- * before the next one. */
-const struct request *requests_next(struct requests *requests);
+enum requests_state {
+	REQUESTS_ONE, /* it is to be answered, and requests_done to be called, before the next */
+	REQUESTS_IDLE, /* nobody has come for LISTENER_IDLE_MS */
+	REQUESTS_END /* it is time to end; errno as listener_accept */
+};
+
+/* Waits for a request, which is *request when there is one. */
+enum requests_state requests_next(struct requests *requests, const struct request **request);
 
 /* Sends the answer, a CGI header and body, and tells the web server that it is complete. A web
  * server that went away is not an error. */

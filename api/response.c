@@ -10,6 +10,7 @@
 
 #define TEXT_TYPE "text/plain; charset=utf-8"
 #define JSON_TYPE "application/json"
+#define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 enum {
 	HEADER_SIZE = 512, /* more than any header below */
@@ -18,6 +19,7 @@ enum {
 
 struct response {
 	int status;
+	bool is_error;
 	char *bytes;
 	size_t len, size;
 };
@@ -76,6 +78,7 @@ static void set(struct response *response, int status, const char *extra, const 
 	memcpy(response->bytes + header_len, body, body_len);
 	response->len = (size_t)header_len + body_len;
 	response->status = status;
+	response->is_error = false;
 }
 
 static void set_line(struct response *response, int status, const char *extra, char *line,
@@ -87,6 +90,7 @@ static void set_line(struct response *response, int status, const char *extra, c
 		len = LINE_SIZE - 2; /* cut; vsnprintf left a NUL at the end */
 	line[len] = '\n';
 	set(response, status, extra, TEXT_TYPE, line, len + 1);
+	response->is_error = true;
 }
 
 void response_error(struct response *response, int status, const char *format, ...)
@@ -122,6 +126,11 @@ void response_published(struct response *response, int64_t id)
 	set(response, 200, "", JSON_TYPE, json, (size_t)len);
 }
 
+void response_metrics(struct response *response, const char *text, size_t len)
+{
+	set(response, 200, "", METRICS_TYPE, text, len);
+}
+
 void response_json(struct response *response, int status, const char *json, size_t len)
 {
 	set(response, status, "", JSON_TYPE, json, len);
@@ -136,4 +145,9 @@ const char *response_bytes(const struct response *response, size_t *len)
 int response_status(const struct response *response)
 {
 	return response->status;
+}
+
+bool response_is_error(const struct response *response)
+{
+	return response->is_error;
 }

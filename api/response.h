@@ -6,6 +6,7 @@
 #ifndef API_RESPONSE_H
 #define API_RESPONSE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,9 @@ void response_done(struct response *response);
 /* 200 {"id":N} */
 void response_published(struct response *response, int64_t id);
 
+/* 200 with metrics in Prometheus' text format, copied. */
+void response_metrics(struct response *response, const char *text, size_t len);
+
 /* JSON of `len` bytes, copied, with any status. */
 void response_json(struct response *response, int status, const char *json, size_t len);
 
@@ -35,5 +39,8 @@ const char *response_bytes(const struct response *response, size_t *len);
 
 /* The status code of the answer. */
 int response_status(const struct response *response);
+
+/* True when it is an error: a degraded status, which is a 503 too, is none. */
+bool response_is_error(const struct response *response);
 
 #endif

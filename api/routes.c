@@ -18,9 +18,10 @@ struct route {
 };
 
 static const struct route routes[] = {
-	{"publish", "POST", handle_publish},   {"push", "POST", handle_publish},
-	{"register", "POST", handle_register}, {"unregister", "POST", handle_unregister},
-	{"status", "GET", handle_status},
+	{"publish", "POST", handle_publish},	   {"push", "POST", handle_publish},
+	{"register", "POST", handle_register},	   {"unregister", "POST", handle_unregister},
+	{"disconnect", "POST", handle_disconnect}, {"status", "GET", handle_status},
+	{"metrics", "GET", handle_metrics},
 };
 
 static bool ends_in(const char *path, size_t len, const char *verb)
@@ -77,8 +78,17 @@ static bool check_body(const struct request *request, struct response *response)
 	return false;
 }
 
-void routes_answer(struct service *service, const struct request *request,
-		   struct response *response)
+/* While a rotation is under way there are two. */
+static bool knows_secret(const struct config *config, const char *given)
+{
+	size_t len = strlen(given);
+
+	return secret_equals(config->worker_secret, given, len) ||
+	       secret_equals(config->worker_secret_previous, given, len);
+}
+
+static void check_and_handle(struct service *service, const struct request *request,
+			     struct response *response)
 {
 	const struct route *route = routes_find(request);
 
@@ -90,11 +100,22 @@ void routes_answer(struct service *service, const struct request *request,
 		response_wrong_method(response, route->method);
 		return;
 	}
-	if (!secret_equals(service->config->worker_secret, request->secret,
-			   strlen(request->secret))) {
+	if (!knows_secret(service->config, request->secret)) {
 		response_error(response, 403, "forbidden");
 		return;
 	}
-	if (check_body(request, response))
+	if (!check_body(request, response))
+		return;
+	if (service->database)
 		route->handle(service, request, response);
+	else
+		response_error(response, 503, "unavailable: no database");
+}
+
+void routes_answer(struct service *service, const struct request *request,
+		   struct response *response)
+{
+	check_and_handle(service, request, response);
+	if (response_is_error(response))
+		service->counters.counts[counter_of_refusal(response_status(response))]++;
 }

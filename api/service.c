@@ -11,40 +11,83 @@
 #include "shared/alloc.h"
 #include "shared/clock.h"
 #include "shared/log.h"
+#include "shared/reload.h"
 
 enum {
+	LOOK_INTERVAL_MS = 100,
 	UPKEEP_INTERVAL_MS = 1000,
 	UPKEEP_REQUESTS = 100,
 	UPKEEP_BYTES =
 		4 * 1024 * 1024, /* of payloads: they are what the write-ahead log grows by */
 	UPKEEP_STEPS = 4, /* a longer backlog is left for the next time */
-	UPKEEP_WAIT_MS = 50
+	UPKEEP_WAIT_MS = 50,
+	TICK_INTERVAL_MS = 1000,
+	LAST_WAIT_MS = 500
 };
 
-struct service *service_open(const struct config *config)
+static void close_state(struct service *service)
 {
-	struct service *service = xcalloc(1, sizeof(*service));
+	housekeeping_free(service->housekeeping);
+	store_close(service->store);
+	accounts_attach(service->accounts, NULL);
+	liveness_close(service->liveness);
+	database_close(service->database);
+	service->housekeeping = NULL;
+	service->store = NULL;
+	service->liveness = NULL;
+	service->database = NULL;
+}
+
+static bool open_state(struct service *service)
+{
+	const struct config *config = service->config;
 	char why[DATABASE_WHY_SIZE];
 
-	service->config = config;
 	service->database = database_open(config, why);
 	if (!service->database) {
-		log_event(LOG_ERROR, "no database", log_text("state_dir", config->state_dir),
-			  log_text("why", why));
+		log_repeat_event(&service->no_database, clock_monotonic_ms(),
+				 log_text("state_dir", config->state_dir), log_text("why", why));
 		goto fail;
 	}
 	service->liveness = liveness_open(config->state_dir);
 	if (!service->liveness) {
-		log_event(LOG_ERROR, "cannot open gateway.lock",
-			  log_text("state_dir", config->state_dir),
-			  log_text("why", strerror(errno)));
+		snprintf(why, sizeof(why), "cannot open gateway.lock: %s", strerror(errno));
+		log_repeat_event(&service->no_database, clock_monotonic_ms(),
+				 log_text("state_dir", config->state_dir), log_text("why", why));
 		goto fail;
 	}
 	service->store = store_open(config, service->database, service->liveness);
-	service->housekeeping = housekeeping_new(service->database, config);
-	service->notify = notify_new(config->state_dir);
-	return service;
+	service->housekeeping = housekeeping_new(service->database, housekeeping_limits_of(config));
+	accounts_attach(service->accounts, service->database);
+	return true;
 fail:
+	close_state(service);
+	return false;
+}
+
+static void prepare_log(struct service *service)
+{
+	static const char *const uses[] = {[SERVICE_READ] = "read", [SERVICE_WRITE] = "write"};
+
+	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++)
+		service->trouble[i] = (struct log_repeat){.level = LOG_WARN,
+							  .message = "database unavailable",
+							  .key = "use",
+							  .cause = uses[i]};
+	service->no_database = (struct log_repeat){.level = LOG_ERROR, .message = "no database"};
+}
+
+struct service *service_open(struct config *config)
+{
+	struct service *service = xcalloc(1, sizeof(*service));
+
+	service->config = config;
+	service->accounts = accounts_new();
+	prepare_log(service);
+	service->reload = reload_new(config);
+	service->notify = notify_new(config->state_dir);
+	if (open_state(service))
+		return service;
 	service_close(service);
 	return NULL;
 }
@@ -54,31 +97,62 @@ void service_close(struct service *service)
 	if (!service)
 		return;
 	notify_free(service->notify);
-	housekeeping_free(service->housekeeping);
-	store_close(service->store);
-	liveness_close(service->liveness);
-	database_close(service->database);
+	reload_free(service->reload);
+	if (accounts_are_due(service->accounts, &service->counters))
+		accounts_write(service->accounts, &service->counters, LAST_WAIT_MS);
+	for (size_t i = 0; i < sizeof(service->trouble) / sizeof(service->trouble[0]); i++)
+		log_repeat_flush(&service->trouble[i], clock_monotonic_ms());
+	close_state(service);
+	accounts_free(service->accounts);
 	free(service);
+}
+
+/* A database that was deleted or replaced under us is opened anew. */
+static void look_after_files(struct service *service)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (now_ms - service->looked_ms < LOOK_INTERVAL_MS)
+		return;
+	service->looked_ms = now_ms;
+	if (service->database && database_is_in_place(service->database))
+		return;
+	if (service->database)
+		log_event(LOG_ERROR, "the database was deleted or replaced, opening it anew");
+	close_state(service);
+	if (!open_state(service))
+		return;
+	if (service->no_database.is_on)
+		log_repeat_ends(&service->no_database, clock_monotonic_ms(), "database open again");
+	else
+		log_event(LOG_INFO, "database open again");
+}
+
+void service_refresh(struct service *service)
+{
+	bool is_new = reload_if_changed(service->reload);
+
+	look_after_files(service);
+	if (is_new && service->housekeeping)
+		housekeeping_set_limits(service->housekeeping,
+					housekeeping_limits_of(service->config));
 }
 
 bool service_available(struct service *service, enum service_use use, enum store_outcome outcome,
 		       struct response *response)
 {
-	const char *use_text = use == SERVICE_READ ? "read" : "write";
-	bool trouble = outcome == STORE_UNAVAILABLE;
+	struct log_repeat *trouble = &service->trouble[use];
 
-	if (trouble != service->in_trouble[use]) {
-		service->in_trouble[use] = trouble;
-		if (trouble) /* "not an error" of SQLite's: the write lock was not to be had */
-			log_event(LOG_WARN, "database unavailable", log_text("use", use_text),
-				  log_text("why", store_why(service->store)),
-				  log_text("sqlite", database_error(service->database)));
-		else
-			log_event(LOG_INFO, "database available again", log_text("use", use_text));
+	if (outcome != STORE_UNAVAILABLE) {
+		if (trouble->is_on)
+			log_repeat_ends(trouble, clock_monotonic_ms(), "database available again");
+		return true;
 	}
-	if (trouble)
-		response_error(response, 503, "unavailable: %s", store_why(service->store));
-	return !trouble;
+	/* "not an error" of SQLite's: the write lock was not to be had. */
+	log_repeat_event(trouble, clock_monotonic_ms(), log_text("why", store_why(service->store)),
+			 log_text("sqlite", database_error(service->database)));
+	response_error(response, 503, "unavailable: %s", store_why(service->store));
+	return false;
 }
 
 void service_tap(struct service *service)
@@ -88,11 +162,27 @@ void service_tap(struct service *service)
 	service->tap_due = false;
 }
 
+void service_tick(struct service *service)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	service->ticked_ms = now_ms;
+	for (size_t i = 0; i < sizeof(service->trouble) / sizeof(service->trouble[0]); i++)
+		log_repeat_tick(&service->trouble[i], now_ms);
+	log_repeat_tick(&service->no_database, now_ms);
+	if (accounts_are_due(service->accounts, &service->counters))
+		accounts_write(service->accounts, &service->counters, UPKEEP_WAIT_MS);
+}
+
 void service_upkeep(struct service *service)
 {
 	int64_t now_ms = clock_monotonic_ms();
 	bool more = true;
 
+	if (now_ms - service->ticked_ms >= TICK_INTERVAL_MS)
+		service_tick(service);
+	if (!service->housekeeping)
+		return;
 	if (++service->requests_since < UPKEEP_REQUESTS && service->bytes_since < UPKEEP_BYTES &&
 	    now_ms - service->upkeep_ms < UPKEEP_INTERVAL_MS)
 		return;

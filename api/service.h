@@ -11,14 +11,18 @@
 #include "api/notify.h"
 #include "api/response.h"
 #include "api/store.h"
+#include "shared/accounts.h"
 #include "shared/config.h"
+#include "shared/counters.h"
 #include "shared/housekeeping.h"
+#include "shared/log_repeat.h"
 
 /* Told apart for the log: while a person's transaction holds the write lock, reads go well. */
 enum service_use { SERVICE_READ, SERVICE_WRITE };
 
 struct service {
-	const struct config *config; /* borrowed */
+	struct config *config; /* borrowed; changes in place, see service_refresh */
+	struct reload *reload;
 	struct database *database;
 	struct liveness *liveness;
 	struct store *store;
@@ -26,15 +30,24 @@ struct service {
 	struct housekeeping *housekeeping;
 
 	bool tap_due; /* a handler has committed something for the gateway */
-	bool in_trouble[2]; /* by enum service_use: it failed last time, and that is logged */
+	struct counters counters; /* since the start */
+	struct accounts *accounts;
+	int64_t ticked_ms; /* monotonic, of the last service_tick */
+	struct log_repeat trouble[2]; /* by enum service_use */
+	struct log_repeat no_database;
+	int64_t looked_ms; /* monotonic, after the files of the database */
 	int64_t upkeep_ms; /* monotonic, of the last upkeep */
 	int requests_since; /* the last upkeep */
 	size_t bytes_since; /* of payloads, likewise */
 };
 
 /* NULL after logging why. Free with service_close. */
-struct service *service_open(const struct config *config);
+struct service *service_open(struct config *config);
 void service_close(struct service *service);
+
+/* Takes a changed configuration file over, and a database that was made anew. Before a request is
+ * looked at; service->database is NULL afterwards when there is none. */
+void service_refresh(struct service *service);
 
 /* True when the operation was done. Else answers 503, and logs when the database worked before. */
 bool service_available(struct service *service, enum service_use use, enum store_outcome outcome,
@@ -43,7 +56,11 @@ bool service_available(struct service *service, enum service_use use, enum store
 /* Taps the gateway when there is something for it. After the answer is sent. */
 void service_tap(struct service *service);
 
-/* Housekeeping, when it is time. After the request is done with. */
+/* Housekeeping and service_tick, when it is time. After the request is done with. */
 void service_upkeep(struct service *service);
+
+/* What is to be done about once a second, also when nobody comes: what was counted goes into the
+ * database and into the log. */
+void service_tick(struct service *service);
 
 #endif

@@ -17,6 +17,7 @@ struct store {
 	const struct config *config;
 	struct database *database;
 	struct census *census;
+	struct gauge_reader *gauges;
 	enum database_status last; /* of the last operation */
 	int timeouts; /* of the last writes in a row, LEAST_PATIENCE at most */
 
@@ -24,7 +25,7 @@ struct store {
 	sqlite3_stmt *register_topic;
 	sqlite3_stmt *delete_topic, *add_event;
 	sqlite3_stmt *publish, *is_registered;
-	sqlite3_stmt *all_topics, *active_topics;
+	sqlite3_stmt *all_topics, *active_topics, *count_sockets;
 };
 
 static void prepare_writes(struct store *store)
@@ -36,13 +37,15 @@ static void prepare_writes(struct store *store)
 	store->register_topic = database_prepare(
 		database,
 		"INSERT INTO topics (topic, require_token, registered_ms, expires_ms) "
-		"VALUES (?1, ?2, ?3, ?4) ON CONFLICT (topic) DO UPDATE SET "
+		"SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM topics WHERE topic = ?1) "
+		"OR (SELECT count(*) FROM topics) <= ?5 ON CONFLICT (topic) DO UPDATE SET "
 		"require_token = excluded.require_token, expires_ms = excluded.expires_ms, "
 		"registered_ms = CASE WHEN topics.expires_ms > excluded.registered_ms "
 		"THEN topics.registered_ms ELSE excluded.registered_ms END");
 	store->delete_topic = database_prepare(database, "DELETE FROM topics WHERE topic = ?1");
-	store->add_event = database_prepare(
-		database, "INSERT INTO events (kind, topic, created_ms) VALUES (?1, ?2, ?3)");
+	store->add_event =
+		database_prepare(database, "INSERT INTO events (kind, topic, created_ms, user_id) "
+					   "VALUES (?1, ?2, ?3, ?4)");
 	/* One statement, so one transaction: the topic is checked in the snapshot that the event is
 	 * added to. */
 	store->publish = database_prepare(
@@ -58,6 +61,9 @@ static void prepare_reads(struct store *store)
 
 	store->all_topics = database_prepare(
 		database, "SELECT topic FROM topics WHERE expires_ms > ?1 ORDER BY topic LIMIT ?2");
+	store->count_sockets = database_prepare(
+		database, "SELECT count(*) FROM " CENSUS_LIVE_SESSIONS
+			  " AND (?1 IS NULL OR topic = ?1) AND (?2 IS NULL OR user_id = ?2)");
 	store->active_topics =
 		database_prepare(database, "SELECT DISTINCT topic FROM " CENSUS_LIVE_SESSIONS
 					   " AND ?1 NOT NULL ORDER BY topic LIMIT ?2");
@@ -71,6 +77,7 @@ struct store *store_open(const struct config *config, struct database *database,
 	store->config = config;
 	store->database = database;
 	store->census = census_new(database, liveness); /* active_topics uses its function */
+	store->gauges = gauge_reader_new(database); /* likewise */
 	prepare_writes(store);
 	prepare_reads(store);
 	return store;
@@ -84,9 +91,11 @@ void store_close(struct store *store)
 		store->begin,	      store->commit,	 store->register_topic,
 		store->delete_topic,  store->add_event,	 store->publish,
 		store->is_registered, store->all_topics, store->active_topics,
+		store->count_sockets,
 	};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		sqlite3_finalize(all[i]);
+	gauge_reader_free(store->gauges);
 	census_free(store->census);
 	free(store);
 }
@@ -153,9 +162,29 @@ enum store_outcome store_register(struct store *store, const char *topic, size_t
 	sqlite3_bind_int(store->register_topic, 2, require_token);
 	sqlite3_bind_int64(store->register_topic, 3, now_ms);
 	sqlite3_bind_int64(store->register_topic, 4, now_ms + store->config->topic_ttl_ms);
+	sqlite3_bind_int64(store->register_topic, 5, store->config->max_topics);
 	status = run(store->register_topic);
+	bool done = sqlite3_changes(database_handle(store->database)) == 1;
 	end_write(store, status);
+	if (status == DATABASE_OK && !done)
+		return STORE_TOO_MANY_TOPICS;
 	return outcome(store, status);
+}
+
+/* An event without a payload: something that the gateways shall do. */
+static enum database_status add_order(struct store *store, enum event_kind kind, const char *topic,
+				      size_t topic_len, const int64_t *user_id)
+{
+	sqlite3_stmt *add = store->add_event;
+
+	sqlite3_bind_int(add, 1, (int)kind);
+	bind_text(add, 2, topic, topic_len); /* NULL stays NULL */
+	sqlite3_bind_int64(add, 3, clock_wall_ms());
+	if (user_id)
+		sqlite3_bind_int64(add, 4, *user_id);
+	else
+		sqlite3_bind_null(add, 4);
+	return run(add);
 }
 
 /* The row goes and the order to the gateways comes in one transaction. */
@@ -169,10 +198,7 @@ static enum database_status remove_topic(struct store *store, const char *topic,
 	status = run(store->delete_topic);
 	if (status != DATABASE_OK)
 		return status;
-	sqlite3_bind_int(store->add_event, 1, EVENT_UNREGISTER);
-	bind_text(store->add_event, 2, topic, topic_len);
-	sqlite3_bind_int64(store->add_event, 3, clock_wall_ms());
-	status = run(store->add_event);
+	status = add_order(store, EVENT_UNREGISTER, topic, topic_len, NULL);
 	return status == DATABASE_OK ? run(store->commit) : status;
 }
 
@@ -224,9 +250,52 @@ enum store_outcome store_publish(struct store *store, const char *topic, size_t 
 	return registered ? STORE_OK : STORE_NOT_REGISTERED;
 }
 
+static enum database_status count_sockets(struct store *store, const struct store_target *target,
+					  int64_t *sockets)
+{
+	sqlite3_stmt *count = store->count_sockets;
+
+	bind_text(count, 1, target->topic, target->topic_len);
+	if (target->user_id)
+		sqlite3_bind_int64(count, 2, *target->user_id);
+	else
+		sqlite3_bind_null(count, 2);
+	int result = sqlite3_step(count);
+	if (result == SQLITE_ROW)
+		*sockets = sqlite3_column_int64(count, 0);
+	sqlite3_reset(count);
+	return database_status_of(result);
+}
+
+enum store_outcome store_disconnect(struct store *store, const struct store_target *target,
+				    int64_t *sockets)
+{
+	enum database_status status = begin_write(store);
+
+	if (status != DATABASE_OK)
+		return outcome(store, status);
+	status = count_sockets(store, target, sockets);
+	if (status == DATABASE_OK)
+		status = add_order(store, EVENT_DISCONNECT, target->topic, target->topic_len,
+				   target->user_id);
+	end_write(store, status);
+	return outcome(store, status);
+}
+
 enum store_outcome store_counts(struct store *store, struct service_counts *counts)
 {
 	return outcome(store, census_take(store->census, counts));
+}
+
+enum store_outcome store_gauges(struct store *store, struct gauges *gauges)
+{
+	return outcome(store, gauges_read(store->gauges, gauges));
+}
+
+enum store_outcome store_totals(struct store *store, struct accounts *accounts,
+				struct counters *totals)
+{
+	return outcome(store, accounts_read(accounts, totals));
 }
 
 enum store_outcome store_topics(struct store *store, bool active, int64_t limit,

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/gauges.h"
+#include "shared/accounts.h"
 #include "shared/census.h"
 #include "shared/config.h"
 #include "shared/database.h"
@@ -21,6 +23,7 @@
 
 enum store_outcome {
 	STORE_OK,
+	STORE_TOO_MANY_TOPICS, /* register: max_topics are there already */
 	STORE_NOT_REGISTERED, /* publish: no such topic, or past its expiry */
 	STORE_UNAVAILABLE /* store_why says why; nothing was changed */
 };
@@ -47,8 +50,24 @@ enum store_outcome store_unregister(struct store *store, const char *topic, size
 enum store_outcome store_publish(struct store *store, const char *topic, size_t topic_len,
 				 const char *payload, size_t payload_len, int64_t *id);
 
+/* Whose sockets: NULL for any topic, or any user. */
+struct store_target {
+	const char *topic;
+	size_t topic_len;
+	const int64_t *user_id;
+};
+
+/* Orders the gateways to end these sockets; *sockets is how many there are. */
+enum store_outcome store_disconnect(struct store *store, const struct store_target *target,
+				    int64_t *sockets);
+
 /* What the service looks like now. */
 enum store_outcome store_counts(struct store *store, struct service_counts *counts);
+enum store_outcome store_gauges(struct store *store, struct gauges *gauges);
+
+/* What all processes have counted, by `accounts` of the same database. */
+enum store_outcome store_totals(struct store *store, struct accounts *accounts,
+				struct counters *totals);
 
 /* Calls `each` for the live topics (or for those with a subscriber, when `active`) in byte order,
  * for at most `limit` (-1: all). */

@@ -16,6 +16,12 @@ static bool read_command(enum command_kind kind, const struct request *request,
 	return false;
 }
 
+static void done(struct service *service, enum counter counter, struct response *response)
+{
+	service->counters.counts[counter]++;
+	response_done(response);
+}
+
 void handle_register(struct service *service, const struct request *request,
 		     struct response *response)
 {
@@ -23,12 +29,16 @@ void handle_register(struct service *service, const struct request *request,
 
 	if (!read_command(COMMAND_REGISTER, request, &command, response))
 		return;
-	if (topic_name_is_reserved(command.topic, command.topic_len) ||
-	    service_available(service, SERVICE_WRITE,
-			      store_register(service->store, command.topic, command.topic_len,
-					     command.require_token),
-			      response))
-		response_done(response);
+	if (topic_name_is_reserved(command.topic, command.topic_len)) {
+		done(service, COUNT_REGISTERS, response);
+		return;
+	}
+	enum store_outcome outcome = store_register(service->store, command.topic,
+						    command.topic_len, command.require_token);
+	if (outcome == STORE_TOO_MANY_TOPICS)
+		response_error(response, 503, "unavailable: too many topics");
+	else if (service_available(service, SERVICE_WRITE, outcome, response))
+		done(service, COUNT_REGISTERS, response);
 }
 
 void handle_unregister(struct service *service, const struct request *request,
@@ -47,5 +57,5 @@ void handle_unregister(struct service *service, const struct request *request,
 			       response))
 		return;
 	service->tap_due = true;
-	response_done(response);
+	done(service, COUNT_UNREGISTERS, response);
 }

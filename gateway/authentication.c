@@ -14,12 +14,26 @@
 
 void authentication_refuse(struct session *session)
 {
-	session_end(session, CLOSE_POLICY, MESSAGE_AUTH_REQUIRED);
+	session_end(session, ENDING_AUTH_REQUIRED);
 }
 
 bool authentication_is_over(const struct session *session)
 {
 	return session->expires_s > 0 && clock_wall_ms() / 1000 > session->expires_s;
+}
+
+/* While a rotation is under way there are two secrets. */
+static enum token_verdict verify(const struct config *config, const struct message *message,
+				 const char *topic, size_t topic_len, struct token_claims *claims)
+{
+	const char *secrets[] = {config->worker_secret, config->worker_secret_previous};
+	enum token_verdict verdict = TOKEN_BAD;
+	int64_t now_s = clock_wall_ms() / 1000;
+
+	for (size_t i = 0; i < 2 && verdict == TOKEN_BAD; i++)
+		verdict = token_verify(secrets[i], message->token, message->token_len, topic,
+				       topic_len, now_s, claims);
+	return verdict;
 }
 
 /* True when the token is good for the topic; else the session has been told and ends. */
@@ -30,18 +44,16 @@ static bool check_token(struct session *session, const struct message *message, 
 		authentication_refuse(session);
 		return false;
 	}
-	switch (token_verify(session->gateway->config->worker_secret, message->token,
-			     message->token_len, topic, topic_len, clock_wall_ms() / 1000,
-			     claims)) {
+	switch (verify(session->gateway->config, message, topic, topic_len, claims)) {
 	case TOKEN_GOOD:
 		return true;
 	case TOKEN_EXPIRED:
-		session_end(session, CLOSE_POLICY, MESSAGE_AUTH_EXPIRED);
+		session_end(session, ENDING_AUTH_EXPIRED);
 		return false;
 	case TOKEN_BAD:
 		break;
 	}
-	session_end(session, CLOSE_POLICY, MESSAGE_UNAUTHORIZED);
+	session_end(session, ENDING_UNAUTHORIZED);
 	return false;
 }
 
@@ -54,6 +66,7 @@ static void open_session(struct session *session, const struct token_claims *cla
 	size_t topic_len;
 
 	session->state = SESSION_OPEN;
+	pending_remove(&gateway->pending, &session->pending);
 	session->user_id = claims->user_id;
 	session->expires_s = claims->expires_s;
 	session->after_id = session->ordered_after_id = newest_id;
@@ -66,6 +79,7 @@ static void open_session(struct session *session, const struct token_claims *cla
 	const char *topic = topic_name(session->subscriber.topic, &topic_len);
 	session->slot = presence_join(gateway->presence, topic, topic_len, session->user_id,
 				      session->expires_s, &session->address);
+	gateway->counters.counts[COUNT_CONNECTION_ACCEPTED]++;
 	session_log(session, "connected");
 	session_schedule(session);
 }
@@ -96,7 +110,7 @@ static void resume_session(struct session *session, const struct message *messag
 	bool from_now = message->resume == MESSAGE_RESUME_FROM_NOW;
 
 	if (feed_find_range(gateway->feed, &range) != DATABASE_OK) {
-		session_end(session, CLOSE_TRY_AGAIN, NULL);
+		session_end(session, ENDING_UNAVAILABLE);
 		return;
 	}
 	bool recovered = from_now || can_recover(&range, message->last_event_id);
@@ -104,11 +118,11 @@ static void resume_session(struct session *session, const struct message *messag
 	open_session(session, claims, range.newest_id);
 	send_resumed(session, range.newest_id, recovered);
 	if (from_now)
-		gateway->counters.resumes_from_now++;
+		gateway->counters.counts[COUNT_RESUME_FROM_NOW]++;
 	else if (!recovered)
-		gateway->counters.resumes_lost++;
+		gateway->counters.counts[COUNT_RESUME_LOST]++;
 	else
-		gateway->counters.resumes_recovered++;
+		gateway->counters.counts[COUNT_RESUME_RECOVERED]++;
 	if (!from_now && recovered && session->state == SESSION_OPEN) {
 		session->after_id = message->last_event_id;
 		session->replay = replay_start(gateway->replays, session, message->last_event_id);
@@ -124,11 +138,11 @@ static void first_auth(struct session *session, const struct message *message)
 
 	if (feed_find_topic(session->gateway->feed, session->topic, session->topic_len, &topic) !=
 	    DATABASE_OK) {
-		session_end(session, CLOSE_TRY_AGAIN, NULL);
+		session_end(session, ENDING_UNAVAILABLE);
 		return;
 	}
 	if (!topic.registered) {
-		session_end(session, CLOSE_NORMAL, MESSAGE_TOPIC_UNREGISTERED);
+		session_end(session, ENDING_UNREGISTERED);
 		return;
 	}
 	if (topic.require_token) {
@@ -158,7 +172,7 @@ static void auth_again(struct session *session, const struct message *message)
 		if (!check_token(session, message, topic, topic_len, &claims))
 			return;
 		if (claims.user_id != session->user_id) {
-			session_end(session, CLOSE_POLICY, MESSAGE_UNAUTHORIZED);
+			session_end(session, ENDING_UNAUTHORIZED);
 			return;
 		}
 		session->expires_s = claims.expires_s;

@@ -7,7 +7,7 @@
 #include "gateway/gateway.h"
 #include "gateway/message.h"
 #include "gateway/session.h"
-#include "shared/log.h"
+#include "shared/clock.h"
 
 enum { BATCH = 64 }; /* events before sockets are looked at again */
 
@@ -40,6 +40,25 @@ static void push(struct topic *topic, struct feed_event *event)
 	frame_release(frames[1]);
 }
 
+/* 0 when a clock was set back in between. */
+static int64_t age_us(int64_t created_ms)
+{
+	int64_t now_us = clock_wall_us();
+
+	return created_ms >= 0 && created_ms < now_us / 1000 ? now_us - created_ms * 1000 : 0;
+}
+
+/* The push, and how long it took: the writing, and all of it since the publish. */
+static void push_and_account(struct gateway *gateway, struct topic *topic, struct feed_event *event)
+{
+	struct histogram *latencies = gateway->counters.latencies;
+	int64_t start_us = clock_monotonic_us();
+
+	push(topic, event);
+	histogram_add(&latencies[LATENCY_FANOUT], clock_monotonic_us() - start_us);
+	histogram_add(&latencies[LATENCY_DELIVERY], age_us(event->created_ms));
+}
+
 static void unregister(struct topic *topic, const struct feed_event *event)
 {
 	size_t count;
@@ -49,41 +68,52 @@ static void unregister(struct topic *topic, const struct feed_event *event)
 		session_unregister(session_of(subscribers[i]), event->id);
 }
 
+static void disconnect(struct gateway *gateway, struct topic *topic, const struct feed_event *event)
+{
+	size_t count = 0;
+	struct subscriber *const *subscribers = topic ? topic_subscribers(topic, &count) : NULL;
+
+	if (event->topic_len == 0)
+		session_disconnect_user(gateway, event->id, event->user_id);
+	for (size_t i = count; i-- > 0;)
+		session_disconnect(session_of(subscribers[i]), event->id,
+				   event->has_user ? &event->user_id : NULL);
+}
+
 static void hand_out(void *context, struct feed_event *event)
 {
 	struct gateway *gateway = context;
 	struct topic *topic =
 		subscriptions_find(gateway->subscriptions, event->topic, event->topic_len);
 
-	if (!topic)
-		return;
 	switch (event->kind) {
 	case EVENT_PUSH:
-		push(topic, event);
+		if (topic)
+			push_and_account(gateway, topic, event);
 		break;
 	case EVENT_UNREGISTER:
-		unregister(topic, event);
+		if (topic)
+			unregister(topic, event);
 		break;
 	case EVENT_DISCONNECT:
+		disconnect(gateway, topic, event);
+		break;
 	case EVENT_DATABASE_MADE:
 		break;
 	}
 }
 
-/* Only the change is worth a line. */
 static void note_trouble(struct gateway *gateway, enum database_status status)
 {
-	bool trouble = status != DATABASE_OK;
+	struct log_repeat *trouble = &gateway->feed_trouble;
 
-	if (trouble == gateway->feed_in_trouble)
-		return;
-	gateway->feed_in_trouble = trouble;
-	if (trouble)
-		log_event(LOG_ERROR, "cannot read events",
-			  log_text("why", database_status_text(status)),
-			  log_text("sqlite", database_error(gateway->database)));
-	else
-		log_event(LOG_INFO, "events can be read again");
+	if (status != DATABASE_OK) {
+		log_repeat_event(trouble, clock_monotonic_ms(),
+				 log_text("why", database_status_text(status)),
+				 log_text("sqlite", database_error(gateway->database)));
+	} else if (trouble->is_on) {
+		log_repeat_ends(trouble, clock_monotonic_ms(), "events can be read again");
+	}
 }
 
 bool fanout_look(void *context)

@@ -13,6 +13,7 @@ struct feed {
 	int64_t position;
 	sqlite3_stmt *newest;
 	sqlite3_stmt *next;
+	sqlite3_stmt *payload;
 	sqlite3_stmt *topic;
 	sqlite3_stmt *range;
 	sqlite3_stmt *replay;
@@ -24,13 +25,16 @@ struct feed *feed_open(struct database *database)
 
 	feed->database = database;
 	feed->newest = database_prepare(database, "SELECT max(id) FROM events");
-	feed->next = database_prepare(database, "SELECT id, kind, topic, payload FROM events "
+	feed->next = database_prepare(database, "SELECT id, kind, topic, user_id FROM events "
 						"WHERE id > ?1 ORDER BY id LIMIT ?2");
+	feed->payload =
+		database_prepare(database, "SELECT payload, created_ms FROM events WHERE id = ?1");
+	/* Apart, because min() and max() together look at every row. */
 	feed->range = database_prepare(
-		database, "SELECT min(id), max(id), (SELECT kind FROM events ORDER BY id LIMIT 1) "
-			  "FROM events");
+		database, "SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events), "
+			  "(SELECT kind FROM events ORDER BY id LIMIT 1)");
 	feed->replay =
-		database_prepare(database, "SELECT id, kind, topic, payload FROM events "
+		database_prepare(database, "SELECT id, kind, topic, user_id FROM events "
 					   "WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
 	feed->topic = database_prepare(
 		database, "SELECT require_token, (SELECT max(id) FROM events) FROM topics "
@@ -47,6 +51,7 @@ void feed_close(struct feed *feed)
 		return;
 	sqlite3_finalize(feed->newest);
 	sqlite3_finalize(feed->next);
+	sqlite3_finalize(feed->payload);
 	sqlite3_finalize(feed->topic);
 	sqlite3_finalize(feed->range);
 	sqlite3_finalize(feed->replay);
@@ -58,15 +63,22 @@ int64_t feed_position(const struct feed *feed)
 	return feed->position;
 }
 
+/* The row is read while the statement that found it stands on it: the same snapshot. */
 void feed_payload(struct feed_event *event)
 {
-	const char *payload = (const char *)sqlite3_column_text(event->row, 3);
+	sqlite3_stmt *row = event->feed->payload;
+	const char *payload = NULL;
 
+	sqlite3_reset(row);
+	sqlite3_bind_int64(row, 1, event->id);
+	if (sqlite3_step(row) == SQLITE_ROW)
+		payload = (const char *)sqlite3_column_text(row, 0);
 	event->payload = payload ? payload : "null";
-	event->payload_len = payload ? (size_t)sqlite3_column_bytes(event->row, 3) : 4;
+	event->payload_len = payload ? (size_t)sqlite3_column_bytes(row, 0) : 4;
+	event->created_ms = payload ? sqlite3_column_int64(row, 1) : 0;
 }
 
-static struct feed_event event_of(sqlite3_stmt *row)
+static struct feed_event event_of(struct feed *feed, sqlite3_stmt *row)
 {
 	const char *topic = (const char *)sqlite3_column_text(row, 2);
 
@@ -75,7 +87,9 @@ static struct feed_event event_of(sqlite3_stmt *row)
 		.kind = (enum event_kind)sqlite3_column_int(row, 1),
 		.topic = topic ? topic : "",
 		.topic_len = (size_t)sqlite3_column_bytes(row, 2),
-		.row = row,
+		.has_user = sqlite3_column_type(row, 3) != SQLITE_NULL,
+		.user_id = sqlite3_column_int64(row, 3),
+		.feed = feed,
 	};
 }
 
@@ -88,12 +102,13 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 	sqlite3_bind_int64(next, 1, feed->position);
 	sqlite3_bind_int(next, 2, limit);
 	while ((result = sqlite3_step(next)) == SQLITE_ROW) {
-		struct feed_event event = event_of(next);
+		struct feed_event event = event_of(feed, next);
 
 		handler(context, &event);
 		feed->position = event.id;
 		count++;
 	}
+	sqlite3_reset(feed->payload);
 	sqlite3_reset(next);
 	*more = count == limit;
 	return database_status_of(result);
@@ -139,7 +154,7 @@ static int replay_rows(struct feed *feed, struct feed_replay *replay, feed_repla
 	sqlite3_bind_int64(row, 2, replay->until);
 	sqlite3_bind_int(row, 3, replay->max_rows);
 	while ((result = sqlite3_step(row)) == SQLITE_ROW && go_on) {
-		struct feed_event event = event_of(row);
+		struct feed_event event = event_of(feed, row);
 
 		rows++;
 		replay->position = event.id;
@@ -148,6 +163,7 @@ static int replay_rows(struct feed *feed, struct feed_replay *replay, feed_repla
 			go_on = handler(context, &event);
 		}
 	}
+	sqlite3_reset(feed->payload);
 	sqlite3_reset(row);
 	if (result == SQLITE_DONE && rows < replay->max_rows)
 		replay->position = replay->until;

@@ -21,9 +21,12 @@ struct feed_event {
 	enum event_kind kind;
 	const char *topic;
 	size_t topic_len;
+	bool has_user; /* of EVENT_DISCONNECT: that user's sockets only */
+	int64_t user_id;
 	const char *payload; /* read only when asked for: feed_payload */
 	size_t payload_len;
-	struct sqlite3_stmt *row; /* where it is */
+	int64_t created_ms; /* wall clock, of the publish; read with it */
+	struct feed *feed;
 };
 
 typedef void feed_handler(void *context, struct feed_event *event);

@@ -24,27 +24,38 @@
 #include "shared/clock.h"
 #include "shared/log.h"
 #include "shared/options.h"
+#include "shared/reload.h"
 #include "shared/unix_socket.h"
 
-enum {
-	OWN_DESCRIPTORS = 64, /* beside the connections */
-	MOST_DESCRIPTORS = 65536 /* libwebsockets has a table of them: no limit is no number */
-};
+enum { USUAL_DESCRIPTORS = 1024 };
 
-/* Lets as many connections in as may be, see max_connections. */
-static void raise_descriptor_limit(const struct config *config)
+/* Asks for as many descriptors as `wanted`; returns how many there may be. */
+static size_t raise_descriptor_limit(size_t wanted)
 {
-	struct rlimit limit;
-	rlim_t wanted = config->max_connections > 0
-				? (rlim_t)config->max_connections + OWN_DESCRIPTORS
-				: MOST_DESCRIPTORS;
+	struct rlimit limit, raised;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-		log_event(LOG_WARN, "cannot raise the limit of descriptors",
-			  log_text("why", strerror(errno)));
+		return USUAL_DESCRIPTORS;
+	raised = limit;
+	raised.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		return (size_t)raised.rlim_cur;
+	log_event(LOG_WARN, "cannot raise the limit of descriptors",
+		  log_text("why", strerror(errno)));
+	return (size_t)limit.rlim_cur;
+}
+
+/* Lets as many connections in as may be. */
+static void set_limits(struct gateway *gateway)
+{
+	const struct config *config = gateway->config;
+	size_t descriptors = raise_descriptor_limit(limits_descriptors(config));
+
+	gateway->limits = limits_for(config, descriptors);
+	if (gateway->limits.connections < (size_t)config->max_connections)
+		log_event(LOG_WARN, "the limit of descriptors is too low for max_connections",
+			  log_number("descriptors", (int64_t)descriptors),
+			  log_number("connections", (int64_t)gateway->limits.connections));
 }
 
 void gateway_hold_signals(bool hold)
@@ -55,6 +66,7 @@ void gateway_hold_signals(bool hold)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGUSR2);
+	sigaddset(&signals, SIGHUP);
 	pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
 }
 
@@ -71,6 +83,14 @@ static bool fail_in_state_dir(const struct gateway *gateway, const char *what, c
 	return false;
 }
 
+static bool take_the_right(struct gateway *gateway)
+{
+	int inherited_fd = gateway->inheritance.service_fd;
+
+	return inherited_fd >= 0 ? liveness_inherit_service(gateway->liveness, inherited_fd)
+				 : liveness_claim_service(gateway->liveness);
+}
+
 /* The database is made on the way, and state_dir with it. */
 static bool open_state(struct gateway *gateway, int *exit_code)
 {
@@ -82,9 +102,7 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	gateway->liveness = liveness_open(gateway->config->state_dir);
 	if (!gateway->liveness)
 		return fail_in_state_dir(gateway, "cannot open gateway.lock", strerror(errno));
-	if (gateway->inheritance.service_fd >= 0) {
-		liveness_inherit_service(gateway->liveness, gateway->inheritance.service_fd);
-	} else if (!liveness_claim_service(gateway->liveness)) {
+	if (!take_the_right(gateway)) {
 		*exit_code = EXIT_TEMPORARY;
 		return fail_in_state_dir(gateway, "another gateway runs",
 					 "it serves this state_dir");
@@ -130,13 +148,14 @@ static bool open_network(struct gateway *gateway)
 	return gateway->presence || fail("no database", why);
 }
 
-struct gateway *gateway_open(const struct config *config, char **argv, int *exit_code)
+struct gateway *gateway_open(struct config *config, char **argv, int *exit_code)
 {
 	struct gateway *gateway = xcalloc(1, sizeof(*gateway));
 
 	*exit_code = EXIT_FAILURE;
 	gateway->config = config;
 	gateway->argv = argv;
+	gateway->reload = reload_new(config);
 	gateway->inheritance = inheritance_take(config);
 	gateway->loop = xcalloc(1, sizeof(uv_loop_t));
 	uv_loop_init(gateway->loop);
@@ -147,7 +166,11 @@ struct gateway *gateway_open(const struct config *config, char **argv, int *exit
 	gateway->upgrades = upgrades_new(gateway);
 	gateway->replays = replays_new(gateway);
 	gateway->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
-	raise_descriptor_limit(config);
+	gateway->feed_trouble =
+		(struct log_repeat){.level = LOG_ERROR, .message = "cannot read events"};
+	gateway->addresses = address_counts_new();
+	gateway->refusals = refusals_new(&gateway->counters);
+	set_limits(gateway);
 	gateway_hold_signals(true);
 	signal(SIGPIPE, SIG_IGN); /* a client that went away is an error of write(2) */
 	if (open_state(gateway, exit_code) && open_network(gateway)) {
@@ -158,6 +181,18 @@ struct gateway *gateway_open(const struct config *config, char **argv, int *exit
 	return NULL;
 }
 
+void gateway_reload(struct gateway *gateway)
+{
+	const struct config *config = gateway->config;
+
+	if (!reload_now(gateway->reload))
+		return;
+	trusted_proxies_free(gateway->trusted);
+	gateway->trusted = trusted_proxies_new(config->trusted_proxies);
+	gateway->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
+	presence_set_limits(gateway->presence, housekeeping_limits_of(config));
+}
+
 void gateway_close(struct gateway *gateway)
 {
 	if (!gateway)
@@ -165,15 +200,20 @@ void gateway_close(struct gateway *gateway)
 	listener_close(gateway->listener);
 	wakeup_close(gateway->wakeup);
 	upgrades_free(gateway->upgrades);
+	refusals_free(gateway->refusals);
 	replays_free(gateway->replays);
+	if (gateway->presence)
+		presence_account(gateway->presence, &gateway->counters, 0);
 	presence_stop(gateway->presence);
 	ws_close(gateway->ws);
 	feed_close(gateway->feed);
 	liveness_close(gateway->liveness);
 	database_close(gateway->database);
 	trusted_proxies_free(gateway->trusted);
+	reload_free(gateway->reload);
 	deadlines_free(gateway->deadlines);
 	subscriptions_free(gateway->subscriptions);
+	address_counts_free(gateway->addresses);
 	frame_release(gateway->auth_ok);
 	uv_run(gateway->loop, UV_RUN_DEFAULT); /* the last handles close */
 	uv_loop_close(gateway->loop);

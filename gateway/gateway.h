@@ -8,29 +8,27 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "gateway/address_counts.h"
 #include "gateway/deadlines.h"
 #include "gateway/feed.h"
 #include "gateway/frame.h"
+#include "gateway/limits.h"
 #include "gateway/outbox.h"
+#include "gateway/pending.h"
 #include "gateway/presence.h"
+#include "gateway/refusals.h"
 #include "gateway/subscriptions.h"
 #include "gateway/successor.h"
 #include "shared/config.h"
+#include "shared/counters.h"
+#include "shared/log_repeat.h"
 
 struct session;
 struct uv_loop_s;
 
-/* Since the start. */
-struct gateway_counters {
-	int64_t deliveries; /* pushes to a subscriber each */
-	int64_t dropped_pushes; /* lost by full outboxes of plain connections */
-	int64_t closed_slow; /* connections sent away because theirs was full */
-	int64_t resumes_recovered, resumes_lost, resumes_from_now;
-	int64_t replayed_events;
-};
-
 struct gateway {
-	const struct config *config; /* borrowed */
+	struct config *config; /* borrowed; changes in place, see gateway_reload */
+	struct reload *reload;
 	char **argv; /* borrowed */
 	struct inheritance inheritance;
 	struct uv_loop_s *loop;
@@ -49,18 +47,26 @@ struct gateway {
 
 	struct session *sessions; /* all of them, a list */
 	size_t session_count;
+	struct limits limits; /* of connections */
+	struct pending_list pending; /* connections that have not authenticated */
+	struct address_counts *addresses; /* of the sessions */
+	struct refusals *refusals;
 	struct replays *replays;
 	struct outbox_pool pool; /* what waits in all outboxes */
-	struct gateway_counters counters;
-	bool feed_in_trouble; /* and that is logged */
+	struct counters counters; /* since the start */
+	struct log_repeat feed_trouble;
 };
 
 /* Sets everything up. NULL after logging why; *exit_code is what the program then ends with. Free
  * with gateway_close. */
-struct gateway *gateway_open(const struct config *config, char **argv, int *exit_code);
+struct gateway *gateway_open(struct config *config, char **argv, int *exit_code);
 
-/* Serves until it is told to end, see serve.c; then closes the clients with 1001 and returns. */
-void gateway_run(struct gateway *gateway);
+/* Takes the configuration file over as it is now, when it is good. */
+void gateway_reload(struct gateway *gateway);
+
+/* Serves until it is told to end, see serve.c; then closes the clients with 1001 and returns the
+ * exit code. */
+int gateway_run(struct gateway *gateway);
 
 /* The signals that serve.c takes wait while there is nobody to take them in order: before
  * gateway_run, and behind it. */

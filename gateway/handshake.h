@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "shared/counters.h"
 #include "shared/topic_name.h"
 
 enum {
@@ -47,6 +48,7 @@ struct refusal {
 	int status;
 	const char *phrase;
 	const char *text; /* the body, without its newline */
+	enum counter counter;
 };
 
 /* Reads the head of a request from `bytes`; HANDSHAKE_INCOMPLETE when more must come. */
@@ -66,6 +68,8 @@ size_t handshake_canonical(const struct handshake *handshake, char out[HANDSHAKE
 
 extern const struct refusal refusal_malformed, refusal_too_long, refusal_not_registered,
 	refusal_unavailable;
+extern const struct refusal refusal_origin, refusal_full, refusal_address_full,
+	refusal_pending_full, refusal_timeout; /* the limits' */
 
 /* The refusal as an HTTP response, into `out` of `size` bytes; returns its length, 0 when it does
  * not fit. */

@@ -7,21 +7,41 @@
 
 #define PATH_END "/ws"
 
-static const struct refusal not_found = {404, "Not Found", "not found"};
-static const struct refusal missing_topic = {400, "Bad Request", "missing topic"};
-static const struct refusal bad_topic = {400, "Bad Request", "bad topic: broken percent-encoding"};
-static const struct refusal not_an_upgrade = {426, "Upgrade Required", "upgrade required"};
+static const struct refusal not_found = {404, "Not Found", "not found", COUNT_REFUSED_NOT_FOUND};
+static const struct refusal missing_topic = {400, "Bad Request", "missing topic",
+					     COUNT_REFUSED_BAD_TOPIC};
+static const struct refusal bad_topic = {400, "Bad Request", "bad topic: broken percent-encoding",
+					 COUNT_REFUSED_BAD_TOPIC};
+static const struct refusal not_an_upgrade = {426, "Upgrade Required", "upgrade required",
+					      COUNT_REFUSED_NOT_UPGRADE};
 static const struct refusal bad_version = {426, "Upgrade Required",
-					   "upgrade required: Sec-WebSocket-Version 13"};
-static const struct refusal bad_key = {400, "Bad Request", "bad request: Sec-WebSocket-Key"};
-static const struct refusal has_body = {400, "Bad Request", "bad request: a body"};
+					   "upgrade required: Sec-WebSocket-Version 13",
+					   COUNT_REFUSED_NOT_UPGRADE};
+static const struct refusal bad_key = {400, "Bad Request", "bad request: Sec-WebSocket-Key",
+				       COUNT_REFUSED_MALFORMED};
+static const struct refusal has_body = {400, "Bad Request", "bad request: a body",
+					COUNT_REFUSED_MALFORMED};
 
-const struct refusal refusal_malformed = {400, "Bad Request", "bad request: malformed HTTP"};
+const struct refusal refusal_malformed = {400, "Bad Request", "bad request: malformed HTTP",
+					  COUNT_REFUSED_MALFORMED};
 const struct refusal refusal_too_long = {431, "Request Header Fields Too Large",
-					 "request head too large"};
-const struct refusal refusal_not_registered = {404, "Not Found", "topic not registered"};
-const struct refusal refusal_unavailable = {503, "Service Unavailable",
-					    "unavailable: database error"};
+					 "request head too large", COUNT_REFUSED_MALFORMED};
+const struct refusal refusal_not_registered = {404, "Not Found", "topic not registered",
+					       COUNT_REFUSED_NOT_REGISTERED};
+const struct refusal refusal_unavailable = {
+	503, "Service Unavailable", "unavailable: database error", COUNT_REFUSED_UNAVAILABLE};
+const struct refusal refusal_origin = {403, "Forbidden", "origin not allowed",
+				       COUNT_REFUSED_ORIGIN};
+const struct refusal refusal_full = {503, "Service Unavailable", "too many connections",
+				     COUNT_REFUSED_FULL};
+const struct refusal refusal_address_full = {429, "Too Many Requests",
+					     "too many connections from this address",
+					     COUNT_REFUSED_ADDRESS_FULL};
+const struct refusal refusal_pending_full = {503, "Service Unavailable",
+					     "too many connections without authentication",
+					     COUNT_REFUSED_PENDING_FULL};
+const struct refusal refusal_timeout = {408, "Request Timeout", "request timeout",
+					COUNT_REFUSED_TIMEOUT};
 
 /* The value of the first parameter `topic`; .at is NULL when there is none. */
 static struct slice topic_parameter(struct slice query)
@@ -98,7 +118,7 @@ size_t refusal_write(const struct refusal *refusal, char *out, size_t size)
 
 	if (refusal->status == 426)
 		extra = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
-	else if (refusal->status == 503)
+	else if (refusal->status == 503 || refusal->status == 429)
 		extra = "Retry-After: 1\r\n";
 	int len =
 		snprintf(out, size,

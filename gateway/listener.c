@@ -13,7 +13,8 @@
 #include <uv.h>
 
 #include "shared/alloc.h"
-#include "shared/log.h"
+#include "shared/clock.h"
+#include "shared/log_repeat.h"
 #include "shared/unix_socket.h"
 
 #define UNIX_PREFIX "unix:"
@@ -29,7 +30,8 @@ struct listener {
 	uv_timer_t pause;
 	int open_handles;
 	int fd;
-	bool is_unix, is_short; /* of descriptors or memory, and that is logged */
+	bool is_unix;
+	struct log_repeat shortage; /* of descriptors or memory */
 	listener_accepted *accepted;
 	void *context;
 	char address[LISTENER_ADDRESS_SIZE];
@@ -159,10 +161,8 @@ static void resume(uv_timer_t *timer)
 /* Whoever waits stays in the kernel's queue meanwhile. */
 static void pause_accepting(struct listener *listener, int error)
 {
-	if (!listener->is_short)
-		log_event(LOG_WARN, "cannot accept connections for now",
-			  log_text("why", strerror(error)));
-	listener->is_short = true;
+	log_repeat_event(&listener->shortage, clock_monotonic_ms(),
+			 log_text("why", strerror(error)));
 	uv_poll_stop(&listener->poll);
 	uv_timer_start(&listener->pause, resume, PAUSE_MS, 0);
 }
@@ -205,8 +205,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		result = accept_one(listener);
 	if (result == SHORT)
 		pause_accepting(listener, errno);
-	else
-		listener->is_short = false;
+	else if (listener->shortage.is_on)
+		log_repeat_ends(&listener->shortage, clock_monotonic_ms(),
+				"connections are accepted again");
 }
 
 static void forget_handle(uv_handle_t *handle)
@@ -224,6 +225,8 @@ struct listener *listener_open(const struct config *config, int inherited_fd,
 	struct listener *listener = xcalloc(1, sizeof(*listener));
 
 	listener->accepted = accepted;
+	listener->shortage = (struct log_repeat){.level = LOG_WARN,
+						 .message = "cannot accept connections for now"};
 	listener->context = context;
 	if (!start_listening(listener, config, inherited_fd)) {
 		snprintf(why, LISTENER_WHY_SIZE, "%s: %s", listener->address, strerror(errno));

@@ -22,7 +22,7 @@ int main(int argc, char **argv)
 	struct gateway *gateway = gateway_open(config, argv, &code);
 
 	if (gateway) {
-		gateway_run(gateway);
+		code = gateway_run(gateway);
 		gateway_close(gateway);
 		log_event(LOG_INFO, "ended");
 	}

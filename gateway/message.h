@@ -57,6 +57,9 @@ void message_parse(const char *text, size_t len, struct message *out);
 	"{\"type\":\"error\",\"code\":\"unauthorized\",\"message\":\"invalid or expired token\"}"
 #define MESSAGE_AUTH_EXPIRED                                                                       \
 	"{\"type\":\"error\",\"code\":\"auth_expired\",\"message\":\"token expired\"}"
+#define MESSAGE_DISCONNECTED                                                                       \
+	"{\"type\":\"error\",\"code\":\"disconnected\",\"message\":\"disconnected by the "         \
+	"server\"}"
 #define MESSAGE_TOPIC_UNREGISTERED                                                                 \
 	"{\"type\":\"error\",\"code\":\"topic_unregistered\",\"message\":\"topic unregistered\"}"
 

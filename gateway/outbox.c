@@ -54,12 +54,15 @@ static void grow(struct outbox *outbox)
 	outbox->capacity *= 2;
 }
 
+bool outbox_pool_has_room(const struct outbox_pool *pool, const struct frame *frame)
+{
+	return frame->waiting > 0 || pool->bytes + frame->len <= pool->max_bytes;
+}
+
 bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
 		     struct outbox_limits limits)
 {
-	const struct outbox_pool *pool = outbox->pool;
-
-	if (frame->waiting == 0 && pool->bytes + frame->len > pool->max_bytes)
+	if (!outbox_pool_has_room(outbox->pool, frame))
 		return false;
 	return outbox->count == 0 ||
 	       (outbox->count < limits.frames && outbox->bytes + frame->len <= limits.bytes);
@@ -110,6 +113,15 @@ bool outbox_drop_oldest_push(struct outbox *outbox)
 size_t outbox_count(const struct outbox *outbox)
 {
 	return outbox ? outbox->count : 0;
+}
+
+size_t outbox_count_pushes(const struct outbox *outbox)
+{
+	size_t pushes = 0;
+
+	for (size_t i = 0; i < outbox_count(outbox); i++)
+		pushes += (*place(outbox, i))->is_push;
+	return pushes;
 }
 
 size_t outbox_bytes(const struct outbox *outbox)

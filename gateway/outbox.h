@@ -33,6 +33,9 @@ void outbox_free(struct outbox *outbox);
 bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
 		     struct outbox_limits limits);
 
+/* True when the pool has room for it. */
+bool outbox_pool_has_room(const struct outbox_pool *pool, const struct frame *frame);
+
 /* Queues it, room or not, with a reference of its own. */
 void outbox_push(struct outbox *outbox, struct frame *frame);
 
@@ -44,6 +47,7 @@ struct frame *outbox_pop(struct outbox *outbox);
 
 /* 0 for NULL. */
 size_t outbox_count(const struct outbox *outbox);
+size_t outbox_count_pushes(const struct outbox *outbox);
 size_t outbox_bytes(const struct outbox *outbox);
 
 #endif

@@ -35,17 +35,20 @@ void peer_want_write(struct lws *peer)
 /* libwebsockets sends a Close frame of its own only when a receive callback ends the connection;
  * its Debian 12 build loses the frame on all other ways. So the frame is written as it stands on
  * the wire (RFC 6455, section 5.5.1). */
-bool peer_close(struct lws *peer, uint16_t code)
+bool peer_close(struct lws *peer, uint16_t code, const char *reason)
 {
-	enum { FIN_CLOSE = 0x88, FRAME_LEN = 4 };
-	unsigned char buffer[LWS_PRE + FRAME_LEN] = {0};
+	enum { FIN_CLOSE = 0x88, HEADER_LEN = 2, REASON_MAX = 123 };
+	unsigned char buffer[LWS_PRE + HEADER_LEN + sizeof(code) + REASON_MAX] = {0};
 	unsigned char *frame = buffer + LWS_PRE;
+	size_t reason_len = strnlen(reason, REASON_MAX);
+	size_t len = code == 0 ? 0 : sizeof(code) + reason_len;
 
 	frame[0] = FIN_CLOSE;
-	frame[1] = sizeof(code);
+	frame[1] = (unsigned char)len;
 	frame[2] = (unsigned char)(code >> 8);
 	frame[3] = (unsigned char)(code & 0xFF);
-	return lws_write(peer, frame, FRAME_LEN, LWS_WRITE_RAW) >= 0;
+	memcpy(frame + HEADER_LEN + sizeof(code), reason, reason_len);
+	return lws_write(peer, frame, HEADER_LEN + len, LWS_WRITE_RAW) >= 0;
 }
 
 /* On libuv, libwebsockets looks at its timers only after it has served a socket: the second call

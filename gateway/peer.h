@@ -26,9 +26,9 @@ bool peer_ping(struct lws *peer);
 /* Asks to be called back (session_on_writable) when the connection can take more. */
 void peer_want_write(struct lws *peer);
 
-/* Sends a Close frame with that code, the last frame of all. Only while peer_is_idle. False as
- * peer_send. */
-bool peer_close(struct lws *peer, uint16_t code);
+/* Sends a Close frame with that code (0: none) and, for people, a reason (a few words or ""), the
+ * last frame of all. Only while peer_is_idle. False as peer_send. */
+bool peer_close(struct lws *peer, uint16_t code, const char *reason);
 
 /* Drops the connection without ceremony, soon after this returns. */
 void peer_drop(struct lws *peer);

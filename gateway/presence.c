@@ -20,6 +20,7 @@ static void free_presence(uv_handle_t *handle)
 	pthread_mutex_destroy(&presence->mutex);
 	free(presence->slots);
 	free(presence->address);
+	accounts_free(presence->accounts);
 	free(presence);
 }
 
@@ -43,6 +44,8 @@ struct presence *presence_start(const struct presence_options *options, char why
 	pthread_condattr_t attributes;
 
 	presence->options = *options;
+	presence->accounts = accounts_new();
+	presence->limits = housekeeping_limits_of(options->config);
 	presence->address =
 		xstrdup(options->address); /* the listener closes before the thread ends */
 	presence->free_slot = presence->dirty_slot = NO_SLOT;
@@ -156,6 +159,31 @@ void presence_position(struct presence *presence, int64_t last_event_id)
 {
 	pthread_mutex_lock(&presence->mutex);
 	presence->last_event_id = last_event_id;
+	pthread_mutex_unlock(&presence->mutex);
+}
+
+void presence_account(struct presence *presence, const struct counters *counters,
+		      size_t outbox_bytes)
+{
+	struct presence_figures figures = {
+		.counters = *counters,
+		.outbox_bytes = (int64_t)outbox_bytes,
+	};
+
+	pthread_mutex_lock(&presence->mutex);
+	figures.last_event_id = presence->last_event_id;
+	if (memcmp(&figures, &presence->figures, sizeof(figures)) != 0) {
+		presence->figures = figures;
+		presence->figures_changed = true;
+		pthread_cond_signal(&presence->wake);
+	}
+	pthread_mutex_unlock(&presence->mutex);
+}
+
+void presence_set_limits(struct presence *presence, struct housekeeping_limits limits)
+{
+	pthread_mutex_lock(&presence->mutex);
+	presence->limits = limits;
 	pthread_mutex_unlock(&presence->mutex);
 }
 

@@ -16,6 +16,8 @@
 #include "gateway/client_address.h"
 #include "shared/census.h"
 #include "shared/config.h"
+#include "shared/counters.h"
+#include "shared/housekeeping.h"
 #include "shared/liveness.h"
 
 struct presence;
@@ -54,6 +56,14 @@ void presence_leave(struct presence *presence, uint32_t slot);
 
 /* What gateways.last_event_id shall say, at the next write. */
 void presence_position(struct presence *presence, int64_t last_event_id);
+
+/* What was counted since the start, and how much waits in all outboxes: copied, and written soon if
+ * it, or the position, has changed. To be called about once a second, and before presence_stop. */
+void presence_account(struct presence *presence, const struct counters *counters,
+		      size_t outbox_bytes);
+
+/* New limits of the housekeeping. */
+void presence_set_limits(struct presence *presence, struct housekeeping_limits limits);
 
 /* Asks for the counts, all changes up to now included if the lock can be had; requests that wait
  * are answered together. */

@@ -11,7 +11,7 @@
 #include "shared/alloc.h"
 #include "shared/clock.h"
 #include "shared/housekeeping.h"
-#include "shared/log.h"
+#include "shared/log_repeat.h"
 #include "shared/topic_name.h"
 #include "shared/version.h"
 
@@ -30,7 +30,7 @@ struct presence_writer {
 	struct housekeeping *housekeeping;
 	struct census *census;
 	int64_t pid, started_ms, seen_at_ms, kept_at_ms;
-	enum database_status last;
+	struct log_repeat trouble;
 	bool introduced; /* the gateways row is written, rows of dead gateways are gone */
 
 	sqlite3_stmt *begin, *commit;
@@ -45,6 +45,15 @@ struct change {
 	char topic[TOPIC_MAX_BYTES];
 };
 
+/* One transaction. */
+struct batch {
+	struct change changes[BATCH];
+	size_t count;
+	struct presence_figures figures;
+	bool figures_changed;
+	bool say_seen;
+};
+
 static void prepare(struct presence_writer *writer)
 {
 	struct database *database = writer->database;
@@ -54,7 +63,8 @@ static void prepare(struct presence_writer *writer)
 	writer->put_gateway = database_prepare(
 		database,
 		"INSERT OR REPLACE INTO gateways (pid, version, address, started_ms, seen_ms, "
-		"last_event_id, cluster_nodes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, -1)");
+		"last_event_id, cluster_nodes, outbox_bytes) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, -1, ?7)");
 	writer->drop_gateway = database_prepare(database, "DELETE FROM gateways WHERE pid = ?1");
 	writer->drop_sessions =
 		database_prepare(database, "DELETE FROM sessions WHERE gateway = ?1");
@@ -79,9 +89,12 @@ struct presence_writer *presence_writer_open(struct presence *presence, char why
 		return NULL;
 	writer = xcalloc(1, sizeof(*writer));
 	writer->presence = presence;
+	writer->trouble =
+		(struct log_repeat){.level = LOG_ERROR, .message = "cannot write to the database"};
 	writer->database = database;
-	writer->housekeeping = housekeeping_new(database, presence->options.config);
+	writer->housekeeping = housekeeping_new(database, presence->limits);
 	writer->census = census_new(database, presence->options.liveness);
+	accounts_attach(presence->accounts, database);
 	writer->pid = getpid();
 	writer->started_ms = clock_wall_ms();
 	prepare(writer);
@@ -98,6 +111,7 @@ void presence_writer_close(struct presence_writer *writer)
 		sqlite3_finalize(all[i]);
 	housekeeping_free(writer->housekeeping);
 	census_free(writer->census);
+	accounts_attach(writer->presence->accounts, NULL);
 	database_close(writer->database);
 	free(writer);
 }
@@ -116,21 +130,24 @@ static enum database_status run_for(sqlite3_stmt *statement, int64_t pid)
 	return run(statement);
 }
 
-/* Only a change of state is worth a line. A lock held by others is none: it is tried again. */
+/* A lock held by others is no trouble: it is tried again. */
 static void note(struct presence_writer *writer, enum database_status status)
 {
-	if (status == DATABASE_BUSY || status == writer->last)
+	struct log_repeat *trouble = &writer->trouble;
+
+	if (status == DATABASE_BUSY)
 		return;
-	if (status == DATABASE_OK)
-		log_event(LOG_INFO, "the database can be written again");
-	else
-		log_event(LOG_ERROR, "cannot write to the database",
-			  log_text("why", database_status_text(status)),
-			  log_text("sqlite", database_error(writer->database)));
-	writer->last = status;
+	if (status != DATABASE_OK) {
+		log_repeat_event(trouble, clock_monotonic_ms(),
+				 log_text("why", database_status_text(status)),
+				 log_text("sqlite", database_error(writer->database)));
+	} else if (trouble->is_on) {
+		log_repeat_ends(trouble, clock_monotonic_ms(), "the database can be written again");
+	}
 }
 
-static enum database_status put_gateway(struct presence_writer *writer, int64_t last_event_id)
+static enum database_status put_gateway(struct presence_writer *writer,
+					const struct presence_figures *figures)
 {
 	sqlite3_stmt *put = writer->put_gateway;
 
@@ -139,7 +156,8 @@ static enum database_status put_gateway(struct presence_writer *writer, int64_t 
 	sqlite3_bind_text(put, 3, writer->presence->address, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(put, 4, writer->started_ms);
 	sqlite3_bind_int64(put, 5, clock_wall_ms());
-	sqlite3_bind_int64(put, 6, last_event_id);
+	sqlite3_bind_int64(put, 6, figures->last_event_id);
+	sqlite3_bind_int64(put, 7, figures->outbox_bytes);
 	return run(put);
 }
 
@@ -157,7 +175,8 @@ static int64_t find_dead(struct presence_writer *writer)
 
 /* First of all: rows that a killed predecessor left go, those under our own pid too, and ours
  * comes. */
-static enum database_status introduce(struct presence_writer *writer, int64_t last_event_id)
+static enum database_status introduce(struct presence_writer *writer,
+				      const struct presence_figures *figures)
 {
 	enum database_status status = run_for(writer->drop_sessions, writer->pid);
 	int64_t dead;
@@ -167,18 +186,16 @@ static enum database_status introduce(struct presence_writer *writer, int64_t la
 		if (status == DATABASE_OK)
 			status = run_for(writer->drop_gateway, dead);
 	}
-	return status == DATABASE_OK ? put_gateway(writer, last_event_id) : status;
+	return status == DATABASE_OK ? put_gateway(writer, figures) : status;
 }
 
 /* Takes up to BATCH changed slots, with a copy of what they hold. */
-static size_t take_changes(struct presence *presence, struct change *changes,
-			   int64_t *last_event_id)
+static void take_changes(struct presence *presence, struct batch *batch)
 {
-	size_t count = 0;
-
 	pthread_mutex_lock(&presence->mutex);
-	while (count < BATCH && presence->dirty_slot != NO_SLOT) {
-		struct change *change = &changes[count++];
+	batch->count = 0;
+	while (batch->count < BATCH && presence->dirty_slot != NO_SLOT) {
+		struct change *change = &batch->changes[batch->count++];
 		struct slot *slot;
 
 		change->number = presence->dirty_slot;
@@ -190,25 +207,29 @@ static size_t take_changes(struct presence *presence, struct change *changes,
 			memcpy(change->topic, slot->topic, slot->topic_len);
 		slot->written = slot->topic != NULL;
 	}
-	*last_event_id = presence->last_event_id;
+	batch->figures = presence->figures;
+	batch->figures.last_event_id = presence->last_event_id;
+	batch->figures_changed = presence->figures_changed;
+	presence->figures_changed = false;
 	pthread_mutex_unlock(&presence->mutex);
-	return count;
 }
 
 /* What could not be written is changed still. */
-static void give_back(struct presence *presence, const struct change *changes, size_t count)
+static void give_back(struct presence *presence, const struct batch *batch)
 {
 	pthread_mutex_lock(&presence->mutex);
-	for (size_t i = 0; i < count; i++) {
-		struct slot *slot = &presence->slots[changes[i].number];
+	for (size_t i = 0; i < batch->count; i++) {
+		const struct change *change = &batch->changes[i];
+		struct slot *slot = &presence->slots[change->number];
 
-		slot->written = changes[i].slot.written;
+		slot->written = change->slot.written;
 		if (!slot->dirty) {
 			slot->dirty = true;
 			slot->next_dirty = presence->dirty_slot;
-			presence->dirty_slot = changes[i].number;
+			presence->dirty_slot = change->number;
 		}
 	}
+	presence->figures_changed |= batch->figures_changed;
 	pthread_mutex_unlock(&presence->mutex);
 }
 
@@ -237,8 +258,7 @@ static enum database_status write_change(struct presence_writer *writer,
 	return run(statement);
 }
 
-static enum database_status write_all(struct presence_writer *writer, const struct change *changes,
-				      size_t count, int64_t last_event_id, bool say_seen)
+static enum database_status write_all(struct presence_writer *writer, const struct batch *batch)
 {
 	enum database_status status = database_write_try(writer->database);
 
@@ -246,38 +266,43 @@ static enum database_status write_all(struct presence_writer *writer, const stru
 		return status;
 	status = run(writer->begin);
 	if (status == DATABASE_OK && !writer->introduced)
-		status = introduce(writer, last_event_id);
-	for (size_t i = 0; i < count && status == DATABASE_OK; i++)
-		status = write_change(writer, &changes[i]);
-	if (status == DATABASE_OK && say_seen)
-		status = put_gateway(writer, last_event_id);
+		status = introduce(writer, &batch->figures);
+	for (size_t i = 0; i < batch->count && status == DATABASE_OK; i++)
+		status = write_change(writer, &batch->changes[i]);
+	if (status == DATABASE_OK && batch->say_seen)
+		status = put_gateway(writer, &batch->figures);
+	if (status == DATABASE_OK)
+		status = accounts_add(writer->presence->accounts, &batch->figures.counters);
 	if (status == DATABASE_OK)
 		status = run(writer->commit);
 	database_write_end(writer->database);
+	if (status == DATABASE_OK)
+		accounts_added(writer->presence->accounts, &batch->figures.counters);
 	return status;
 }
 
 /* One transaction. *again: there is more to write, or it has to be tried again. */
 static void write_batch(struct presence_writer *writer, bool *again)
 {
-	static struct change changes[BATCH]; /* one thread; 90 KB would be much for its stack */
-	int64_t now_ms = clock_monotonic_ms(), last_event_id;
-	bool say_seen = now_ms - writer->seen_at_ms >= SEEN_MS;
-	size_t count = take_changes(writer->presence, changes, &last_event_id);
+	static struct batch batch; /* one thread; 90 KB would be much for its stack */
+	int64_t now_ms = clock_monotonic_ms();
 	enum database_status status;
 
 	*again = false;
-	if (count == 0 && !say_seen && writer->introduced)
+	take_changes(writer->presence, &batch);
+	batch.say_seen =
+		now_ms - writer->seen_at_ms >= SEEN_MS || batch.count > 0 || batch.figures_changed;
+	if (!batch.say_seen && writer->introduced)
 		return;
-	status = write_all(writer, changes, count, last_event_id, say_seen || count > 0);
+	status = write_all(writer, &batch);
 	note(writer, status);
 	if (status != DATABASE_OK) {
-		give_back(writer->presence, changes, count);
+		give_back(writer->presence, &batch);
 	} else {
 		writer->introduced = true;
 		writer->seen_at_ms = now_ms;
 	}
-	*again = status != DATABASE_OK || count == BATCH;
+	*again = status != DATABASE_OK || batch.count == BATCH;
 }
 
 static void answer_count(struct presence_writer *writer)
@@ -295,12 +320,20 @@ static void answer_count(struct presence_writer *writer)
 
 static void keep_house(struct presence_writer *writer)
 {
+	struct presence *presence = writer->presence;
 	int64_t now_ms = clock_monotonic_ms();
+	enum database_status status;
 	bool more;
 
 	if (now_ms - writer->kept_at_ms < HOUSEKEEPING_MS)
 		return;
-	note(writer, housekeeping_step(writer->housekeeping, clock_wall_ms(), 0, &more));
+	pthread_mutex_lock(&presence->mutex);
+	struct housekeeping_limits limits = presence->limits;
+	pthread_mutex_unlock(&presence->mutex);
+	housekeeping_set_limits(writer->housekeeping, limits);
+	status = housekeeping_step(writer->housekeeping, clock_wall_ms(), 0, &more);
+	if (status != DATABASE_OK) /* that nothing was to be done does not end a trouble */
+		note(writer, status);
 	if (!more)
 		writer->kept_at_ms = now_ms;
 }
@@ -310,7 +343,7 @@ static void wait_until(struct presence *presence, int64_t at_ms, bool for_more)
 	struct timespec at = {.tv_sec = at_ms / 1000, .tv_nsec = (at_ms % 1000) * 1000000};
 
 	while (!presence->stop && !presence->count_wanted &&
-	       (for_more || presence->dirty_slot == NO_SLOT) &&
+	       (for_more || (presence->dirty_slot == NO_SLOT && !presence->figures_changed)) &&
 	       pthread_cond_timedwait(&presence->wake, &presence->mutex, &at) == 0)
 		;
 }
@@ -349,7 +382,9 @@ static void say_goodbye(struct presence_writer *writer)
 		return;
 	if (run(writer->begin) == DATABASE_OK &&
 	    run_for(writer->drop_sessions, writer->pid) == DATABASE_OK &&
-	    run_for(writer->drop_gateway, writer->pid) == DATABASE_OK)
+	    run_for(writer->drop_gateway, writer->pid) == DATABASE_OK &&
+	    accounts_add(writer->presence->accounts, &writer->presence->figures.counters) ==
+		    DATABASE_OK)
 		run(writer->commit);
 	database_write_end(writer->database);
 }

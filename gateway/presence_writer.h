@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "gateway/presence.h"
+#include "shared/accounts.h"
 
 #define NO_SLOT UINT32_MAX
 
@@ -26,10 +27,18 @@ struct slot {
 	bool written; /* the table has a row; the thread's own */
 };
 
+/* What is written beside the sockets. */
+struct presence_figures {
+	struct counters counters; /* since the start */
+	int64_t outbox_bytes;
+	int64_t last_event_id;
+};
+
 struct presence {
 	struct presence_options options;
 	char *address;
 	struct presence_writer *writer;
+	struct accounts *accounts; /* the thread's */
 	pthread_t thread;
 	uv_async_t counted;
 
@@ -39,6 +48,9 @@ struct presence {
 	size_t slot_count;
 	uint32_t free_slot, dirty_slot;
 	int64_t last_event_id;
+	struct presence_figures figures;
+	bool figures_changed;
+	struct housekeeping_limits limits;
 	bool count_wanted;
 	bool counts_known;
 	struct service_counts counts;

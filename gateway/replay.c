@@ -80,7 +80,7 @@ static bool send_push(void *context, struct feed_event *event)
 	frame->len =
 		message_push_write(frame->bytes, event->id, event->payload, event->payload_len);
 	session->after_id = event->id;
-	session->gateway->counters.replayed_events++;
+	session->gateway->counters.counts[COUNT_REPLAYED_EVENTS]++;
 	session_send(session, frame);
 	frame_release(frame);
 	return session->state == SESSION_OPEN && peer_is_idle(session->peer);
@@ -102,7 +102,7 @@ static void proceed(struct replay *replay)
 	if (session->state != SESSION_OPEN)
 		return; /* and the replay is gone */
 	if (status != DATABASE_OK || batch.has_gap) {
-		session_end(session, CLOSE_TRY_AGAIN, NULL);
+		session_end(session, batch.has_gap ? ENDING_SLOW : ENDING_UNAVAILABLE);
 		return;
 	}
 	replay->position = batch.position;

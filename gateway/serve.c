@@ -4,6 +4,7 @@
  *
  *	SIGTERM		drain: accept nobody new, send the clients away spread over `drain`, end
  *	SIGUSR2		start a successor; when it serves, drain
+ *	SIGHUP		read the configuration again
  *	SIGINT		end at once, as a second SIGTERM does
  */
 #include "gateway/gateway.h"
@@ -23,17 +24,21 @@
 
 enum {
 	BEAT_MS = 1000,
+	CLOCK_STEP_MS = 500,
 	GOODBYE_MS = 2000 /* for the clients to take their close frames */
 };
 
-enum { TERMINATE, INTERRUPT, REPLACE, SIGNALS };
-static const int signal_numbers[SIGNALS] = {SIGTERM, SIGINT, SIGUSR2};
+static const int signal_numbers[] = {SIGTERM, SIGINT, SIGUSR2, SIGHUP};
+enum { SIGNALS = sizeof(signal_numbers) / sizeof(signal_numbers[0]) };
 
 struct serving {
 	struct gateway *gateway;
 	uv_timer_t tick, beat;
 	uv_signal_t signals[SIGNALS];
+	int exit_code;
+	bool has_lost_database; /* only a successor can go on */
 	struct successor *successor; /* that is starting, or has taken over */
+	int64_t clock_offset_ms; /* from the monotonic clock to the wall clock */
 	bool is_draining;
 	int64_t drain_start_ms;
 	size_t drain_total; /* connections at its start */
@@ -85,21 +90,36 @@ static void drain_step(struct serving *serving)
 		end_now(serving);
 }
 
+/* Tokens expire by the wall clock, deadlines run on the monotonic one: when the former is set, what
+ * was worked out from it is worked out anew. */
+static void note_clock_step(struct serving *serving)
+{
+	int64_t offset_ms = clock_wall_ms() - clock_monotonic_ms();
+	int64_t step_ms = offset_ms - serving->clock_offset_ms;
+
+	if (step_ms > -CLOCK_STEP_MS && step_ms < CLOCK_STEP_MS)
+		return;
+	serving->clock_offset_ms = offset_ms;
+	log_event(LOG_WARN, "the clock was set", log_number("by_ms", step_ms));
+	session_schedule_all(serving->gateway);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct serving *serving = timer->data;
 
+	note_clock_step(serving);
 	session_on_deadlines(serving->gateway);
 	upgrades_on_deadlines(serving->gateway->upgrades);
+	refusals_tick(serving->gateway->refusals);
 	if (serving->is_draining)
 		drain_step(serving);
 }
 
-static void on_beat(uv_timer_t *timer)
+static void give_up(struct serving *serving)
 {
-	struct serving *serving = timer->data;
-
-	liveness_beat(serving->gateway->liveness, getpid());
+	serving->exit_code = EXIT_FAILURE;
+	end_now(serving);
 }
 
 static void on_successor(void *context, bool serves)
@@ -107,9 +127,11 @@ static void on_successor(void *context, bool serves)
 	struct serving *serving = context;
 
 	if (!serves) {
-		log_event(LOG_ERROR, "the successor did not start, going on without");
+		log_event(LOG_ERROR, "the successor did not start");
 		successor_free(serving->successor);
 		serving->successor = NULL;
+		if (serving->has_lost_database)
+			give_up(serving);
 	} else if (!serving->is_draining) {
 		begin_drain(serving, true);
 	}
@@ -132,12 +154,37 @@ static void start_successor(struct serving *serving)
 		serving->successor = successor_start(&options);
 }
 
+/* Somebody has deleted or replaced the database. What we hold open is a file that nobody else sees:
+ * a successor opens the new one, and clients are sent to it. */
+static void look_after_database(struct serving *serving)
+{
+	struct gateway *gateway = serving->gateway;
+
+	if (serving->is_draining || serving->successor || database_is_in_place(gateway->database))
+		return;
+	log_event(LOG_ERROR, "the database was deleted or replaced, starting a successor");
+	serving->has_lost_database = true;
+	start_successor(serving);
+	if (!serving->successor)
+		give_up(serving);
+}
+
+static void on_beat(uv_timer_t *timer)
+{
+	struct serving *serving = timer->data;
+
+	liveness_beat(serving->gateway->liveness, getpid());
+	look_after_database(serving);
+}
+
 static void on_signal(uv_signal_t *watcher, int number)
 {
 	struct serving *serving = watcher->data;
 
 	if (number == SIGUSR2)
 		start_successor(serving);
+	else if (number == SIGHUP)
+		gateway_reload(serving->gateway);
 	else if (number == SIGINT || serving->is_draining)
 		end_now(serving);
 	else
@@ -185,9 +232,12 @@ static void stop_watching(struct serving *serving)
 	uv_run(serving->gateway->loop, UV_RUN_NOWAIT); /* the handles are on a stack */
 }
 
-void gateway_run(struct gateway *gateway)
+int gateway_run(struct gateway *gateway)
 {
-	struct serving serving = {.gateway = gateway};
+	struct serving serving = {
+		.gateway = gateway,
+		.clock_offset_ms = clock_wall_ms() - clock_monotonic_ms(),
+	};
 
 	start_watching(&serving);
 	gateway_hold_signals(false);
@@ -200,4 +250,5 @@ void gateway_run(struct gateway *gateway)
 	send_clients_away(gateway);
 	gateway_hold_signals(true);
 	stop_watching(&serving);
+	return serving.exit_code;
 }

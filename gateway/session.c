@@ -5,7 +5,7 @@
 #include "gateway/session.h"
 
 #include "gateway/gateway.h"
-#include "gateway/message.h"
+#include "gateway/message_rate.h"
 #include "gateway/peer.h"
 #include "gateway/replay.h"
 #include "gateway/session_internal.h"
@@ -13,6 +13,7 @@
 #include "shared/clock.h"
 #include "shared/log.h"
 #include "shared/topic_name.h"
+#include "shared/utf8.h"
 
 #define container_of(pointer, type, member)                                                        \
 	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
@@ -51,7 +52,11 @@ struct session *session_new(struct gateway *gateway, struct lws *peer, const cha
 		session->next->previous = session;
 	gateway->sessions = session;
 	gateway->session_count++;
-	deadlines_set(gateway->deadlines, &session->deadline, clock_monotonic_ms() + AUTH_LIMIT_MS);
+	session->pending.kind = PENDING_SESSION;
+	pending_put(&gateway->pending, &session->pending, PENDING_WAITING);
+	address_counts_add(gateway->addresses, address);
+	deadlines_set(gateway->deadlines, &session->deadline,
+		      clock_monotonic_ms() + gateway->config->handshake_timeout_ms);
 	return session;
 }
 
@@ -64,6 +69,7 @@ void session_leave(struct session *session)
 		subscriptions_remove(session->gateway->subscriptions, &session->subscriber);
 	}
 	deadlines_clear(session->gateway->deadlines, &session->deadline);
+	pending_remove(&session->gateway->pending, &session->pending);
 	replay_stop(session->replay);
 	session->replay = NULL;
 	free(session->partial);
@@ -74,6 +80,7 @@ void session_free(struct session *session)
 {
 	if (!session)
 		return;
+	session_count_end(session, ENDING_GONE);
 	session_leave(session);
 	if (session->next)
 		session->next->previous = session->previous;
@@ -82,17 +89,32 @@ void session_free(struct session *session)
 	else
 		session->gateway->sessions = session->next;
 	session->gateway->session_count--;
-	outbox_free(session->outbox);
+	address_counts_remove(session->gateway->addresses, &session->address);
+	session_clear_outbox(session);
 	free(session->topic);
 	free(session);
 }
 
-void session_drop(struct session *session)
+void session_drop(struct session *session, enum ending ending)
 {
+	session_count_end(session, ending);
 	session_leave(session);
 	session->state = SESSION_ENDING;
 	session->close_sent = true; /* nothing more is written */
 	peer_drop(session->peer);
+}
+
+void session_give_way(struct pending *pending)
+{
+	struct session *session = container_of(pending, struct session, pending);
+
+	if (session->state == SESSION_WAITING) {
+		refusals_log(session->gateway->refusals, COUNT_REFUSED_PENDING_FULL);
+		if (peer_is_idle(session->peer))
+			peer_close(session->peer, endings[ENDING_PENDING_FULL].code,
+				   ending_reason(ENDING_PENDING_FULL));
+	}
+	session_drop(session, ENDING_PENDING_FULL);
 }
 
 void session_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
@@ -101,8 +123,13 @@ void session_on_message(struct session *session, const char *bytes, size_t len, 
 	session->heard_ms = clock_monotonic_ms();
 	if (session->state == SESSION_ENDING)
 		return;
+	if (is_final && !message_rate_take(&session->paid_us, session->heard_ms,
+					   session->gateway->config->message_rate)) {
+		session_end(session, ENDING_TOO_MANY_MESSAGES);
+		return;
+	}
 	if (session->partial_len + len > MESSAGE_MAX_BYTES) {
-		session_end(session, CLOSE_TOO_BIG, NULL);
+		session_end(session, ENDING_TOO_BIG);
 		return;
 	}
 	if (!is_final || session->partial) {
@@ -115,11 +142,14 @@ void session_on_message(struct session *session, const char *bytes, size_t len, 
 		return;
 
 	char *whole = session->partial;
-	size_t whole_len = whole ? session->partial_len : len;
+	const char *text = whole ? whole : bytes;
+	size_t text_len = whole ? session->partial_len : len;
 	session->partial = NULL;
 	session->partial_len = 0;
-	if (is_text)
-		authentication_on_message(session, whole ? whole : bytes, whole_len);
+	if (is_text && !utf8_valid(text, text_len))
+		session_end(session, ENDING_NOT_UTF8);
+	else if (is_text)
+		authentication_on_message(session, text, text_len);
 	else if (session->state == SESSION_WAITING)
 		authentication_refuse(session);
 	free(whole);
@@ -150,20 +180,20 @@ void session_schedule(struct session *session)
 static void on_deadline(struct session *session, int64_t now_ms)
 {
 	if (session->state == SESSION_WAITING) {
-		session_end(session, CLOSE_POLICY, NULL);
+		session_end(session, ENDING_AUTH_TIMEOUT);
 		return;
 	}
 	if (session->state == SESSION_ENDING || now_ms - session->heard_ms >= SILENCE_LIMIT_MS) {
-		session_drop(session);
+		session_drop(session, ENDING_SILENT);
 		return;
 	}
 	if (authentication_is_over(session)) {
-		session_end(session, CLOSE_POLICY, MESSAGE_AUTH_EXPIRED);
+		session_end(session, ENDING_AUTH_EXPIRED);
 		return;
 	}
 	if (now_ms >= session->ping_at_ms) {
 		if (!peer_ping(session->peer)) {
-			session_drop(session);
+			session_drop(session, ENDING_GONE);
 			return;
 		}
 		session->ping_at_ms = now_ms + PING_EVERY_MS;
@@ -180,11 +210,18 @@ void session_on_deadlines(struct gateway *gateway)
 		on_deadline(container_of(due, struct session, deadline), now_ms);
 }
 
+void session_schedule_all(struct gateway *gateway)
+{
+	for (struct session *session = gateway->sessions; session; session = session->next)
+		if (session->state == SESSION_OPEN)
+			session_schedule(session);
+}
+
 void session_end_all(struct gateway *gateway)
 {
 	for (struct session *session = gateway->sessions; session; session = session->next) {
 		session_clear_outbox(session); /* nothing else is sent */
-		session_end(session, CLOSE_GOING_AWAY, NULL);
+		session_end(session, ENDING_SHUTDOWN);
 	}
 }
 
@@ -198,7 +235,7 @@ void session_end_some(struct gateway *gateway, size_t left)
 	     session = session->next) {
 		if (session->state == SESSION_ENDING)
 			continue;
-		session_end(session, CLOSE_GOING_AWAY, NULL);
+		session_end(session, ENDING_SHUTDOWN);
 		open--;
 	}
 }
@@ -206,5 +243,5 @@ void session_end_some(struct gateway *gateway, size_t left)
 void session_drop_all(struct gateway *gateway)
 {
 	for (struct session *session = gateway->sessions; session; session = session->next)
-		session_drop(session);
+		session_drop(session, ENDING_SHUTDOWN);
 }

@@ -20,6 +20,7 @@
 
 struct gateway;
 struct lws;
+struct pending;
 struct service_counts;
 struct session;
 
@@ -27,6 +28,8 @@ struct session;
 enum close_code {
 	CLOSE_NORMAL = 1000,
 	CLOSE_GOING_AWAY = 1001,
+	CLOSE_PROTOCOL_ERROR = 1002,
+	CLOSE_NOT_UTF8 = 1007,
 	CLOSE_POLICY = 1008,
 	CLOSE_TOO_BIG = 1009,
 	CLOSE_TRY_AGAIN = 1013
@@ -43,14 +46,17 @@ void session_free(struct session *session);
 void session_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
 			bool is_final);
 
+/* The client's Close frame: `payload` as it came. Answers it; the caller ends the connection. */
+void session_on_close(struct session *session, const char *payload, size_t len);
+
 /* Anything else that shows that the peer lives. */
 void session_on_pong(struct session *session);
 
 /* The connection can take more. */
 void session_on_writable(struct session *session);
 
-/* True when its Close frame has been sent: the client's own Close frame ends the connection. */
-bool session_is_closing(const struct session *session);
+/* Drops the one that `pending` is embedded in: others need its place. */
+void session_give_way(struct pending *pending);
 
 /* The deadlines whose time has come. */
 void session_on_deadlines(struct gateway *gateway);
@@ -61,11 +67,19 @@ bool session_is_resumable(const struct session *session);
 /* A push for its topic, unless it was committed before this session subscribed. */
 void session_deliver(struct session *session, struct frame *frame, int64_t event_id);
 
-/* The same, an order to end. */
+/* The same, orders to end: the topic is gone; the backend wants these sockets closed (all, or with
+ * `user_id` not NULL that user's). */
 void session_unregister(struct session *session, int64_t event_id);
+void session_disconnect(struct session *session, int64_t event_id, const int64_t *user_id);
+
+/* The same for the sockets of every topic. */
+void session_disconnect_user(struct gateway *gateway, int64_t event_id, int64_t user_id);
 
 /* The answer to those who asked for the status. */
 void session_answer_status(struct gateway *gateway, const struct service_counts *counts);
+
+/* Works out anew when each session has to be looked at: the clock was set. */
+void session_schedule_all(struct gateway *gateway);
 
 /* Ends every session with 1001, without a word. */
 void session_end_all(struct gateway *gateway);

@@ -6,11 +6,12 @@
 #define GATEWAY_SESSION_INTERNAL_H
 
 #include "gateway/deadlines.h"
+#include "gateway/ending.h"
 #include "gateway/outbox.h"
+#include "gateway/pending.h"
 #include "gateway/session.h"
 
 enum {
-	AUTH_LIMIT_MS = 10000,
 	PING_EVERY_MS = 30000,
 	SILENCE_LIMIT_MS = 60000,
 	CLOSE_LIMIT_MS = 5000,
@@ -22,6 +23,7 @@ enum session_state { SESSION_WAITING, SESSION_OPEN, SESSION_ENDING };
 struct session {
 	struct subscriber subscriber;
 	struct deadline deadline;
+	struct pending pending; /* until it has authenticated */
 	struct session *next, *previous;
 	struct gateway *gateway;
 	struct lws *peer;
@@ -38,9 +40,10 @@ struct session {
 	int64_t expires_s; /* 0: no token was needed */
 	int64_t heard_ms, ping_at_ms;
 	int64_t status_at_ms; /* the last answer */
+	int64_t paid_us; /* its account of message_rate */
 	uint32_t slot; /* of presence, while open */
 	uint16_t partial_len, topic_len;
-	uint16_t close_code;
+	uint8_t ending; /* why it ends */
 	uint8_t state;
 	bool wants_status;
 	bool is_resumable; /* it gets ids, and may be sent away to come back */
@@ -54,7 +57,7 @@ void session_log(const struct session *session, const char *what);
 void session_leave(struct session *session);
 
 /* Drops the connection without a word. */
-void session_drop(struct session *session);
+void session_drop(struct session *session, enum ending ending);
 
 /* Forgets what is queued. */
 void session_clear_outbox(struct session *session);
@@ -65,8 +68,11 @@ void session_ask_status(struct session *session);
 /* One frame out: at once, or behind what waits. Takes its own reference. */
 void session_send(struct session *session, struct frame *frame);
 
-/* Leaves its topic, sends `last_words` (NULL: none) and closes. */
-void session_end(struct session *session, enum close_code code, const char *last_words);
+/* Leaves its topic, says the last words of `ending` and closes. */
+void session_end(struct session *session, enum ending ending);
+
+/* Before its state changes: once for each connection that ends. */
+void session_count_end(struct session *session, enum ending ending);
 
 /* Sets the next time that session_on_deadlines looks at it. */
 void session_schedule(struct session *session);

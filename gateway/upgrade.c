@@ -9,10 +9,8 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "gateway/client_address.h"
+#include "gateway/admission.h"
 #include "gateway/gateway.h"
-#include "gateway/handshake.h"
-#include "gateway/ws.h"
 #include "shared/alloc.h"
 #include "shared/clock.h"
 
@@ -28,6 +26,7 @@ struct upgrade {
 	struct deadline deadline;
 	struct upgrade *next, *previous;
 	struct upgrades *owner;
+	struct pending pending;
 	struct client_address peer;
 	int fd;
 	bool is_refused;
@@ -64,6 +63,7 @@ static void end(struct upgrade *upgrade, bool close_fd)
 	struct upgrades *upgrades = upgrade->owner;
 
 	deadlines_clear(upgrades->deadlines, &upgrade->deadline);
+	pending_remove(&upgrades->gateway->pending, &upgrade->pending);
 	if (upgrade->next)
 		upgrade->next->previous = upgrade->previous;
 	if (upgrade->previous)
@@ -86,49 +86,21 @@ void upgrades_free(struct upgrades *upgrades)
 	free(upgrades);
 }
 
-/* NULL when this handshake may become a session of `topic`. */
-static const struct refusal *judge(struct gateway *gateway, const struct handshake *handshake,
-				   char topic[TOPIC_MAX_BYTES], size_t *topic_len)
-{
-	const struct refusal *refusal = handshake_topic(handshake, topic, topic_len);
-	struct feed_topic found;
-
-	if (refusal)
-		return refusal;
-	if (feed_find_topic(gateway->feed, topic, *topic_len, &found) != DATABASE_OK)
-		return &refusal_unavailable;
-	if (!found.registered)
-		return &refusal_not_registered;
-	return handshake_upgrade(handshake);
-}
-
-/* Hands the connection over; `fd` is libwebsockets' from here on. */
-static void adopt(struct gateway *gateway, int fd, struct client_address peer,
-		  const struct handshake *handshake, const char *bytes, size_t len,
-		  const char *topic, size_t topic_len)
-{
-	char request[HANDSHAKE_CANONICAL_SIZE + HANDSHAKE_MAX_BYTES];
-	size_t rest = len - handshake->head_len;
-	size_t request_len = handshake_canonical(handshake, request);
-	struct ws_newcomer newcomer = {
-		.topic = topic,
-		.topic_len = topic_len,
-		.address = client_address_resolve(gateway->trusted, peer, handshake->forwarded_for,
-						  handshake->forwarded_len),
-	};
-
-	memcpy(request + request_len, bytes + handshake->head_len, rest);
-	ws_adopt(gateway->ws, fd, request, request_len + rest, &newcomer);
-}
-
-/* Writes the refusal and half-closes. What the client still sends must be read, or the kernel would
- * reset the connection and the refusal with it. */
-static void refuse(int fd, const struct refusal *refusal)
+/* Writes what fits into the kernel's buffer, and so all of it. */
+static bool write_refusal(int fd, const struct refusal *refusal)
 {
 	char response[REFUSAL_SIZE];
 	size_t len = refusal_write(refusal, response, sizeof(response));
 
-	if (send(fd, response, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len)
+	return send(fd, response, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
+}
+
+/* Writes the refusal and half-closes. What the client still sends must be read, or the kernel would
+ * reset the connection and the refusal with it. */
+static void refuse(struct gateway *gateway, int fd, const struct refusal *refusal)
+{
+	refusals_count(gateway->refusals, refusal->counter);
+	if (write_refusal(fd, refusal))
 		shutdown(fd, SHUT_WR);
 }
 
@@ -139,8 +111,6 @@ static enum outcome proceed(struct gateway *gateway, int fd, struct client_addre
 			    const char *bytes, size_t len)
 {
 	struct handshake handshake;
-	char topic[TOPIC_MAX_BYTES];
-	size_t topic_len = 0;
 	const struct refusal *refusal = &refusal_malformed;
 
 	switch (handshake_parse(bytes, len, &handshake)) {
@@ -150,16 +120,14 @@ static enum outcome proceed(struct gateway *gateway, int fd, struct client_addre
 		refusal = &refusal_too_long;
 		break;
 	case HANDSHAKE_WHOLE:
-		refusal = judge(gateway, &handshake, topic, &topic_len);
-		if (!refusal) {
-			adopt(gateway, fd, peer, &handshake, bytes, len, topic, topic_len);
+		refusal = admission_judge(gateway, fd, peer, &handshake, bytes, len);
+		if (!refusal)
 			return ADOPTED;
-		}
 		break;
 	case HANDSHAKE_MALFORMED:
 		break;
 	}
-	refuse(fd, refusal);
+	refuse(gateway, fd, refusal);
 	return REFUSED;
 }
 
@@ -171,8 +139,10 @@ static enum outcome receive(struct gateway *gateway, int fd, struct client_addre
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return WAITS;
-	if (got <= 0)
+	if (got <= 0) {
+		refusals_count(gateway->refusals, COUNT_REFUSED_GONE);
 		return GONE;
+	}
 	*len += (size_t)got;
 	return proceed(gateway, fd, peer, bytes, *len);
 }
@@ -193,6 +163,7 @@ static void wait_for_close(struct upgrade *upgrade)
 {
 	upgrade->is_refused = true;
 	upgrade->len = 0;
+	pending_put(&upgrade->owner->gateway->pending, &upgrade->pending, PENDING_LEAVING);
 	deadlines_set(upgrade->owner->deadlines, &upgrade->deadline,
 		      clock_monotonic_ms() + REFUSED_LIMIT_MS);
 }
@@ -247,6 +218,8 @@ static void keep(struct gateway *gateway, int fd, struct client_address peer, co
 	upgrade->owner = upgrades;
 	upgrade->fd = fd;
 	upgrade->peer = peer;
+	upgrade->pending.kind = PENDING_HANDSHAKE;
+	pending_put(&gateway->pending, &upgrade->pending, PENDING_WAITING);
 	if (len > 0)
 		upgrade->bytes = xstrndup(bytes, len);
 	upgrade->len = upgrade->size = len;
@@ -261,7 +234,7 @@ static void keep(struct gateway *gateway, int fd, struct client_address peer, co
 		wait_for_close(upgrade);
 	else
 		deadlines_set(upgrades->deadlines, &upgrade->deadline,
-			      clock_monotonic_ms() + HANDSHAKE_LIMIT_MS);
+			      clock_monotonic_ms() + gateway->config->handshake_timeout_ms);
 }
 
 void upgrade_begin(void *context, int fd, const struct sockaddr *peer)
@@ -284,6 +257,26 @@ void upgrade_begin(void *context, int fd, const struct sockaddr *peer)
 	case ADOPTED:
 		break;
 	}
+	admission_make_room(gateway);
+}
+
+/* Ends it for lack of time or room. A client that has said nothing is told nothing: it may be a
+ * browser that opened the connection for later. */
+static void turn_away(struct upgrade *upgrade, const struct refusal *refusal)
+{
+	if (!upgrade->is_refused) {
+		refusals_count(upgrade->owner->gateway->refusals, refusal->counter);
+		if (upgrade->len > 0)
+			write_refusal(upgrade->fd, refusal);
+	}
+	end(upgrade, true);
+}
+
+void upgrade_give_way(struct pending *pending)
+{
+	char *start = (char *)pending - offsetof(struct upgrade, pending);
+
+	turn_away((struct upgrade *)(void *)start, &refusal_pending_full);
 }
 
 bool upgrades_pending(const struct upgrades *upgrades)
@@ -296,7 +289,10 @@ void upgrades_on_deadlines(struct upgrades *upgrades)
 	int64_t now_ms = clock_monotonic_ms();
 	struct deadline *due;
 
-	while ((due = deadlines_pop(upgrades->deadlines, now_ms)))
-		end((struct upgrade *)(void *)((char *)due - offsetof(struct upgrade, deadline)),
-		    true);
+	while ((due = deadlines_pop(upgrades->deadlines, now_ms))) {
+		char *start = (char *)due - offsetof(struct upgrade, deadline);
+		struct upgrade *upgrade = (struct upgrade *)(void *)start;
+
+		turn_away(upgrade, &refusal_timeout);
+	}
 }

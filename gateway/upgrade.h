@@ -1,7 +1,7 @@
 /*
- * From an accepted connection to a WebSocket: its request is read, judged, and either answered with
- * a refusal or handed to libwebsockets (ws_adopt). A client that is slow with its request is given
- * HANDSHAKE_LIMIT_MS in all.
+ * From an accepted connection to a WebSocket: its request is read, judged (admission.h), and either
+ * answered with a refusal or handed on. A client that is slow with its request is given
+ * `handshake_timeout` in all.
  */
 #ifndef GATEWAY_UPGRADE_H
 #define GATEWAY_UPGRADE_H
@@ -10,9 +10,8 @@
 #include <sys/socket.h>
 
 struct gateway;
+struct pending;
 struct upgrades;
-
-enum { HANDSHAKE_LIMIT_MS = 10000 };
 
 struct upgrades *upgrades_new(struct gateway *gateway);
 
@@ -22,6 +21,9 @@ void upgrades_free(struct upgrades *upgrades);
 
 /* A listener_accepted; `context` is the gateway. */
 void upgrade_begin(void *context, int fd, const struct sockaddr *peer);
+
+/* Ends the handshake that `pending` is embedded in: others need its place. */
+void upgrade_give_way(struct pending *pending);
 
 /* True while a handshake is under way. */
 bool upgrades_pending(const struct upgrades *upgrades);

@@ -5,11 +5,14 @@
 #include "gateway/wakeup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "shared/alloc.h"
+#include "shared/file_identity.h"
+#include "shared/log.h"
 #include "shared/unix_socket.h"
 
 enum { HANDLES = 3, DRAIN_MAX = 1024 };
@@ -21,6 +24,7 @@ struct wakeup {
 	int open_handles;
 	int fd;
 	bool is_handed_over;
+	struct file_identity file;
 	wakeup_look *look;
 	void *context;
 	char path[UNIX_SOCKET_PATH_MAX + 1];
@@ -52,9 +56,32 @@ static void pass_on(const struct wakeup *wakeup)
 	close(fd);
 }
 
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+/* Somebody has deleted the socket's file: nobody new can find it. */
+static void mend(struct wakeup *wakeup)
+{
+	int fd = unix_datagram_bind(wakeup->path);
+
+	if (fd < 0)
+		return; /* again in a second */
+	log_event(LOG_WARN, WAKEUP_SOCKET_NAME " was gone, made it anew");
+	uv_poll_stop(&wakeup->poll);
+	dup2(fd, wakeup->fd); /* whoever is connected to the old one connects again */
+	close(fd);
+	fcntl(wakeup->fd, F_SETFD, FD_CLOEXEC);
+	wakeup->file = file_identity_of(wakeup->path);
+	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
-	look(timer->data);
+	struct wakeup *wakeup = timer->data;
+
+	look(wakeup);
+	if (!wakeup->is_handed_over &&
+	    !file_identity_same(wakeup->file, file_identity_of(wakeup->path)))
+		mend(wakeup);
 }
 
 /* Taps that wait together are one. */
@@ -87,6 +114,7 @@ struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup
 		free(wakeup);
 		return NULL;
 	}
+	wakeup->file = file_identity_of(wakeup->path);
 	wakeup->look = look_now;
 	wakeup->context = context;
 	uv_poll_init(loop, &wakeup->poll, wakeup->fd);

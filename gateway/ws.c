@@ -87,7 +87,9 @@ static int on_event(struct lws *peer, enum lws_callback_reasons reason, void *us
 		return 0;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		session = lws_get_opaque_user_data(peer);
-		return session && session_is_closing(session) ? -1 : 0;
+		if (session)
+			session_on_close(session, in, len);
+		return -1;
 	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_WSI_DESTROY:
 		return on_closed(peer, lws_get_opaque_user_data(peer));
@@ -119,8 +121,9 @@ struct ws *ws_open(struct gateway *gateway)
 		.foreign_loops = loops,
 		.gid = -1,
 		.uid = -1,
-		.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_VALIDATE_UTF8 |
-			   LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
+		/* LWS_SERVER_OPTION_VALIDATE_UTF8 lets a character pass that an empty last fragment
+		 * cuts off, and takes pongs for text: session.c does it. */
+		.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
 		.timeout_secs = CLOSE_ACK_LIMIT_S,
 		.retry_and_idle_policy = &no_keepalive,
 		.vhost_name = "push",

@@ -14,4 +14,8 @@ int64_t clock_wall_ms(void);
 /* Milliseconds since the machine started (CLOCK_MONOTONIC). */
 int64_t clock_monotonic_ms(void);
 
+/* The same two in microseconds, to measure with. */
+int64_t clock_wall_us(void);
+int64_t clock_monotonic_us(void);
+
 #endif

@@ -35,12 +35,15 @@ struct config {
 	char *internal_bind;
 	int64_t internal_port;
 	char *worker_secret;
+	char *worker_secret_previous; /* "": none */
 	char *redis_url;
 	int64_t topic_ttl_ms;
 	char *state_dir;
 
 	int64_t event_retention_ms;
 	int64_t event_limit; /* rows */
+	int64_t max_topics;
+	int64_t database_max_bytes;
 	enum config_durability durability;
 	int64_t busy_timeout_ms;
 	char *trusted_proxies; /* addresses and CIDR blocks, comma-separated, no spaces */
@@ -48,6 +51,11 @@ struct config {
 	int64_t outbox_max_bytes; /* queued bytes a connection */
 	int64_t outbox_total_max_bytes; /* queued bytes of all connections */
 	int64_t max_connections; /* 0: what the descriptor limit allows */
+	int64_t max_connections_per_address; /* 0: no limit */
+	int64_t max_unauthenticated; /* handshakes included; 0: an eighth of max_connections */
+	int64_t handshake_timeout_ms; /* of the request, and again of the first frame */
+	int64_t message_rate; /* client messages a second; 0: no limit */
+	char *allowed_origins; /* normal forms of shared/origin.h, comma-separated; "": any */
 	int64_t drain_ms; /* drain, >= 1 */
 	enum log_level log_level;
 	bool log_connections; /* a log line for each connect and disconnect */
@@ -74,6 +82,12 @@ struct config *config_parse(const char *text, size_t len, const char *path, conf
 
 /* NULL is allowed. */
 void config_free(struct config *config);
+
+/* Changes `live`, which a program works with, to what `fresh` says, and frees `fresh`. A key that
+ * needs a restart keeps its value; each of those that differ is reported as a warning. Texts of
+ * `live` that were borrowed are gone then. */
+void config_take_over(struct config *live, struct config *fresh, config_report *report,
+		      void *context);
 
 /* Writes every key with its help and the value in use as YAML that config_load accepts, except
  * secrets: these are comments that say "hidden". */

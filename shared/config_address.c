@@ -7,7 +7,7 @@
 #include <arpa/inet.h>
 
 #include "shared/alloc.h"
-#include "shared/config.h"
+#include "shared/config_list.h"
 #include "shared/unix_socket.h"
 
 static bool parses_as(int family, const char *text)
@@ -66,52 +66,17 @@ static bool is_block(char *text)
 	return good;
 }
 
-/* Takes `item` over. */
-static void append(char **list, char *item)
-{
-	size_t old_len = strlen(*list);
-	size_t item_len = strlen(item);
-	size_t comma = old_len > 0;
-
-	*list = xreallocarray(*list, old_len + comma + item_len + 1, 1);
-	if (comma)
-		(*list)[old_len] = ',';
-	memcpy(*list + old_len + comma, item, item_len + 1);
-	free(item);
-}
-
-static size_t count_entries(const char *list)
-{
-	size_t count = *list ? 1 : 0;
-
-	while ((list = strchr(list, ',')) != NULL) {
-		list++;
-		count++;
-	}
-	return count;
-}
-
 bool config_address_list_add(char **list, const char *text)
 {
-	text += strspn(text, " ");
-	if (*text == '\0')
-		return true;
-	for (;;) {
-		size_t part_len = strcspn(text, ",");
-		size_t len = part_len;
+	bool good = true;
 
-		while (len > 0 && text[len - 1] == ' ')
-			len--;
-		char *item = xstrndup(text, len);
-		if (!is_block(item) || count_entries(*list) == CONFIG_LIST_MAX) {
-			free(item);
-			return false;
-		}
-		append(list, item);
-		text += part_len;
-		if (*text == '\0')
-			return true;
-		text++; /* the comma: an item must follow */
-		text += strspn(text, " ");
+	if (text[strspn(text, " ")] == '\0')
+		return true;
+	while (text && good) {
+		char *entry = config_list_next(&text);
+
+		good = is_block(entry) && config_list_add(list, entry);
+		free(entry);
 	}
+	return good;
 }

@@ -23,6 +23,7 @@ enum config_type {
 	CONFIG_ADDRESS,
 	CONFIG_LISTEN, /* an address, unix:/path, or empty */
 	CONFIG_ADDRESS_LIST, /* addresses and CIDR blocks, in the field joined by commas */
+	CONFIG_ORIGIN_LIST, /* web origins in their normal form, likewise */
 };
 
 struct config_key {
@@ -34,6 +35,7 @@ struct config_key {
 	int64_t min;
 	int64_t max;
 	enum config_type type;
+	bool needs_restart; /* a program that runs keeps the old value, see config_take_over */
 };
 
 /* The table ends in a row without a name. */
@@ -45,6 +47,9 @@ enum { CONFIG_WHY_SIZE = 160 };
 
 /* True for the types whose field is a char *. */
 bool config_type_is_text(enum config_type type);
+
+/* The size of the field, in bytes. */
+size_t config_type_size(enum config_type type);
 
 /* True for those of them that take a sequence too; its entries are set one by one. */
 bool config_type_is_list(enum config_type type);

@@ -63,6 +63,9 @@ static const char *expected_text(enum config_type type)
 	case CONFIG_ADDRESS_LIST:
 		return "expected addresses and CIDR blocks such as 192.0.2.1 or 2001:db8::/32, at "
 		       "most 1000";
+	case CONFIG_ORIGIN_LIST:
+		return "expected origins such as https://example.org or http://localhost:8080, "
+		       "without a path, at most 1000";
 	default:
 		return "";
 	}

@@ -13,6 +13,7 @@
 #include "shared/config_address.h"
 #include "shared/duration.h"
 #include "shared/escape.h"
+#include "shared/origin.h"
 #include "shared/unix_socket.h"
 #include "shared/utf8.h"
 
@@ -23,6 +24,22 @@ _Static_assert(sizeof(enum log_level) == sizeof(unsigned int), "an enum is an in
 bool config_type_is_text(enum config_type type)
 {
 	return type >= CONFIG_SECRET;
+}
+
+size_t config_type_size(enum config_type type)
+{
+	switch (type) {
+	case CONFIG_INTEGER:
+	case CONFIG_DURATION:
+	case CONFIG_MODE:
+		return sizeof(int64_t);
+	case CONFIG_BOOLEAN:
+		return sizeof(bool);
+	case CONFIG_CHOICE:
+		return sizeof(unsigned int);
+	default:
+		return sizeof(char *);
+	}
 }
 
 bool config_type_is_list(enum config_type type)
@@ -180,6 +197,8 @@ static const char *set_text(const struct config_key *key, const char *text, char
 
 	if (key->type == CONFIG_ADDRESS_LIST)
 		return config_address_list_add(field, text) ? NULL : "";
+	if (key->type == CONFIG_ORIGIN_LIST)
+		return origin_list_add(field, text) ? NULL : "";
 	if (*text || !is_optional)
 		fault = text_fault(key->type, text);
 	if (!fault)

@@ -10,6 +10,7 @@
 
 #include "shared/alloc.h"
 #include "shared/clock.h"
+#include "shared/file_identity.h"
 #include "shared/migration.h"
 #include "shared/state_dir.h"
 #include "shared/write_lock.h"
@@ -22,8 +23,13 @@ enum {
 	REASON_SIZE = 200
 };
 
+/* The files that make up the database. */
+enum { MAIN_FILE, LOG_FILE, LOCK_FILE, FILES };
+
 struct database {
 	sqlite3 *handle;
+	char *paths[FILES];
+	struct file_identity files[FILES];
 	struct write_lock *lock;
 	int wal_pages;
 };
@@ -67,6 +73,17 @@ static bool set_pragmas(struct database *database, enum config_durability durabi
 	       (sqlite3_wal_hook(handle, remember_wal_pages, database), true);
 }
 
+/* Of the whole file, for this connection's writes: beyond it they are DATABASE_FULL. */
+static bool limit_size(struct database *database, int64_t max_bytes)
+{
+	enum { PAGE_BYTES = 4096 };
+	char pragma[64];
+
+	snprintf(pragma, sizeof(pragma), "PRAGMA max_page_count = %lld",
+		 (long long)(max_bytes / PAGE_BYTES));
+	return execute(database, pragma);
+}
+
 /* Switching to WAL can fail without an error: the mode that is kept is the answer then. */
 static bool has_log(struct database *database)
 {
@@ -90,7 +107,8 @@ static bool prepare_file(struct database *database, const struct config *config,
 		snprintf(why, DATABASE_WHY_SIZE, "another process holds the write lock");
 		return false;
 	}
-	if (!set_pragmas(database, config->durability))
+	if (!set_pragmas(database, config->durability) ||
+	    !limit_size(database, config->database_max_bytes))
 		snprintf(why, DATABASE_WHY_SIZE, "cannot open the database: %s",
 			 database_error(database));
 	else if (!has_log(database))
@@ -146,6 +164,27 @@ static bool open_file(struct database *database, const char *state_dir, char why
 	return false;
 }
 
+static void remember_files(struct database *database, const char *state_dir)
+{
+	const char *path = sqlite3_db_filename(database->handle, "main");
+	char lock[STATE_DIR_PATH_SIZE];
+
+	database->paths[MAIN_FILE] = xstrdup(path);
+	database->paths[LOG_FILE] = xstrdup(sqlite3_filename_wal(path));
+	state_dir_file(state_dir, LOCK_NAME, lock);
+	database->paths[LOCK_FILE] = xstrdup(lock);
+	for (size_t i = 0; i < FILES; i++)
+		database->files[i] = file_identity_of(database->paths[i]);
+}
+
+bool database_is_in_place(const struct database *database)
+{
+	for (size_t i = 0; i < FILES; i++)
+		if (!file_identity_same(database->files[i], file_identity_of(database->paths[i])))
+			return false;
+	return true;
+}
+
 struct database *database_open(const struct config *config, char why[DATABASE_WHY_SIZE])
 {
 	struct database *database = xcalloc(1, sizeof(*database));
@@ -154,9 +193,12 @@ struct database *database_open(const struct config *config, char why[DATABASE_WH
 	if (state_dir_prepare(config->state_dir, why, DATABASE_WHY_SIZE) &&
 	    open_lock(database, config->state_dir, why) &&
 	    open_file(database, config->state_dir, why) && prepare_file(database, config, why))
-		return database;
-	database_close(database);
-	return NULL;
+		remember_files(database, config->state_dir);
+	else {
+		database_close(database);
+		database = NULL;
+	}
+	return database;
 }
 
 void database_close(struct database *database)
@@ -165,6 +207,8 @@ void database_close(struct database *database)
 		return;
 	sqlite3_close(database->handle);
 	write_lock_close(database->lock);
+	for (size_t i = 0; i < FILES; i++)
+		free(database->paths[i]);
 	free(database);
 }
 
@@ -239,7 +283,7 @@ const char *database_status_text(enum database_status status)
 	case DATABASE_BUSY:
 		return "database is locked";
 	case DATABASE_FULL:
-		return "disk is full";
+		return "database or disk is full";
 	case DATABASE_ERROR:
 		break;
 	}

@@ -37,6 +37,11 @@ struct database *database_open(const struct config *config, char why[DATABASE_WH
  * NULL is allowed. */
 void database_close(struct database *database);
 
+/* False when the database file, its log or the write lock, which this connection holds open, no
+ * longer lies where it was opened: what is written now is lost with it, or collides with others.
+ * Close it and open it anew. */
+bool database_is_in_place(const struct database *database);
+
 sqlite3 *database_handle(struct database *database);
 
 /* A prepared statement that lives as long as the connection is used; finalize it with

@@ -43,20 +43,29 @@ const char *filesystem_network_name(uint32_t type, const char *mount_type)
 
 /* A line is "36 35 98:0 /root /mount options [optional fields] - type source options": see proc(5).
  */
+static bool is_of_device(const char *line, const char *device)
+{
+	const char *field = strchr(line, ' ');
+
+	field = field ? strchr(field + 1, ' ') : NULL;
+	return field && strncmp(field, device, strlen(device)) == 0;
+}
+
 bool filesystem_mount_type(FILE *mountinfo, unsigned device_major, unsigned device_minor,
 			   char type[FILESYSTEM_TYPE_SIZE])
 {
-	char line[LINE_SIZE];
+	char line[LINE_SIZE], device[32];
 
 	type[0] = '\0';
+	snprintf(device, sizeof(device), " %u:%u ", device_major, device_minor);
 	while (fgets(line, sizeof(line), mountinfo)) {
-		unsigned line_major, line_minor;
 		const char *behind = strstr(line, " - ");
 
-		if (behind && sscanf(line, "%*u %*u %u:%u", &line_major, &line_minor) == 2 &&
-		    line_major == device_major && line_minor == device_minor &&
-		    sscanf(behind, " - %63s", type) == 1)
-			return true;
+		if (!behind || !is_of_device(line, device))
+			continue;
+		behind += strlen(" - ");
+		snprintf(type, FILESYSTEM_TYPE_SIZE, "%.*s", (int)strcspn(behind, " \n"), behind);
+		return type[0] != '\0';
 	}
 	return false;
 }

@@ -4,7 +4,10 @@
  */
 #include "shared/histogram.h"
 
-enum { FIRST_BOUND_BITS = 6, LONGEST_US = 1 << 30 }; /* 18 minutes: keeps the sum from overflowing */
+enum { FIRST_BOUND_BITS = 3 };
+
+/* A day: what a wrong clock claims must not make the sum overflow. */
+static const int64_t longest_us = (int64_t)24 * 3600 * 1000000;
 
 _Static_assert(1 << FIRST_BOUND_BITS == HISTOGRAM_FIRST_BOUND_US, "bounds are powers of two");
 
@@ -28,7 +31,7 @@ void histogram_add(struct histogram *histogram, int64_t us)
 	int64_t taken_us = us < 0 ? 0 : us;
 
 	histogram->buckets[bucket_of(taken_us)]++;
-	histogram->sum_us += taken_us < LONGEST_US ? taken_us : LONGEST_US;
+	histogram->sum_us += taken_us < longest_us ? taken_us : longest_us;
 }
 
 int64_t histogram_count(const struct histogram *histogram)

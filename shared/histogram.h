@@ -1,5 +1,5 @@
 /*
- * How long things took: counts in buckets whose upper bounds double from 64 microseconds to 17
+ * How long things took: counts in buckets whose upper bounds double from 8 microseconds to 17
  * seconds. All histograms have the same bounds, so that they can be added up and kept as plain
  * numbers. Pure; one thread.
  */
@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /* The last bucket takes whatever is longer than every bound. */
-enum { HISTOGRAM_FIRST_BOUND_US = 64, HISTOGRAM_BOUNDS = 19, HISTOGRAM_BUCKETS };
+enum { HISTOGRAM_FIRST_BOUND_US = 8, HISTOGRAM_BOUNDS = 22, HISTOGRAM_BUCKETS };
 
 struct histogram {
 	int64_t buckets[HISTOGRAM_BUCKETS]; /* each counts what is not in a lower one */

@@ -14,12 +14,14 @@
 enum {
 	BATCH_ROWS = 500,
 	BATCH_BYTES = 4 * 1024 * 1024, /* of payloads: the lock is held for as long as they take */
-	CHECKPOINT_PAGES = 1000 /* 4 MiB of log */
+	CHECKPOINT_PAGES = 1000, /* 4 MiB of log */
+	CROWDED_TENTHS = 9
 };
 
 struct housekeeping {
 	struct database *database;
-	const struct config *config;
+	struct housekeeping_limits limits;
+	sqlite3_stmt *size;
 	sqlite3_stmt *find_topic;
 	sqlite3_stmt *delete_topics;
 	sqlite3_stmt *newest_event;
@@ -27,13 +29,30 @@ struct housekeeping {
 	sqlite3_stmt *delete_events;
 };
 
-struct housekeeping *housekeeping_new(struct database *database, const struct config *config)
+struct housekeeping_limits housekeeping_limits_of(const struct config *config)
+{
+	return (struct housekeeping_limits){
+		.event_retention_ms = config->event_retention_ms,
+		.event_limit = config->event_limit,
+		.database_max_bytes = config->database_max_bytes,
+	};
+}
+
+void housekeeping_set_limits(struct housekeeping *housekeeping, struct housekeeping_limits limits)
+{
+	housekeeping->limits = limits;
+}
+
+struct housekeeping *housekeeping_new(struct database *database, struct housekeeping_limits limits)
 {
 	struct housekeeping *housekeeping = xcalloc(1, sizeof(*housekeeping));
 
 	*housekeeping = (struct housekeeping){
 		.database = database,
-		.config = config,
+		.limits = limits,
+		.size = database_prepare(
+			database, "SELECT (page_count - freelist_count) * page_size FROM "
+				  "pragma_page_count, pragma_freelist_count, pragma_page_size"),
 		.find_topic = database_prepare(
 			database, "SELECT 1 FROM topics WHERE expires_ms <= ?1 LIMIT 1"),
 		.delete_topics = database_prepare(
@@ -55,6 +74,7 @@ void housekeeping_free(struct housekeeping *housekeeping)
 {
 	if (!housekeeping)
 		return;
+	sqlite3_finalize(housekeeping->size);
 	sqlite3_finalize(housekeeping->find_topic);
 	sqlite3_finalize(housekeeping->delete_topics);
 	sqlite3_finalize(housekeeping->newest_event);
@@ -71,11 +91,24 @@ static bool has_expired_topic(struct housekeeping *housekeeping, int64_t now_ms)
 	return found;
 }
 
+/* True when the pages in use come near the limit that database.c sets. */
+static bool is_crowded(struct housekeeping *housekeeping)
+{
+	sqlite3_stmt *size = housekeeping->size;
+	int64_t bytes = 0;
+
+	if (sqlite3_step(size) == SQLITE_ROW)
+		bytes = sqlite3_column_int64(size, 0);
+	sqlite3_reset(size);
+	return bytes > housekeeping->limits.database_max_bytes / 10 * CROWDED_TENTHS;
+}
+
 /* The last id of the batch that is to go, 0 when there is nothing. *full: the batch is as large as
  * it may be. */
 static int64_t last_event_to_prune(struct housekeeping *housekeeping, int64_t now_ms, bool *full)
 {
-	const struct config *config = housekeeping->config;
+	const struct housekeeping_limits *limits = &housekeeping->limits;
+	bool crowded = is_crowded(housekeeping);
 	sqlite3_stmt *oldest = housekeeping->oldest_events;
 	int64_t newest_id = 0, last = 0, bytes = 0, rows = 0;
 
@@ -86,10 +119,10 @@ static int64_t last_event_to_prune(struct housekeeping *housekeeping, int64_t no
 	sqlite3_bind_int(oldest, 1, BATCH_ROWS);
 	while (bytes < BATCH_BYTES && sqlite3_step(oldest) == SQLITE_ROW) {
 		int64_t id = sqlite3_column_int64(oldest, 0);
-		bool old = sqlite3_column_int64(oldest, 1) < now_ms - config->event_retention_ms;
-		bool over = id <= newest_id - config->event_limit; /* ids are an unbroken run */
+		bool old = sqlite3_column_int64(oldest, 1) < now_ms - limits->event_retention_ms;
+		bool over = id <= newest_id - limits->event_limit; /* ids are an unbroken run */
 
-		if (id >= newest_id || !(old || over))
+		if (id >= newest_id || !(old || over || crowded))
 			break;
 		last = id;
 		bytes += sqlite3_column_int64(oldest, 2);

@@ -14,9 +14,18 @@
 
 struct housekeeping;
 
-/* `config` is borrowed and must live as long. Free with housekeeping_free before the database is
- * closed. */
-struct housekeeping *housekeeping_new(struct database *database, const struct config *config);
+/* How much is kept; see the configuration's keys of these names. */
+struct housekeeping_limits {
+	int64_t event_retention_ms;
+	int64_t event_limit;
+	int64_t database_max_bytes; /* nearly full: the oldest events go before their time */
+};
+
+struct housekeeping_limits housekeeping_limits_of(const struct config *config);
+
+/* Free with housekeeping_free before the database is closed. */
+struct housekeeping *housekeeping_new(struct database *database, struct housekeeping_limits limits);
+void housekeeping_set_limits(struct housekeeping *housekeeping, struct housekeeping_limits limits);
 void housekeeping_free(struct housekeeping *housekeeping);
 
 /* One step at `now_ms` (wall clock), waiting for the write lock for at most `wait_ms` (0 in a

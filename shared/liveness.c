@@ -8,6 +8,7 @@
 #include "shared/liveness.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shared/alloc.h"
@@ -97,9 +98,17 @@ int liveness_service_fd(const struct liveness *liveness)
 	return liveness->service_fd;
 }
 
-void liveness_inherit_service(struct liveness *liveness, int fd)
+bool liveness_inherit_service(struct liveness *liveness, int fd)
 {
-	liveness->service_fd = fd;
+	struct stat inherited, here;
+
+	if (fstat(fd, &inherited) == 0 && fstat(liveness->fd, &here) == 0 &&
+	    inherited.st_ino == here.st_ino && inherited.st_dev == here.st_dev) {
+		liveness->service_fd = fd;
+		return true;
+	}
+	close(fd);
+	return liveness_claim_service(liveness);
 }
 
 bool liveness_claim_pid(struct liveness *liveness, int64_t pid)

@@ -27,8 +27,9 @@ bool liveness_claim_service(struct liveness *liveness);
  * taken. Who has it open has the right. */
 int liveness_service_fd(const struct liveness *liveness);
 
-/* Takes the right over with an inherited descriptor, which is now owned by `liveness`. */
-void liveness_inherit_service(struct liveness *liveness, int fd);
+/* Takes the right over with an inherited descriptor, which is now owned by `liveness`. When the file
+ * has been made anew since, as liveness_claim_service. */
+bool liveness_inherit_service(struct liveness *liveness, int fd);
 
 /* Marks this process as a living gateway; then liveness_beat once a second. */
 bool liveness_claim_pid(struct liveness *liveness, int64_t pid);

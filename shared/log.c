@@ -119,6 +119,11 @@ void log_setup(const char *program, enum log_level level)
 	level_now = level;
 }
 
+void log_set_level(enum log_level level)
+{
+	level_now = level;
+}
+
 enum log_level log_level_now(void)
 {
 	return level_now;

@@ -34,6 +34,9 @@ struct log_field log_number(const char *key, int64_t number);
 /* Names the program in every line and sets the least important level that is written. */
 void log_setup(const char *program, enum log_level level);
 
+/* Changes the level alone. */
+void log_set_level(enum log_level level);
+
 enum log_level log_level_now(void);
 
 /* Writes one line: `message` is a constant sentence without client data. */

@@ -74,13 +74,16 @@ static void print_finding(void *context, bool is_error, const char *file, size_t
 	fprintf(stderr, "%s:%zu: %s: %s\n", file, line, is_error ? "error" : "warning", message);
 }
 
-static void log_finding(void *context, bool is_error, const char *file, size_t line,
-			const char *message)
+void options_log_finding(void *context, bool is_error, const char *file, size_t line,
+			 const char *message)
 {
 	char at[LOG_LINE_MAX];
 
 	(void)context;
-	snprintf(at, sizeof(at), "%s:%zu", file, line);
+	if (line > 0)
+		snprintf(at, sizeof(at), "%s:%zu", file, line);
+	else
+		snprintf(at, sizeof(at), "%s", file);
 	log_event(is_error ? LOG_ERROR : LOG_WARN, "configuration", log_text("why", message),
 		  log_text("at", at));
 }
@@ -101,7 +104,7 @@ static struct config *start(const struct program *program, const char *path)
 	struct config *config;
 
 	log_setup(program->short_name, LOG_INFO);
-	config = config_load(path, log_finding, NULL);
+	config = config_load(path, options_log_finding, NULL);
 	if (!config)
 		exit(EXIT_CONFIGURATION);
 	log_setup(program->short_name, config->log_level);

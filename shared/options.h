@@ -23,4 +23,8 @@ struct program {
  * `file:line: message` for --check-config, as log lines otherwise. */
 struct config *options_start(const struct program *program, int argc, char **argv);
 
+/* A config_report that logs. */
+void options_log_finding(void *context, bool is_error, const char *file, size_t line,
+			 const char *message);
+
 #endif

@@ -20,10 +20,10 @@ CREATE TABLE events (
   id         INTEGER NOT NULL PRIMARY KEY,
   kind       INTEGER NOT NULL, -- 0 push, 1 unregister, 2 disconnect, 3 the database was made
   topic      TEXT,
-  payload    TEXT,             -- the bytes that subscribers get
   created_ms INTEGER NOT NULL,
   user_id    INTEGER,          -- disconnect: whose sockets; NULL: everybody's
-  origin     TEXT              -- the node that published it; NULL: this one
+  origin     TEXT,             -- the node that published it; NULL: this one
+  payload    TEXT              -- the bytes that subscribers get; last, because it may be long
 );
 
 INSERT INTO events (id, kind, created_ms)

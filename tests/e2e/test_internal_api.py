@@ -1,33 +1,15 @@
 """PROTOCOL.md section 1: each row of the table of checks, in its order, and each paragraph about an endpoint."""
 
-import http.client
-import os
-
 import pytest
 
 from harness import sqlite
-from harness.fastcgi import ABORT_REQUEST, FastCgi, record
-from harness.internal import InternalApi
+from harness.internal import InternalApi, is_error
 from harness.subscriber import refusal
 from harness.tokens import make_token
-from harness.waiting import wait_until
 
 MIB = 1048576
 POST_VERBS = ("register", "unregister", "publish", "push")
 VERBS = (*POST_VERBS, "status")
-
-
-def fastcgi(worker):
-    return FastCgi(worker.service.api_socket, worker.service.secret)
-
-
-def is_error(reply, status, line):
-    """The exact bytes of an error, and its headers."""
-    assert (reply.status, reply.body) == (status, line.encode() + b"\n")
-    assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert reply.headers["X-Content-Type-Options"] == "nosniff"
-    assert reply.headers["Content-Length"] == str(len(line) + 1)
-    return True
 
 
 def topic_row(worker, topic):
@@ -68,29 +50,6 @@ def test_known_verb_may_be_percent_encoded_or_behind_doubled_slashes(worker):
     assert doubled.publish("mounts", 1).status == 200
 
 
-@pytest.mark.parametrize("script_name, path_info, uri, status", [
-    ("/internal/publish", "", "/internal/publish", 200),  # nginx
-    ("/internal", "/publish", "/internal/publish", 200),  # ScriptAlias
-    ("/w.fcgi", "/internal/publish", "/w.fcgi/internal/publish", 200),
-    ("/w.fcgi", "/internal/publish", None, 200),
-    ("/w.fcgi", "", "/worker/internal/publish?x=1", 200),  # a rewrite
-    ("/a/b/c/internal/publish", None, None, 200),
-    ("//internal/publish", "", "//internal/publish", 200),
-    ("", "", "https://host/internal/publish#x", 200),
-    (None, None, None, 404),
-    ("/publish", "", "/publish", 404),
-    ("/xinternal/publish", "", "/xinternal/publish", 404),
-    ("/w.fcgi", "", "/x?y=/internal/publish", 404),
-    ("/w.fcgi", "", "/x#/internal/publish", 404),
-])  # fmt: skip
-def test_known_verb_is_found_however_the_program_is_mounted(worker, script_name, path_info, uri, status):
-    worker.api.register("mounts")
-    reply = fastcgi(worker).call(
-        body=b'{"topic":"mounts","payload":1}', SCRIPT_NAME=script_name, PATH_INFO=path_info, REQUEST_URI=uri
-    )
-    assert reply.status == status
-
-
 # Row 2: method, else 405 `method not allowed`, with Allow
 
 
@@ -106,11 +65,6 @@ def test_method_not_allowed_is_405_with_allow(worker, verb, method):
         assert reply.body == b""
     else:
         assert is_error(reply, 405, "method not allowed")
-
-
-@pytest.mark.parametrize("method", ["post", "POST ", "", "X" * 300, None])
-def test_method_is_compared_exactly(worker, method):
-    assert is_error(fastcgi(worker).call(REQUEST_METHOD=method), 405, "method not allowed")
 
 
 # Row 3: X-Worker-Secret, else 403 `forbidden`; empty never matches
@@ -146,16 +100,6 @@ def test_body_of_1_mib_is_taken_and_one_byte_more_is_413(worker, chunked):
     assert is_error(reply, 413, "body too large")
 
 
-@pytest.mark.parametrize("size", [MIB + 1, 2 * MIB, 5 * MIB])
-@pytest.mark.parametrize("length", ["real", None, 10, "18446744073709551617"])
-def test_body_too_large_is_413_whatever_length_is_announced(worker, size, length):
-    assert is_error(fastcgi(worker).call(body=b" " * size, length=length), 413, "body too large")
-
-
-def test_body_announced_too_large_is_413_even_when_less_comes(worker):
-    assert is_error(fastcgi(worker).call(body=b"{}", length=MIB + 1), 413, "body too large")
-
-
 # Row 5: body is one JSON object in valid UTF-8, else 400 `bad request: <why>` (the whole grammar: test_payloads.py)
 
 
@@ -176,59 +120,6 @@ def test_body_announced_too_large_is_413_even_when_less_comes(worker):
 @pytest.mark.parametrize("verb", POST_VERBS)
 def test_body_that_is_no_json_object_is_400_bad_request(worker, verb, body, why):
     assert is_error(worker.api.call(verb, raw=body), 400, f"bad request: {why}")
-
-
-def test_body_shorter_than_announced_is_400_and_nothing_is_done(worker):
-    body = b'{"topic":"cut short"}'
-    reply = fastcgi(worker).call("register", body, length=len(body) + 1)
-    assert is_error(reply, 400, "bad request: body is shorter than announced")
-    assert topic_row(worker, "cut short") is None
-
-
-@pytest.mark.parametrize("end", ["close", "abort", "shutdown"])
-def test_body_that_stops_half_way_does_nothing_and_the_next_request_is_served(worker, end):
-    body = b'{"topic":"half way"}'
-    for length in (None, len(body)):
-        with fastcgi(worker) as connection:
-            connection.begin("register", length)
-            connection.send_body(body)
-            if end == "abort":
-                connection.send(record(ABORT_REQUEST))
-            elif end == "shutdown":
-                connection.socket.shutdown(1)  # SHUT_WR
-            if end != "close":
-                connection.is_closed()  # or answered: no matter
-    for _ in worker.service.api:
-        assert fastcgi(worker).call("register", b'{"topic":"other"}').status == 200
-    assert topic_row(worker, "half way") is None
-
-
-@pytest.mark.parametrize("garbage", [
-    b"", b"\0", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 5000, record(1, b"\0" * 8), record(1, b"\0\1\0\0\0\0\0\0", version=9),
-    record(1, b"\0\1\0\0\0\0\0\0") + record(4, b"\x7f\x7fx"), record(9, b"\x0eFCGI_MPXS_CONNS"),
-], ids=range(8))  # fmt: skip
-def test_connection_that_is_no_fastcgi_is_dropped_and_the_next_one_served(worker, garbage):
-    with fastcgi(worker) as connection:
-        connection.send(garbage)
-        connection.socket.shutdown(1)
-        while connection.socket.recv(4096):
-            pass
-    for _ in worker.service.api:
-        assert fastcgi(worker).call("register", b'{"topic":"other"}').status == 200
-    assert all(process.runs() for process in worker.service.api)
-
-
-def test_body_without_an_announced_length_ends_with_the_stream(worker):
-    for length in (None, "", "-1", "x", "1x"):
-        reply = fastcgi(worker).call("register", b'{"topic":"no length"}', length=length)
-        assert reply.status == 200, length
-
-
-def test_body_longer_than_announced_is_taken_whole(worker):
-    """Apache's mod_deflate unpacks a body and leaves the length of the packed one standing."""
-    body = b'{"topic":"unpacked"}'
-    assert fastcgi(worker).call("register", body, length=len(body) - 10).status == 200
-    assert topic_row(worker, "unpacked")
 
 
 # Row 6: topic present, a string, valid, else 400 `missing topic` / `bad topic: <why>` (more topics: test_payloads.py)
@@ -329,7 +220,8 @@ def test_the_first_check_that_fails_answers(worker):
 def test_unknown_members_are_ignored(worker):
     more = {"id": 1, "Topic": 5, "\u0000": [None, {"topic": "x"}], "payloads": {}, "": ""}
     assert worker.api.call("register", {"topic": "more", **more}).status == 200
-    assert worker.api.call("publish", {"topic": "more", "payload": 1, **more, "meta": 5, "require_token": "x"}).status == 200
+    of_other_verbs = {"meta": 5, "require_token": "x"}
+    assert worker.api.call("publish", {"topic": "more", "payload": 1, **more, **of_other_verbs}).status == 200
     assert worker.api.call("unregister", {"topic": "more", **more, "payload": 5}).status == 200
 
 
@@ -475,31 +367,3 @@ def test_publish_reaches_each_subscriber_of_the_topic_and_no_other(worker):
 
 def test_publish_to_worker_status_is_no_404(worker):
     assert worker.api.publish("worker.status", {"x": 1}).status == 200
-
-
-# The connection to the web server
-
-
-def test_requests_on_one_kept_connection_are_all_answered(worker):
-    connection = http.client.HTTPConnection("127.0.0.1", worker.plain_port, timeout=20)
-    headers = {"X-Worker-Secret": worker.service.secret}
-    for number in range(30):
-        connection.request("POST", "/internal/register", f'{{"topic":"kept {number}"}}', headers)
-        response = connection.getresponse()
-        assert (response.status, response.read()) == (200, b"")
-    connection.close()
-
-
-def test_the_api_leaves_no_descriptor_behind(worker):
-    def descriptors():
-        return [len(os.listdir(f"/proc/{process.pid}/fd")) for process in worker.service.api]
-
-    for _ in range(10):
-        worker.api.publish("nobody", 1)
-    before = descriptors()
-    for _ in range(50):
-        worker.api.publish("nobody", 1)
-        fastcgi(worker).close()
-    wait_until(lambda: descriptors() == before, "as many descriptors as before")
-
-

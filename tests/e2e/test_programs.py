@@ -25,8 +25,8 @@ def run(service, program, *arguments, cwd="/", **variables):
     """Runs a program by hand, as it would be in a terminal of the account it belongs to."""
     path = service.bin / f"wavelog-worker-{program}"
     done = subprocess.run(
-        [path, *arguments], env=environment(variables), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        errors="replace", timeout=30,
+        [path, *arguments], env=environment(variables), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, errors="replace", timeout=30,
     )  # fmt: skip
     assert service.secret not in done.stdout + done.stderr
     return done
@@ -50,9 +50,9 @@ def test_version_is_one_line(make_service, program):
 
 
 @programs
-@pytest.mark.parametrize("arguments", [["--nonsense"], ["-x"], ["-c"], ["argument"], ["--check-config", "more"]], ids=str)
+@pytest.mark.parametrize("arguments", ["--nonsense", "-x", "-c", "argument", "--check-config more", "-c x more"])
 def test_bad_command_line_exits_64(make_service, program, arguments):
-    done = run(make_service(), program, *arguments)
+    done = run(make_service(), program, *arguments.split())
     assert (done.returncode, done.stdout) == (USAGE, "") and "--help" in done.stderr
 
 
@@ -90,7 +90,8 @@ FAULTS = {  # lines of the file, what stderr names
 def test_a_fault_in_the_configuration_exits_78_and_names_file_and_line(make_service, program, text, line, key):
     service = make_service()
     service.config_file.write_text(text.replace("{secret}", f"worker_secret: {service.secret}\n"))
-    for arguments, place in (["--check-config"], f"{service.config_file}:{line}: "), ([], f'at="{service.config_file}:{line}"'):
+    place = f"{service.config_file}:{line}"
+    for arguments, place in (["--check-config"], f"{place}: "), ([], f'at="{place}"'):
         done = run(service, program, *arguments, "-c", service.config_file)
         assert done.returncode == CONFIGURATION, done.stderr
         assert place in done.stderr and key in done.stderr
@@ -356,9 +357,9 @@ def test_gateway_listens_on_ipv4_and_ipv6_when_ws_bind_is_empty(make_service):
     service.gateway = Process.start("gateway", command, service.log_dir / "gateway.log", as_user=False)
 
     def status(host):
-        inside = ["nsenter", f"--net=/proc/{service.gateway.pid}/ns/net", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"]
-        url = f"http://{host}:{service.ws_port}/elsewhere"
-        return subprocess.run([*inside, url], capture_output=True, text=True).stdout
+        curl = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://{host}:{service.ws_port}/elsewhere"]
+        inside = ["nsenter", f"--net=/proc/{service.gateway.pid}/ns/net", *curl]
+        return subprocess.run(inside, capture_output=True, text=True).stdout
 
     wait_until(lambda: status("127.0.0.1") == "404", "it answers on IPv4")
     assert status("[::1]") == "404"
@@ -384,8 +385,12 @@ def test_a_missing_state_dir_is_made(make_service, program):
 @pytest.mark.parametrize("obstacle", ["a file", "no parent", "not ours"])
 def test_a_state_dir_that_cannot_be_is_said_and_the_program_ends(make_service, program, obstacle):
     service = make_service()
-    path = {"a file": service.config_file, "no parent": service.dir / "no/such", "not ours": service.dir / "root's"}[obstacle]
-    if obstacle == "not ours":
+    if obstacle == "a file":
+        path = service.config_file
+    elif obstacle == "no parent":
+        path = service.dir / "no/such"
+    else:
+        path = service.dir / "root's"
         path.mkdir(mode=0o700)
     service.write_config(state_dir=str(path))
     log = service.log_dir / "refused.log"

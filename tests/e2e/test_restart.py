@@ -95,7 +95,7 @@ def test_a_successor_that_does_not_start_changes_nothing(make_service, certifica
     with server.subscribe("t") as client:
         client.authenticate()
         service.gateway.send(signal.SIGUSR2)
-        wait_until(lambda: "going on without" in logs.tail(service.log_dir), "the log says so")
+        wait_until(lambda: "the successor did not start" in logs.tail(service.log_dir), "the log says so")
         server.api.publish("t", 1)
         assert client.receive() == '{"type":"push","payload":1}'
         service.write_config()

@@ -1,7 +1,7 @@
 // needs: gateway/message.c
 /*
- * Any bytes as what a client says, as the payload of a push, and as the numbers of a status frame.
- * A frame that the gateway makes is one JSON object that holds just what was put into it.
+ * Any bytes as what a client says, as the payload of a push, and as the numbers of the other
+ * frames. A frame that the gateway makes is one JSON object that holds just what was put into it.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -9,12 +9,25 @@
 #include "shared/json.h"
 #include "shared/utf8.h"
 
+static void check_resume(const struct message *message, struct json_value value)
+{
+	int64_t id = -1;
+	bool is_position = json_int64(value, &id) && id >= 0;
+
+	assert((message->resume == MESSAGE_RESUME_NOT_ASKED) == (value.kind == JSON_ABSENT));
+	assert((message->resume == MESSAGE_RESUME_FROM_NOW) == (value.kind == JSON_NULL));
+	assert((message->resume == MESSAGE_RESUME_AFTER) == is_position);
+	if (is_position)
+		assert(message->last_event_id == id);
+}
+
 static void check_parse(const char *text, size_t len)
 {
-	struct json_member members[] = {{.name = "type"}, {.name = "token"}};
+	struct json_member members[] = {
+		{.name = "type"}, {.name = "token"}, {.name = "last_event_id"}};
 	struct message message;
 	size_t error_at;
-	bool is_object = !json_object_members(text, len, members, 2, &error_at);
+	bool is_object = !json_object_members(text, len, members, 3, &error_at);
 
 	message_parse(text, len, &message);
 	assert((message.kind == MESSAGE_MALFORMED) == (!is_object || len > MESSAGE_MAX_BYTES));
@@ -22,7 +35,10 @@ static void check_parse(const char *text, size_t len)
 		return;
 	assert((message.kind == MESSAGE_AUTH) == json_string_is(members[0].value, "auth"));
 	assert((message.kind == MESSAGE_STATUS) == json_string_is(members[0].value, "status"));
-	if (message.kind == MESSAGE_AUTH && message.token_state == MESSAGE_TOKEN_GIVEN) {
+	if (message.kind != MESSAGE_AUTH)
+		return;
+	check_resume(&message, members[2].value);
+	if (message.token_state == MESSAGE_TOKEN_GIVEN) {
 		assert(members[1].value.kind == JSON_STRING);
 		assert(message.token_len > 0 && message.token_len <= members[1].value.len - 2);
 		assert(utf8_valid(message.token, message.token_len));
@@ -31,22 +47,40 @@ static void check_parse(const char *text, size_t len)
 	}
 }
 
-static void check_push(const char *payload, size_t len)
+static void check_push(int64_t id, const char *payload, size_t len)
 {
-	struct json_member members[] = {{.name = "type"}, {.name = "payload"}};
-	size_t frame_len = message_push_len(len);
-	char *frame = malloc(frame_len);
+	struct json_member members[] = {{.name = "type"}, {.name = "id"}, {.name = "payload"}};
+	char *frame = malloc(message_push_max(len));
+	int64_t number = 0;
 	size_t error_at;
 
 	assert(frame);
-	message_push_write(frame, payload, len);
-	assert(memmem(frame, frame_len, payload, len));
+	size_t frame_len = message_push_write(frame, id, payload, len);
+	assert(frame_len <= message_push_max(len));
+	assert(memcmp(frame + frame_len - 1 - len, payload, len) == 0);
 	if (!json_object_members(payload, len, NULL, 0, &error_at)) {
-		assert(!json_object_members(frame, frame_len, members, 2, &error_at));
+		assert(!json_object_members(frame, frame_len, members, 3, &error_at));
 		assert(json_string_is(members[0].value, "push"));
-		assert(memmem(payload, len, members[1].value.at, members[1].value.len));
+		assert(json_int64(members[1].value, &number) == (id > 0));
+		assert(id <= 0 || number == id);
+		assert(memmem(payload, len, members[2].value.at, members[2].value.len));
 	}
 	free(frame);
+}
+
+static void check_resumed(int64_t id, bool recovered)
+{
+	struct json_member members[] = {
+		{.name = "type"}, {.name = "last_event_id"}, {.name = "recovered"}};
+	char frame[MESSAGE_RESUMED_SIZE];
+	int64_t number;
+	size_t error_at;
+	size_t len = message_resumed_write(frame, id, recovered);
+
+	assert(len < sizeof(frame) && !json_object_members(frame, len, members, 3, &error_at));
+	assert(json_string_is(members[0].value, "auth_ok"));
+	assert(json_int64(members[1].value, &number) && number == id);
+	assert(members[2].value.kind == (recovered ? JSON_TRUE : JSON_FALSE));
 }
 
 static void check_number(struct json_value value, int64_t expected)
@@ -82,9 +116,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *text = (const char *)data;
 	struct message_status status = {0};
 
-	check_parse(text, size);
-	check_push(text, size);
 	memcpy(&status, data, size < sizeof(status) ? size : sizeof(status));
+	check_parse(text, size);
+	check_push(status.uptime_s, text, size);
+	check_push(0, text, size);
+	check_resumed(status.uptime_s, size % 2 == 0);
 	check_status(&status);
 	return 0;
 }

@@ -44,6 +44,8 @@ static struct config config = {
 	.event_retention_ms = 60000,
 	.event_limit = 1000,
 	.busy_timeout_ms = 100,
+	.max_topics = 1000,
+	.database_max_bytes = 1 << 30,
 };
 static struct config default_config;
 

@@ -18,6 +18,7 @@
 #include "shared/clock.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef"
+#define PREVIOUS_SECRET "fedcba9876543210fedcba9876543210"
 
 static char directory[] = "/tmp/service-XXXXXX";
 static struct config config = {
@@ -25,12 +26,15 @@ static struct config config = {
 	.ws_bind = (char[]){""},
 	.internal_bind = (char[]){""},
 	.worker_secret = (char[]){SECRET},
+	.worker_secret_previous = (char[]){PREVIOUS_SECRET},
 	.redis_url = (char[]){""},
 	.trusted_proxies = (char[]){""},
 	.topic_ttl_ms = 60000,
 	.event_retention_ms = 60000,
 	.event_limit = 1000,
 	.busy_timeout_ms = 30,
+	.max_topics = 1000,
+	.database_max_bytes = 1 << 30,
 	.state_dir = directory,
 };
 static struct service *service;

@@ -22,17 +22,17 @@ const char *__asan_default_options(void)
 
 enum fault { COUNT_OVERFLOWS, SIZE_OVERFLOWS, TOO_MUCH, COPY_OF_EVERYTHING };
 
-/* Sizes that the compiler does not see through, or it would warn. */
-static volatile size_t half = SIZE_MAX / 2, most = SIZE_MAX;
+/* Twice the half is 0 again. The compiler must not see through them, or it would warn. */
+static volatile size_t half = SIZE_MAX / 2 + 1, most = SIZE_MAX;
 
 static void fail_so(enum fault fault)
 {
 	switch (fault) {
 	case COUNT_OVERFLOWS:
-		free(xcalloc(half, 3));
+		free(xcalloc(half, 2));
 		break;
 	case SIZE_OVERFLOWS:
-		free(xreallocarray(NULL, 3, half));
+		free(xreallocarray(NULL, 2, half));
 		break;
 	case TOO_MUCH:
 		free(xreallocarray(NULL, half, 1));

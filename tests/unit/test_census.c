@@ -37,10 +37,11 @@ static int close_census(void **state)
 
 static void add_gateway(int64_t pid, int64_t started_ms, int64_t cluster_nodes)
 {
-	char sql[160];
+	char sql[256];
 
 	snprintf(sql, sizeof(sql),
-		 "INSERT INTO gateways VALUES (%lld, '1', 'here', %lld, 0, 0, %lld)",
+		 "INSERT INTO gateways (pid, version, address, started_ms, seen_ms, last_event_id, "
+		 "cluster_nodes) VALUES (%lld, '1', 'here', %lld, 0, 0, %lld)",
 		 (long long)pid, (long long)started_ms, (long long)cluster_nodes);
 	execute(handle, sql);
 }

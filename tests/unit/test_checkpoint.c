@@ -177,7 +177,8 @@ static void in_the_middle_of_a_transaction_nothing_is_copied(void **state)
 {
 	(void)state;
 	struct database *database = open_database(), *second = open_database();
-	struct housekeeping *housekeeping = housekeeping_new(database, &config);
+	struct housekeeping *housekeeping =
+		housekeeping_new(database, housekeeping_limits_of(&config));
 	struct writer writer;
 	char byte = '!';
 	bool more;

@@ -28,7 +28,15 @@ static void the_defaults_are_those_of_the_contract(void **state)
 	assert_int_equal(config->outbox_max_bytes, 4 << 20);
 	assert_int_equal(config->outbox_total_max_bytes, 64 << 20);
 	assert_int_equal(config->max_connections, 0);
+	assert_int_equal(config->max_connections_per_address, 0);
+	assert_int_equal(config->max_unauthenticated, 0);
+	assert_int_equal(config->handshake_timeout_ms, 10000);
+	assert_int_equal(config->message_rate, 20);
+	assert_string_equal(config->allowed_origins, "");
 	assert_int_equal(config->drain_ms, 5000);
+	assert_string_equal(config->worker_secret_previous, "");
+	assert_int_equal(config->max_topics, 1000000);
+	assert_int_equal(config->database_max_bytes, 1 << 30);
 	assert_int_equal(config->log_level, LOG_INFO);
 	assert_false(config->log_connections);
 	config_free(config);
@@ -60,9 +68,18 @@ static const struct {
 	{"outbox_max_frames: 1\n", offsetof(struct config, outbox_max_frames), 1},
 	{"outbox_max_bytes: 1024\n", offsetof(struct config, outbox_max_bytes), 1024},
 	{"outbox_total_max_bytes: 1024\n", offsetof(struct config, outbox_total_max_bytes), 1024},
+	{"max_topics: 1\n", offsetof(struct config, max_topics), 1},
+	{"database_max_bytes: 16777216\n", offsetof(struct config, database_max_bytes), 16 << 20},
 	{"max_connections: 0\n", offsetof(struct config, max_connections), 0},
 	{"drain: 5m\n", offsetof(struct config, drain_ms), 300000},
 	{"max_connections: 15000\n", offsetof(struct config, max_connections), 15000},
+	{"max_connections_per_address: 7\n", offsetof(struct config, max_connections_per_address),
+	 7},
+	{"max_unauthenticated: 1\n", offsetof(struct config, max_unauthenticated), 1},
+	{"handshake_timeout: 100ms\n", offsetof(struct config, handshake_timeout_ms), 100},
+	{"handshake_timeout: 1m\n", offsetof(struct config, handshake_timeout_ms), 60000},
+	{"message_rate: 0\n", offsetof(struct config, message_rate), 0},
+	{"message_rate: 100000\n", offsetof(struct config, message_rate), 100000},
 };
 
 static void numbers_durations_and_modes_are_read(void **state)
@@ -91,6 +108,9 @@ static const struct {
 	{"ws_bind: ::1\n", offsetof(struct config, ws_bind), "::1"},
 	{"ws_bind: unix:/run/x.sock\n", offsetof(struct config, ws_bind), "unix:/run/x.sock"},
 	{"internal_bind: \"::\"\n", offsetof(struct config, internal_bind), "::"},
+	{"worker_secret_previous: ''\n", offsetof(struct config, worker_secret_previous), ""},
+	{"worker_secret_previous: 01234567890123456789012345678901\n",
+	 offsetof(struct config, worker_secret_previous), "01234567890123456789012345678901"},
 	{"state_dir: /x y\n", offsetof(struct config, state_dir), "/x y"},
 	{"state_dir: '/it''s'\n", offsetof(struct config, state_dir), "/it's"},
 	{"state_dir: \"/\\xe9\"\n", offsetof(struct config, state_dir), "/\xC3\xA9"},
@@ -104,6 +124,12 @@ static const struct {
 	 "10.0.0.0/0,::/128"},
 	{"trusted_proxies:\n- 10.0.0.0/32\n- fe80::/10\n", offsetof(struct config, trusted_proxies),
 	 "10.0.0.0/32,fe80::/10"},
+	{"allowed_origins: []\n", offsetof(struct config, allowed_origins), ""},
+	{"allowed_origins: HTTPS://A.example:443\n", offsetof(struct config, allowed_origins),
+	 "https://a.example"},
+	{"allowed_origins:\n- http://a.example:8080\n- 'http://[::1], https://b.example'\n",
+	 offsetof(struct config, allowed_origins),
+	 "http://a.example:8080,http://[::1],https://b.example"},
 };
 
 static void texts_addresses_and_lists_are_read(void **state)
@@ -155,8 +181,9 @@ static void choices_are_read(void **state)
 static struct config *parse_secret(const char *secret)
 {
 	char text[1024];
+	int len = snprintf(text, sizeof(text), "worker_secret: \"%s\"\n", secret);
 
-	return parse(text, (size_t)snprintf(text, sizeof(text), "worker_secret: \"%s\"\n", secret));
+	return parse(text, (size_t)len);
 }
 
 static void a_secret_has_at_least_32_characters(void **state)
@@ -172,7 +199,8 @@ static void a_secret_has_at_least_32_characters(void **state)
 	assert_non_null(config);
 	config_free(config);
 
-	assert_null(parse_secret("\xC3\xA9 17 characters, 33 bytes: \xC3\xA9"));
+	/* 32 bytes, but 31 characters. */
+	assert_null(parse_secret("0123456789abcdef0123456789abcd\xC3\xA9"));
 	assert_null(parse_secret(""));
 	assert_found(0, true, 1, "worker_secret: shorter than 32 characters");
 }

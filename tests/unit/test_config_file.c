@@ -161,6 +161,20 @@ static void every_fault_is_reported_in_the_order_of_the_file(void **state)
 	assert_int_equal(found_count, 6);
 }
 
+static void findings_end_with_their_limit(void **state)
+{
+	static char text[4096] = SECRET_LINE "trusted_proxies:\n";
+	size_t used = strlen(text);
+
+	(void)state;
+	for (int i = 0; i < CONFIG_MAX_FINDINGS + 100; i++, used += 4)
+		memcpy(text + used, "- x\n", 4);
+	assert_null(parse(text, used));
+	assert_found(CONFIG_MAX_FINDINGS, true, CONFIG_MAX_FINDINGS + 3,
+		     "more than 100 findings: the rest is not shown");
+	assert_int_equal(found_count, CONFIG_MAX_FINDINGS + 1);
+}
+
 static void unknown_keys_are_warnings_and_errors_when_given_twice(void **state)
 {
 	static const char text[] = SECRET_LINE "made_up: {a: [1, 2]}\nother:\nmade_up: 2\n";
@@ -218,6 +232,7 @@ int main(void)
 			the_option_comes_first_then_the_variable_then_the_working_directory,
 			remove_file),
 		cmocka_unit_test(every_fault_is_reported_in_the_order_of_the_file),
+		cmocka_unit_test(findings_end_with_their_limit),
 		cmocka_unit_test(unknown_keys_are_warnings_and_errors_when_given_twice),
 		cmocka_unit_test(the_name_of_an_unknown_key_is_shown_when_it_cannot_be_a_secret),
 	};

@@ -51,7 +51,9 @@ static void what_is_printed_is_loaded_again_and_the_same(void **state)
 
 static void secrets_are_not_printed(void **state)
 {
-	static const char file[] = SECRET_LINE "redis_url: redis://:password@localhost\n";
+	static const char file[] =
+		SECRET_LINE "redis_url: redis://:password@localhost\n"
+			    "worker_secret_previous: the-password-before, 32 characters\n";
 	struct config *config = parse(file, strlen(file));
 	char *text = print(config, "");
 
@@ -60,6 +62,7 @@ static void secrets_are_not_printed(void **state)
 	assert_non_null(strstr(text, "\n# worker_secret: (hidden)\n"));
 	assert_null(strstr(text, "password"));
 	assert_non_null(strstr(text, "\n# redis_url: (hidden)\n"));
+	assert_non_null(strstr(text, "\n# worker_secret_previous: (hidden)\n"));
 	free(text);
 	config_free(config);
 }

@@ -14,6 +14,10 @@
 #define PROXIES                                                                                    \
 	"trusted_proxies: expected addresses and CIDR blocks such as 192.0.2.1 or "                \
 	"2001:db8::/32, at most 1000"
+#define ORIGINS                                                                                    \
+	"allowed_origins: expected origins such as https://example.org or "                        \
+	"http://localhost:8080, without a path, at most 1000"
+#define TIMEOUT "handshake_timeout: expected a duration such as 500ms, from 100ms to 1m0s"
 #define CONTROL "must not hold control characters (a line end is one)"
 
 static const struct {
@@ -71,6 +75,7 @@ static const struct {
 	{"ws_bind: \"unix:/a\\0b\"\n", "ws_bind: " CONTROL},
 	{"internal_bind: ''\n", INTERNAL},
 	{"internal_bind: unix:/x\n", INTERNAL},
+	{"worker_secret_previous: short\n", "worker_secret_previous: shorter than 32 characters"},
 	{"state_dir: state\n", "state_dir: expected an absolute path"},
 	{"state_dir: ''\n", "state_dir: expected an absolute path"},
 	{"state_dir: \"/a\\x7fb\"\n", "state_dir: " CONTROL},
@@ -89,6 +94,16 @@ static const struct {
 	{"trusted_proxies: '10.0.0.1,,10.0.0.2'\n", PROXIES},
 	{"trusted_proxies: 10.0.0.1 10.0.0.2\n", PROXIES},
 	{"trusted_proxies: [10.0.0.1, x]\n", PROXIES},
+	{"allowed_origins: example.org\n", ORIGINS},
+	{"allowed_origins: https://example.org/\n", ORIGINS},
+	{"allowed_origins: 'https://example.org,'\n", ORIGINS},
+	{"allowed_origins: '*'\n", ORIGINS},
+	{"allowed_origins: 'null'\n", ORIGINS},
+	{"allowed_origins: [https://example.org, x]\n", ORIGINS},
+	{"allowed_origins: {a: https://example.org}\n", ORIGINS ", not nested values"},
+	{"handshake_timeout: 99ms\n", TIMEOUT},
+	{"handshake_timeout: 61s\n", TIMEOUT},
+	{"message_rate: -1\n", "message_rate: expected a whole number from 0 to 100000"},
 	{"trusted_proxies: [[10.0.0.1]]\n", PROXIES ", not nested values"},
 	{"trusted_proxies: {a: 10.0.0.1}\n", PROXIES ", not nested values"},
 };

@@ -208,7 +208,10 @@ static void the_log_is_measured_by_its_last_commit(void **state)
 	int before = database_wal_pages(database);
 	execute(handle, "INSERT INTO events (kind, payload, created_ms) "
 			"VALUES (0, hex(zeroblob(20000)), 0)");
-	assert_in_range(database_wal_pages(database), before + 10, before + 20);
+	int after = database_wal_pages(database);
+	assert_in_range(after, before + 10, before + 20);
+	execute(handle, "INSERT INTO events (kind, created_ms) VALUES (0, 0)");
+	assert_in_range(database_wal_pages(database), after + 1, after + 5);
 	database_close(database);
 }
 
@@ -241,7 +244,7 @@ static void a_result_has_a_meaning(void **state)
 		assert_int_equal(database_status_of(cases[i].result), cases[i].status);
 	assert_string_equal(database_status_text(DATABASE_OK), "ok");
 	assert_string_equal(database_status_text(DATABASE_BUSY), "database is locked");
-	assert_string_equal(database_status_text(DATABASE_FULL), "disk is full");
+	assert_non_null(strstr(database_status_text(DATABASE_FULL), "disk is full"));
 	assert_string_equal(database_status_text(DATABASE_ERROR), "database error");
 }
 

@@ -22,7 +22,7 @@ static int open_house(void **state)
 	config.event_limit = 100000;
 	database = open_database();
 	handle = database_handle(database);
-	housekeeping = housekeeping_new(database, &config);
+	housekeeping = housekeeping_new(database, housekeeping_limits_of(&config));
 	/* The row that every database begins with: as old as the clock of these tests. */
 	execute(handle, "UPDATE events SET created_ms = 1700000000000");
 	return 0;
@@ -60,11 +60,13 @@ static void remove_first_event(void)
 	execute(handle, "DELETE FROM events WHERE kind = 3");
 }
 
-/* One step at `now_ms`, which must be done. Returns whether another should follow. */
+/* One step at `now_ms` by the configuration as it is, which must be done. Returns whether another
+ * should follow. */
 static bool step(int64_t now_ms)
 {
 	bool more = true;
 
+	housekeeping_set_limits(housekeeping, housekeeping_limits_of(&config));
 	assert_int_equal(housekeeping_step(housekeeping, now_ms, 1000, &more), DATABASE_OK);
 	return more;
 }
@@ -76,6 +78,8 @@ static void a_topic_goes_at_its_expiry(void **state)
 			"('now', 0, 0, 1700000000000), ('future', 0, 0, 1700000000001)");
 	assert_false(step(NOW_MS - 2));
 	assert_int_equal(query_number(handle, "SELECT count(*) FROM topics"), 4);
+	assert_false(step(NOW_MS - 1));
+	assert_int_equal(query_number(handle, "SELECT count(*) FROM topics"), 3);
 	assert_false(step(NOW_MS));
 	assert_string_equal(query(handle, "SELECT group_concat(topic) FROM topics"),
 			    "future,worker.status");
@@ -104,7 +108,9 @@ static void the_newest_event_stays_and_no_id_is_used_twice(void **state)
 	int64_t newest = query_number(handle, "SELECT max(id) FROM events");
 	assert_false(step(NOW_MS + 100000));
 	assert_int_equal(count_events(), 1);
+	int transactions = watch->transactions;
 	assert_false(step(NOW_MS + 200000));
+	assert_int_equal(watch->transactions, transactions); /* it has nothing to do */
 	assert_int_equal(query_number(handle, "SELECT max(id) FROM events"), newest);
 	add_events(1, 0, 10);
 	assert_int_equal(query_number(handle, "SELECT max(id) FROM events"), newest + 1);
@@ -122,6 +128,23 @@ static void events_above_the_limit_go_however_young(void **state)
 	config.event_limit = 1;
 	step(NOW_MS);
 	assert_int_equal(count_events(), 1);
+}
+
+static void a_crowded_database_loses_its_oldest_events(void **state)
+{
+	(void)state;
+	config.database_max_bytes = 40 * 1024 * 1024;
+	add_events(80, 0, 400 * 1024);
+	int64_t newest = query_number(handle, "SELECT max(id) FROM events");
+	assert_false(step(NOW_MS)); /* 32 MiB and a little */
+	assert_int_equal(count_events(), 81);
+	add_events(15, 0, 400 * 1024);
+	while (step(NOW_MS))
+		;
+	assert_in_range(count_events(), 70, 94);
+	assert_int_equal(query_number(handle, "SELECT max(id) FROM events"), newest + 15);
+	assert_int_equal(query_number(handle, "SELECT max(id) - min(id) + 1 FROM events"),
+			 count_events());
 }
 
 static void ids_stay_an_unbroken_run(void **state)
@@ -271,6 +294,7 @@ int main(void)
 		HOUSE_TEST(an_event_goes_when_it_is_older_than_the_retention),
 		HOUSE_TEST(the_newest_event_stays_and_no_id_is_used_twice),
 		HOUSE_TEST(events_above_the_limit_go_however_young),
+		HOUSE_TEST(a_crowded_database_loses_its_oldest_events),
 		HOUSE_TEST(ids_stay_an_unbroken_run),
 		HOUSE_TEST(much_goes_in_batches),
 		HOUSE_TEST(a_batch_is_limited_in_bytes_too),

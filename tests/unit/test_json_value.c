@@ -67,10 +67,10 @@ static void a_lone_surrogate_is_not_decoded(void **state)
 {
 	(void)state;
 	static const char *const literals[] = {
-		"\"\\ud800\"",		"\"\\udfff\"",	  "\"\\udc00\\ud800\"",
-		"\"\\ud83dx\"",		"\"\\ud83d\\n\"", "\"\\ud83d\\u0041\"",
-		"\"\\ud83d\\ud83d\"",	"\"a\\ud83d\"",	  "\"\\ud83d\\ude00\\ude00\"",
-		"\"\\ud83d\\\\ude00\"",
+		"\"\\ud800\"",		"\"\\udfff\"",	     "\"\\udc00\\ud800\"",
+		"\"\\ud83dx\"",		"\"\\ud83d\\n\"",    "\"\\ud83d\\u0041\"",
+		"\"\\ud83d\\ud83d\"",	"\"a\\ud83d\"",	     "\"\\ud83d\\ude00\\ude00\"",
+		"\"\\ud83d\\\\ude00\"", "\"\\ud83dxxdc00\"", "\"\\ud83d\\ndc00\"",
 	};
 
 	for (size_t i = 0; i < sizeof(literals) / sizeof(literals[0]); i++) {

@@ -59,7 +59,9 @@ static _Noreturn void serve(void)
 	alarm(LIMIT_S);
 	if (!listener_start())
 		_exit(NOT_STARTED);
-	while ((fd = listener_accept()) >= 0) {
+	while ((fd = listener_accept()) >= 0 || fd == LISTENER_IDLE) {
+		if (fd == LISTENER_IDLE)
+			continue;
 		if (write(fd, "a", 1) != 1 || read(fd, &byte, 1) != 1 || write(fd, "b", 1) != 1)
 			_exit(CUT_OFF);
 		close(fd);

@@ -148,11 +148,27 @@ static void one_has_the_right_to_serve(void **state)
 	kill_child(gateway);
 	assert_false(liveness_check(one, PID)); /* and not ours */
 	assert_true(liveness_claim_service(one));
-	assert_true(liveness_claim_service(one)); /* it has it */
 	assert_false(liveness_claim_service(two));
 	liveness_close(one);
 	assert_true(liveness_claim_service(two));
 	liveness_close(two);
+}
+
+static void the_right_to_serve_can_be_inherited(void **state)
+{
+	(void)state;
+	struct liveness *one = open_liveness(), *heir = open_liveness(), *other = open_liveness();
+
+	assert_int_equal(liveness_service_fd(one), -1);
+	assert_true(liveness_claim_service(one));
+	assert_true(liveness_claim_pid(one, PID));
+	liveness_inherit_service(heir, dup(liveness_service_fd(one)));
+	liveness_close(one);
+	assert_false(liveness_claim_service(other));
+	assert_false(liveness_check(other, PID)); /* the right alone */
+	liveness_close(heir);
+	assert_true(liveness_claim_service(other));
+	liveness_close(other);
 }
 
 static void the_right_to_serve_is_no_pid(void **state)
@@ -218,6 +234,7 @@ int main(void)
 		LIVENESS_TEST(a_gateway_sees_itself),
 		LIVENESS_TEST(several_gateways_live_side_by_side),
 		LIVENESS_TEST(one_has_the_right_to_serve),
+		LIVENESS_TEST(the_right_to_serve_can_be_inherited),
 		LIVENESS_TEST(the_right_to_serve_is_no_pid),
 		LIVENESS_TEST(a_beat_before_the_machine_started_is_no_reason_to_be_dead),
 		LIVENESS_TEST(the_file_is_private_sparse_and_no_link),

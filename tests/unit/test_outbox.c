@@ -86,6 +86,8 @@ static void none_and_an_empty_one_hold_nothing(void **state)
 	assert_false(outbox_drop_oldest_push(outbox));
 	assert_int_equal(outbox_count(NULL), 0);
 	assert_int_equal(outbox_bytes(NULL), 0);
+	assert_int_equal(outbox_count_pushes(outbox), 0);
+	assert_int_equal(outbox_count_pushes(NULL), 0);
 	outbox_free(outbox);
 	outbox_free(NULL);
 }
@@ -220,8 +222,10 @@ static void frames_that_are_no_pushes_are_never_dropped_and_keep_their_order(voi
 	add(outbox, 'C', 10, false);
 	add(outbox, 'q', 10, true);
 	add(outbox, 'D', 10, false);
+	assert_int_equal(outbox_count_pushes(outbox), 2);
 	assert_true(outbox_drop_oldest_push(outbox));
 	assert_int_equal(outbox_count(outbox), 5);
+	assert_int_equal(outbox_count_pushes(outbox), 1);
 	assert_true(outbox_drop_oldest_push(outbox));
 	assert_false(outbox_drop_oldest_push(outbox));
 	assert_int_equal(outbox_bytes(outbox), 40);
@@ -296,6 +300,7 @@ static void a_full_pool_has_room_only_for_what_waits_already(void **state)
 	assert_false(has_room(one, 41, MANY, MANY));
 	assert_true(outbox_has_room(two, frame, no_limits));
 	assert_true(outbox_has_room(one, frame, no_limits));
+	assert_true(outbox_pool_has_room(&pool, frame));
 	outbox_push(two, frame);
 	assert_int_equal(pool.bytes, 60);
 	frame_release(outbox_pop(one));
@@ -306,6 +311,21 @@ static void a_full_pool_has_room_only_for_what_waits_already(void **state)
 	frame_release(frame);
 	outbox_free(one);
 	outbox_free(two);
+}
+
+static void the_pool_has_room_or_not_whatever_the_outboxes(void **state)
+{
+	struct outbox *outbox = outbox_new(&pool);
+	struct frame *frame = new_frame('x', 60, true);
+
+	(void)state;
+	pool.max_bytes = 100;
+	add(outbox, 'a', 40, true);
+	assert_true(outbox_pool_has_room(&pool, frame)); /* just full */
+	add(outbox, 'b', 1, true);
+	assert_false(outbox_pool_has_room(&pool, frame));
+	frame_release(frame);
+	outbox_free(outbox);
 }
 
 static void what_waits_already_has_to_fit_the_outbox_too(void **state)
@@ -376,6 +396,15 @@ static void model_drop(struct model *model)
 	assert_int_equal(outbox_drop_oldest_push(model->outbox), has_push);
 }
 
+static size_t model_pushes(const struct model *model)
+{
+	size_t pushes = 0;
+
+	for (size_t i = 0; i < model->count; i++)
+		pushes += model->frames[i]->is_push;
+	return pushes;
+}
+
 /* What the pool must say: each frame that waits anywhere once. */
 static size_t pool_of_models(void)
 {
@@ -423,6 +452,7 @@ static void random_steps_agree_with_arrays(void **state)
 		}
 		assert_int_equal(outbox_count(model->outbox), model->count);
 		assert_int_equal(outbox_bytes(model->outbox), model->bytes);
+		assert_int_equal(outbox_count_pushes(model->outbox), model_pushes(model));
 		if (step % 97 == 0)
 			assert_int_equal(pool.bytes, pool_of_models());
 	}
@@ -445,6 +475,7 @@ int main(void)
 		OUTBOX_TEST(what_is_dropped_is_the_oldest_wherever_the_ring_begins),
 		OUTBOX_TEST(the_pool_counts_a_shared_frame_once_until_the_last_lets_it_go),
 		OUTBOX_TEST(a_full_pool_has_room_only_for_what_waits_already),
+		OUTBOX_TEST(the_pool_has_room_or_not_whatever_the_outboxes),
 		OUTBOX_TEST(what_waits_already_has_to_fit_the_outbox_too),
 		OUTBOX_TEST(random_steps_agree_with_arrays),
 	};

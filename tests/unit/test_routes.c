@@ -1,5 +1,6 @@
 // needs: api/routes.c api/topic_handlers.c api/event_handlers.c api/status_handler.c api/command.c
-// needs: api/response.c api/service.c api/store.c api/notify.c
+// needs: api/response.c api/service.c api/store.c api/gauges.c api/notify.c api/metrics_handler.c
+// needs: api/metrics_text.c
 /*
  * Requests and their answers: where the verb may stand in a path, and each row of the contract's
  * table of checks, against a real database in a directory of its own.
@@ -180,14 +181,14 @@ static void a_locked_database_is_unavailable_and_an_unknown_topic_still_unknown(
 	assert_non_null(strstr(response_bytes(response, &len), "\r\nRetry-After: 1\r\n"));
 	post("register", "{\"topic\":\"b\"}", 503);
 	post("unregister", "{\"topic\":\"a\"}", 503);
-	assert_true(service->in_trouble[SERVICE_WRITE]);
+	assert_true(service->trouble[SERVICE_WRITE].is_on);
 	post("publish", "{\"topic\":\"nobody\",\"payload\":1}", 404);
 	struct request status = request_to("status", "");
 	answer(&status, 503); /* for want of a gateway */
-	assert_false(service->in_trouble[SERVICE_READ]);
+	assert_false(service->trouble[SERVICE_READ].is_on);
 	write_lock_close(other);
 	post("publish", "{\"topic\":\"a\",\"payload\":1}", 200);
-	assert_false(service->in_trouble[SERVICE_WRITE]);
+	assert_false(service->trouble[SERVICE_WRITE].is_on);
 }
 
 int main(void)

@@ -209,11 +209,13 @@ static void sessions_and_gateways_are_readable(void **state)
 	struct database *database = open_database();
 	sqlite3 *handle = database_handle(database);
 
-	execute(handle, "INSERT INTO sessions VALUES (4711, 0, 'b', 7, '192.0.2.1', 1700000000999, "
-			"1700000060000),"
-			" (4711, 1, 'a', 0, '::1', 1700000000000, NULL);"
-			"INSERT INTO gateways SELECT 4711, '0.1.0', '0.0.0.0:9000', 1700000000000, "
-			"1700000005000, max(id) - 2, -1 FROM events");
+	execute(handle,
+		"INSERT INTO sessions VALUES (4711, 0, 'b', 7, '192.0.2.1', 1700000000999, "
+		"1700000060000),"
+		" (4711, 1, 'a', 0, '::1', 1700000000000, NULL);"
+		"INSERT INTO gateways (pid, version, address, started_ms, seen_ms, last_event_id, "
+		"cluster_nodes) SELECT 4711, '0.1.0', '0.0.0.0:9000', 1700000000000, "
+		"1700000005000, max(id) - 2, -1 FROM events");
 	assert_string_equal(query(handle,
 				  "SELECT topic || '|' || user_id || '|' || address || '|' || "
 				  "connected || '|' || coalesce(token_expires, 'none') || '|' "

@@ -1,4 +1,4 @@
-// needs: api/store.c
+// needs: api/store.c api/gauges.c
 /*
  * The API's SQL on a real database: what each operation changes, and what it says and leaves when
  * the database is locked or the disk is full.
@@ -63,7 +63,9 @@ static enum store_outcome unregister(const char *topic)
 static void assert_unavailable(enum store_outcome outcome, const char *why)
 {
 	assert_int_equal(outcome, STORE_UNAVAILABLE);
-	assert_string_equal(store_why(store), why);
+	if (!strstr(store_why(store),
+		    why)) /* the disk may be only one of the things that are full */
+		fail_msg("\"%s\" does not say \"%s\"", store_why(store), why);
 }
 
 static void only_a_registered_topic_can_be_published_to(void **state)
@@ -346,10 +348,10 @@ static void fill_a_real_disk(void *argument)
 	MUST(database);
 	store = store_open(&config, database, liveness);
 	MUST(enrol("a", false) == STORE_OK);
-	MUST(fill(100) == STORE_UNAVAILABLE && strcmp(store_why(store), "disk is full") == 0);
+	MUST(fill(100) == STORE_UNAVAILABLE && strstr(store_why(store), "disk is full"));
 	while (publish("a", "1", &id) == STORE_OK) /* until there is no room for the least */
 		;
-	MUST(strcmp(store_why(store), "disk is full") == 0);
+	MUST(strstr(store_why(store), "disk is full"));
 	MUST(publish("unknown", "1", &id) == STORE_NOT_REGISTERED);
 	MUST(unlink("ballast") == 0);
 	MUST(fill(1) == STORE_OK && unregister("a") == STORE_OK);
@@ -409,7 +411,8 @@ static void active_topics_are_those_of_living_gateways(void **state)
 	(void)state;
 	struct liveness *gateway = liveness_open(state_dir);
 
-	execute(handle, "INSERT INTO gateways VALUES (11, '', '', 0, 0, 0, -1), "
+	execute(handle, "INSERT INTO gateways (pid, version, address, started_ms, seen_ms, "
+			"last_event_id, cluster_nodes) VALUES (11, '', '', 0, 0, 0, -1), "
 			"(12, '', '', 0, 0, 0, -1);"
 			"INSERT INTO sessions VALUES (11, 0, 'b', 0, '', 0, NULL), "
 			"(11, 1, 'b', 0, '', 0, NULL), (11, 2, 'a', 0, '', 0, NULL), "

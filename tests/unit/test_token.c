@@ -384,7 +384,7 @@ static void only_the_secret_signs(void **state)
 		assert_int_equal(verdict_of(token), TOKEN_BAD);
 	}
 	/* Nothing is signed with no secret at all. */
-	token = token_of_bytes(SECRET, text, strlen(text));
+	token = token_of_bytes("", text, strlen(text));
 	assert_int_equal(token_verify("", token, strlen(token), TOPIC, strlen(TOPIC), NOW, &claims),
 			 TOKEN_BAD);
 	free(token);

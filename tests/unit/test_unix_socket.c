@@ -167,9 +167,14 @@ static void what_is_no_socket_is_left_alone(void **state)
 	assert_int_equal(unix_stream_listen(path, 0600, 4), -1);
 	assert_int_equal(errno, ENOTSOCK);
 	unlink(path);
-	assert_int_equal(symlink("/dev/null", path), 0);
+	/* A link to a stale socket, which without the link would be replaced. */
+	char target[sizeof(path) + 8];
+	snprintf(target, sizeof(target), "%s-target", path);
+	close(unix_stream_listen(target, 0600, 4));
+	assert_int_equal(symlink(target, path), 0);
 	assert_int_equal(unix_stream_listen(path, 0600, 4), -1);
 	assert_int_equal(errno, ENOTSOCK);
+	unlink(target);
 	unlink(path);
 	/* A datagram socket lives there: not ours to take. */
 	int other = unix_datagram_bind(path);

@@ -66,3 +66,12 @@ class InternalApi:
 
     def status(self, query=""):
         return self.call("status" + query, method="GET")
+
+
+def is_error(reply, status, line):
+    """The exact bytes of an error, and its headers."""
+    assert (reply.status, reply.body) == (status, line.encode() + b"\n")
+    assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    assert reply.headers["Content-Length"] == str(len(line) + 1)
+    return True

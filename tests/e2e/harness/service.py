@@ -50,6 +50,7 @@ class Service:
             **config,
         }
         self.write_config()
+        self.environment = []  # what stands before a program: env and variables
         self.gateway = None
         self.api = []
         self.closers = []  # of the web servers in front, called before the programs stop
@@ -65,6 +66,22 @@ class Service:
         self.config_file.write_text("".join(lines))
         give_to_user(self.config_file, 0o600)
 
+    def fake_clock(self):
+        """Makes programs that are started later read how far their wall clock is off (seconds, as "+3600")
+        from the file that is returned."""
+        offset = self.dir / "clock-offset"
+        offset.write_text("+0")
+        offset.chmod(0o644)
+        sanitizer = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+        linked = subprocess.run(["ldd", self.gateway_program], capture_output=True, text=True).stdout
+        first = [os.path.realpath(sanitizer)] if "libasan" in linked else []
+        (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+        self.environment = [
+            "env", f"LD_PRELOAD={' '.join([*first, str(library)])}", f"FAKETIME_TIMESTAMP_FILE={offset}",
+            "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        ]  # fmt: skip
+        return offset
+
     def start(self):
         self.start_gateway()
         self.start_api()
@@ -72,7 +89,7 @@ class Service:
 
     def start_gateway(self, name="gateway"):
         gateway = Process.start(
-            name, [self.gateway_program, "-c", self.config_file], self.log_dir / f"{name}.log"
+            name, [*self.environment, self.gateway_program, "-c", self.config_file], self.log_dir / f"{name}.log"
         )
         self.gateway = gateway
 
@@ -97,7 +114,8 @@ class Service:
         log = self.log_dir / "api.log"
         log.touch()
         give_to_user(log, 0o644)
-        command += ["--", "/bin/sh", "-c", shell, "sh", log, self.api_program, "-c", self.config_file]
+        command += ["--", "/bin/sh", "-c", shell, "sh", log, *self.environment, self.api_program]
+        command += ["-c", self.config_file]
         reply = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, cwd="/")
         pids = [int(pid) for pid in re.findall(r"PID: (\d+)", reply.stdout + reply.stderr)]
         assert len(pids) == processes, reply.stdout + reply.stderr

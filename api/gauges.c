@@ -1,0 +1,80 @@
+/*
+ * The gauges, see gauges.h. State: prepared statements. Reads never wait for writers (WAL). Called
+ * by the store for each GET /internal/metrics.
+ */
+#include "api/gauges.h"
+
+#include <sys/stat.h>
+
+#include "shared/alloc.h"
+
+struct gauge_reader {
+	struct database *database;
+	sqlite3_stmt *gateways, *events, *size;
+};
+
+struct gauge_reader *gauge_reader_new(struct database *database)
+{
+	struct gauge_reader *reader = xcalloc(1, sizeof(*reader));
+
+	reader->database = database;
+	reader->gateways = database_prepare(
+		database, "SELECT count(*), coalesce(sum(outbox_bytes), 0), min(last_event_id) "
+			  "FROM gateways WHERE gateway_alive(pid)");
+	/* Apart, because min() and max() together look at every row. */
+	reader->events = database_prepare(
+		database, "SELECT (SELECT max(id) FROM events), (SELECT min(id) FROM events)");
+	reader->size = database_prepare(
+		database, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+	return reader;
+}
+
+void gauge_reader_free(struct gauge_reader *reader)
+{
+	if (!reader)
+		return;
+	sqlite3_finalize(reader->gateways);
+	sqlite3_finalize(reader->events);
+	sqlite3_finalize(reader->size);
+	free(reader);
+}
+
+/* The columns of the only row; NULL is 0. */
+static enum database_status read_row(sqlite3_stmt *statement, int64_t *numbers, int count)
+{
+	enum database_status status = database_status_of(sqlite3_step(statement));
+
+	for (int i = 0; i < count && status == DATABASE_OK; i++)
+		numbers[i] = sqlite3_column_int64(statement, i);
+	sqlite3_reset(statement);
+	return status;
+}
+
+static int64_t file_bytes(const char *path)
+{
+	struct stat info;
+
+	return stat(path, &info) == 0 ? info.st_size : 0;
+}
+
+enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gauges)
+{
+	const char *path = sqlite3_db_filename(database_handle(reader->database), "main");
+	int64_t gateways[3] = {0}, events[2] = {0}, size[1] = {0};
+	enum database_status status = read_row(reader->gateways, gateways, 3);
+
+	if (status == DATABASE_OK)
+		status = read_row(reader->events, events, 2);
+	if (status == DATABASE_OK)
+		status = read_row(reader->size, size, 1);
+	*gauges = (struct gauges){
+		.gateways = gateways[0],
+		.outbox_bytes = gateways[1],
+		.delivered_event_id = gateways[2],
+		.committed_event_id = events[0],
+		.event_rows = events[0] - events[1] + 1, /* ids are an unbroken run */
+		.database_bytes = size[0],
+		.wal_bytes = file_bytes(sqlite3_filename_wal(path)),
+	};
+	return status;
+}

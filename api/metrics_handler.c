@@ -1,0 +1,39 @@
+/*
+ * GET /internal/metrics: what was counted and how things stand, for Prometheus. No state. Reads the
+ * database, so it never waits for writers.
+ *
+ * Only what stands in the database is shown, not what this process has yet to add: another process
+ * may answer next time, and a total must never seem to fall.
+ */
+#include "api/handlers.h"
+#include "api/metrics_text.h"
+
+static enum store_outcome collect(struct service *service, struct metrics *metrics)
+{
+	enum store_outcome outcome =
+		store_totals(service->store, service->accounts, &metrics->totals);
+
+	if (outcome == STORE_OK)
+		outcome = store_counts(service->store, &metrics->counts);
+	if (outcome == STORE_OK)
+		outcome = store_gauges(service->store, &metrics->gauges);
+	return outcome;
+}
+
+void handle_metrics(struct service *service, const struct request *request,
+		    struct response *response)
+{
+	struct metrics metrics;
+	size_t len = 0;
+	char *text;
+
+	(void)request;
+	if (!service_available(service, SERVICE_READ, collect(service, &metrics), response))
+		return;
+	text = metrics_text(&metrics, &len);
+	if (text)
+		response_metrics(response, text, len);
+	else
+		response_error(response, 503, "unavailable: out of memory");
+	free(text);
+}

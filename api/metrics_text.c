@@ -1,0 +1,111 @@
+/*
+ * Writing the exposition, see metrics_text.h. No state; called for each GET /internal/metrics;
+ * never blocks. Names, labels and help texts are ours: nothing in here has to be escaped.
+ */
+#include "api/metrics_text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "shared/version.h"
+
+#define PREFIX "wavelog_worker_"
+
+static void put_head(FILE *out, const char *name, const char *suffix, const char *type,
+		     const char *help)
+{
+	fprintf(out, "# HELP " PREFIX "%s%s %s\n", name, suffix, help);
+	fprintf(out, "# TYPE " PREFIX "%s%s %s\n", name, suffix, type);
+}
+
+static void put_counters(FILE *out, const struct counters *totals)
+{
+	for (size_t i = 0; i < COUNTERS; i++) {
+		const struct counter_name *name = &counter_names[i];
+
+		if (name->help)
+			put_head(out, name->family, "_total", "counter", name->help);
+		fprintf(out, PREFIX "%s_total", name->family);
+		if (name->key)
+			fprintf(out, "{%s=\"%s\"}", name->key, name->label);
+		fprintf(out, " %" PRId64 "\n", totals->counts[i]);
+	}
+}
+
+/* "0.000064": no rounding, and no locale's decimal comma. */
+static void put_seconds(FILE *out, int64_t us)
+{
+	fprintf(out, "%" PRId64 ".%06d", us / 1000000, (int)(us % 1000000));
+}
+
+static void put_latency(FILE *out, const struct latency_name *name, const struct histogram *latency)
+{
+	int64_t count = 0;
+
+	put_head(out, name->family, "_seconds", "histogram", name->help);
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		count += latency->buckets[i];
+		fprintf(out, PREFIX "%s_seconds_bucket{le=\"", name->family);
+		if (i < HISTOGRAM_BOUNDS)
+			put_seconds(out, histogram_bound_us(i));
+		else
+			fputs("+Inf", out);
+		fprintf(out, "\"} %" PRId64 "\n", count);
+	}
+	fprintf(out, PREFIX "%s_seconds_sum ", name->family);
+	put_seconds(out, latency->sum_us);
+	fprintf(out, "\n" PREFIX "%s_seconds_count %" PRId64 "\n", name->family, count);
+}
+
+static void put_gauge(FILE *out, const char *name, int64_t value, const char *help)
+{
+	put_head(out, name, "", "gauge", help);
+	fprintf(out, PREFIX "%s %" PRId64 "\n", name, value);
+}
+
+static void put_service(FILE *out, const struct service_counts *counts, const struct gauges *gauges)
+{
+	put_gauge(out, "gateways", gauges->gateways, "Gateway processes that are alive.");
+	put_gauge(out, "sessions", counts->connected_sockets, "Authenticated WebSockets.");
+	put_gauge(out, "clients", counts->connected_clients,
+		  "Distinct users; each anonymous WebSocket is one.");
+	put_gauge(out, "topics", counts->registered_topics,
+		  "Live topics; 0 while no gateway is alive.");
+	put_gauge(out, "active_topics", counts->active_topics, "Topics with a subscriber.");
+	put_gauge(out, "outbox_bytes", gauges->outbox_bytes,
+		  "Bytes that wait for slow clients; what many wait for counts once.");
+}
+
+/* The position of a gateway is unknown while there is none: then there is no sample. */
+static void put_database(FILE *out, const struct gauges *gauges)
+{
+	put_gauge(out, "event_rows", gauges->event_rows, "Events that are kept.");
+	put_gauge(out, "committed_event_id", gauges->committed_event_id,
+		  "The newest event in the database.");
+	put_head(out, "delivered_event_id", "", "gauge",
+		 "The newest event that every living gateway has handed out.");
+	if (gauges->gateways > 0)
+		fprintf(out, PREFIX "delivered_event_id %" PRId64 "\n", gauges->delivered_event_id);
+	put_gauge(out, "database_bytes", gauges->database_bytes, "Size of the database.");
+	put_gauge(out, "wal_bytes", gauges->wal_bytes, "Size of the write-ahead log's file.");
+}
+
+char *metrics_text(const struct metrics *metrics, size_t *len)
+{
+	char *text = NULL;
+	FILE *out = open_memstream(&text, len);
+
+	if (!out)
+		return NULL;
+	put_counters(out, &metrics->totals);
+	for (size_t i = 0; i < LATENCIES; i++)
+		put_latency(out, &latency_names[i], &metrics->totals.latencies[i]);
+	put_service(out, &metrics->counts, &metrics->gauges);
+	put_database(out, &metrics->gauges);
+	put_head(out, "info", "", "gauge", "The version of the internal API's program.");
+	fprintf(out, PREFIX "info{version=\"%s\"} 1\n", WORKER_VERSION);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
+}

@@ -1,0 +1,45 @@
+/* How many connections there may be, see limits.h. No state. */
+#include "gateway/limits.h"
+
+enum {
+	OWN_DESCRIPTORS = 64, /* the database's, libuv's, the listening socket and the like */
+	MOST_DESCRIPTORS = 65536, /* libwebsockets has a table of them: no limit is no number */
+	PENDING_SHARE = 8, /* one of so many connections may be pending */
+	FEWEST_PENDING = 16
+};
+
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What max_unauthenticated is when there may be that many connections. */
+static size_t pending_of(const struct config *config, size_t connections)
+{
+	size_t share = connections / PENDING_SHARE;
+
+	if (config->max_unauthenticated > 0)
+		return (size_t)config->max_unauthenticated;
+	return share > FEWEST_PENDING ? share : FEWEST_PENDING;
+}
+
+size_t limits_descriptors(const struct config *config)
+{
+	size_t connections = (size_t)config->max_connections;
+
+	if (connections == 0)
+		return MOST_DESCRIPTORS;
+	return connections + pending_of(config, connections) + OWN_DESCRIPTORS;
+}
+
+struct limits limits_for(const struct config *config, size_t descriptors)
+{
+	size_t room = descriptors > OWN_DESCRIPTORS + 2 ? descriptors - OWN_DESCRIPTORS : 2;
+	size_t wanted = config->max_connections > 0 ? (size_t)config->max_connections : room;
+	size_t pending = smaller(pending_of(config, smaller(wanted, room)), room / 2);
+
+	return (struct limits){
+		.connections = smaller(wanted, room - pending),
+		.pending = pending,
+	};
+}

@@ -1,0 +1,40 @@
+/*
+ * Connections that have not proved anything yet, in the order in which they came: handshakes under
+ * way, WebSockets that have not authenticated, and those of them that are on their way out. When
+ * there are too many, one must make room for a new one: first one that leaves anyway, then the one
+ * that has waited longest. So a flood of silent connections pushes out its own, and a client that
+ * goes on gets through: each step takes it to the end of the queue. Pure; one thread.
+ */
+#ifndef GATEWAY_PENDING_H
+#define GATEWAY_PENDING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum pending_kind { PENDING_HANDSHAKE, PENDING_SESSION };
+enum pending_stage { PENDING_NONE, PENDING_WAITING, PENDING_LEAVING, PENDING_STAGES };
+
+/* Embedded in whatever waits; zeroed before its first use. */
+struct pending {
+	struct pending *next, *previous;
+	uint8_t kind, stage;
+};
+
+/* Zeroed: nothing waits. */
+struct pending_list {
+	struct {
+		struct pending *first, *last;
+	} queues[PENDING_STAGES];
+	size_t count;
+};
+
+/* Puts it at the end of that stage's queue, from wherever it was. */
+void pending_put(struct pending_list *list, struct pending *pending, enum pending_stage stage);
+
+/* Does nothing when it is not in the list. */
+void pending_remove(struct pending_list *list, struct pending *pending);
+
+/* The one that makes room first, still in the list; NULL when there is none. */
+struct pending *pending_first(const struct pending_list *list);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * Web origins (RFC 6454): where the page that opens a connection comes from. Compared as browsers
+ * do: scheme and host in any case, a default port may be left out. Pure functions.
+ */
+#ifndef SHARED_ORIGIN_H
+#define SHARED_ORIGIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { ORIGIN_SIZE = 320 }; /* the longest one, NUL included */
+
+/* "https://Example.org:443" to the one form that all its spellings have: "https://example.org".
+ * False when the text is no origin: no scheme or host, a path or a slash behind it, a name that is
+ * not plain ASCII ("xn--..." is), or "null". */
+bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE]);
+
+/* True when the origin in any spelling is one of `list`: normalised ones, joined by commas. */
+bool origin_is_listed(const char *list, const char *text, size_t len);
+
+/* Adds the origins of `text`, comma-separated, to *list, a field of the configuration, which is
+ * grown; an empty text adds nothing. False, *list unchanged or longer, when one is not good. */
+bool origin_list_add(char **list, const char *text);
+
+#endif

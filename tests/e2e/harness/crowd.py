@@ -1,0 +1,282 @@
+"""A thousand WebSocket clients in one thread: each follows a topic, comes back when it is sent away or when its server
+dies, and keeps what it received. They know just enough of RFC 6455 for a server that keeps to it."""
+
+import collections
+import heapq
+import json
+import os
+import random
+import selectors
+import socket
+import struct
+import threading
+import time
+from array import array
+from urllib.parse import quote
+
+from . import numbered
+from .raw_websocket import CLOSE, PING, PONG, TEXT, RawWebSocket, build_frame
+from .waiting import LIMIT_S, wait_until
+
+RETRY_S = 0.05
+READ_BYTES = 262144
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
+AWAY, CONNECTING, HANDSHAKE, AUTH, OPEN = range(5)
+
+
+class Member:
+    """One client. `resume`: "always" asks after each break for what came after the last event it has; "never" asks
+    for ids, but from now on; "no" is a plain one.
+
+    `keys` has the number (see numbered.py) of each push in the order of arrival, `ids` its id when it asked for them;
+    `starts` where in them each connection began; `position` the first auth_ok's; `closes` and `refusals` count the
+    codes of each end and the causes of each attempt that came to nothing."""
+
+    def __init__(self, address, topic, resume="always", path="/ws", token=""):
+        self.address, self.topic, self.resume, self.token = address, topic, resume, token
+        self.path = f"{path}?topic={quote(topic, safe='')}"
+        self.keys, self.ids, self.starts = array("q"), array("q"), []
+        self.first_position = self.position = None
+        self.unrecovered = 0
+        self.closes, self.refusals, self.faults = collections.Counter(), collections.Counter(), []
+        self.state, self.socket, self.buffer, self.code = AWAY, None, b"", None
+
+    @property
+    def last_key(self):
+        return self.keys[-1] if self.keys else None
+
+    def auth(self):
+        frame = {"type": "auth", "token": self.token}
+        if self.resume != "no":
+            frame["last_event_id"] = self.position if self.resume == "always" else None
+        return build_frame(json.dumps(frame).encode())
+
+    def take(self, message):
+        """A text message of the server's."""
+        push = numbered.read_push(message)
+        if push:
+            identity, key = push
+            self.keys.append(key)
+            if identity is not None:
+                self.ids.append(identity)
+                self.position = identity
+            return
+        frame = json.loads(message)
+        if frame["type"] == "auth_ok" and self.state == AUTH:
+            self.state = OPEN
+            self.starts.append(len(self.keys))
+            if self.first_position is None:
+                self.first_position = frame.get("last_event_id")
+            if self.resume == "never" or self.position is None or not frame.get("recovered", True):
+                self.position = frame.get("last_event_id")
+            self.unrecovered += not frame.get("recovered", True)
+        else:
+            self.faults.append(message[:200])
+
+
+class Crowd:
+    """Runs from its start to stop(). Methods may be called from any thread."""
+
+    def __init__(self, seed=1):
+        self.members, self.chance = [], random.Random(seed)
+        self._selector, self._timers, self._orders = selectors.DefaultSelector(), [], collections.deque()
+        self._ordinal, self._error = 0, None
+        self._bell, self._wire = socket.socketpair()
+        self._wire.setblocking(False)
+        self._selector.register(self._wire, selectors.EVENT_READ, None)
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def add(self, member):
+        self.members.append(member)
+        self.call(lambda: self._connect(member))
+        return member
+
+    def call(self, function):
+        """Runs it in the crowd's thread."""
+        self._orders.append(function)
+        self._bell.send(b"!")
+
+    def after(self, seconds, function):
+        """From within the crowd's thread only."""
+        self._ordinal += 1
+        heapq.heappush(self._timers, (time.monotonic() + seconds, self._ordinal, function))
+
+    def leave(self, member):
+        """From within the crowd's thread only: a connection ends in one of the ways in which clients do."""
+        if member.state == AWAY:
+            return
+        how = self.chance.choice(["close", "close", "end", "reset", "nonsense"])
+        try:
+            if how == "close" and member.state == OPEN:
+                member.socket.send(build_frame(struct.pack(">H", 1000), opcode=CLOSE))
+                return  # the server ends it
+            if how == "nonsense" and member.state == OPEN:
+                member.socket.send(build_frame(b"\xff", opcode=TEXT, rsv=1))
+                return
+            if how == "reset":
+                member.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        except OSError:
+            pass  # it has just ended by itself
+        self._end(member, "left")
+
+    def count(self, state=OPEN):
+        self.check()
+        return sum(member.state == state for member in self.members)
+
+    def check(self):
+        if self._error:
+            raise AssertionError("the crowd's thread has ended") from self._error
+
+    def wait_until_open(self, limit_s=LIMIT_S):
+        def what():
+            return f"{self.count()} of {len(self.members)} clients are subscribed, {self.refusals()}"
+
+        wait_until(lambda: self.count() == len(self.members), what, limit_s)
+
+    def refusals(self):
+        return sum((member.refusals for member in self.members), collections.Counter())
+
+    def stop(self):
+        self._is_over = True
+        self._bell.send(b"!")
+        self._thread.join(LIMIT_S)
+        assert not self._thread.is_alive(), "the crowd's thread ends"
+        self.check()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.stop()
+        else:
+            self._is_over = True
+
+    # In the thread
+
+    def _run(self):
+        try:
+            while not self._is_over:
+                self._turn()
+        except Exception as error:  # check() tells
+            self._error = error
+        finally:
+            for member in self.members:
+                if member.socket:
+                    member.socket.close()
+                    member.socket, member.state = None, AWAY
+            self._selector.close()
+
+    def _turn(self):
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+        limit = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else 1.0
+        for key, _ in self._selector.select(limit):
+            if key.data is None:
+                self._wire.recv(4096)
+            elif key.data.socket is key.fileobj:
+                self._serve(key.data)
+        while self._orders:
+            self._orders.popleft()()
+
+    def _connect(self, member):
+        if self._is_over or member.state != AWAY:
+            return
+        unix = isinstance(member.address, str)
+        member.socket = socket.socket(socket.AF_UNIX if unix else socket.AF_INET, socket.SOCK_STREAM)
+        member.socket.setblocking(False)
+        member.buffer, member.code, member.state = b"", None, CONNECTING
+        try:
+            member.socket.connect(member.address)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            member.socket.close()
+            member.socket, member.state = None, AWAY
+            self._refused(member, os.strerror(error.errno))
+            return
+        self._selector.register(member.socket, selectors.EVENT_WRITE, member)
+
+    def _refused(self, member, cause):
+        member.refusals[cause] += 1
+        self.after(RETRY_S, lambda: self._connect(member))
+
+    def _end(self, member, cause=None):
+        """Closes the socket, and comes back: at once after a connection, a little later after a refusal."""
+        was_open = member.state == OPEN
+        self._selector.unregister(member.socket)
+        member.socket.close()
+        member.socket, member.state, member.buffer = None, AWAY, b""
+        if was_open or cause == "left":
+            member.closes[cause or 1006] += 1
+            self.after(0, lambda: self._connect(member))
+        else:
+            self._refused(member, str(cause or "ended before auth_ok"))
+
+    def _serve(self, member):
+        try:
+            if member.state == CONNECTING:
+                error = member.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if error:
+                    self._end(member, os.strerror(error))
+                    return
+                member.socket.send(RawWebSocket.request(member.path))
+                member.state = HANDSHAKE
+                self._selector.modify(member.socket, selectors.EVENT_READ, member)
+                return
+            data = member.socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._end(member, member.code)
+            return
+        member.buffer += data
+        if member.state == HANDSHAKE and not self._shake_hands(member):
+            return
+        if member.state >= AUTH:
+            self._read_frames(member)
+
+    def _shake_hands(self, member):
+        head, mark, rest = member.buffer.partition(b"\r\n\r\n")
+        if not mark:
+            return False
+        status = head.split(None, 2)[1]
+        if status != b"101":
+            self._end(member, status.decode())
+            return False
+        member.buffer, member.state = rest, AUTH
+        self._send(member, member.auth())
+        return True
+
+    def _send(self, member, data):
+        try:
+            member.socket.send(data)
+        except OSError:
+            pass  # the end of the connection is read next
+
+    def _read_frames(self, member):
+        buffer, at = member.buffer, 0
+        while len(buffer) - at >= 2:
+            opcode, length, start = buffer[at] & 0xF, buffer[at + 1], at + 2
+            if length == 126:
+                start += 2
+                length = int.from_bytes(buffer[at + 2 : start], "big")
+            elif length == 127:
+                start += 8
+                length = int.from_bytes(buffer[at + 2 : start], "big")
+            if len(buffer) < start + length:
+                break
+            at = start + length
+            if opcode == TEXT:
+                member.take(buffer[start:at])
+            elif opcode == PING:
+                self._send(member, build_frame(buffer[start:at], opcode=PONG))
+            elif opcode == CLOSE:
+                member.code = int.from_bytes(buffer[start : start + 2], "big") if length else 1005
+                self._send(member, build_frame(buffer[start:at], opcode=CLOSE))
+        member.buffer = buffer[at:]

@@ -1,0 +1,194 @@
+"""When things break: full disks, deleted files, a dead or stopped gateway, a clock that is set."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from harness import logs
+from harness.follower import Follower
+from harness.nginx import Nginx
+from harness.process import Process, give_to_user
+from harness.tokens import make_token
+from harness.waiting import wait_until
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
+
+
+@pytest.fixture
+def small_disk(make_service):
+    """A service whose state_dir is a file system of 8 MiB."""
+    mounted = []
+
+    def make(**config):
+        service = make_service(**config)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", service.state_dir], check=True)
+        mounted.append(service.state_dir)
+        give_to_user(service.state_dir, 0o700)
+        return service
+
+    yield make
+    for path in mounted:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@needs_root
+def test_a_full_disk_is_503_and_what_is_committed_is_pushed_and_room_makes_it_work_again(small_disk, certificates):
+    server = Nginx(small_disk().start(), certificates)
+    service = server.service
+    server.api.register("t")
+    with server.subscribe("t") as client:
+        client.authenticate()
+        ballast = service.state_dir / "ballast"
+        with open(ballast, "wb") as file:
+            try:
+                while True:
+                    file.write(b"x" * 65536)
+                    file.flush()
+            except OSError:
+                pass
+        sent, refused = [], None
+        for n in range(400):
+            start = time.monotonic()
+            reply = server.api.publish("t", f"{n}" + "x" * 20000)
+            if reply.status != 200:
+                refused = reply
+                assert time.monotonic() - start < 1
+                break
+            sent.append(n)
+        assert (refused.status, refused.body) == (503, b"unavailable: database or disk is full\n")
+        assert refused.headers["Retry-After"] == "1"
+        for n in sent:
+            assert client.receive_json()["payload"].startswith(f"{n}x")
+        assert server.api.status().status == 200
+        assert server.api.publish("unknown", 1).status == 404
+        ballast.unlink()
+        wait_until(lambda: server.api.publish("t", "room again").status == 200, "publishing works again")
+        assert client.receive_json()["payload"] == "room again"
+    with sqlite3.connect(service.database) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_the_database_stays_within_its_limit_by_pruning_early(make_service, certificates):
+    server = Nginx(make_service(database_max_bytes=16 * 1024 * 1024).start(), certificates)
+    server.api.register("t")
+    payload = "x" * 300000
+    for n in range(150):  # 45 MB
+        wait_until(lambda: server.api.publish("t", payload).status == 200, "there is room again", 5)
+    assert server.service.database.stat().st_size <= 16 * 1024 * 1024
+
+
+def test_a_deleted_wakeup_socket_is_made_anew(make_service, certificates):
+    server = Nginx(make_service().start(), certificates)
+    service = server.service
+    server.api.register("t")
+    socket = service.state_dir / "wakeup.sock"
+    with server.subscribe("t") as client:
+        client.authenticate()
+        server.api.publish("t", 1)
+        assert client.receive() == '{"type":"push","payload":1}'
+        socket.unlink()
+        wait_until(socket.exists, "the socket is made anew")
+        assert "wakeup.sock was gone" in logs.tail(service.log_dir)
+        for n in range(10):
+            server.api.publish("t", n)
+            assert client.receive(0.9) == f'{{"type":"push","payload":{n}}}'  # the timer alone takes 1 s
+
+
+def test_a_deleted_log_of_the_database_ends_the_gateway_and_a_restart_mends_it(make_service, certificates):
+    server = Nginx(make_service().start(), certificates)
+    service = server.service
+    server.api.register("t")
+    (service.state_dir / "worker.db-wal").unlink()
+    assert service.gateway.wait() == 1
+    assert "deleted or replaced" in (service.log_dir / "gateway.log").read_text()
+    wait_until(lambda: server.api.register("t").status == 200, "the API works again")
+    service.start_gateway()
+    with server.subscribe("t") as client:
+        client.authenticate()
+        server.api.publish("t", 1)
+        assert client.receive() == '{"type":"push","payload":1}'
+
+
+@pytest.mark.parametrize("files", ["worker.db*", "write.lock", "*"])
+def test_a_deleted_database_is_made_anew_and_said_in_the_log(make_service, certificates, files):
+    server = Nginx(make_service(drain="100ms").start(), certificates)
+    service = server.service
+    server.api.register("t")
+    with Follower(service.ws_address, "t") as follower:
+        follower.wait_for_answers()
+        assert server.api.publish("t", 1).status == 200
+        follower.wait_for_events(1)
+        old = service.gateway
+        for path in service.state_dir.glob(files):
+            path.unlink()
+        assert old.wait() == 0, logs.tail(service.log_dir)
+        assert "deleted or replaced" in (service.log_dir / "gateway.log").read_text()
+        wait_until(lambda: server.api.register("t").status == 200, "the API has a database again")
+        wait_until(lambda: server.api.status().json["connected_sockets"] == 1, "the client is back", 30)
+        ids = [server.api.publish("t", n).json["id"] for n in range(5)]
+        wait_until(lambda: follower.ids[-5:] == ids, "pushes arrive again")
+        with sqlite3.connect(service.database) as database:
+            (pid,) = database.execute("SELECT pid FROM gateways").fetchone()
+        service.gateway = Process("successor", pid)
+    assert "deleted or replaced" in (service.log_dir / "api.log").read_text()
+
+
+def test_without_a_gateway_publishes_are_200_and_delivered_when_it_returns(make_service, certificates):
+    server = Nginx(make_service().start(), certificates)
+    server.api.register("t")
+    with Follower(server.service.ws_address, "t") as follower:
+        follower.wait_for_answers()
+        server.service.gateway.kill()
+        ids = []
+        for n in range(50):
+            reply = server.api.publish("t", n)
+            assert reply.status == 200
+            ids.append(reply.json["id"])
+        reply = server.api.status()
+        assert (reply.status, reply.json["status"], reply.json["connected_sockets"]) == (503, "degraded", 0)
+        server.service.start_gateway()
+        follower.wait_for_events(50)
+        assert follower.ids == ids
+
+
+def test_a_full_wakeup_queue_costs_nothing(make_service, certificates):
+    server = Nginx(make_service().start(), certificates)
+    server.api.register("t")
+    with Follower(server.service.ws_address, "t") as follower:
+        follower.wait_for_answers()
+        server.service.gateway.send(signal.SIGSTOP)
+        try:
+            ids = [server.api.publish("t", n).json["id"] for n in range(1500)]  # a queue holds some 300
+        finally:
+            server.service.gateway.send(signal.SIGCONT)
+        follower.wait_for_events(1500)
+        assert follower.ids == ids
+
+
+def test_a_clock_that_is_set_an_hour_forth_and_back_moves_expiries_and_nothing_else(make_service, certificates):
+    service = make_service()
+    offset = service.fake_clock()
+    server = Nginx(service.start(), certificates)
+    server.api.register("t", require_token=True)
+    server.api.register("open")
+    with server.subscribe("t") as short, server.subscribe("t") as long, server.subscribe("open") as plain:
+        now = int(time.time())
+        short.authenticate(make_token(service.secret, "t", expires=now + 1800))
+        long.authenticate(make_token(service.secret, "t", expires=now + 100000))
+        plain.authenticate()
+        for step in ("+3600", "-3600", "+0"):
+            offset.write_text(step)
+            if step == "+3600":
+                assert short.receive_json()["code"] == "auth_expired"
+                assert short.close_code() == 1008
+            for n in range(5):
+                assert server.api.publish("t", n).status == 200
+                assert long.receive() == f'{{"type":"push","payload":{n}}}'
+            server.api.publish("open", step)
+            assert plain.receive() == f'{{"type":"push","payload":"{step}"}}'
+            assert server.api.status().json["connected_sockets"] == 2
+    assert "the clock was set" in (service.log_dir / "gateway.log").read_text()

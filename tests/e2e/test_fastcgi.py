@@ -1,0 +1,139 @@
+"""What a web server hands over by FastCGI, straight at the API's socket: paths as each of them mounts a program,
+lengths that are no true word, requests that stop half-way, and what is no FastCGI at all."""
+
+import http.client
+import os
+
+import pytest
+
+from harness import sqlite
+from harness.fastcgi import ABORT_REQUEST, FastCgi, record
+from harness.internal import is_error
+from harness.waiting import wait_until
+
+MIB = 1048576
+
+
+def fastcgi(worker):
+    return FastCgi(worker.service.api_socket, worker.service.secret)
+
+
+def is_registered(worker, topic):
+    return sqlite.ask(worker.service.database, f"SELECT 1 FROM topics WHERE topic = '{topic}'") != []
+
+
+@pytest.mark.parametrize("script_name, path_info, uri, status", [
+    ("/internal/publish", "", "/internal/publish", 200),  # nginx
+    ("/internal", "/publish", "/internal/publish", 200),  # ScriptAlias
+    ("/w.fcgi", "/internal/publish", "/w.fcgi/internal/publish", 200),
+    ("/w.fcgi", "/internal/publish", None, 200),
+    ("/w.fcgi", "", "/worker/internal/publish?x=1", 200),  # a rewrite
+    ("/a/b/c/internal/publish", None, None, 200),
+    ("//internal/publish", "", "//internal/publish", 200),
+    ("", "", "https://host/internal/publish#x", 200),
+    (None, None, None, 404),
+    ("/publish", "", "/publish", 404),
+    ("/xinternal/publish", "", "/xinternal/publish", 404),
+    ("/w.fcgi", "", "/x?y=/internal/publish", 404),
+    ("/w.fcgi", "", "/x#/internal/publish", 404),
+])  # fmt: skip
+def test_known_verb_is_found_however_the_program_is_mounted(worker, script_name, path_info, uri, status):
+    worker.api.register("mounts")
+    reply = fastcgi(worker).call(
+        body=b'{"topic":"mounts","payload":1}', SCRIPT_NAME=script_name, PATH_INFO=path_info, REQUEST_URI=uri
+    )
+    assert reply.status == status
+
+
+@pytest.mark.parametrize("method", ["post", "POST ", "", "X" * 300, None])
+def test_method_is_compared_exactly(worker, method):
+    assert is_error(fastcgi(worker).call(REQUEST_METHOD=method), 405, "method not allowed")
+
+
+@pytest.mark.parametrize("size", [MIB + 1, 2 * MIB, 5 * MIB])
+@pytest.mark.parametrize("length", ["real", None, 10, "18446744073709551617"])
+def test_body_too_large_is_413_whatever_length_is_announced(worker, size, length):
+    assert is_error(fastcgi(worker).call(body=b" " * size, length=length), 413, "body too large")
+
+
+def test_body_announced_too_large_is_413_even_when_less_comes(worker):
+    assert is_error(fastcgi(worker).call(body=b"{}", length=MIB + 1), 413, "body too large")
+
+
+def test_body_shorter_than_announced_is_400_and_nothing_is_done(worker):
+    body = b'{"topic":"cut short"}'
+    reply = fastcgi(worker).call("register", body, length=len(body) + 1)
+    assert is_error(reply, 400, "bad request: body is shorter than announced")
+    assert not is_registered(worker, "cut short")
+
+
+@pytest.mark.parametrize("end", ["close", "abort", "shutdown"])
+def test_body_that_stops_half_way_does_nothing_and_the_next_request_is_served(worker, end):
+    body = b'{"topic":"half way"}'
+    for length in (None, len(body)):
+        with fastcgi(worker) as connection:
+            connection.begin("register", length)
+            connection.send_body(body)
+            if end == "abort":
+                connection.send(record(ABORT_REQUEST))
+            elif end == "shutdown":
+                connection.socket.shutdown(1)  # SHUT_WR
+            if end != "close":
+                connection.is_closed()  # or answered: no matter
+    for _ in worker.service.api:
+        assert fastcgi(worker).call("register", b'{"topic":"other"}').status == 200
+    assert not is_registered(worker, "half way")
+
+
+@pytest.mark.parametrize("garbage", [
+    b"", b"\0", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 5000, record(1, b"\0" * 8),
+    record(1, b"\0\1\0\0\0\0\0\0", version=9),
+    record(1, b"\0\1\0\0\0\0\0\0") + record(4, b"\x7f\x7fx"), record(9, b"\x0eFCGI_MPXS_CONNS"),
+], ids=range(8))  # fmt: skip
+def test_connection_that_is_no_fastcgi_is_dropped_and_the_next_one_served(worker, garbage):
+    with fastcgi(worker) as connection:
+        connection.send(garbage)
+        connection.socket.shutdown(1)
+        while connection.socket.recv(4096):
+            pass
+    for _ in worker.service.api:
+        assert fastcgi(worker).call("register", b'{"topic":"other"}').status == 200
+    assert all(process.runs() for process in worker.service.api)
+
+
+def test_body_without_an_announced_length_ends_with_the_stream(worker):
+    for length in (None, "", "-1", "x", "1x"):
+        reply = fastcgi(worker).call("register", b'{"topic":"no length"}', length=length)
+        assert reply.status == 200, length
+
+
+def test_body_longer_than_announced_is_taken_whole(worker):
+    """Apache's mod_deflate unpacks a body and leaves the length of the packed one standing."""
+    body = b'{"topic":"unpacked"}'
+    assert fastcgi(worker).call("register", body, length=len(body) - 10).status == 200
+    assert is_registered(worker, "unpacked")
+
+
+def test_requests_on_one_kept_connection_are_all_answered(worker):
+    connection = http.client.HTTPConnection("127.0.0.1", worker.plain_port, timeout=20)
+    headers = {"X-Worker-Secret": worker.service.secret}
+    for number in range(30):
+        connection.request("POST", "/internal/register", f'{{"topic":"kept {number}"}}', headers)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b"")
+    connection.close()
+
+
+def test_the_api_leaves_no_descriptor_behind(worker):
+    def descriptors():
+        return [len(os.listdir(f"/proc/{process.pid}/fd")) for process in worker.service.api]
+
+    for _ in range(10):
+        worker.api.publish("nobody", 1)
+    before = descriptors()
+    for _ in range(50):
+        worker.api.publish("nobody", 1)
+        fastcgi(worker).close()
+    wait_until(lambda: descriptors() == before, "as many descriptors as before")
+
+
