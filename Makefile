@@ -46,7 +46,8 @@ PROGRAMS := $(B)/wavelog-worker-api $(B)/wavelog-worker-gateway
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 
-.PHONY: all run test unit unit-programs e2e format check-format lint fuzz fuzz-programs packages install clean help
+.PHONY: all run test unit unit-programs e2e format check-format lint cppcheck clang-tidy shellcheck fuzz \
+	fuzz-programs packages install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -152,10 +153,16 @@ format:
 check-format:
 	$(CLANG_FORMAT) --dry-run -Werror $(C_FILES) $(H_FILES)
 
-lint: $(B)/gen/schema.c
+lint: cppcheck clang-tidy shellcheck
+
+cppcheck:
 	$(CPPCHECK) -q -j2 --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		--suppressions-list=tests/cppcheck.suppressions -I. -D_GNU_SOURCE $(C_FILES)
+
+clang-tidy:
 	printf '%s\n' $(C_FILES) | xargs -P2 -I{} $(CLANG_TIDY) --quiet {} -- $(CPPFLAGS) -std=c11
+
+shellcheck:
 	$(SHELLCHECK) $(SCRIPTS)
 
 install: all

@@ -40,12 +40,12 @@ static void push(struct topic *topic, struct feed_event *event)
 	frame_release(frames[1]);
 }
 
-/* 0 when a clock was set back in between. */
+/* The time is kept to the millisecond: up to one too much, and 0 when a clock was set back. */
 static int64_t age_us(int64_t created_ms)
 {
 	int64_t now_us = clock_wall_us();
 
-	return created_ms >= 0 && created_ms < now_us / 1000 ? now_us - created_ms * 1000 : 0;
+	return created_ms >= 0 && created_ms <= now_us / 1000 ? now_us - created_ms * 1000 : 0;
 }
 
 /* The push, and how long it took: the writing, and all of it since the publish. */

@@ -119,12 +119,42 @@ static void on_counted(void *context, bool known, const struct service_counts *c
 		session_answer_status(context, counts);
 }
 
+static bool open_wakeup(struct gateway *gateway)
+{
+	int fd = gateway->inheritance.wakeup_fd;
+
+	gateway->wakeup = fd >= 0 ? wakeup_inherit(gateway->loop, fd, fanout_look, gateway)
+				  : wakeup_open(gateway->loop, gateway->config->state_dir,
+						fanout_look, gateway);
+	return gateway->wakeup ||
+	       fail_in_state_dir(gateway, "cannot make " WAKEUP_SOCKET_NAME, strerror(errno));
+}
+
+static bool open_listener(struct gateway *gateway)
+{
+	struct inheritance *inheritance = &gateway->inheritance;
+	char address[LISTEN_ADDRESS_SIZE] = "";
+	int fd = inheritance->listen_count > 0
+			 ? inheritance->listen_fds[0]
+			 : listen_socket_open(gateway->config, false, address);
+
+	for (size_t i = 1; i < inheritance->listen_count; i++)
+		close(inheritance->listen_fds[i]); /* the predecessor had workers */
+	if (fd < 0) {
+		log_event(LOG_ERROR, "cannot listen", log_text("address", address),
+			  log_text("why", strerror(errno)));
+		return false;
+	}
+	gateway->listener =
+		listener_open(gateway->config, fd, gateway->loop, upgrade_begin, gateway);
+	return true;
+}
+
 static bool open_network(struct gateway *gateway)
 {
-	const struct config *config = gateway->config;
-	char why[LISTENER_WHY_SIZE];
+	char why[DATABASE_WHY_SIZE];
 	struct presence_options presence = {
-		.config = config,
+		.config = gateway->config,
 		.liveness = gateway->liveness,
 		.loop = gateway->loop,
 		.counted = on_counted,
@@ -135,20 +165,15 @@ static bool open_network(struct gateway *gateway)
 	if (!gateway->ws)
 		return fail("cannot set up libwebsockets",
 			    "its libuv plugin (libwebsockets-evlib-uv) or memory is missing");
-	gateway->wakeup = wakeup_open(gateway->loop, config->state_dir, fanout_look, gateway);
-	if (!gateway->wakeup)
-		return fail_in_state_dir(gateway, "cannot make " WAKEUP_SOCKET_NAME,
-					 strerror(errno));
-	gateway->listener = listener_open(config, gateway->inheritance.listen_fd, gateway->loop,
-					  upgrade_begin, gateway, why);
-	if (!gateway->listener)
-		return fail("cannot listen", why);
+	if (!open_wakeup(gateway) || !open_listener(gateway))
+		return false;
 	presence.address = listener_address(gateway->listener);
 	gateway->presence = presence_start(&presence, why);
 	return gateway->presence || fail("no database", why);
 }
 
-struct gateway *gateway_open(struct config *config, char **argv, int *exit_code)
+struct gateway *gateway_open(struct config *config, char **argv,
+			     const struct inheritance *inheritance, int *exit_code)
 {
 	struct gateway *gateway = xcalloc(1, sizeof(*gateway));
 
@@ -156,7 +181,7 @@ struct gateway *gateway_open(struct config *config, char **argv, int *exit_code)
 	gateway->config = config;
 	gateway->argv = argv;
 	gateway->reload = reload_new(config);
-	gateway->inheritance = inheritance_take(config);
+	gateway->inheritance = *inheritance;
 	gateway->loop = xcalloc(1, sizeof(uv_loop_t));
 	uv_loop_init(gateway->loop);
 	gateway->auth_ok = frame_of_text(MESSAGE_AUTH_OK);
@@ -171,7 +196,6 @@ struct gateway *gateway_open(struct config *config, char **argv, int *exit_code)
 	gateway->addresses = address_counts_new();
 	gateway->refusals = refusals_new(&gateway->counters);
 	set_limits(gateway);
-	gateway_hold_signals(true);
 	signal(SIGPIPE, SIG_IGN); /* a client that went away is an error of write(2) */
 	if (open_state(gateway, exit_code) && open_network(gateway)) {
 		*exit_code = EXIT_SUCCESS;

@@ -18,7 +18,7 @@
 #include "gateway/presence.h"
 #include "gateway/refusals.h"
 #include "gateway/subscriptions.h"
-#include "gateway/successor.h"
+#include "gateway/child.h"
 #include "shared/config.h"
 #include "shared/counters.h"
 #include "shared/log_repeat.h"
@@ -59,7 +59,8 @@ struct gateway {
 
 /* Sets everything up. NULL after logging why; *exit_code is what the program then ends with. Free
  * with gateway_close. */
-struct gateway *gateway_open(struct config *config, char **argv, int *exit_code);
+struct gateway *gateway_open(struct config *config, char **argv,
+			     const struct inheritance *inheritance, int *exit_code);
 
 /* Takes the configuration file over as it is now, when it is good. */
 void gateway_reload(struct gateway *gateway);

@@ -1,34 +1,31 @@
 /*
- * The listening sockets: ws_bind and ws_port, or a UNIX socket. Hands on each accepted connection;
- * when descriptors run out it pauses instead of spinning.
+ * Accepting: hands on each connection of a listening socket; when descriptors run out it pauses
+ * instead of spinning.
  */
 #ifndef GATEWAY_LISTENER_H
 #define GATEWAY_LISTENER_H
 
 #include <sys/socket.h>
 
-#include "shared/config.h"
+#include "gateway/listen_socket.h"
 
 struct listener;
 struct uv_loop_s;
 
-enum { LISTENER_ADDRESS_SIZE = 128, LISTENER_WHY_SIZE = 256 };
-
 /* `fd` is now the callee's: non-blocking, close-on-exec, without delay. */
 typedef void listener_accepted(void *context, int fd, const struct sockaddr *peer);
 
-/* Starts to listen, or goes on with the socket that was inherited (-1: none), which is then owned
- * by the listener. NULL with the reason in `why`. `loop` is borrowed. */
-struct listener *listener_open(const struct config *config, int inherited_fd,
-			       struct uv_loop_s *loop, listener_accepted *accepted, void *context,
-			       char why[LISTENER_WHY_SIZE]);
+/* Accepts from now on. `fd` is a socket that listens by `config`, owned by the listener; `loop` is
+ * borrowed. */
+struct listener *listener_open(const struct config *config, int fd, struct uv_loop_s *loop,
+			       listener_accepted *accepted, void *context);
 
-/* Stops accepting: who is in the kernel's queue is taken first, and a UNIX socket's file goes.
- * Frees all but the uv handles, which the loop must run once more to close. NULL is allowed. */
+/* Stops: who is in the kernel's queue is taken first, and a UNIX socket's file goes. Frees all but
+ * the uv handles, which the loop must run once more to close. NULL is allowed. */
 void listener_close(struct listener *listener);
 
-/* The same when a successor has the socket: its queue and its file are left alone. */
-void listener_hand_over(struct listener *listener);
+/* The same when other processes have the socket too: it goes on listening for them. */
+void listener_leave(struct listener *listener);
 
 int listener_fd(const struct listener *listener);
 

@@ -1,8 +1,10 @@
 /*
  * wavelog-worker-gateway: holds the browsers' WebSockets and pushes to them what the API has
- * committed. A checklist: set up, serve until told to end, tear down in reverse.
+ * committed. A checklist: set up, serve until told to end, tear down in reverse. With
+ * gateway_processes above 1 the first process supervises and its children serve.
  */
 #include "gateway/gateway.h"
+#include "gateway/supervisor.h"
 #include "shared/log.h"
 #include "shared/options.h"
 
@@ -15,17 +17,29 @@ static const struct program program = {
 		"the foreground and logs to stderr.\n",
 };
 
-int main(int argc, char **argv)
+static int serve(struct config *config, char **argv, const struct inheritance *inheritance)
 {
-	struct config *config = options_start(&program, argc, argv);
 	int code;
-	struct gateway *gateway = gateway_open(config, argv, &code);
+	struct gateway *gateway = gateway_open(config, argv, inheritance, &code);
 
 	if (gateway) {
 		code = gateway_run(gateway);
 		gateway_close(gateway);
 		log_event(LOG_INFO, "ended");
 	}
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	gateway_hold_signals(true); /* until there is somebody to take them */
+
+	struct config *config = options_start(&program, argc, argv);
+	struct inheritance inheritance = inheritance_take(config);
+	size_t workers = supervisor_workers(config, &inheritance);
+	int code = workers > 1 ? supervisor_run(config, argv, &inheritance, workers)
+			       : serve(config, argv, &inheritance);
+
 	config_free(config);
 	return code;
 }

@@ -6,7 +6,7 @@
 
 #include "shared/alloc.h"
 
-enum { FIRST_CAPACITY = 8 };
+enum { FIRST_CAPACITY = 8 }; /* a power of two, as all that follow */
 
 struct outbox {
 	struct outbox_pool *pool;
@@ -39,7 +39,7 @@ void outbox_free(struct outbox *outbox)
 
 static struct frame **place(const struct outbox *outbox, size_t index)
 {
-	return &outbox->ring[(outbox->first + index) % outbox->capacity];
+	return &outbox->ring[(outbox->first + index) & (outbox->capacity - 1)];
 }
 
 static void grow(struct outbox *outbox)
@@ -85,7 +85,7 @@ struct frame *outbox_pop(struct outbox *outbox)
 		return NULL;
 
 	struct frame *frame = *place(outbox, 0);
-	outbox->first = (outbox->first + 1) % outbox->capacity;
+	outbox->first = (outbox->first + 1) & (outbox->capacity - 1);
 	outbox->count--;
 	outbox->bytes -= frame->len;
 	if (--frame->waiting == 0)

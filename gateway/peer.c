@@ -18,13 +18,15 @@ bool peer_send(struct lws *peer, struct frame *frame)
 	return lws_write(peer, (unsigned char *)frame->bytes, frame->len, LWS_WRITE_TEXT) >= 0;
 }
 
+/* With a payload, because libwebsockets does not tell of a pong without one. */
 bool peer_ping(struct lws *peer)
 {
-	unsigned char buffer[LWS_PRE + 1];
+	unsigned char buffer[LWS_PRE + 1] = {0};
 
 	if (!peer_is_idle(peer))
 		return true;
-	return lws_write(peer, buffer + LWS_PRE, 0, LWS_WRITE_PING) >= 0;
+	buffer[LWS_PRE] = '.';
+	return lws_write(peer, buffer + LWS_PRE, 1, LWS_WRITE_PING) >= 0;
 }
 
 void peer_want_write(struct lws *peer)

@@ -15,7 +15,7 @@
 
 #include "gateway/listener.h"
 #include "gateway/session.h"
-#include "gateway/successor.h"
+#include "gateway/child.h"
 #include "gateway/upgrade.h"
 #include "gateway/wakeup.h"
 #include "shared/clock.h"
@@ -37,7 +37,7 @@ struct serving {
 	uv_signal_t signals[SIGNALS];
 	int exit_code;
 	bool has_lost_database; /* only a successor can go on */
-	struct successor *successor; /* that is starting, or has taken over */
+	struct child *successor; /* that is starting, or has taken over */
 	int64_t clock_offset_ms; /* from the monotonic clock to the wall clock */
 	bool is_draining;
 	int64_t drain_start_ms;
@@ -49,14 +49,19 @@ static void end_now(struct serving *serving)
 	uv_stop(serving->gateway->loop);
 }
 
+static bool is_worker(const struct gateway *gateway)
+{
+	return gateway->inheritance.worker > 0;
+}
+
 static void begin_drain(struct serving *serving, bool has_successor)
 {
 	struct gateway *gateway = serving->gateway;
 
 	log_event(LOG_INFO, "draining", log_number("connections", (int64_t)gateway->session_count),
 		  log_text("successor", has_successor ? "yes" : "no"));
-	if (has_successor) {
-		listener_hand_over(gateway->listener);
+	if (has_successor || is_worker(gateway)) {
+		listener_leave(gateway->listener);
 		wakeup_hand_over(gateway->wakeup);
 	} else {
 		listener_close(gateway->listener);
@@ -128,7 +133,7 @@ static void on_successor(void *context, bool serves)
 
 	if (!serves) {
 		log_event(LOG_ERROR, "the successor did not start");
-		successor_free(serving->successor);
+		child_free(serving->successor);
 		serving->successor = NULL;
 		if (serving->has_lost_database)
 			give_up(serving);
@@ -140,18 +145,22 @@ static void on_successor(void *context, bool serves)
 static void start_successor(struct serving *serving)
 {
 	struct gateway *gateway = serving->gateway;
-	struct successor_options options = {
+
+	if (serving->is_draining || serving->successor || is_worker(gateway))
+		return;
+	int fd = listener_fd(gateway->listener);
+	struct child_options options = {
 		.loop = gateway->loop,
 		.argv = gateway->argv,
 		.config = gateway->config,
-		.listen_fd = serving->is_draining ? -1 : listener_fd(gateway->listener),
 		.service_fd = liveness_service_fd(gateway->liveness),
-		.done = on_successor,
+		.wakeup_fd = -1,
+		.listen_fds = &fd,
+		.listen_count = 1,
+		.ready = on_successor,
 		.context = serving,
 	};
-
-	if (!serving->is_draining && !serving->successor)
-		serving->successor = successor_start(&options);
+	serving->successor = child_start(&options);
 }
 
 /* Somebody has deleted or replaced the database. What we hold open is a file that nobody else sees:
@@ -172,8 +181,10 @@ static void look_after_database(struct serving *serving)
 static void on_beat(uv_timer_t *timer)
 {
 	struct serving *serving = timer->data;
+	struct gateway *gateway = serving->gateway;
 
-	liveness_beat(serving->gateway->liveness, getpid());
+	liveness_beat(gateway->liveness, getpid());
+	presence_account(gateway->presence, &gateway->counters, gateway->pool.bytes);
 	look_after_database(serving);
 }
 
@@ -224,7 +235,7 @@ static void start_watching(struct serving *serving)
 
 static void stop_watching(struct serving *serving)
 {
-	successor_free(serving->successor);
+	child_free(serving->successor);
 	for (size_t i = 0; i < SIGNALS; i++)
 		uv_close((uv_handle_t *)&serving->signals[i], NULL);
 	uv_close((uv_handle_t *)&serving->tick, NULL);

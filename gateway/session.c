@@ -5,6 +5,7 @@
 #include "gateway/session.h"
 
 #include "gateway/gateway.h"
+#include "gateway/message.h"
 #include "gateway/message_rate.h"
 #include "gateway/peer.h"
 #include "gateway/replay.h"

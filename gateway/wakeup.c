@@ -23,11 +23,11 @@ struct wakeup {
 	uv_idle_t again; /* runs while there is more to look at */
 	int open_handles;
 	int fd;
-	bool is_handed_over;
+	bool is_ours; /* the path */
 	struct file_identity file;
 	wakeup_look *look;
 	void *context;
-	char path[UNIX_SOCKET_PATH_MAX + 1];
+	char path[UNIX_SOCKET_PATH_MAX + 1]; /* "": of a worker, which has none */
 };
 
 static void on_again(uv_idle_t *again);
@@ -79,8 +79,7 @@ static void on_timer(uv_timer_t *timer)
 	struct wakeup *wakeup = timer->data;
 
 	look(wakeup);
-	if (!wakeup->is_handed_over &&
-	    !file_identity_same(wakeup->file, file_identity_of(wakeup->path)))
+	if (wakeup->is_ours && !file_identity_same(wakeup->file, file_identity_of(wakeup->path)))
 		mend(wakeup);
 }
 
@@ -94,9 +93,21 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	(void)events;
 	for (int i = 0; i < DRAIN_MAX && recv(wakeup->fd, tap, sizeof(tap), MSG_DONTWAIT) >= 0; i++)
 		;
-	if (wakeup->is_handed_over)
+	if (!wakeup->is_ours && wakeup->path[0])
 		pass_on(wakeup);
 	look(wakeup);
+}
+
+static struct wakeup *start(struct wakeup *wakeup, struct uv_loop_s *loop)
+{
+	uv_poll_init(loop, &wakeup->poll, wakeup->fd);
+	uv_timer_init(loop, &wakeup->timer);
+	uv_idle_init(loop, &wakeup->again);
+	wakeup->poll.data = wakeup->timer.data = wakeup->again.data = wakeup;
+	wakeup->open_handles = HANDLES;
+	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
+	uv_timer_start(&wakeup->timer, on_timer, WAKEUP_INTERVAL_MS, WAKEUP_INTERVAL_MS);
+	return wakeup;
 }
 
 struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup_look *look_now,
@@ -114,17 +125,21 @@ struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup
 		free(wakeup);
 		return NULL;
 	}
+	wakeup->is_ours = true;
 	wakeup->file = file_identity_of(wakeup->path);
 	wakeup->look = look_now;
 	wakeup->context = context;
-	uv_poll_init(loop, &wakeup->poll, wakeup->fd);
-	uv_timer_init(loop, &wakeup->timer);
-	uv_idle_init(loop, &wakeup->again);
-	wakeup->poll.data = wakeup->timer.data = wakeup->again.data = wakeup;
-	wakeup->open_handles = HANDLES;
-	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
-	uv_timer_start(&wakeup->timer, on_timer, WAKEUP_INTERVAL_MS, WAKEUP_INTERVAL_MS);
-	return wakeup;
+	return start(wakeup, loop);
+}
+
+struct wakeup *wakeup_inherit(struct uv_loop_s *loop, int fd, wakeup_look *look_now, void *context)
+{
+	struct wakeup *wakeup = xcalloc(1, sizeof(*wakeup));
+
+	wakeup->fd = fd;
+	wakeup->look = look_now;
+	wakeup->context = context;
+	return start(wakeup, loop);
 }
 
 static void forget_handle(uv_handle_t *handle)
@@ -137,7 +152,7 @@ static void forget_handle(uv_handle_t *handle)
 
 void wakeup_hand_over(struct wakeup *wakeup)
 {
-	wakeup->is_handed_over = true;
+	wakeup->is_ours = false;
 	uv_timer_start(&wakeup->timer, on_timer, WAKEUP_DRAIN_MS, WAKEUP_DRAIN_MS);
 }
 
@@ -146,7 +161,7 @@ void wakeup_close(struct wakeup *wakeup)
 	if (!wakeup)
 		return;
 	uv_poll_stop(&wakeup->poll);
-	if (!wakeup->is_handed_over)
+	if (wakeup->is_ours)
 		unlink(wakeup->path);
 	close(wakeup->fd);
 	uv_close((uv_handle_t *)&wakeup->poll, forget_handle);

@@ -10,26 +10,30 @@
 #include "shared/alloc.h"
 #include "shared/clock.h"
 
-enum statement { BEGIN_WRITE, BEGIN_READ, COMMIT, ADD, READ, STATEMENTS };
+enum statement { BEGIN, COMMIT, ADD, READ, STATEMENTS };
 
 static const char *const sql[STATEMENTS] = {
-	[BEGIN_WRITE] = "BEGIN IMMEDIATE",
-	[BEGIN_READ] = "BEGIN",
+	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
 	[ADD] = "INSERT INTO counters (name, label, value) VALUES (?1, ?2, ?3) "
 		"ON CONFLICT (name, label) DO UPDATE SET value = value + excluded.value",
-	[READ] = "SELECT value FROM counters WHERE name = ?1 AND label = ?2",
+	[READ] = "SELECT name, label, value FROM counters",
 };
 
 struct accounts {
 	struct database *database; /* NULL: none now */
 	struct counters added;
+	struct counter_cell names[COUNTER_CELLS];
 	sqlite3_stmt *statements[STATEMENTS];
 };
 
 struct accounts *accounts_new(void)
 {
-	return xcalloc(1, sizeof(struct accounts));
+	struct accounts *accounts = xcalloc(1, sizeof(*accounts));
+
+	for (size_t i = 0; i < COUNTER_CELLS; i++)
+		counters_cell_name(i, &accounts->names[i]);
+	return accounts;
 }
 
 void accounts_free(struct accounts *accounts)
@@ -62,26 +66,19 @@ static enum database_status run(sqlite3_stmt *statement)
 	return status;
 }
 
-static void bind_name(sqlite3_stmt *statement, const struct counter_cell *name)
-{
-	sqlite3_bind_text(statement, 1, name->name, -1, SQLITE_STATIC);
-	sqlite3_bind_text(statement, 2, name->label, -1, SQLITE_STATIC);
-}
-
 enum database_status accounts_add(struct accounts *accounts, const struct counters *now)
 {
 	enum database_status status = DATABASE_OK;
 	sqlite3_stmt *add = accounts->statements[ADD];
 	struct counters counted = *now;
-	struct counter_cell name;
 
 	for (size_t i = 0; i < COUNTER_CELLS && status == DATABASE_OK; i++) {
 		int64_t more = *counters_cell(&counted, i) - *counters_cell(&accounts->added, i);
 
 		if (more == 0)
 			continue;
-		counters_cell_name(i, &name);
-		bind_name(add, &name);
+		sqlite3_bind_text(add, 1, accounts->names[i].name, -1, SQLITE_STATIC);
+		sqlite3_bind_text(add, 2, accounts->names[i].label, -1, SQLITE_STATIC);
 		sqlite3_bind_int64(add, 3, more);
 		status = run(add);
 	}
@@ -101,7 +98,7 @@ enum database_status accounts_write(struct accounts *accounts, const struct coun
 
 	if (status != DATABASE_OK)
 		return status;
-	status = run(accounts->statements[BEGIN_WRITE]);
+	status = run(accounts->statements[BEGIN]);
 	if (status == DATABASE_OK)
 		status = accounts_add(accounts, now);
 	if (status == DATABASE_OK)
@@ -112,27 +109,31 @@ enum database_status accounts_write(struct accounts *accounts, const struct coun
 	return status;
 }
 
-static enum database_status read_cell(struct accounts *accounts, size_t cell, int64_t *value)
+/* The cell of that row; NULL when it is none of ours: a newer version knows more. */
+static int64_t *find_cell(const struct accounts *accounts, struct counters *totals,
+			  const char *name, const char *label)
 {
-	sqlite3_stmt *read = accounts->statements[READ];
-	struct counter_cell name;
-
-	counters_cell_name(cell, &name);
-	bind_name(read, &name);
-	int result = sqlite3_step(read);
-	*value = result == SQLITE_ROW ? sqlite3_column_int64(read, 0) : 0;
-	sqlite3_reset(read);
-	return database_status_of(result);
+	for (size_t i = 0; i < COUNTER_CELLS; i++)
+		if (strcmp(accounts->names[i].label, label) == 0 &&
+		    strcmp(accounts->names[i].name, name) == 0)
+			return counters_cell(totals, i);
+	return NULL;
 }
 
-/* In one snapshot. */
 enum database_status accounts_read(struct accounts *accounts, struct counters *totals)
 {
-	enum database_status status = run(accounts->statements[BEGIN_READ]);
+	sqlite3_stmt *row = accounts->statements[READ];
+	int result;
 
 	*totals = (struct counters){0};
-	for (size_t i = 0; i < COUNTER_CELLS && status == DATABASE_OK; i++)
-		status = read_cell(accounts, i, counters_cell(totals, i));
-	run(accounts->statements[COMMIT]);
-	return status;
+	while ((result = sqlite3_step(row)) == SQLITE_ROW) {
+		const char *name = (const char *)sqlite3_column_text(row, 0);
+		const char *label = (const char *)sqlite3_column_text(row, 1);
+		int64_t *cell = name && label ? find_cell(accounts, totals, name, label) : NULL;
+
+		if (cell)
+			*cell = sqlite3_column_int64(row, 2);
+	}
+	sqlite3_reset(row);
+	return database_status_of(result);
 }

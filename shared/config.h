@@ -23,6 +23,9 @@ enum {
 	CONFIG_LIST_MAX = 1000 /* entries of a list */
 };
 
+/* Of gateway_processes: as many as there are cores. */
+enum { CONFIG_PROCESSES_AUTO = 0 };
+
 enum config_durability { CONFIG_DURABILITY_NORMAL, CONFIG_DURABILITY_FULL };
 
 /* Strings are owned by the struct and never NULL ("" when not given); times are milliseconds. */
@@ -47,6 +50,7 @@ struct config {
 	enum config_durability durability;
 	int64_t busy_timeout_ms;
 	char *trusted_proxies; /* addresses and CIDR blocks, comma-separated, no spaces */
+	int64_t gateway_processes;
 	int64_t outbox_max_frames; /* queued frames a connection */
 	int64_t outbox_max_bytes; /* queued bytes a connection */
 	int64_t outbox_total_max_bytes; /* queued bytes of all connections */

@@ -31,6 +31,7 @@ struct config_key {
 	const char *help; /* a sentence or two; lines end in \n but for the last */
 	const char *default_text; /* as in the file; NULL: required; "": it may be empty */
 	const char *const *choices; /* ends in NULL */
+	const char *zero_word; /* of a number: the word that stands for 0; may be NULL */
 	size_t offset; /* of the field in struct config */
 	int64_t min;
 	int64_t max;

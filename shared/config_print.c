@@ -75,8 +75,9 @@ void config_value_expected(const struct config_key *key, char why[CONFIG_WHY_SIZ
 {
 	if (key->type == CONFIG_INTEGER)
 		snprintf(why, CONFIG_WHY_SIZE,
-			 "expected a whole number from %" PRId64 " to %" PRId64, key->min,
-			 key->max);
+			 "expected a whole number from %" PRId64 " to %" PRId64 "%s%s", key->min,
+			 key->max, key->zero_word ? ", or " : "",
+			 key->zero_word ? key->zero_word : "");
 	else if (key->type == CONFIG_DURATION)
 		expected_duration(key, why);
 	else if (key->type == CONFIG_CHOICE)
@@ -109,7 +110,10 @@ static void print_value(const struct config_key *key, const void *field, FILE *o
 
 	switch (key->type) {
 	case CONFIG_INTEGER:
-		fprintf(out, "%" PRId64, *number);
+		if (key->zero_word && *number == 0)
+			fputs(key->zero_word, out);
+		else
+			fprintf(out, "%" PRId64, *number);
 		break;
 	case CONFIG_DURATION:
 		duration_text(*number, duration);

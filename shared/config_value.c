@@ -119,6 +119,10 @@ static bool set_number(const struct config_key *key, const char *text, int64_t *
 	int64_t number;
 	bool is_number;
 
+	if (key->zero_word && strcmp(text, key->zero_word) == 0) {
+		*field = 0;
+		return true;
+	}
 	if (key->type == CONFIG_DURATION)
 		is_number = duration_parse(text, &number);
 	else if (key->type == CONFIG_MODE)

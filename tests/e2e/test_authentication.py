@@ -324,8 +324,8 @@ def test_an_open_connection_gets_auth_expired_when_its_token_expires(worker, ser
 
 def test_after_auth_other_frames_are_ignored(worker, service):
     ignored = [
-        ("hello", {}), ("", {}), ("{}", {}), ("[]", {}), ("null", {}), ('{"type":"status"}', {}), ('{"type":"push"}', {}),
-        ('{"type":"subscribe","topic":"open"}', {}), ('{"type":1}', {}), ('{"type":"auth"', {}),
+        ("hello", {}), ("", {}), ("{}", {}), ("[]", {}), ("null", {}), ('{"type":"status"}', {}),
+        ('{"type":"push"}', {}), ('{"type":"subscribe","topic":"open"}', {}), ('{"type":1}', {}), ('{"type":"auth"', {}),
         (b"\x00\xff", {"opcode": BINARY}), (auth_frame("bad").encode(), {"opcode": BINARY}), (b"x" * 4096, {}),
         (b"", {"opcode": PONG}), (b"any", {"opcode": PONG}),
     ]  # fmt: skip
@@ -397,7 +397,11 @@ def test_a_later_auth_frame_on_an_open_topic_gets_auth_ok_whatever_its_token(wor
 
 def test_unregistering_a_topic_ends_its_subscribers_with_topic_unregistered(worker, service):
     worker.api.register("ends")
-    with authenticated(service, "ends") as one, authenticated(service, "ends") as two, subscriber(service, "open") as other:
+    with (
+        authenticated(service, "ends") as one,
+        authenticated(service, "ends") as two,
+        subscriber(service, "open") as other,
+    ):
         worker.api.publish("ends", "before")
         assert worker.api.unregister("ends").status == 200
         for client in (one, two):

@@ -21,7 +21,8 @@ AT_ONCE = 100
 MEMORY_SLACK_KB = 3072
 
 # AddressSanitizer keeps freed memory for a while: little of it, so that growth is a leak.
-QUIET_MEMORY = {"ASAN_OPTIONS": SANITIZER_ENV["ASAN_OPTIONS"] + ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64"}
+LITTLE_QUARANTINE = ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64"
+QUIET_MEMORY = {"ASAN_OPTIONS": SANITIZER_ENV["ASAN_OPTIONS"] + LITTLE_QUARANTINE}
 
 
 def descriptors(pid):

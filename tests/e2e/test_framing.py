@@ -115,25 +115,39 @@ def test_a_second_continuation_after_the_last_is_1002(client):
     assert ends_with(client, PROTOCOL_ERROR)
 
 
+# RFC 6455, section 5.1: the server MUST close the connection upon receiving a frame that is not masked.
+unmasked = pytest.mark.xfail(strict=True, reason="libwebsockets lets unmasked frames through and does not tell")
+
+
+def ends_at_once(client):
+    """True when the next frame is the close frame of a protocol error, before the answer to what came after."""
+    frame = client.read_frame()
+    assert (frame.opcode, frame.payload[:2]) == (CLOSE, close_payload(PROTOCOL_ERROR)), frame
+    return True
+
+
+@unmasked
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG, CLOSE])
 @pytest.mark.parametrize("payload", [b"", b"x"], ids=["empty", "not empty"])
 def test_an_unmasked_frame_is_1002(client, opcode, payload):
-    """RFC 6455, section 5.1: the server MUST close the connection upon receiving a frame that is not masked."""
     client.send_frame(close_payload(1000) if opcode == CLOSE and payload else payload, opcode=opcode, mask=False)
-    assert ends_with(client, PROTOCOL_ERROR)
+    client.send_frame(b"and on", opcode=PING)
+    assert ends_at_once(client)
 
 
+@unmasked
 def test_an_unmasked_auth_frame_is_not_acted_on(service):
     with upgraded(service, "t") as client:
         client.send_frame(auth_frame(), mask=False)
-        assert ends_with(client, PROTOCOL_ERROR)
+        assert ends_at_once(client)
 
 
+@unmasked
 def test_an_unmasked_frame_after_masked_ones_is_1002(service):
     with upgraded(service, "t") as client:
-        client.send(build_frame(auth_frame().encode()) + build_frame(b"x", opcode=PING) + build_frame(b"{}", mask=False))
+        client.send(build_frame(auth_frame().encode()) + build_frame(b"{}", mask=False) + build_frame(b"x", opcode=PING))
         assert client.read_message() == AUTH_OK
-        assert ends_with(client, PROTOCOL_ERROR)
+        assert ends_at_once(client)
 
 
 def test_a_length_with_its_highest_bit_set_ends_the_connection(client):
@@ -212,9 +226,9 @@ def test_binary_may_hold_any_bytes_once_authenticated(service):
 def in_pieces(data, size):
     """The frames of one text message in fragments of that size."""
     pieces = [data[i : i + size] for i in range(0, len(data), size)]
-    return b"".join(
-        build_frame(piece, opcode=CONTINUATION if i else TEXT, fin=i == len(pieces) - 1) for i, piece in enumerate(pieces)
-    )
+    last = len(pieces) - 1
+    frames = [build_frame(pieces[i], opcode=CONTINUATION if i else TEXT, fin=i == last) for i in range(len(pieces))]
+    return b"".join(frames)
 
 
 def filled(length):

@@ -391,7 +391,7 @@ def test_a_state_dir_that_cannot_be_is_said_and_the_program_ends(make_service, p
         path = service.dir / "no/such"
     else:
         path = service.dir / "root's"
-        path.mkdir(mode=0o700)
+        path.mkdir(mode=0o500)
     service.write_config(state_dir=str(path))
     log = service.log_dir / "refused.log"
     if program == "gateway":

@@ -1,4 +1,4 @@
-"""From a publish to its subscribers (PROTOCOL.md section 2, `push`): the bytes, the order, who gets it and who does not."""
+"""From a publish to its subscribers (PROTOCOL.md section 2, `push`): the bytes, the order, who gets it and who not."""
 
 import json
 import signal
@@ -8,7 +8,9 @@ import time
 
 import pytest
 
-from harness.direct import AUTH_OK, TOPIC_UNREGISTERED, auth_frame, authenticated, path_of, push_of, subscriber, upgraded
+from harness.direct import (
+    AUTH_OK, TOPIC_UNREGISTERED, auth_frame, authenticated, path_of, push_of, subscriber, upgraded,
+)  # fmt: skip
 from harness.nginx import Nginx
 from harness.raw_websocket import PING, PONG, TEXT, ConnectionEnded, RawWebSocket
 from harness.tokens import make_token
@@ -116,6 +118,22 @@ def test_a_subscriber_gets_nothing_that_was_published_before_it_subscribed(worke
         assert early.read_message() == AUTH_OK
         worker.api.publish("late", "last")
         assert early.read_message() == push_of('"last"')
+
+
+def test_a_push_that_the_gateway_sees_after_a_later_subscription_is_not_for_that_subscriber(worker, service):
+    """The auth frame is read first, but after the commit."""
+    worker.api.register("overtaken")
+    for _ in range(5):
+        with upgraded(service, "overtaken") as client:
+            service.gateway.send(signal.SIGSTOP)
+            try:
+                client.send_frame(auth_frame())
+                worker.api.publish("overtaken", "before")
+            finally:
+                service.gateway.send(signal.SIGCONT)
+            assert client.read_message() == AUTH_OK
+            worker.api.publish("overtaken", "after")
+            assert client.read_message() == push_of('"after"')
 
 
 def test_a_topic_without_subscribers_takes_a_publish(worker):

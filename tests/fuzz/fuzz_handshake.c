@@ -24,6 +24,21 @@ static void check_inside(struct slice slice, const char *text, size_t len)
 		assert(slice.len == 0);
 }
 
+/* No byte that could make another reader of the same head see something else. */
+static void check_bytes(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		unsigned char byte = (unsigned char)text[i];
+
+		if (byte == '\r')
+			assert(i + 1 < len && text[i + 1] == '\n');
+		else if (byte == '\n')
+			assert(i > 0 && text[i - 1] == '\r');
+		else
+			assert((byte >= ' ' || byte == '\t') && byte != 0x7F);
+	}
+}
+
 static void check_whole(const char *text, size_t len, const struct handshake *handshake)
 {
 	size_t head_len = handshake->head_len;
@@ -39,9 +54,7 @@ static void check_whole(const char *text, size_t len, const struct handshake *ha
 	check_inside(handshake->version, text, head_len);
 	check_inside(handshake->origin, text, head_len);
 	assert(handshake->forwarded_len <= HANDSHAKE_FORWARDED_MAX);
-	for (size_t i = 0; i < handshake->forwarded_len; i++)
-		assert((unsigned char)handshake->forwarded_for[i] >= ' ' ||
-		       handshake->forwarded_for[i] == '\t');
+	check_bytes(text, head_len);
 }
 
 static void check_malformed(const char *text, size_t len)

@@ -7,7 +7,7 @@
  * The known differences, and what is done about them. Each replacement keeps the length, JSON stays
  * JSON, and nothing else becomes it; then both parsers read the same bytes.
  *
- * - An escaped lone surrogate is grammar to us, an error to jansson: a surrogate becomes \u0041.
+ * - An escaped lone surrogate is grammar to us, an error to jansson: it becomes \u0041.
  * - An escaped NUL in a name is an error to jansson: \u0000 becomes \u0041.
  * - A bare NUL is at times the end of the text to jansson: it becomes \001, which is wrong as well.
  * - A number beyond a double is an error to jansson: the digits of an exponent become 0, and a text
@@ -16,8 +16,6 @@
  * - A text that is no object is refused by us after its grammar was checked: it counts as taken.
  */
 #include "tests/fuzz/fuzz.h"
-
-#include <ctype.h>
 
 #include "shared/json.h"
 #include "tests/fuzz/oracle.h"
@@ -29,23 +27,35 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static bool are_hex(const char *text, size_t len)
+/* The code unit of the escape at `text`, -1 when there is none within `len`. */
+static long escaped_unit(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		if (!isxdigit((unsigned char)text[i]))
-			return false;
-	return true;
+	char hex[5] = "";
+
+	if (len < ESCAPE_LEN || text[0] != '\\' || text[1] != 'u')
+		return -1;
+	memcpy(hex, text + 2, 4);
+	return strspn(hex, "0123456789abcdefABCDEF") == 4 ? strtol(hex, NULL, 16) : -1;
 }
 
+/* Backslashes stand in strings only, or the text is wrong from there on anyway. */
 static void replace_escapes(char *text, size_t len)
 {
-	for (size_t i = 0; i + ESCAPE_LEN <= len; i++) {
-		char *hex = text + i + 2;
+	for (size_t i = 0; i < len; i++) {
+		long unit = escaped_unit(text + i, len - i);
 
-		if (text[i] != '\\' || text[i + 1] != 'u' || !are_hex(hex, 4))
-			continue;
-		if (memcmp(hex, "0000", 4) == 0 || ((hex[0] | 0x20) == 'd' && hex[1] > '7'))
-			memcpy(hex, "0041", 4);
+		if (unit >= 0xD800 && unit <= 0xDBFF && len - i >= 2 * ESCAPE_LEN) {
+			long low = escaped_unit(text + i + ESCAPE_LEN, ESCAPE_LEN);
+
+			if (low >= 0xDC00 && low <= 0xDFFF) {
+				i += 2 * ESCAPE_LEN - 1; /* a pair */
+				continue;
+			}
+		}
+		if (unit == 0 || (unit >= 0xD800 && unit <= 0xDFFF))
+			memcpy(text + i + 2, "0041", 4);
+		if (text[i] == '\\')
+			i++;
 	}
 }
 

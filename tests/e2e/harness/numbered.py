@@ -104,6 +104,7 @@ class Ledger:
         self.members = members
         self.answered = collections.defaultdict(dict)  # topic -> key -> id, of each 200
         self.known = collections.defaultdict(dict)  # the same, and what else a member has seen
+        self._places = {}  # topic -> key -> its place among the known ones in the order of their ids
         for publisher in publishers:
             for number, identity in publisher.answered.items():
                 self.answered[publisher.topic_of(number)][key_of(publisher.by, number)] = identity
@@ -160,10 +161,14 @@ class Ledger:
                          f"first {lost[:3]}")
         return found
 
+    def _places_of(self, topic):
+        if topic not in self._places:
+            order = sorted((identity, key) for key, identity in self.known[topic].items())
+            self._places[topic] = {key: at for at, (_, key) in enumerate(order)}
+        return self._places[topic]
+
     def _plain_faults(self, member):
-        known = self.known[member.topic]
-        place = {key: at for at, (_, key) in enumerate(sorted((identity, key) for key, identity in known.items()))}
-        found = []
+        place, found = self._places_of(member.topic), []
         ends = [*member.starts[1:], len(member.keys)]
         for start, end in zip(member.starts, ends):
             places = [place.get(key) for key in member.keys[start:end]]

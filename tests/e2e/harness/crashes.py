@@ -1,0 +1,134 @@
+"""Killing the programs of a service, and what a supervisor does then: it starts the gateway again when it has gone, and
+the API by spawn-fcgi when none of its processes is left."""
+
+import collections
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from . import sqlite
+from .process import Process
+from .waiting import accepts, wait_until
+
+API_PROCESSES = 3
+TEMPORARY = 75  # how a gateway ends that finds another one: it is started again
+
+
+def has_ended(pid):
+    """True when nothing is left of it but its exit code, its descriptors are closed: /proc/PID/exe is gone earlier."""
+    with contextlib.suppress(OSError):
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1
+    return True
+
+
+class Crashes:
+    """`counts` says how often each thing was done."""
+
+    def __init__(self, service, chance, publishers, crowd):
+        self.service, self.chance, self.publishers, self.crowd = service, chance, publishers, crowd
+        self.counts = collections.Counter()
+        self.refused_before = 0
+        self.latest = service.gateway
+        self.seen = {self.latest.pid: self.latest}
+
+    def gateways(self):
+        """The pids of those that run: after a replacement there are two for a while."""
+        running = set()
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and os.readlink(entry / "exe") == str(self.service.gateway_program):
+                    running.add(int(entry.name))
+        for pid in running - self.seen.keys():
+            self.seen[pid] = Process("successor", pid)
+        return running
+
+    def supervise(self):
+        """Until somebody accepts clients and somebody takes publishes."""
+        if not self.service.api:
+            wait_until(lambda: self._refused() > self.refused_before, "nginx answers 502 while there is no API")
+            self.service.start_api(API_PROCESSES)
+
+        def is_up():
+            if accepts(self.service.ws_address):
+                return True
+            if not self.latest.runs():
+                command = [self.service.gateway_program, "-c", self.service.config_file]
+                self.latest = Process.start("gateway", command, self.service.log_dir / "gateway.log")
+                self.seen[self.latest.pid] = self.latest
+            return False
+
+        wait_until(is_up, "a gateway accepts connections", limit_s=30)
+
+    def _refused(self):
+        return sum(publisher.statuses[502] for publisher in self.publishers)
+
+    def _kill_api(self, processes):
+        self.refused_before = self._refused()
+        for process in processes:
+            process.send(signal.SIGKILL)
+        for process in processes:
+            process.wait()
+            self.service.api.remove(process)
+
+    def _kill_gateways(self, pids):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: all(map(has_ended, pids)), "they are dead", interval_s=0.001)
+
+    def an_api_process(self):
+        self.counts["api"] += 1
+        self._kill_api([self.chance.choice(self.service.api)])
+
+    def the_gateway(self):
+        """One of them, when there are two."""
+        self.counts["gateway"] += 1
+        self._kill_gateways([self.chance.choice(sorted(self.gateways()))])
+
+    def everything(self):
+        self.counts["everything"] += 1
+        self._kill_gateways(self.gateways())
+        self._kill_api(list(self.service.api))
+
+    def replace(self):
+        """No kill: a successor is started. What comes next may hit it on its way up, or the old one on its way out."""
+        rows = sqlite.ask(self.service.database, "SELECT pid FROM gateways")
+        ready = sorted({row["pid"] for row in rows} & self.gateways())
+        if ready:
+            self.counts["replaced"] += 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.chance.choice(ready), signal.SIGUSR2)
+
+    def progress(self):
+        return sum(len(publisher.answered) for publisher in self.publishers)
+
+    def wait_for_publishes(self, count):
+        goal = self.progress() + count
+        wait_until(lambda: self.progress() >= goal, "publishes go on", limit_s=30, interval_s=0.0005)
+
+    def run(self, kills, kinds=None):
+        """That many kills at random moments, from "somebody has subscribed again" on."""
+        kinds = kinds or [self.the_gateway] * 3 + [self.an_api_process] * 3 + [self.everything, self.replace, self.replace]
+        done = 0
+        while done < kills:
+            if self.chance.random() < 0.7:
+                wait_until(lambda: self.crowd.count() > 0, "a client is subscribed", limit_s=30, interval_s=0.001)
+            self.wait_for_publishes(self.chance.choice([1, self.chance.randrange(1, 30), self.chance.randrange(30, 200)]))
+            kind = self.chance.choice(kinds)
+            kind()
+            done += kind != self.replace
+            self.supervise()
+
+    def settle(self):
+        """Waits until one gateway is left, which is then the service's. Returns how the others ended, counted."""
+        self.supervise()
+        wait_until(lambda: len(self.gateways()) == 1, "the old gateways end", limit_s=30)
+        (last,) = self.gateways()
+        ends = collections.Counter()
+        self.service.gateway = self.seen.pop(last)
+        for process in self.seen.values():
+            with contextlib.suppress(AssertionError):  # a successor whose parent has seen it end
+                ends[process.wait()] += 1
+        return ends

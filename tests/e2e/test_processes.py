@@ -1,0 +1,166 @@
+"""gateway_processes: several workers on one port under a parent, right over all of them."""
+
+import os
+import signal
+import sqlite3
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from harness import logs
+from harness.follower import Follower
+from harness.nginx import Nginx
+from harness.process import Process
+from harness.subscriber import Subscriber
+from harness.tokens import make_token
+from harness.waiting import wait_until
+
+WORKERS = 3
+
+
+def workers(service):
+    with sqlite3.connect(service.database) as database:
+        return {pid for (pid,) in database.execute("SELECT pid FROM gateways")}
+
+
+def wait_for_workers(service, count=WORKERS, but_not=()):
+    wait_until(lambda: len(workers(service) - set(but_not)) == count and not workers(service) & set(but_not), "workers")
+    return workers(service)
+
+
+@pytest.fixture(params=[False, True], ids=["tcp", "unix"])
+def server(request, make_service, certificates):
+    server = Nginx(make_service(unix=request.param, gateway_processes=WORKERS, drain="300ms").start(), certificates)
+    wait_for_workers(server.service)
+    return server
+
+
+def open_clients(stack, server, topic, count, user_id=None):
+    """Until there is one at each worker."""
+    clients = []
+    for n in range(count):
+        unix = server.service.ws_socket
+        client = Subscriber(
+            f"ws://127.0.0.1:{server.service.ws_port}/ws", topic, unix=str(unix) if unix else None
+        )  # fmt: skip
+        stack.callback(client.close)
+        client.authenticate(make_token(server.service.secret, topic, user_id or n + 1))
+        clients.append(client)
+    return clients
+
+
+def test_pushes_status_disconnect_and_unregister_reach_the_clients_of_every_worker(server):
+    server.api.register("t", require_token=True)
+    with ExitStack() as stack:
+        clients = open_clients(stack, server, "t", 40)
+        wait_until(lambda: server.api.status().json["connected_sockets"] == 40, "40 sockets counted")
+        status = server.api.status().json
+        assert (status["connected_clients"], status["active_topics"]) == (40, 1)
+        with sqlite3.connect(server.service.database) as database:
+            (spread,) = database.execute("SELECT count(DISTINCT gateway) FROM sessions").fetchone()
+        assert spread == WORKERS
+        for n in range(20):
+            server.api.publish("t", n)
+            for client in clients:
+                assert client.receive(0.9) == f'{{"type":"push","payload":{n}}}'  # a worker's timer takes 1 s
+        assert server.api.call("disconnect", {"user_id": 7}).json == {"sockets": 1}
+        assert clients[6].receive_json()["code"] == "disconnected"
+        server.api.unregister("t")
+        for client in clients[:6] + clients[7:]:
+            assert client.receive_json()["code"] == "topic_unregistered"
+
+
+def test_a_worker_that_is_killed_is_started_again_and_nothing_is_missed(server):
+    server.api.register("t")
+    address = server.service.ws_address
+    with ExitStack() as stack:
+        followers = [stack.enter_context(Follower(address, "t")) for _ in range(12)]
+        for follower in followers:
+            follower.wait_for_answers()
+        ids = []
+        for _ in range(3):
+            victim = workers(server.service).pop()
+            os.kill(victim, signal.SIGKILL)
+            ids += [server.api.publish("t", n).json["id"] for n in range(20)]
+            wait_for_workers(server.service, but_not=[victim])
+        for follower in followers:
+            wait_until(lambda: follower.position == ids[-1], "the last event arrives")
+            assert follower.ids == ids
+    wait_until(lambda: server.api.status().json["connected_sockets"] == 0, "no socket counted")
+
+
+def test_sigterm_ends_all_of_them(server):
+    pids = workers(server.service)
+    server.api.register("t")
+    with ExitStack() as stack:
+        clients = open_clients(stack, server, "t", 10)
+        server.service.gateway.send(signal.SIGTERM)
+        for client in clients:
+            assert client.close_code() == 1001
+        assert server.service.gateway.wait() == 0
+    for pid in pids:
+        assert not os.path.exists(f"/proc/{pid}")
+    server.service.start_gateway()
+
+
+def test_a_parent_that_is_killed_takes_its_workers_along(server):
+    pids = workers(server.service)
+    server.service.gateway.kill()
+    for pid in pids:
+        wait_until(lambda: Process("worker", pid).poll() is not None, "the worker ends")
+    server.service.start_gateway()
+
+
+def test_a_restart_without_loss(server):
+    service = server.service
+    server.api.register("t")
+    old_pids = workers(service)
+    with ExitStack() as stack:
+        followers = [stack.enter_context(Follower(service.ws_address, "t")) for _ in range(12)]
+        for follower in followers:
+            follower.wait_for_answers()
+        old = service.gateway
+        old.send(signal.SIGUSR2)
+        ids = []
+        while old.runs():
+            ids.append(server.api.publish("t", len(ids)).json["id"])
+            wait_until(lambda: True, "a moment", interval_s=0.002)
+        assert old.exit_code == 0
+        wait_for_workers(service, but_not=old_pids)
+        parent = int(open(f"/proc/{workers(service).pop()}/stat").read().split()[3])
+        service.gateway = Process("successor", parent)
+        for follower in followers:
+            follower.wait_for_answers(2)
+        ids += [server.api.publish("t", n).json["id"] for n in range(10)]
+        for follower in followers:
+            wait_until(lambda: follower.position == ids[-1], "the last event arrives")
+            assert follower.ids == ids
+            assert follower.refusals == 0
+
+
+def test_sighup_reaches_every_worker(server):
+    service = server.service
+    service.write_config(log_connections=True)
+    service.gateway.send(signal.SIGHUP)
+    log = service.log_dir / "gateway.log"
+    wait_until(lambda: log.read_text().count("configuration read again") == WORKERS, "all have read it")
+
+
+def test_a_second_one_is_refused(server):
+    second = Process.start(
+        "second", [server.service.gateway_program, "-c", server.service.config_file], server.service.log_dir / "2.log"
+    )
+    assert second.wait() == 75
+
+
+def test_workers_that_never_come_up_end_it(make_service):
+    service = make_service(gateway_processes=2)
+    service.start_gateway()
+    wait_for_workers(service, 2)
+    service.gateway.stop()
+    with sqlite3.connect(service.database) as database:
+        database.execute("PRAGMA user_version = 999")
+    gateway = Process.start("gateway", [service.gateway_program, "-c", service.config_file], service.log_dir / "3.log")
+    assert gateway.wait(30) == 1
+    assert "made by a newer version" in (service.log_dir / "3.log").read_text(), (service.log_dir / "3.log").read_text()
