@@ -35,6 +35,7 @@ API_SRC := $(wildcard api/*.c)
 GATEWAY_SRC := $(wildcard gateway/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH_SRC := $(wildcard tests/bench/*.c)
 SCHEMA := $(sort $(wildcard sql/*.sql))
 C_FILES := $(wildcard api/*.c gateway/*.c shared/*.c tests/*/*.c)
 H_FILES := $(wildcard api/*.h gateway/*.h shared/*.h tests/*/*.h)
@@ -45,9 +46,10 @@ fuzz_objects = $(patsubst %.c,$(B)/fuzz/%.o,$(1))
 PROGRAMS := $(B)/wavelog-worker-api $(B)/wavelog-worker-gateway
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
+BENCH_BIN := $(addprefix $(B)/bench/,load bare_loop bare_fastcgi)
 
 .PHONY: all run test unit unit-programs e2e format check-format lint cppcheck clang-tidy shellcheck fuzz \
-	fuzz-programs packages install clean help
+	fuzz-programs bench bench-smoke bench-programs packages install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -60,6 +62,7 @@ help:
 	@echo 'make unit       unit tests; SAN=1 for the build with sanitizers'
 	@echo 'make e2e        end-to-end tests on real servers; T=tests/e2e/test_x.py or T="-k word" for some'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS (60) each'
+	@echo 'make bench      measures the service beside bare loops and nginx + nchan; wants a quiet machine and some minutes'
 	@echo 'make format     lay out the sources; make check-format: are they?'
 	@echo 'make lint       cppcheck, clang-tidy and shellcheck'
 	@echo 'make packages   install what the build needs from Debian; make run and make test do so themselves'
@@ -121,6 +124,22 @@ $(foreach f,$(notdir $(basename $(FUZZ_SRC))),$(eval $(call fuzz_rule,$(f))))
 
 fuzz-programs: $(FUZZ_BIN)
 
+# The tools of the benchmark: the load generator, and what the service is measured against.
+
+$(B)/bench/load: $(call objects,$(filter-out tests/bench/bare_%.c,$(BENCH_SRC))) $(B)/libshared.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(SHARED_LIBS)
+
+$(B)/bench/bare_loop: $(call objects,tests/bench/bare_loop.c tests/bench/fail.c)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(SHARED_LIBS)
+
+$(B)/bench/bare_fastcgi: $(call objects,tests/bench/bare_fastcgi.c)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lfcgi
+
+bench-programs: $(PROGRAMS) $(BENCH_BIN)
+
 # Packages first, and only then a make that asks pkg-config where things are.
 
 run:
@@ -146,6 +165,15 @@ fuzz: fuzz-programs
 T ?= tests/e2e
 e2e: all
 	WORKER_BUILD=$(B) $(PYTHON) -B -m pytest -q -p no:cacheprovider --rootdir=tests/e2e $(T)
+
+# BENCH="-k word" measures some rows only; tests/bench/BENCHMARKS.md has the rest.
+bench:
+	@.ci/packages bench
+	@$(MAKE) -s -j2 bench-programs
+	@WORKER_BUILD=$(B) $(PYTHON) -B tests/bench/bench.py $(BENCH)
+
+bench-smoke: bench-programs
+	@WORKER_BUILD=$(B) $(PYTHON) -B tests/bench/bench.py --smoke $(BENCH)
 
 format:
 	$(CLANG_FORMAT) -i $(C_FILES) $(H_FILES)

@@ -20,6 +20,7 @@
 #include "gateway/wakeup.h"
 #include "shared/clock.h"
 #include "shared/log.h"
+#include "shared/service_manager.h"
 #include "shared/version.h"
 
 enum {
@@ -255,6 +256,8 @@ int gateway_run(struct gateway *gateway)
 	log_event(LOG_INFO, "listening", log_text("address", listener_address(gateway->listener)),
 		  log_number("pid", getpid()), log_text("version", WORKER_VERSION));
 	inheritance_ready(&gateway->inheritance);
+	if (!is_worker(gateway))
+		service_manager_ready();
 	uv_run(gateway->loop, UV_RUN_DEFAULT);
 
 	log_event(LOG_INFO, "ending", log_number("connections", (int64_t)gateway->session_count));

@@ -23,6 +23,7 @@
 #include "shared/liveness.h"
 #include "shared/log.h"
 #include "shared/options.h"
+#include "shared/service_manager.h"
 #include "shared/state_dir.h"
 #include "shared/version.h"
 
@@ -107,8 +108,10 @@ static void on_worker_ready(void *context, bool serves)
 	worker->failures = 0;
 	supervisor->ready_count += !worker->has_served;
 	worker->has_served = true;
-	if (supervisor->ready_count == supervisor->worker_count)
-		inheritance_ready(&supervisor->inheritance);
+	if (supervisor->ready_count != supervisor->worker_count)
+		return;
+	inheritance_ready(&supervisor->inheritance);
+	service_manager_ready();
 }
 
 static void start_worker(struct worker *worker);

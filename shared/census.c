@@ -109,5 +109,8 @@ enum database_status census_take(struct census *census, struct service_counts *c
 		.registered_topics = topics[0],
 		.cluster_nodes = gateways[2],
 	};
-	return count_sessions(census, counts);
+	status = count_sessions(census, counts);
+	if (status != DATABASE_OK)
+		*counts = (struct service_counts){.cluster_nodes = -1};
+	return status;
 }

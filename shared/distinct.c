@@ -4,9 +4,10 @@
  */
 #include "shared/distinct.h"
 
-#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 #include "shared/alloc.h"
 #include "shared/siphash.h"
@@ -23,9 +24,10 @@ struct distinct *distinct_new(void)
 {
 	struct distinct *distinct = xcalloc(1, sizeof(*distinct));
 
-	/* Without a random key it still counts, if slowly for who wants it to. */
-	if (getrandom(distinct->key, sizeof(distinct->key), GRND_NONBLOCK) < 0)
-		distinct->key[0] = 0;
+	if (getentropy(distinct->key, sizeof(distinct->key)) != 0) {
+		fputs("no random numbers\n", stderr);
+		_Exit(EX_OSERR);
+	}
 	distinct->places = FIRST_PLACES;
 	distinct->hashes = xcalloc(distinct->places, sizeof(uint64_t));
 	return distinct;

@@ -17,18 +17,18 @@ enum { GROUP_NAME_SIZE = 64, GROUP_TARGET_SIZE = 300 };
 
 enum group_auth {
 	GROUP_NO_AUTH, /* the handshake is all */
-	GROUP_OPEN,    /* an auth frame without a token */
-	GROUP_TOKEN    /* one with a token */
+	GROUP_OPEN, /* an auth frame without a token */
+	GROUP_TOKEN /* one with a token */
 };
 
 struct group_options {
 	const char *name;
 	struct sockaddr_in server;
 	const char *target; /* of the request, up to the topic: "/ws?topic=" */
-	const char *topic;  /* letters, digits, dots and dashes */
-	int64_t topics;	    /* more than 1: topic.0, topic.1 and so on, in turn */
-	int64_t count;	    /* of subscribers */
-	int64_t underway;   /* of them at the same time */
+	const char *topic; /* letters, digits, dots and dashes */
+	int64_t topics; /* more than 1: topic.0, topic.1 and so on, in turn */
+	int64_t count; /* of subscribers */
+	int64_t underway; /* of them at the same time */
 	enum group_auth auth;
 	const char *secret; /* of the tokens */
 };
@@ -41,14 +41,14 @@ struct group {
 
 	uint32_t published; /* pushes so far; set by publishers */
 	size_t payload_len; /* of the next one */
-	int64_t last_ns;    /* when the last push came */
+	int64_t last_ns; /* when the last push came */
 
 	/* Counted since they were last cleared. */
 	int64_t receipts;
-	int64_t missed;	  /* a later one came instead */
+	int64_t missed; /* a later one came instead */
 	int64_t repeated; /* one that had come, or that was not published */
-	int64_t corrupt;  /* not the bytes that were published */
-	int64_t closed;	  /* connections that the server ended */
+	int64_t corrupt; /* not the bytes that were published */
+	int64_t closed; /* connections that the server ended */
 	struct samples deliveries; /* from the publish to each receipt */
 };
 

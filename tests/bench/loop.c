@@ -68,7 +68,7 @@ bool loop_turn(int64_t wait_ns)
 			commands = true;
 			break;
 		case WATCHED_SUBSCRIBER:
-			subscriber_on_event((struct subscriber *)watched, events[i].events);
+			subscriber_on_event((struct subscriber *)watched);
 			break;
 		case WATCHED_PUBLISHER:
 			publisher_on_event((struct publisher *)watched);

@@ -72,7 +72,7 @@ bool payload_read(const char *frame, size_t len, size_t payload_len, uint32_t *s
 	const char *payload = frame + PUSH_START_LEN;
 	uint64_t number, time;
 
-	if (len != PUSH_START_LEN + payload_len + PUSH_END_LEN ||
+	if (payload_len < PAYLOAD_MIN || len != PUSH_START_LEN + payload_len + PUSH_END_LEN ||
 	    memcmp(frame, PAYLOAD_PUSH_START, PUSH_START_LEN) != 0 ||
 	    memcmp(payload + payload_len, PAYLOAD_PUSH_END, PUSH_END_LEN) != 0 ||
 	    !is_intact(payload, payload_len) ||

@@ -20,7 +20,8 @@ void samples_clear(struct samples *samples);
 
 void samples_free(struct samples *samples);
 
-/* Prints "name":{"count":..,"mean":..,"p50":..,"p90":..,"p99":..,"max":..}, in microseconds, on stdout. Sorts them. */
+/* Prints "name":{"count":..,"mean":..,"p50":..,"p90":..,"p99":..,"max":..}, in microseconds, on
+ * stdout. Sorts them. */
 void samples_print(struct samples *samples, const char *name);
 
 #endif

@@ -54,9 +54,8 @@ void subscriber_start(struct subscriber *subscriber, struct group *group, size_t
 	if (fd < 0)
 		fail_errno("socket");
 	bind_source(fd, number);
-	*subscriber = (struct subscriber){.watched = {WATCHED_SUBSCRIBER, fd},
-					  .group = group,
-					  .number = (uint32_t)number};
+	*subscriber = (struct subscriber){
+		.watched = {WATCHED_SUBSCRIBER, fd}, .group = group, .number = (uint32_t)number};
 	if (connect(fd, (const struct sockaddr *)server, sizeof(*server)) != 0 &&
 	    errno != EINPROGRESS)
 		fail_errno("connect");
@@ -221,12 +220,11 @@ static void keep_rest(struct subscriber *subscriber, size_t taken, size_t len)
 	memcpy(subscriber->partial->bytes, buffer + taken, len - taken);
 }
 
-void subscriber_on_event(struct subscriber *subscriber, uint32_t events)
+void subscriber_on_event(struct subscriber *subscriber)
 {
 	struct partial *partial = subscriber->partial;
 	size_t len = partial ? partial->len : 0;
 
-	(void)events;
 	if (subscriber->state == SUBSCRIBER_CONNECTING) {
 		connected(subscriber);
 		return;

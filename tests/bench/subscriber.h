@@ -24,7 +24,7 @@ struct subscriber {
 	struct watched watched;
 	enum subscriber_state state;
 	struct group *group;
-	uint32_t number;   /* in its group */
+	uint32_t number; /* in its group */
 	uint32_t received; /* pushes: the sequence number that must come next */
 	struct partial *partial; /* what has come of a frame that is not whole yet, else NULL */
 };
@@ -32,7 +32,7 @@ struct subscriber {
 /* Begins to connect; the group's `open` is counted up when it is through. */
 void subscriber_start(struct subscriber *subscriber, struct group *group, size_t number);
 
-void subscriber_on_event(struct subscriber *subscriber, uint32_t events);
+void subscriber_on_event(struct subscriber *subscriber);
 
 /* Ends the connection by a reset. */
 void subscriber_drop(struct subscriber *subscriber);

@@ -1,20 +1,22 @@
 /*
  * What processes have used, see usage.h. No state.
  *
- * The processor time is the sum of /proc/PID/task/TID/schedstat, which counts nanoseconds. Threads that have ended are
- * not in it: the servers that are measured here have none that end. /proc/PID/stat has the same in
- * ticks of 10 ms; the driver compares the two. The memory is that of smaps_rollup, which is counted page by
- * page: VmRSS is kept in batches for each core and may be off by some hundred kilobytes.
+ * The processor time is the sum of /proc/PID/task/TID/schedstat, which counts nanoseconds. Threads
+ * that have ended are not in it: the servers that are measured here have none that end.
+ * /proc/PID/stat has the same in ticks of 10 ms; the driver compares the two. The memory is that of
+ * smaps_rollup, which is counted page by page: VmRSS is kept in batches for each core and may be
+ * off by some hundred kilobytes.
  */
 #include "tests/bench/usage.h"
 
 #include <ctype.h>
 #include <dirent.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 #include "tests/bench/fail.h"
 
-enum { PATH_SIZE = 96, LINE_SIZE = 512 };
+enum { PATH_SIZE = 320, LINE_SIZE = 512 };
 
 /* The first line that begins with `start`, or the first of all. */
 static void read_line(const char *path, const char *start, char line[LINE_SIZE])

@@ -9,7 +9,8 @@
 
 enum { WEBSOCKET_TEXT = 1, WEBSOCKET_CLOSE = 8, WEBSOCKET_PING = 9, WEBSOCKET_PONG = 10 };
 
-/* What a client frame takes beside its payload, at most; one of ours is never longer than 64 KiB. */
+/* What a client frame takes beside its payload, at most; one of ours is never longer than 64 KiB.
+ */
 enum { WEBSOCKET_CLIENT_HEADER_MAX = 8 };
 
 /* Writes the request of an opening handshake for `target` (a path with its query); returns its

@@ -14,6 +14,7 @@ from harness.tokens import make_token, sign
 from harness.waiting import wait_until
 
 FIRST_FRAME_LIMIT_S = 10.0
+CLOSE_LIMIT_S = 5.0
 LATE_S = 1.0  # auth_expired comes at most this late
 SLACK_S = 0.5  # for a loaded machine
 
@@ -477,6 +478,7 @@ def test_no_first_frame_in_10_seconds_closes_with_1008_and_no_word(service):
             if frame.opcode not in (PING, PONG):
                 closed[name] = (int.from_bytes(frame.payload[:2], "big"), time.monotonic() - started)
     for client in clients.values():
+        assert client.ended(CLOSE_LIMIT_S + 2), "one that does not answer the close frame is cut off"
         client.close()
     assert {name: code for name, (code, _) in closed.items()} == {name: 1008 for name in clients}
     for name, (_, after) in closed.items():

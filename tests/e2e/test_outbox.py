@@ -276,3 +276,4 @@ def test_slow_resuming_readers_under_load_get_all_of_it_once(make_server):
     for follower in followers:
         assert follower.ids == ids
         assert all(answer["recovered"] for answer in follower.answers)
+    assert any(follower.closes for follower in followers), "nobody fell behind"

@@ -154,6 +154,8 @@ class Ledger:
         if len(have) != len(member.keys):
             found.append(f"repeated: {len(member.keys) - len(have)} publishes came twice")
         first = member.first_position if member.first_position is not None else 0
+        if ids and ids[0] <= first:
+            found.append(f"id {ids[0]} is from before its first position, {first}")
         lost = sorted(identity for key, identity in known.items() if identity > first and key not in have)
         acknowledged = set(answered.values())
         if lost:
