@@ -49,7 +49,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 BENCH_BIN := $(addprefix $(B)/bench/,load bare_loop bare_fastcgi)
 
 .PHONY: all run test unit unit-programs e2e format check-format lint cppcheck clang-tidy shellcheck fuzz \
-	fuzz-programs bench bench-smoke bench-programs packages install clean help
+	fuzz-programs soak bench bench-smoke bench-programs packages install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -62,6 +62,7 @@ help:
 	@echo 'make unit       unit tests; SAN=1 for the build with sanitizers'
 	@echo 'make e2e        end-to-end tests on real servers; T=tests/e2e/test_x.py or T="-k word" for some'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS (60) each'
+	@echo 'make soak       SOAK_SECONDS (600) of steady load, then SOAK_KILLS (200) kills under full load'
 	@echo 'make bench      measures the service beside bare loops and nginx + nchan; wants a quiet machine and some minutes'
 	@echo 'make format     lay out the sources; make check-format: are they?'
 	@echo 'make lint       cppcheck, clang-tidy and shellcheck'
@@ -165,6 +166,11 @@ fuzz: fuzz-programs
 T ?= tests/e2e
 e2e: all
 	WORKER_BUILD=$(B) $(PYTHON) -B -m pytest -q -p no:cacheprovider --rootdir=tests/e2e $(T)
+
+SOAK_SECONDS ?= 600
+SOAK_KILLS ?= 200
+soak: all
+	@WORKER_BUILD=$(B) PYTHON=$(PYTHON) tests/soak/run $(SOAK_SECONDS) $(SOAK_KILLS)
 
 # BENCH="-k word" measures some rows only; tests/bench/BENCHMARKS.md has the rest.
 bench:

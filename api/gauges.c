@@ -10,14 +10,16 @@
 
 struct gauge_reader {
 	struct database *database;
+	const struct liveness *liveness;
 	sqlite3_stmt *gateways, *events, *size;
 };
 
-struct gauge_reader *gauge_reader_new(struct database *database)
+struct gauge_reader *gauge_reader_new(struct database *database, const struct liveness *liveness)
 {
 	struct gauge_reader *reader = xcalloc(1, sizeof(*reader));
 
 	reader->database = database;
+	reader->liveness = liveness;
 	reader->gateways = database_prepare(
 		database, "SELECT count(*), coalesce(sum(outbox_bytes), 0), min(last_event_id) "
 			  "FROM gateways WHERE gateway_alive(pid)");
@@ -68,6 +70,7 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 	if (status == DATABASE_OK)
 		status = read_row(reader->size, size, 1);
 	*gauges = (struct gauges){
+		.api_processes = liveness_count_api(reader->liveness),
 		.gateways = gateways[0],
 		.outbox_bytes = gateways[1],
 		.delivered_event_id = gateways[2],

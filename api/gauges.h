@@ -9,10 +9,12 @@
 #include <stdint.h>
 
 #include "shared/database.h"
+#include "shared/liveness.h"
 
 struct gauge_reader;
 
 struct gauges {
+	int64_t api_processes;
 	int64_t gateways; /* living ones */
 	int64_t outbox_bytes; /* that wait in them */
 	int64_t delivered_event_id; /* of the one that is furthest behind; 0 without a gateway */
@@ -22,9 +24,9 @@ struct gauges {
 	int64_t wal_bytes; /* the write-ahead log's file */
 };
 
-/* `database` is borrowed, and has the function of census.h. Free with gauge_reader_free before it
+/* Both are borrowed; `database` has the function of census.h. Free with gauge_reader_free before it
  * is closed. */
-struct gauge_reader *gauge_reader_new(struct database *database);
+struct gauge_reader *gauge_reader_new(struct database *database, const struct liveness *liveness);
 void gauge_reader_free(struct gauge_reader *reader);
 
 enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gauges);

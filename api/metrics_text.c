@@ -65,6 +65,8 @@ static void put_gauge(FILE *out, const char *name, int64_t value, const char *he
 
 static void put_service(FILE *out, const struct service_counts *counts, const struct gauges *gauges)
 {
+	put_gauge(out, "api_processes", gauges->api_processes,
+		  "Processes of the internal API, waiting ones included.");
 	put_gauge(out, "gateways", gauges->gateways, "Gateway processes that are alive.");
 	put_gauge(out, "sessions", counts->connected_sockets, "Authenticated WebSockets.");
 	put_gauge(out, "clients", counts->connected_clients,

@@ -7,6 +7,7 @@
 #include "api/service.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "shared/alloc.h"
 #include "shared/clock.h"
@@ -56,6 +57,7 @@ static bool open_state(struct service *service)
 				 log_text("state_dir", config->state_dir), log_text("why", why));
 		goto fail;
 	}
+	liveness_claim_api(service->liveness, getpid());
 	service->store = store_open(config, service->database, service->liveness);
 	service->housekeeping = housekeeping_new(service->database, housekeeping_limits_of(config));
 	accounts_attach(service->accounts, service->database);
@@ -102,6 +104,7 @@ void service_close(struct service *service)
 		accounts_write(service->accounts, &service->counters, LAST_WAIT_MS);
 	for (size_t i = 0; i < sizeof(service->trouble) / sizeof(service->trouble[0]); i++)
 		log_repeat_flush(&service->trouble[i], clock_monotonic_ms());
+	log_repeat_flush(&service->no_database, clock_monotonic_ms());
 	close_state(service);
 	accounts_free(service->accounts);
 	free(service);

@@ -77,7 +77,7 @@ struct store *store_open(const struct config *config, struct database *database,
 	store->config = config;
 	store->database = database;
 	store->census = census_new(database, liveness); /* active_topics uses its function */
-	store->gauges = gauge_reader_new(database); /* likewise */
+	store->gauges = gauge_reader_new(database, liveness); /* likewise */
 	prepare_writes(store);
 	prepare_reads(store);
 	return store;

@@ -7,6 +7,7 @@
  */
 #include "gateway/address_counts.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ struct address_counts {
 	struct slot *slots;
 	size_t size; /* a power of two */
 	size_t used;
+	bool is_borrowed; /* the slots: they stay as many as they are */
 };
 
 struct address_counts *address_counts_new(void)
@@ -41,11 +43,39 @@ struct address_counts *address_counts_new(void)
 	return counts;
 }
 
+static size_t slots_for(size_t most)
+{
+	size_t size = FEWEST_SLOTS;
+
+	while (size < most * 2)
+		size *= 2;
+	return size;
+}
+
+size_t address_counts_size(size_t most)
+{
+	return slots_for(most) * sizeof(struct slot);
+}
+
+struct address_counts *address_counts_over(void *memory, size_t most,
+					   const unsigned char key[ADDRESS_COUNTS_KEY_SIZE])
+{
+	struct address_counts *counts = xcalloc(1, sizeof(*counts));
+
+	_Static_assert((int)ADDRESS_COUNTS_KEY_SIZE == (int)SIPHASH_KEY_SIZE, "the key is SipHash's");
+	memcpy(counts->key, key, sizeof(counts->key));
+	counts->slots = memory;
+	counts->size = slots_for(most);
+	counts->is_borrowed = true;
+	return counts;
+}
+
 void address_counts_free(struct address_counts *counts)
 {
 	if (!counts)
 		return;
-	free(counts->slots);
+	if (!counts->is_borrowed)
+		free(counts->slots);
 	free(counts);
 }
 
@@ -104,7 +134,7 @@ void address_counts_add(struct address_counts *counts, const struct client_addre
 		return;
 	counts->slots[at].address = known;
 	counts->used++;
-	if (counts->used > counts->size / 4 * 3)
+	if (!counts->is_borrowed && counts->used > counts->size / 4 * 3)
 		resize(counts, counts->size * 2);
 }
 
@@ -136,7 +166,7 @@ void address_counts_remove(struct address_counts *counts, const struct client_ad
 	if (counts->slots[at].count == 0 || --counts->slots[at].count > 0)
 		return;
 	take_out(counts, at);
-	if (counts->size > FEWEST_SLOTS && counts->used < counts->size / 8)
+	if (!counts->is_borrowed && counts->size > FEWEST_SLOTS && counts->used < counts->size / 8)
 		resize(counts, counts->size / 2);
 }
 

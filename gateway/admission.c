@@ -20,22 +20,30 @@ static bool is_from_elsewhere(const struct config *config, struct slice origin)
 }
 
 /* Clients whose address is not known (a UNIX socket, no X-Forwarded-For) are not one client. */
-static bool has_too_many(const struct gateway *gateway, const struct client_address *address)
+static bool has_too_many(struct gateway *gateway, const struct client_address *address)
 {
 	int64_t max = gateway->config->max_connections_per_address;
 	static const struct client_address unknown;
 
 	return max > 0 && !client_address_equal(address, &unknown) &&
-	       address_counts_get(gateway->addresses, address) >= (size_t)max;
+	       tally_of(gateway->tally, address) >= (size_t)max;
 }
 
-static const struct refusal *judge_limits(const struct gateway *gateway,
+static bool is_full(struct gateway *gateway)
+{
+	int64_t max = gateway->config->max_connections;
+
+	return gateway->session_count >= gateway->limits.connections ||
+	       (max > 0 && tally_connections(gateway->tally) >= (size_t)max);
+}
+
+static const struct refusal *judge_limits(struct gateway *gateway,
 					  const struct handshake *handshake,
 					  const struct client_address *address)
 {
 	if (is_from_elsewhere(gateway->config, handshake->origin))
 		return &refusal_origin;
-	if (gateway->session_count >= gateway->limits.connections)
+	if (is_full(gateway))
 		return &refusal_full;
 	return has_too_many(gateway, address) ? &refusal_address_full : NULL;
 }

@@ -19,7 +19,7 @@
 
 #define VARIABLE "WAVELOG_WORKER_INHERITS"
 
-enum { SERVICE_FD = 3, READY_FD = 4, WAKEUP_FD = 5, LISTEN_FD = 6 };
+enum { SERVICE_FD = 3, READY_FD = 4, WAKEUP_FD = 5, TALLY_FD = 6, LISTEN_FD = 7 };
 enum { DESCRIPTORS = LISTEN_FD + CHILD_MAX_LISTEN };
 enum { PATH_SIZE = 4096, TERMS_SIZE = 512 };
 
@@ -32,12 +32,13 @@ struct child {
 	struct child_options options;
 };
 
-/* The worker's number, the number of sockets, and what decides where they listen. */
-static void write_terms(const struct config *config, int worker, size_t listen_count,
-			char terms[TERMS_SIZE])
+/* The worker's number, how many there are, the number of sockets, and what decides where they
+ * listen. */
+static void write_terms(const struct config *config, int worker, size_t workers,
+			size_t listen_count, char terms[TERMS_SIZE])
 {
-	snprintf(terms, TERMS_SIZE, "%d %zu %s %lld", worker, listen_count, config->ws_bind,
-		 (long long)config->ws_port);
+	snprintf(terms, TERMS_SIZE, "%d %zu %zu %s %lld", worker, workers, listen_count,
+		 config->ws_bind, (long long)config->ws_port);
 }
 
 static void take_sockets(struct inheritance *inheritance, size_t count, bool are_good)
@@ -55,21 +56,24 @@ static void take_sockets(struct inheritance *inheritance, size_t count, bool are
 
 struct inheritance inheritance_take(const struct config *config)
 {
-	struct inheritance inheritance = {.service_fd = -1, .ready_fd = -1, .wakeup_fd = -1};
+	struct inheritance inheritance = {
+		.service_fd = -1, .ready_fd = -1, .wakeup_fd = -1, .tally_fd = -1};
 	const char *there = getenv(VARIABLE);
 	char here[TERMS_SIZE], *end;
 
 	if (!there)
 		return inheritance;
 	inheritance.worker = (int)strtol(there, &end, 10);
+	inheritance.workers = strtoul(end, &end, 10);
 	size_t count = strtoul(end, NULL, 10);
-	write_terms(config, inheritance.worker, count, here);
+	write_terms(config, inheritance.worker, inheritance.workers, count, here);
 	for (int fd = SERVICE_FD; fd < LISTEN_FD; fd++)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 	inheritance.service_fd = SERVICE_FD;
 	inheritance.ready_fd = READY_FD;
 	if (inheritance.worker > 0) {
 		inheritance.wakeup_fd = WAKEUP_FD;
+		inheritance.tally_fd = TALLY_FD;
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 	}
 	take_sockets(&inheritance, count, strcmp(here, there) == 0);
@@ -176,6 +180,7 @@ static int spawn(struct child *child, char *program, int ready_fd)
 		[SERVICE_FD] = inherit(options->service_fd),
 		[READY_FD] = inherit(ready_fd),
 		[WAKEUP_FD] = inherit(options->wakeup_fd),
+		[TALLY_FD] = inherit(options->tally_fd),
 	};
 	uv_process_options_t process = {
 		.exit_cb = on_exit_of_it,
@@ -187,7 +192,8 @@ static int spawn(struct child *child, char *program, int ready_fd)
 
 	for (size_t i = 0; i < options->listen_count; i++)
 		stdio[LISTEN_FD + i] = inherit(options->listen_fds[i]);
-	write_terms(options->config, options->worker, options->listen_count, terms);
+	write_terms(options->config, options->worker, options->workers, options->listen_count,
+		    terms);
 	setenv(VARIABLE, terms, 1);
 	int result = uv_spawn(options->loop, &child->process, &process);
 	unsetenv(VARIABLE);

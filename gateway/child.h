@@ -17,9 +17,11 @@ enum { CHILD_MAX_LISTEN = 64 };
 /* What a process was started with; -1: nothing. */
 struct inheritance {
 	int worker; /* its number from 1; 0: it is none */
+	size_t workers; /* how many there are */
 	int service_fd; /* the right to serve */
 	int ready_fd;
 	int wakeup_fd; /* of a worker: where its supervisor taps */
+	int tally_fd; /* of a worker: see tally.h */
 	int listen_fds[CHILD_MAX_LISTEN]; /* where `config` says to listen */
 	size_t listen_count;
 };
@@ -39,7 +41,8 @@ struct child_options {
 	char **argv; /* of this program: the child's too; borrowed */
 	const struct config *config; /* borrowed */
 	int worker; /* its number, 0: a successor */
-	int service_fd, wakeup_fd; /* borrowed; -1: none */
+	size_t workers; /* how many there are */
+	int service_fd, wakeup_fd, tally_fd; /* borrowed; -1: none */
 	const int *listen_fds; /* borrowed */
 	size_t listen_count;
 	/* It serves, or (false) it ended before it did. */

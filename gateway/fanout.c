@@ -111,8 +111,9 @@ static void note_trouble(struct gateway *gateway, enum database_status status)
 		log_repeat_event(trouble, clock_monotonic_ms(),
 				 log_text("why", database_status_text(status)),
 				 log_text("sqlite", database_error(gateway->database)));
-	} else if (trouble->is_on) {
+	} else if (trouble->is_on || trouble->unsaid > 0) {
 		log_repeat_ends(trouble, clock_monotonic_ms(), "events can be read again");
+		log_repeat_tick(trouble, clock_monotonic_ms());
 	}
 }
 

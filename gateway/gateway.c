@@ -52,6 +52,8 @@ static void set_limits(struct gateway *gateway)
 	size_t descriptors = raise_descriptor_limit(limits_descriptors(config));
 
 	gateway->limits = limits_for(config, descriptors);
+	gateway->limits.pending =
+		limits_share(gateway->limits.pending, gateway->inheritance.workers);
 	if (gateway->limits.connections < (size_t)config->max_connections)
 		log_event(LOG_WARN, "the limit of descriptors is too low for max_connections",
 			  log_number("descriptors", (int64_t)descriptors),
@@ -89,6 +91,16 @@ static bool take_the_right(struct gateway *gateway)
 
 	return inherited_fd >= 0 ? liveness_inherit_service(gateway->liveness, inherited_fd)
 				 : liveness_claim_service(gateway->liveness);
+}
+
+static bool open_tally(struct gateway *gateway)
+{
+	const struct inheritance *inheritance = &gateway->inheritance;
+
+	gateway->tally = inheritance->worker > 0
+				 ? tally_join(inheritance->tally_fd, (size_t)inheritance->worker)
+				 : tally_new();
+	return gateway->tally || fail("cannot share the tally", strerror(errno));
 }
 
 /* The database is made on the way, and state_dir with it. */
@@ -193,11 +205,10 @@ struct gateway *gateway_open(struct config *config, char **argv,
 	gateway->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
 	gateway->feed_trouble =
 		(struct log_repeat){.level = LOG_ERROR, .message = "cannot read events"};
-	gateway->addresses = address_counts_new();
 	gateway->refusals = refusals_new(&gateway->counters);
 	set_limits(gateway);
 	signal(SIGPIPE, SIG_IGN); /* a client that went away is an error of write(2) */
-	if (open_state(gateway, exit_code) && open_network(gateway)) {
+	if (open_tally(gateway) && open_state(gateway, exit_code) && open_network(gateway)) {
 		*exit_code = EXIT_SUCCESS;
 		return gateway;
 	}
@@ -237,7 +248,7 @@ void gateway_close(struct gateway *gateway)
 	reload_free(gateway->reload);
 	deadlines_free(gateway->deadlines);
 	subscriptions_free(gateway->subscriptions);
-	address_counts_free(gateway->addresses);
+	tally_free(gateway->tally);
 	frame_release(gateway->auth_ok);
 	uv_run(gateway->loop, UV_RUN_DEFAULT); /* the last handles close */
 	uv_loop_close(gateway->loop);

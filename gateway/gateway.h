@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "gateway/address_counts.h"
+#include "gateway/tally.h"
 #include "gateway/deadlines.h"
 #include "gateway/feed.h"
 #include "gateway/frame.h"
@@ -49,7 +49,7 @@ struct gateway {
 	size_t session_count;
 	struct limits limits; /* of connections */
 	struct pending_list pending; /* connections that have not authenticated */
-	struct address_counts *addresses; /* of the sessions */
+	struct tally *tally; /* of all connections, over all workers */
 	struct refusals *refusals;
 	struct replays *replays;
 	struct outbox_pool pool; /* what waits in all outboxes */

@@ -2,7 +2,10 @@
 #include "gateway/limits.h"
 
 enum {
-	OWN_DESCRIPTORS = 64, /* the database's, libuv's, the listening socket and the like */
+	/* The database's, libuv's, the listening socket and the like, and connections that have
+	 * been dropped and are closed a turn of the loop or two later. */
+	OWN_DESCRIPTORS = 192,
+	OWN_SHARE = 4, /* where there are few: at most one of so many */
 	MOST_DESCRIPTORS = 65536, /* libwebsockets has a table of them: no limit is no number */
 	PENDING_SHARE = 8, /* one of so many connections may be pending */
 	FEWEST_PENDING = 16
@@ -34,7 +37,8 @@ size_t limits_descriptors(const struct config *config)
 
 struct limits limits_for(const struct config *config, size_t descriptors)
 {
-	size_t room = descriptors > OWN_DESCRIPTORS + 2 ? descriptors - OWN_DESCRIPTORS : 2;
+	size_t left = descriptors - smaller(OWN_DESCRIPTORS, descriptors / OWN_SHARE);
+	size_t room = left > 2 ? left : 2;
 	size_t wanted = config->max_connections > 0 ? (size_t)config->max_connections : room;
 	size_t pending = smaller(pending_of(config, smaller(wanted, room)), room / 2);
 
@@ -42,4 +46,11 @@ struct limits limits_for(const struct config *config, size_t descriptors)
 		.connections = smaller(wanted, room - pending),
 		.pending = pending,
 	};
+}
+
+size_t limits_share(size_t all, size_t workers)
+{
+	size_t share = workers > 1 ? all / workers : all;
+
+	return share > 0 ? share : 1;
 }

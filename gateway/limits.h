@@ -17,6 +17,9 @@ struct limits {
 /* How many descriptors the configuration asks for; as many as can be had when it sets no limit. */
 size_t limits_descriptors(const struct config *config);
 
+/* What each of so many workers (0: there are none) may have of `all`, at least 1. */
+size_t limits_share(size_t all, size_t workers);
+
 /* The limits of a process that may have `descriptors`. */
 struct limits limits_for(const struct config *config, size_t descriptors);
 

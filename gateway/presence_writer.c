@@ -1,19 +1,17 @@
 /*
- * The database thread of the gateway, see presence.h. State: its own connection and prepared
- * statements. It waits only for its condition variable; a lock that is not free is tried again
- * shortly after. Every second it also says that the gateway is alive and does a step of
- * housekeeping.
+ * The database thread of the gateway, see presence.h. State: its own connection. It waits only for
+ * its condition variable; a lock that is not free is tried again shortly after. Every second it
+ * also says that the gateway is alive and does a step of housekeeping.
  */
 #include "gateway/presence_writer.h"
 
 #include <unistd.h>
 
+#include "gateway/presence_rows.h"
 #include "shared/alloc.h"
 #include "shared/clock.h"
 #include "shared/housekeeping.h"
 #include "shared/log_repeat.h"
-#include "shared/topic_name.h"
-#include "shared/version.h"
 
 enum {
 	BATCH = 256, /* rows a transaction: others wait for the lock meanwhile */
@@ -29,56 +27,20 @@ struct presence_writer {
 	struct database *database;
 	struct housekeeping *housekeeping;
 	struct census *census;
-	int64_t pid, started_ms, seen_at_ms, kept_at_ms;
+	struct presence_rows *rows;
+	int64_t seen_at_ms, kept_at_ms;
 	struct log_repeat trouble;
 	bool introduced; /* the gateways row is written, rows of dead gateways are gone */
-
-	sqlite3_stmt *begin, *commit;
-	sqlite3_stmt *put_gateway, *drop_gateway, *drop_sessions, *dead_gateways;
-	sqlite3_stmt *put_session, *drop_session;
 };
 
-/* What the thread takes from the slots at a time. */
-struct change {
-	uint32_t number;
-	struct slot slot;
-	char topic[TOPIC_MAX_BYTES];
-};
-
-/* One transaction. */
+/* What the thread takes from the slots at a time: one transaction. */
 struct batch {
-	struct change changes[BATCH];
+	struct presence_change changes[BATCH];
 	size_t count;
 	struct presence_figures figures;
 	bool figures_changed;
 	bool say_seen;
 };
-
-static void prepare(struct presence_writer *writer)
-{
-	struct database *database = writer->database;
-
-	writer->begin = database_prepare(database, "BEGIN IMMEDIATE");
-	writer->commit = database_prepare(database, "COMMIT");
-	writer->put_gateway = database_prepare(
-		database,
-		"INSERT OR REPLACE INTO gateways (pid, version, address, started_ms, seen_ms, "
-		"last_event_id, cluster_nodes, outbox_bytes) "
-		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, -1, ?7)");
-	writer->drop_gateway = database_prepare(database, "DELETE FROM gateways WHERE pid = ?1");
-	writer->drop_sessions =
-		database_prepare(database, "DELETE FROM sessions WHERE gateway = ?1");
-	writer->dead_gateways = database_prepare(
-		database, "SELECT pid FROM gateways WHERE pid <> ?1 AND NOT gateway_alive(pid) "
-			  "UNION SELECT gateway FROM sessions WHERE gateway NOT IN "
-			  "(SELECT pid FROM gateways) LIMIT 1");
-	writer->put_session = database_prepare(
-		database,
-		"INSERT OR REPLACE INTO sessions (gateway, slot, topic, user_id, address, "
-		"connected_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
-	writer->drop_session =
-		database_prepare(database, "DELETE FROM sessions WHERE gateway = ?1 AND slot = ?2");
-}
 
 struct presence_writer *presence_writer_open(struct presence *presence, char why[DATABASE_WHY_SIZE])
 {
@@ -95,39 +57,18 @@ struct presence_writer *presence_writer_open(struct presence *presence, char why
 	writer->housekeeping = housekeeping_new(database, presence->limits);
 	writer->census = census_new(database, presence->options.liveness);
 	accounts_attach(presence->accounts, database);
-	writer->pid = getpid();
-	writer->started_ms = clock_wall_ms();
-	prepare(writer);
+	writer->rows = presence_rows_new(database, presence->address);
 	return writer;
 }
 
 void presence_writer_close(struct presence_writer *writer)
 {
-	sqlite3_stmt *all[] = {writer->begin,	     writer->commit,	    writer->put_gateway,
-			       writer->drop_gateway, writer->drop_sessions, writer->dead_gateways,
-			       writer->put_session,  writer->drop_session};
-
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		sqlite3_finalize(all[i]);
+	presence_rows_free(writer->rows);
 	housekeeping_free(writer->housekeeping);
 	census_free(writer->census);
 	accounts_attach(writer->presence->accounts, NULL);
 	database_close(writer->database);
 	free(writer);
-}
-
-static enum database_status run(sqlite3_stmt *statement)
-{
-	enum database_status status = database_status_of(sqlite3_step(statement));
-
-	sqlite3_reset(statement);
-	return status;
-}
-
-static enum database_status run_for(sqlite3_stmt *statement, int64_t pid)
-{
-	sqlite3_bind_int64(statement, 1, pid);
-	return run(statement);
 }
 
 /* A lock held by others is no trouble: it is tried again. */
@@ -141,52 +82,10 @@ static void note(struct presence_writer *writer, enum database_status status)
 		log_repeat_event(trouble, clock_monotonic_ms(),
 				 log_text("why", database_status_text(status)),
 				 log_text("sqlite", database_error(writer->database)));
-	} else if (trouble->is_on) {
+	} else if (trouble->is_on || trouble->unsaid > 0) {
 		log_repeat_ends(trouble, clock_monotonic_ms(), "the database can be written again");
+		log_repeat_tick(trouble, clock_monotonic_ms());
 	}
-}
-
-static enum database_status put_gateway(struct presence_writer *writer,
-					const struct presence_figures *figures)
-{
-	sqlite3_stmt *put = writer->put_gateway;
-
-	sqlite3_bind_int64(put, 1, writer->pid);
-	sqlite3_bind_text(put, 2, WORKER_VERSION, -1, SQLITE_STATIC);
-	sqlite3_bind_text(put, 3, writer->presence->address, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(put, 4, writer->started_ms);
-	sqlite3_bind_int64(put, 5, clock_wall_ms());
-	sqlite3_bind_int64(put, 6, figures->last_event_id);
-	sqlite3_bind_int64(put, 7, figures->outbox_bytes);
-	return run(put);
-}
-
-/* The pid of a gateway whose rows were left behind, 0 when there is none. */
-static int64_t find_dead(struct presence_writer *writer)
-{
-	int64_t pid = 0;
-
-	sqlite3_bind_int64(writer->dead_gateways, 1, writer->pid);
-	if (sqlite3_step(writer->dead_gateways) == SQLITE_ROW)
-		pid = sqlite3_column_int64(writer->dead_gateways, 0);
-	sqlite3_reset(writer->dead_gateways);
-	return pid;
-}
-
-/* First of all: rows that a killed predecessor left go, those under our own pid too, and ours
- * comes. */
-static enum database_status introduce(struct presence_writer *writer,
-				      const struct presence_figures *figures)
-{
-	enum database_status status = run_for(writer->drop_sessions, writer->pid);
-	int64_t dead;
-
-	while (status == DATABASE_OK && (dead = find_dead(writer)) != 0) {
-		status = run_for(writer->drop_sessions, dead);
-		if (status == DATABASE_OK)
-			status = run_for(writer->drop_gateway, dead);
-	}
-	return status == DATABASE_OK ? put_gateway(writer, figures) : status;
 }
 
 /* Takes up to BATCH changed slots, with a copy of what they hold. */
@@ -195,7 +94,7 @@ static void take_changes(struct presence *presence, struct batch *batch)
 	pthread_mutex_lock(&presence->mutex);
 	batch->count = 0;
 	while (batch->count < BATCH && presence->dirty_slot != NO_SLOT) {
-		struct change *change = &batch->changes[batch->count++];
+		struct presence_change *change = &batch->changes[batch->count++];
 		struct slot *slot;
 
 		change->number = presence->dirty_slot;
@@ -219,7 +118,7 @@ static void give_back(struct presence *presence, const struct batch *batch)
 {
 	pthread_mutex_lock(&presence->mutex);
 	for (size_t i = 0; i < batch->count; i++) {
-		const struct change *change = &batch->changes[i];
+		const struct presence_change *change = &batch->changes[i];
 		struct slot *slot = &presence->slots[change->number];
 
 		slot->written = change->slot.written;
@@ -233,48 +132,23 @@ static void give_back(struct presence *presence, const struct batch *batch)
 	pthread_mutex_unlock(&presence->mutex);
 }
 
-static enum database_status write_change(struct presence_writer *writer,
-					 const struct change *change)
-{
-	const struct slot *slot = &change->slot;
-	sqlite3_stmt *statement = slot->topic ? writer->put_session : writer->drop_session;
-	char address[CLIENT_ADDRESS_TEXT_SIZE];
-
-	if (!slot->topic && !slot->written)
-		return DATABASE_OK; /* came and went unseen */
-	sqlite3_bind_int64(statement, 1, writer->pid);
-	sqlite3_bind_int64(statement, 2, change->number);
-	if (slot->topic) {
-		client_address_format(&slot->address, address);
-		sqlite3_bind_text(statement, 3, change->topic, slot->topic_len, SQLITE_STATIC);
-		sqlite3_bind_int64(statement, 4, slot->user_id);
-		sqlite3_bind_text(statement, 5, address, -1, SQLITE_STATIC);
-		sqlite3_bind_int64(statement, 6, slot->connected_ms);
-		if (slot->expires_s > 0 && slot->expires_s < INT64_MAX / 1000)
-			sqlite3_bind_int64(statement, 7, slot->expires_s * 1000);
-		else
-			sqlite3_bind_null(statement, 7);
-	}
-	return run(statement);
-}
-
 static enum database_status write_all(struct presence_writer *writer, const struct batch *batch)
 {
 	enum database_status status = database_write_try(writer->database);
 
 	if (status != DATABASE_OK)
 		return status;
-	status = run(writer->begin);
+	status = presence_rows_begin(writer->rows);
 	if (status == DATABASE_OK && !writer->introduced)
-		status = introduce(writer, &batch->figures);
+		status = presence_rows_introduce(writer->rows, &batch->figures);
 	for (size_t i = 0; i < batch->count && status == DATABASE_OK; i++)
-		status = write_change(writer, &batch->changes[i]);
+		status = presence_rows_put_change(writer->rows, &batch->changes[i]);
 	if (status == DATABASE_OK && batch->say_seen)
-		status = put_gateway(writer, &batch->figures);
+		status = presence_rows_put_gateway(writer->rows, &batch->figures);
 	if (status == DATABASE_OK)
 		status = accounts_add(writer->presence->accounts, &batch->figures.counters);
 	if (status == DATABASE_OK)
-		status = run(writer->commit);
+		status = presence_rows_commit(writer->rows);
 	database_write_end(writer->database);
 	if (status == DATABASE_OK)
 		accounts_added(writer->presence->accounts, &batch->figures.counters);
@@ -380,12 +254,11 @@ static void say_goodbye(struct presence_writer *writer)
 		usleep(RETRY_MS * 1000);
 	if (status != DATABASE_OK)
 		return;
-	if (run(writer->begin) == DATABASE_OK &&
-	    run_for(writer->drop_sessions, writer->pid) == DATABASE_OK &&
-	    run_for(writer->drop_gateway, writer->pid) == DATABASE_OK &&
+	if (presence_rows_begin(writer->rows) == DATABASE_OK &&
+	    presence_rows_leave(writer->rows) == DATABASE_OK &&
 	    accounts_add(writer->presence->accounts, &writer->presence->figures.counters) ==
 		    DATABASE_OK)
-		run(writer->commit);
+		presence_rows_commit(writer->rows);
 	database_write_end(writer->database);
 }
 

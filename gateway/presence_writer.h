@@ -1,6 +1,5 @@
 /*
- * The thread's side of presence.h, and what both sides share. Only presence.c and presence_writer.c
- * include this.
+ * The thread's side of presence.h, and what both sides share. Only the presence files include this.
  */
 #ifndef GATEWAY_PRESENCE_WRITER_H
 #define GATEWAY_PRESENCE_WRITER_H

@@ -55,12 +55,11 @@ static bool is_worker(const struct gateway *gateway)
 	return gateway->inheritance.worker > 0;
 }
 
-static void begin_drain(struct serving *serving, bool has_successor)
+/* The socket goes on listening when other processes have it too. */
+static void stop_accepting(struct gateway *gateway, bool has_successor)
 {
-	struct gateway *gateway = serving->gateway;
-
-	log_event(LOG_INFO, "draining", log_number("connections", (int64_t)gateway->session_count),
-		  log_text("successor", has_successor ? "yes" : "no"));
+	if (!gateway->listener)
+		return;
 	if (has_successor || is_worker(gateway)) {
 		listener_leave(gateway->listener);
 		wakeup_hand_over(gateway->wakeup);
@@ -68,6 +67,15 @@ static void begin_drain(struct serving *serving, bool has_successor)
 		listener_close(gateway->listener);
 	}
 	gateway->listener = NULL;
+}
+
+static void begin_drain(struct serving *serving, bool has_successor)
+{
+	struct gateway *gateway = serving->gateway;
+
+	log_event(LOG_INFO, "draining", log_number("connections", (int64_t)gateway->session_count),
+		  log_text("successor", has_successor ? "yes" : "no"));
+	stop_accepting(gateway, has_successor);
 	serving->is_draining = true;
 	serving->drain_start_ms = clock_monotonic_ms();
 	serving->drain_total = gateway->session_count;
@@ -156,6 +164,7 @@ static void start_successor(struct serving *serving)
 		.config = gateway->config,
 		.service_fd = liveness_service_fd(gateway->liveness),
 		.wakeup_fd = -1,
+		.tally_fd = -1,
 		.listen_fds = &fd,
 		.listen_count = 1,
 		.ready = on_successor,
@@ -204,12 +213,12 @@ static void on_signal(uv_signal_t *watcher, int number)
 }
 
 /* Clients get their close frame; those that do not take it in time are dropped. */
-static void send_clients_away(struct gateway *gateway)
+static void send_clients_away(struct serving *serving)
 {
-	int64_t give_up_ms = clock_monotonic_ms() + GOODBYE_MS;
+	struct gateway *gateway = serving->gateway;
+	int64_t give_up_ms = clock_monotonic_ms() + (serving->is_draining ? 0 : GOODBYE_MS);
 
-	listener_close(gateway->listener);
-	gateway->listener = NULL;
+	stop_accepting(gateway, false);
 	session_end_all(gateway);
 	while (gateway->sessions && clock_monotonic_ms() < give_up_ms)
 		uv_run(gateway->loop, UV_RUN_ONCE);
@@ -261,7 +270,7 @@ int gateway_run(struct gateway *gateway)
 	uv_run(gateway->loop, UV_RUN_DEFAULT);
 
 	log_event(LOG_INFO, "ending", log_number("connections", (int64_t)gateway->session_count));
-	send_clients_away(gateway);
+	send_clients_away(&serving);
 	gateway_hold_signals(true);
 	stop_watching(&serving);
 	return serving.exit_code;

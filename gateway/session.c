@@ -55,7 +55,7 @@ struct session *session_new(struct gateway *gateway, struct lws *peer, const cha
 	gateway->session_count++;
 	session->pending.kind = PENDING_SESSION;
 	pending_put(&gateway->pending, &session->pending, PENDING_WAITING);
-	address_counts_add(gateway->addresses, address);
+	tally_add(gateway->tally, address);
 	deadlines_set(gateway->deadlines, &session->deadline,
 		      clock_monotonic_ms() + gateway->config->handshake_timeout_ms);
 	return session;
@@ -90,7 +90,7 @@ void session_free(struct session *session)
 	else
 		session->gateway->sessions = session->next;
 	session->gateway->session_count--;
-	address_counts_remove(session->gateway->addresses, &session->address);
+	tally_remove(session->gateway->tally, &session->address);
 	session_clear_outbox(session);
 	free(session->topic);
 	free(session);

@@ -12,12 +12,15 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "gateway/gateway.h"
+#include "gateway/limits.h"
 #include "gateway/listen_socket.h"
+#include "gateway/tally.h"
 #include "gateway/wakeup.h"
 #include "shared/alloc.h"
 #include "shared/liveness.h"
@@ -51,6 +54,8 @@ struct supervisor {
 	char **argv;
 	struct liveness *liveness;
 	struct wakeup *wakeup;
+	struct tally *tally;
+	int tally_fd;
 	struct child *successor;
 	uv_signal_t signals[4];
 	struct worker *workers;
@@ -145,6 +150,7 @@ static void on_worker_ended(void *context)
 
 	child_free(worker->child);
 	worker->child = NULL;
+	tally_forget(worker->owner->tally, (size_t)worker->number);
 	if (worker->owner->is_ending)
 		end_when_alone(worker->owner);
 	else
@@ -161,6 +167,8 @@ static void start_worker(struct worker *worker)
 		.worker = worker->number,
 		.service_fd = liveness_service_fd(supervisor->liveness),
 		.wakeup_fd = worker->taps[1],
+		.tally_fd = supervisor->tally_fd,
+		.workers = supervisor->worker_count,
 		.listen_fds = &supervisor->listen_fds[worker->number - 1],
 		.listen_count = 1,
 		.ready = on_worker_ready,
@@ -205,6 +213,7 @@ static void start_successor(struct supervisor *supervisor)
 		.config = supervisor->config,
 		.service_fd = liveness_service_fd(supervisor->liveness),
 		.wakeup_fd = -1,
+		.tally_fd = -1,
 		.listen_fds = supervisor->listen_fds,
 		.listen_count = supervisor->worker_count,
 		.ready = on_successor,
@@ -289,6 +298,19 @@ static void watch_signals(struct supervisor *supervisor)
 	}
 }
 
+static bool make_tally(struct supervisor *supervisor)
+{
+	struct rlimit descriptors = {.rlim_max = 0};
+
+	getrlimit(RLIMIT_NOFILE, &descriptors);
+	size_t wanted = limits_descriptors(supervisor->config);
+	size_t most = descriptors.rlim_max < wanted ? (size_t)descriptors.rlim_max : wanted;
+	supervisor->tally_fd = tally_share(supervisor->worker_count, most);
+	if (supervisor->tally_fd >= 0)
+		supervisor->tally = tally_join(supervisor->tally_fd, 0);
+	return supervisor->tally || fail("cannot share the tally", strerror(errno));
+}
+
 static bool make_workers(struct supervisor *supervisor)
 {
 	supervisor->workers = xcalloc(supervisor->worker_count, sizeof(struct worker));
@@ -322,6 +344,9 @@ static void close_all(struct supervisor *supervisor)
 		uv_close((uv_handle_t *)&supervisor->signals[i], NULL);
 	if (!is_replaced && listen_socket_path(supervisor->config))
 		unlink(listen_socket_path(supervisor->config));
+	tally_free(supervisor->tally);
+	if (supervisor->tally_fd >= 0)
+		close(supervisor->tally_fd);
 	liveness_close(supervisor->liveness);
 	uv_run(&supervisor->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&supervisor->loop);
@@ -336,13 +361,15 @@ int supervisor_run(struct config *config, char **argv, const struct inheritance 
 		.argv = argv,
 		.inheritance = *inheritance,
 		.worker_count = workers,
+		.tally_fd = -1,
 		.exit_code = EXIT_FAILURE,
 	};
 
 	uv_loop_init(&supervisor.loop);
 	watch_signals(&supervisor);
 	gateway_hold_signals(false);
-	if (open_state(&supervisor) && open_sockets(&supervisor) && make_workers(&supervisor)) {
+	if (open_state(&supervisor) && open_sockets(&supervisor) && make_tally(&supervisor) &&
+	    make_workers(&supervisor)) {
 		supervisor.exit_code = EXIT_SUCCESS;
 		for (size_t i = 0; i < workers; i++)
 			start_worker(&supervisor.workers[i]);

@@ -28,34 +28,37 @@ enum json_kind {
 	JSON_OBJECT
 };
 
-/* A value inside a text that somebody else owns: from its first byte to its last, quotes and brackets
- * included, no white space around it. */
+/* A value inside a text that somebody else owns: from its first byte to its last, quotes and
+ * brackets included, no white space around it. */
 struct json_value {
 	enum json_kind kind;
 	const char *at;
 	size_t len;
 };
 
-/* One top-level member that a caller asks for. `name` is plain ASCII; it matches whatever way the text
- * escapes it ("topic", "\u0074opic"). Of members given twice the last one counts, as in PHP and Go. */
+/* One top-level member that a caller asks for. `name` is plain ASCII; it matches whatever way the
+ * text escapes it ("topic", "\u0074opic"). Of members given twice the last one counts, as in PHP
+ * and Go. */
 struct json_member {
 	const char *name;
 	struct json_value value;
 };
 
 /* Validates `text`, which must be one JSON object, and fills `value` of each of the `count` members
- * (JSON_ABSENT where there is none). Returns NULL when the text is good, else a short constant sentence for
- * people ("unexpected character", "invalid UTF-8", "nested too deep", ...) and, in *error_at, the offset of
- * the first byte that is wrong; the members then say nothing. A good text that is not an object is an
- * error too ("not an object"). */
-const char *json_object_members(const char *text, size_t len, struct json_member *members, size_t count, size_t *error_at);
+ * (JSON_ABSENT where there is none). Returns NULL when the text is good, else a short constant
+ * sentence for people ("unexpected character", "invalid UTF-8", "nested too deep", ...) and, in
+ * *error_at, the offset of the first byte that is wrong; the members then say nothing. A good text
+ * that is not an object is an error too ("not an object"). */
+const char *json_object_members(const char *text, size_t len, struct json_member *members,
+				size_t count, size_t *error_at);
 
-/* The decoded bytes of a JSON_STRING, without a NUL behind them, into `out` of `size` bytes. Returns false, and
- * leaves *out_len alone, when it does not fit or holds a lone surrogate escape. An escaped NUL is a byte as any. */
+/* The decoded bytes of a JSON_STRING, without a NUL behind them, into `out` of `size` bytes.
+ * Returns false, and leaves *out_len alone, when it does not fit or holds a lone surrogate escape.
+ * An escaped NUL is a byte as any. */
 bool json_string_decode(struct json_value string, char *out, size_t size, size_t *out_len);
 
-/* True, and *out set, when the value is a number written as an integer (no fraction, no exponent) that
- * fits 64 bits. */
+/* True, and *out set, when the value is a number written as an integer (no fraction, no exponent)
+ * that fits 64 bits. */
 bool json_int64(struct json_value number, int64_t *out);
 
 /* True when the value is a string that decodes to just these bytes. */

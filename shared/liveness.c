@@ -3,7 +3,8 @@
  * which is handed down to a successor without the rest. Never blocks.
  *
  * Gateway `pid` owns the eight bytes at 8 * pid: it holds a lock on the first of them and keeps its
- * last heartbeat in all eight. The file is sparse; its size says nothing.
+ * last heartbeat in all eight. A process of the API holds a lock on the second of its own. The file
+ * is sparse; its size says nothing.
  */
 #include "shared/liveness.h"
 
@@ -20,6 +21,7 @@ struct liveness {
 	int service_fd; /* holds the right to serve, -1: has it not */
 	char *state_dir;
 	int64_t claimed_pid; /* the lock that is ours: the kernel does not report it to us */
+	bool is_api; /* likewise */
 };
 
 /* The rows that name a gateway can be edited by people: a number that is no pid has no place. */
@@ -147,4 +149,36 @@ bool liveness_check(struct liveness *liveness, int64_t pid)
 	if (pread(liveness->fd, &beat_ms, sizeof(beat_ms), place_of(pid)) != sizeof(beat_ms))
 		return true;
 	return clock_monotonic_ms() - beat_ms < LIVENESS_LIMIT_MS;
+}
+
+enum { API_BYTE = 1 };
+
+void liveness_claim_api(struct liveness *liveness, int64_t pid)
+{
+	liveness->is_api = is_pid(pid) && claim(liveness->fd, place_of(pid) + API_BYTE);
+}
+
+/* The kernel names one lock of a range, and not the first: what is before it and behind it is asked
+ * for again. */
+static int64_t count_api_locks(int fd, off_t start, off_t end)
+{
+	int64_t count = 0;
+
+	while (start < end) {
+		struct flock lock = whole_lock(start);
+
+		lock.l_len = end - start;
+		if (fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK || lock.l_len <= 0)
+			break;
+		count += lock.l_start % place_of(1) == API_BYTE;
+		count += count_api_locks(fd, start, lock.l_start);
+		start = lock.l_start + lock.l_len;
+	}
+	return count;
+}
+
+int64_t liveness_count_api(const struct liveness *liveness)
+{
+	return count_api_locks(liveness->fd, place_of(1), place_of((int64_t)INT32_MAX + 1)) +
+	       liveness->is_api;
 }

@@ -3,7 +3,8 @@
  * the file <state_dir>/gateway.lock. Each gateway process locks the bytes of its own pid there
  * (fcntl(2) open file description locks: they end with the process, and can be asked about without
  * being taken), and writes the monotonic time into them every second, so that one that hangs is
- * noticed too. Byte 0 is the right to serve this state_dir.
+ * noticed too. Byte 0 is the right to serve this state_dir. Processes of the API lock a byte too,
+ * only to be counted.
  */
 #ifndef SHARED_LIVENESS_H
 #define SHARED_LIVENESS_H
@@ -27,8 +28,8 @@ bool liveness_claim_service(struct liveness *liveness);
  * taken. Who has it open has the right. */
 int liveness_service_fd(const struct liveness *liveness);
 
-/* Takes the right over with an inherited descriptor, which is now owned by `liveness`. When the file
- * has been made anew since, as liveness_claim_service. */
+/* Takes the right over with an inherited descriptor, which is now owned by `liveness`. When the
+ * file has been made anew since, as liveness_claim_service. */
 bool liveness_inherit_service(struct liveness *liveness, int fd);
 
 /* Marks this process as a living gateway; then liveness_beat once a second. */
@@ -37,5 +38,10 @@ void liveness_beat(struct liveness *liveness, int64_t pid);
 
 /* True when that gateway process lives and beats. */
 bool liveness_check(struct liveness *liveness, int64_t pid);
+
+/* Marks this process as one of the API's, for as long as `liveness` is open; and how many there
+ * are, this one included. */
+void liveness_claim_api(struct liveness *liveness, int64_t pid);
+int64_t liveness_count_api(const struct liveness *liveness);
 
 #endif

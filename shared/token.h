@@ -3,8 +3,9 @@
  *
  *	hex(claims) "." hex(HMAC-SHA256(key = secret, message = hex(claims)))
  *
- * lower-case hex; claims = {"user_id": int, "topic": string, "expires": unix seconds}. The signature is checked first,
- * in constant time, before the claims are looked at. Pure functions; nothing of a token is ever logged.
+ * lower-case hex; claims = {"user_id": int, "topic": string, "expires": unix seconds}. The
+ * signature is checked first, in constant time, before the claims are looked at. Pure functions;
+ * nothing of a token is ever logged.
  */
 #ifndef SHARED_TOKEN_H
 #define SHARED_TOKEN_H
@@ -18,19 +19,21 @@ enum { TOKEN_MAX_BYTES = 4096 };
 
 enum token_verdict {
 	TOKEN_GOOD,
-	TOKEN_BAD,    /* malformed, forged, or for another topic */
+	TOKEN_BAD, /* malformed, forged, or for another topic */
 	TOKEN_EXPIRED /* genuine and for this topic, but past its expiry */
 };
 
 struct token_claims {
-	int64_t user_id;   /* 0: anonymous */
+	int64_t user_id; /* 0: anonymous */
 	int64_t expires_s; /* unix seconds; the token is good while now <= expires */
 };
 
-/* Judges `token` for `topic` at `now_s` (unix seconds). *claims is filled for TOKEN_GOOD and TOKEN_EXPIRED.
- * "user_id" may be missing or null; "topic" and "expires" may not. An integer is one without fraction or exponent. */
-enum token_verdict token_verify(const char *secret, const char *token, size_t token_len, const char *topic,
-				size_t topic_len, int64_t now_s, struct token_claims *claims);
+/* Judges `token` for `topic` at `now_s` (unix seconds). *claims is filled for TOKEN_GOOD and
+ * TOKEN_EXPIRED. "user_id" may be missing or null; "topic" and "expires" may not. An integer is one
+ * without fraction or exponent. */
+enum token_verdict token_verify(const char *secret, const char *token, size_t token_len,
+				const char *topic, size_t topic_len, int64_t now_s,
+				struct token_claims *claims);
 
 /* True when both are equal and not empty; takes the same time wherever they differ. */
 bool secret_equals(const char *secret, const char *given, size_t given_len);

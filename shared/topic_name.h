@@ -19,8 +19,9 @@ const char *topic_name_fault(const char *topic, size_t len);
 
 bool topic_name_is_reserved(const char *topic, size_t len);
 
-/* Decodes the percent escapes of a query value (RFC 3986, section 2.1; a '+' is a space, as browsers' URLSearchParams
- * writes it) into `out` of `size` bytes. Returns false on a broken escape or when it does not fit. */
+/* Decodes the percent escapes of a query value (RFC 3986, section 2.1; a '+' is a space, as
+ * browsers' URLSearchParams writes it) into `out` of `size` bytes. Returns false on a broken escape
+ * or when it does not fit. */
 bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, size_t *out_len);
 
 #endif

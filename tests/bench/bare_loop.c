@@ -1,8 +1,8 @@
 /*
  * The floor that the gateway is measured against: a bare epoll loop that accepts WebSocket
- *handshakes and sends the body of each POST to every subscriber, one send(2) each. It knows no
- *topics, no auth, no limits and no slow readers, and keeps nothing. A subscriber that does not take
- *a message whole is dropped, which the load generator notices.
+ * handshakes and sends the body of each POST to every subscriber, one send(2) each. It knows no
+ * topics, no auth, no limits and no slow readers, and keeps nothing. A subscriber that does not
+ * take a message whole is dropped, which the load generator notices.
  *
  *	bare_loop PORT
  */

@@ -1,13 +1,17 @@
 /*
  * The load generator: subscribers by the ten thousand and publishers, in one process and one
- *thread. It reads commands from stdin, a line each, and answers each with a line of JSON on stdout;
- *bench.py drives it. Between commands it answers the servers' pings. A connection that is refused,
- *or a command that is wrong, ends it with a message.
+ * thread. It reads commands from stdin, a line each, and answers each with a line of JSON on
+ * stdout; the driver sends them. Between commands it answers the servers' pings. A connection that
+ * is refused, or a command that is wrong, ends it with a message.
  *
- *	connect group=G port=N target=/ws?topic= topic=T count=N [topics=1] [underway=256]
- *auth=none|open|token [secret=S] publish port=N path=/internal/publish [secret=S] before=TEXT
- *after=TEXT bytes=N groups=G,... count=N [rate=0] [until=answered|delivered] request port=N
- *path=/internal/status [secret=S] count=N [rate=0] usage pids=1,2,... drop group=G
+ * connect  group, port, target (/ws?topic=), topic, count; topics (1), underway (256),
+ *          auth (none, open, token), secret
+ * publish  port, path, before, after (what stands around the payload), bytes, count; secret,
+ *          rate (0: as fast as it is answered), groups (a publisher for each; # in `before` is its
+ *          name) and until (answered, delivered), or publishers (1), who publish to nobody
+ * request  port, path, count; secret, rate
+ * usage    pids
+ * drop     group
  */
 #include <signal.h>
 #include <sys/epoll.h>
@@ -76,10 +80,26 @@ static void read_run(const struct arguments *arguments, struct run_options *opti
 	*options = (struct run_options){
 		.count = argument_number(arguments, "count", 1),
 		.rate = argument_number(arguments, "rate", 0),
-		.publishers = 1,
+		.publishers = (size_t)argument_number(arguments, "publishers", 1),
 	};
 	if (strcmp(argument_text_or(arguments, "until", "answered"), "delivered") == 0)
 		options->until = RUN_DELIVERED;
+	if (options->publishers < 1 || options->publishers > MOST_PUBLISHERS)
+		fail("too many publishers");
+}
+
+/* One publisher for each group. */
+static void read_groups(const char *list, struct run_options *options)
+{
+	char names[GROUP_NAME_SIZE * MOST_PUBLISHERS], *rest = NULL;
+
+	options->publishers = 0;
+	snprintf(names, sizeof(names), "%s", list);
+	for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+		if (options->publishers == MOST_PUBLISHERS)
+			fail("too many groups");
+		options->groups[options->publishers++] = group_named(name);
+	}
 }
 
 static void publish(const struct arguments *arguments)
@@ -94,16 +114,11 @@ static void publish(const struct arguments *arguments)
 		.payload_len = (size_t)argument_number(arguments, "bytes", 0),
 	};
 	struct run_options options;
-	char names[GROUP_NAME_SIZE * MOST_PUBLISHERS], *rest = NULL;
+	const char *groups = argument_text_or(arguments, "groups", NULL);
 
 	read_run(arguments, &options);
-	options.publishers = 0;
-	snprintf(names, sizeof(names), "%s", argument_text(arguments, "groups"));
-	for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-		if (options.publishers == MOST_PUBLISHERS)
-			fail("too many groups");
-		options.groups[options.publishers++] = group_named(name);
-	}
+	if (groups)
+		read_groups(groups, &options);
 	run(&plan, &options);
 }
 

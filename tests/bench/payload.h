@@ -1,6 +1,5 @@
 /*
- * What is published: a JSON object of a chosen length with a sequence number and the time of the
- *publish,
+ * What is published: a JSON object of a chosen length, with a sequence number and the time,
  *
  *	{"seq":"0000002a","at":"00000d1f3a2b4c5d","pad":"xxx..."}
  *

@@ -16,7 +16,7 @@
 #include "tests/bench/http_reply.h"
 #include "tests/bench/payload.h"
 
-enum { FIRST_ROOM = 16384, HEAD_MAX = 1024 };
+enum { FIRST_ROOM = 16384, HEAD_MAX = 1024, BEFORE_MAX = 512 };
 
 static void open_connection(struct publisher *publisher)
 {
@@ -34,29 +34,51 @@ static void open_connection(struct publisher *publisher)
 	loop_watch(&publisher->watched, EPOLLIN);
 }
 
+/* What stands before the payload, with the name of the group in the place of a #. */
+static size_t write_before(const struct publisher *publisher, char *out, size_t size)
+{
+	const char *before = publisher->plan->before;
+	const char *mark = publisher->group ? strchr(before, '#') : NULL;
+	int len = mark ? snprintf(out, size, "%.*s%s%s", (int)(mark - before), before,
+				  publisher->group->name, mark + 1)
+		       : snprintf(out, size, "%s", before);
+
+	if (len < 0 || (size_t)len >= size)
+		fail("what stands before the payload is too long");
+	return (size_t)len;
+}
+
+static size_t write_head(const struct publish_plan *plan, char *out, size_t size, size_t body_len)
+{
+	const char *secret = plan->secret ? plan->secret : "";
+	int len = snprintf(out, size,
+			   "%s %s HTTP/1.1\r\n"
+			   "Host: localhost\r\n"
+			   "X-Worker-Secret: %s\r\n"
+			   "Content-Type: application/json\r\n"
+			   "Content-Length: %zu\r\n\r\n",
+			   plan->method, plan->path, secret, body_len);
+
+	if (len < 0 || (size_t)len >= size)
+		fail("the request does not fit");
+	return (size_t)len;
+}
+
 static void write_request(struct publisher *publisher)
 {
 	const struct publish_plan *plan = publisher->plan;
-	size_t before_len = strlen(plan->before), after_len = strlen(plan->after);
+	char before[BEFORE_MAX];
+	size_t before_len = write_before(publisher, before, sizeof(before));
+	size_t after_len = strlen(plan->after);
 	size_t body_len = before_len + plan->payload_len + after_len;
 	char *out = xcalloc(1, HEAD_MAX + body_len);
-	int head = snprintf(out, HEAD_MAX, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s%s%s",
-			    plan->method, plan->path, plan->secret ? "X-Worker-Secret: " : "",
-			    plan->secret ? plan->secret : "", plan->secret ? "\r\n" : "");
+	size_t head_len = write_head(plan, out, HEAD_MAX, body_len);
 
-	if (plan->payload_len > 0)
-		head += snprintf(out + head, HEAD_MAX - (size_t)head,
-				 "Content-Type: application/json\r\nContent-Length: %zu\r\n",
-				 body_len);
-	head += snprintf(out + head, HEAD_MAX - (size_t)head, "\r\n");
-	publisher->request = out;
-	publisher->request_len = (size_t)head;
-	if (plan->payload_len == 0)
-		return;
-	memcpy(out + head, plan->before, before_len);
-	publisher->payload_at = (size_t)head + before_len;
+	memcpy(out + head_len, before, before_len);
+	publisher->payload_at = head_len + before_len;
 	memcpy(out + publisher->payload_at + plan->payload_len, plan->after, after_len);
-	publisher->request_len += body_len;
+	publisher->request = out;
+	publisher->request_len = head_len + body_len;
 }
 
 void publisher_open(struct publisher *publisher, struct publish_plan *plan, struct group *group)
@@ -81,9 +103,10 @@ void publisher_send(struct publisher *publisher, int64_t at_ns)
 	struct group *group = publisher->group;
 	size_t done = 0;
 
-	if (group)
+	if (publisher->plan->payload_len > 0)
 		payload_write(publisher->request + publisher->payload_at,
-			      publisher->plan->payload_len, group->published++, at_ns);
+			      publisher->plan->payload_len,
+			      group ? group->published++ : (uint32_t)publisher->sent, at_ns);
 	publisher->sent++;
 	publisher->is_busy = true;
 	publisher->is_awaited = group != NULL;

@@ -1,5 +1,7 @@
 """The first frame and the later ones (PROTOCOL.md section 2): each row of the table of frames, each kind of token."""
 
+import hashlib
+import hmac
 import json
 import time
 
@@ -263,9 +265,6 @@ def test_a_broken_token_is_unauthorized(service, kind):
 @pytest.mark.parametrize("claims", ["hex", "not hex", "odd"])
 def test_only_lower_case_hex_is_a_token(service, claims):
     """Signed rightly over a text that is no lower-case hex."""
-    import hashlib
-    import hmac
-
     good = json.dumps({"user_id": 1, "topic": "closed", "expires": int(time.time()) + 60}).encode().hex()
     text = {"hex": good.upper(), "not hex": good[:-1] + "g", "odd": good + "0"}[claims]
     token = text + "." + hmac.new(service.secret.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -7,6 +7,8 @@ CRASH_KILLS says how many kills (`make soak` asks for 200), CRASH_SEED repeats a
 import os
 import random
 
+import pytest
+
 from harness import sqlite
 from harness.crashes import API_PROCESSES, TEMPORARY, Crashes
 from harness.crowd import Crowd, Member
@@ -22,11 +24,11 @@ FIRST_MEMBERS = 12
 BATCH = 5  # kills, then one more client comes
 
 
-def crash(make_service, certificates, kills, resume="always", kinds=None):
+def crash(make_service, certificates, kills, resume="always", kinds=None, processes=1):
     """Returns (service, publishers, members, crashes) when all has come to rest; the members are still connected to
     nobody: their crowd has ended."""
     print(f"CRASH_SEED={SEED}")
-    service = make_service(log_level="warn", drain="300ms")
+    service = make_service(log_level="warn", drain="300ms", gateway_processes=processes)
     service.start_gateway()
     service.start_api(API_PROCESSES)
     server = Nginx(service, certificates)
@@ -82,8 +84,9 @@ def assert_whole(service, publishers):
     assert len(set(kept.values())) == len(kept)
 
 
-def test_killed_at_random_moments_whoever_resumes_gets_each_event_once_and_in_order(make_service, certificates):
-    service, publishers, members, crashes = crash(make_service, certificates, KILLS)
+@pytest.mark.parametrize("processes", [1, 2], ids=["one process", "a parent with workers"])
+def test_killed_at_random_moments_whoever_resumes_gets_each_event_once_and_in_order(make_service, certificates, processes):
+    service, publishers, members, crashes = crash(make_service, certificates, KILLS, processes=processes)
     faults = Ledger(publishers, members).faults()
     assert not faults, "\n".join(faults[:20])
     assert all(member.unrecovered == 0 for member in members)

@@ -1,6 +1,7 @@
 """GET /internal/metrics: its format, that its numbers are right after known traffic and the same in the database, and that
 they outlive the processes that counted."""
 
+import signal
 import statistics
 import threading
 import time
@@ -47,7 +48,10 @@ def counted(server, expected, limit_s=15.0):
 
 def table(server):
     rows = sqlite.ask(server.service.database, "SELECT name, label, value FROM counters")
-    return {(row["name"], row["label"]): row["value"] for row in rows}
+    found = {(row["name"], row["label"]): row["value"] for row in rows}
+    for latency in ("commit_us", "delivery_us", "fanout_us"):
+        found[latency, "sum of buckets"] = sum(value for (name, _), value in found.items() if name == latency)
+    return found
 
 
 def test_the_format_is_what_prometheus_takes(server):
@@ -142,12 +146,12 @@ def test_deliveries_and_their_latencies_are_counted(server):
 def test_the_latency_of_what_waited_for_a_gateway_is_how_long_it_waited(server):
     server.api.register("t")
     browser = authenticated(server.service, "t")
-    server.service.gateway.send(19)  # SIGSTOP
+    server.service.gateway.send(signal.SIGSTOP)
     try:
         server.api.publish("t", 1)
         time.sleep(0.6)  # it is to wait
     finally:
-        server.service.gateway.send(18)
+        server.service.gateway.send(signal.SIGCONT)
     browser.read_message()
     metrics = counted(server, {"delivery_seconds_count": 1})
     assert metrics["delivery_seconds_bucket", "0.524288"] == 0
@@ -255,36 +259,64 @@ def test_resumes_are_counted_by_outcome(server):
     })  # fmt: skip
 
 
-def test_every_push_to_a_slow_reader_is_delivered_or_counted_as_dropped(make_service, certificates):
-    """And what waits is the outbox's gauge."""
-    server = Nginx(make_service(outbox_max_bytes=1048576, outbox_max_frames=100).start(), certificates)
+PAYLOAD = "x" * 100000
+FRAME_BYTES = len(PAYLOAD) + len('{"type":"push","payload":""}')
+
+
+def fall_behind(server, count, cause="outbox_full"):
+    """A client that does not read, when some of `count` pushes to it have been dropped, and the rest waits."""
     server.api.register("t")
     slow = authenticated(server.service, "t")
-    payload, count = "x" * 100000, 200
     for _ in range(count):
-        assert server.api.publish("t", payload).status == 200
+        assert server.api.publish("t", PAYLOAD).status == 200
 
-    def reached(metrics):
-        return metrics["deliveries_total"] + metrics["drops_total", "outbox_full"]
+    def accounted():
+        now = scrape(server)
+        waiting = now["outbox_bytes"] / FRAME_BYTES
+        return now["deliveries_total"] + now["drops_total", cause] + waiting
 
-    metrics = wait_until(
-        lambda: (now := scrape(server))["drops_total", "outbox_full"] > 0 and now["outbox_bytes"] > 0 and now,
-        "drops are counted",
-    )
-    frame_bytes = len(payload) + len('{"type":"push","payload":""}')
-    wait_until(
-        lambda: reached(now := scrape(server)) + now["outbox_bytes"] / frame_bytes == count,
-        lambda: f"all {count} pushes are accounted for, not {reached(scrape(server))}",
-    )
+    wait_until(lambda: accounted() == count, lambda: f"all {count} pushes are accounted for, not {accounted()}")
     metrics = scrape(server)
-    assert metrics["outbox_bytes"] <= 1048576
-    assert sqlite.value(server.service.database, "SELECT outbox_bytes FROM gateways") == metrics["outbox_bytes"]
+    assert metrics.labels("drops_total").keys() == {cause} and 0 < metrics["outbox_bytes"] <= 1048576
+    return slow
+
+
+@pytest.fixture
+def small_outboxes(make_service, certificates):
+    return Nginx(make_service(outbox_max_bytes=1048576, outbox_max_frames=100).start(), certificates)
+
+
+def test_every_push_to_a_slow_reader_is_delivered_or_counted_as_dropped(small_outboxes):
+    """And what waits is the outbox's gauge."""
+    server, count = small_outboxes, 200
+    slow = fall_behind(server, count)
+    waiting = scrape(server)["outbox_bytes"]
+    assert sqlite.value(server.service.database, "SELECT outbox_bytes FROM gateways") == waiting
+    last = server.api.publish("t", "last")
+    assert last.status == 200
+    received = 1
+    while slow.read_message() != '{"type":"push","payload":"last"}':
+        received += 1
+    metrics = counted(server, {"outbox_bytes": 0, "deliveries_total": received})
+    assert received + metrics["drops_total", "outbox_full"] == count + 1
+    assert metrics.labels("drops_total").keys() == {"outbox_full"}
     slow.close()
-    counted(server, {"outbox_bytes": 0})
-    metrics = scrape(server)
-    assert metrics["drops_total", "connection_closed"] > 0
-    assert reached(metrics) + metrics["drops_total", "connection_closed"] == count
-    assert metrics["drops_total", "all_outboxes_full"] == 0
+
+
+def test_drops_because_all_outboxes_together_are_full_have_a_cause_of_their_own(make_service, certificates):
+    server = Nginx(make_service(outbox_total_max_bytes=1048576).start(), certificates)
+    fall_behind(server, 200, "all_outboxes_full").close()
+
+
+def test_what_waits_for_a_connection_that_ends_is_counted_as_dropped(small_outboxes):
+    server, count = small_outboxes, 200
+    slow = fall_behind(server, count)
+    waiting = scrape(server)["outbox_bytes"] / FRAME_BYTES
+    slow.close()
+    metrics = counted(server, {"outbox_bytes": 0})
+    drops = metrics.labels("drops_total")
+    assert drops["connection_closed"] == waiting
+    assert metrics["deliveries_total"] + sum(drops.values()) == count
 
 
 def test_the_database_has_the_same_numbers(server):
@@ -308,13 +340,9 @@ def test_the_database_has_the_same_numbers(server):
                 shown[name.removesuffix("_total"), next(iter(labels.values()), "")] = value
             elif name.endswith("_seconds_sum") and value:
                 shown[name.removesuffix("_seconds_sum") + "_us_sum", ""] = round(value * 1e6)
-    buckets = {key: value for key, value in rows.items() if key[0].endswith("_us")}
-    assert shown == {key: value for key, value in rows.items() if key not in buckets}
+    assert shown == {key: value for key, value in rows.items() if not key[0].endswith("_us")}
     for latency in ("commit", "delivery", "fanout"):
-        total = 0
-        for (name, bound), value in buckets.items():
-            total += value if name == f"{latency}_us" else 0
-        assert total == metrics[f"{latency}_seconds_count"] == 30
+        assert rows[f"{latency}_us", "sum of buckets"] == metrics[f"{latency}_seconds_count"] == 30
     overview = sqlite.ask(server.service.database, "SELECT * FROM gauge_overview")[0]
     for column, name in (("events", "event_rows"), ("sockets", "sessions"), ("topics", "topics"), ("gateways", "gateways"),
                          ("committed_event_id", "committed_event_id"), ("outbox_bytes", "outbox_bytes")):  # fmt: skip
@@ -322,18 +350,20 @@ def test_the_database_has_the_same_numbers(server):
 
 
 def test_totals_outlive_a_gateway_that_ends_in_order(server):
+    service = server.service
     server.api.register("t")
     for turn in range(1, 4):
-        browser = authenticated(server.service, "t")
-        for number in range(10):
-            server.api.publish("t", number)
-            browser.read_message()
-        server.service.restart_gateway()  # at once: the last numbers are not written yet
-        assert browser.close_code() == 1001
-        counted(server, {
-            "deliveries_total": 10 * turn, "delivery_seconds_count": 10 * turn, "closes_total": {"shutdown": turn},
-            "connections_total": {"accepted": turn},
-        }, FLUSH_LIMIT_S)  # fmt: skip
+        with authenticated(service, "t") as browser:
+            for number in range(10):
+                server.api.publish("t", number)
+                browser.read_message()
+        assert service.gateway.stop(signal.SIGINT) is None  # at once: its last numbers are not written yet
+        rows = table(server)
+        assert rows["deliveries", ""] == rows["delivery_us", "sum of buckets"] == 10 * turn
+        assert rows["connections", "accepted"] == turn
+        assert sum(value for (name, _), value in rows.items() if name == "closes") == turn
+        service.start_gateway()
+        assert scrape(server)["deliveries_total"] == 10 * turn
 
 
 def test_totals_outlive_a_killed_gateway(server):
@@ -361,6 +391,7 @@ def test_totals_outlive_api_processes_and_a_killed_one_loses_a_second_at_most(ma
     for number in range(40):
         server.api.publish("t", number)
     counted(server, {"publishes_total": 40, "commit_seconds_count": 40}, FLUSH_LIMIT_S)  # nobody asks but we
+    assert scrape(server)["api_processes"] == 3
     for process in service.api:
         process.kill()
     service.api_socket.unlink()
@@ -371,7 +402,7 @@ def test_totals_outlive_api_processes_and_a_killed_one_loses_a_second_at_most(ma
     assert service.stop_api() == []  # in order, and at once: nothing is lost
     assert table(server)["publishes", ""] == 65
     service.start_api(1)
-    assert scrape(server)["publishes_total"] == 65
+    counted(server, {"publishes_total": 65, "api_processes": 1})
 
 
 def test_an_idle_process_writes_what_it_counted_without_another_request(make_service, certificates):

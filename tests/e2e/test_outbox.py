@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from harness.counters import counted, wait_until_counted
 from harness.direct import auth_frame, authenticated, rows, upgraded
 from harness.follower import Follower
 from harness.nginx import Nginx
@@ -64,18 +65,6 @@ def resumable(service, topic="t", last_event_id=None):
     answer = json.loads(client.read_message())
     assert answer["type"] == "auth_ok" and answer["recovered"] is True
     return client, answer["last_event_id"]
-
-
-def counted(service, name, label):
-    found = rows(service, "SELECT value FROM counters WHERE name = ? AND label = ?", name, label)
-    return found[0][0] if found else 0
-
-
-def wait_until_counted(service, name, label, expected):
-    wait_until(
-        lambda: counted(service, name, label) == expected,
-        lambda: f"{expected} {name} {label}, not {counted(service, name, label)}",
-    )
 
 
 def assert_lost_the_oldest(numbers, count, kept):
@@ -249,6 +238,8 @@ def test_one_that_falls_behind_in_the_middle_of_its_replay_gets_all_of_it_once(m
         with slow:
             for start in (300, 350):
                 ids += publish_beside(server, neighbour, range(start, start + 50))
+                wait_until_counted(service, "deliveries", "", start + 50)
+                assert outbox_bytes(service) == 0, "a replay is not queued"
                 got = [json.loads(slow.read_message())["id"] for _ in range(20)]
                 assert got == ids[:20]
                 ids = ids[20:]

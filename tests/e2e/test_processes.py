@@ -12,7 +12,7 @@ from harness import logs
 from harness.follower import Follower
 from harness.nginx import Nginx
 from harness.process import Process
-from harness.subscriber import Subscriber
+from harness.subscriber import Subscriber, refusal
 from harness.tokens import make_token
 from harness.waiting import wait_until
 
@@ -20,8 +20,12 @@ WORKERS = 3
 
 
 def workers(service):
-    with sqlite3.connect(service.database) as database:
-        return {pid for (pid,) in database.execute("SELECT pid FROM gateways")}
+    """The pids of the workers that have introduced themselves; none while there is no database yet."""
+    try:
+        with sqlite3.connect(f"file:{service.database}?mode=ro", uri=True) as database:
+            return {pid for (pid,) in database.execute("SELECT pid FROM gateways")}
+    except sqlite3.OperationalError:
+        return set()
 
 
 def wait_for_workers(service, count=WORKERS, but_not=()):
@@ -145,6 +149,34 @@ def test_sighup_reaches_every_worker(server):
     service.gateway.send(signal.SIGHUP)
     log = service.log_dir / "gateway.log"
     wait_until(lambda: log.read_text().count("configuration read again") == WORKERS, "all have read it")
+
+
+def test_limits_hold_over_all_workers(make_service, certificates):
+    service = make_service(gateway_processes=WORKERS, max_connections=20, max_connections_per_address=12)
+    server = Nginx(service.start(), certificates)
+    wait_for_workers(service)
+    server.api.register("t")
+    url = f"ws://127.0.0.1:{service.ws_port}/ws"
+
+    def connect(stack, address):
+        client = Subscriber(url, "t", headers={"X-Forwarded-For": address})
+        stack.callback(client.close)
+        client.authenticate()
+
+    for turn in range(2):
+        with ExitStack() as stack:
+            for _ in range(12):
+                connect(stack, "192.0.2.1")
+            for _ in range(6):
+                assert refusal(url, "t", headers={"X-Forwarded-For": "192.0.2.1"}) == 429
+            for n in range(8):
+                connect(stack, f"192.0.2.{n + 2}")
+            for _ in range(6):
+                assert refusal(url, "t", headers={"X-Forwarded-For": "192.0.2.99"}) == 503
+            victims = workers(service)
+            for pid in victims:
+                os.kill(pid, signal.SIGKILL)
+        wait_for_workers(service, but_not=victims)
 
 
 def test_a_second_one_is_refused(server):

@@ -3,16 +3,17 @@
 import os
 import signal
 import sqlite3
-import threading
 
 from harness import logs
-from harness.follower import Follower, wait_for_position
+from harness.crowd import Crowd, Member
 from harness.nginx import Nginx
+from harness.numbered import Ledger, Publisher
 from harness.process import Process
 from harness.subscriber import Subscriber
 from harness.waiting import accepts, wait_until
 
-CLIENTS = 100
+CLIENTS = 1000
+PUBLISHES_A_SECOND = 200
 
 
 def gateway_pids(service):
@@ -30,43 +31,32 @@ def replace(service):
 
 
 def test_1000_clients_through_a_restart_under_load_none_refused_nothing_missed(make_service, certificates):
-    server = Nginx(make_service(drain="2s", log_level="info").start(), certificates)
-    service = server.service
-    server.api.register("t")
-    published, stop = [], threading.Event()
-
-    def publish():
-        while not stop.is_set():
-            reply = server.api.publish("t", len(published))
-            assert reply.status == 200
-            published.append(reply.json["id"])
-            stop.wait(0.005)
-
-    followers = [Follower(service.ws_address, "t") for _ in range(CLIENTS)]
-    for follower in followers:
-        follower.wait_for_answers()
-    thread = threading.Thread(target=publish)
-    thread.start()
-    try:
-        wait_until(lambda: len(published) > 50, "publishing goes on")
+    server = Nginx(make_service(drain="3s").start(), certificates)
+    service, topics = server.service, [f"t{number}" for number in range(10)]
+    for topic in topics:
+        server.api.register(topic)
+    publisher = Publisher(server.api, topics, by=0, rate=PUBLISHES_A_SECOND)
+    with Crowd() as crowd:
+        for number in range(CLIENTS):
+            kind = "no" if number % 100 >= 90 else "always"
+            crowd.add(Member(service.ws_address, topics[number % len(topics)], kind))
+        crowd.wait_until_open(60)
+        publisher.start()
+        wait_until(lambda: publisher.count > 50, "publishing goes on")
         old = replace(service)
         assert old.wait() == 0
-        for follower in followers:
-            follower.wait_for_answers(2)
-        seen = len(published)
-        wait_until(lambda: len(published) > seen + 50, "publishing goes on")
-    finally:
-        stop.set()
-        thread.join()
-    try:
-        wait_for_position(followers, max(published))
-    finally:
-        for follower in followers:
-            follower.stop()
-    for follower in followers:
-        assert follower.ids == published
-        assert follower.refusals == 0
-        assert len(follower.closes) == 1 and "\\x03\\xe9" in follower.closes[0], follower.closes  # 1001
+        wait_until(lambda: all(len(member.starts) == 2 for member in crowd.members), "each comes back")
+        seen = publisher.count
+        wait_until(lambda: publisher.count > seen + 50, "publishing goes on")
+        last = publisher.finish()
+        wait_until(
+            lambda: all(member.last_key == last[member.topic] for member in crowd.members), "the last publish comes", 60
+        )
+    assert set(publisher.statuses) == {200} and not publisher.lost_answers
+    assert Ledger([publisher], crowd.members).faults() == []
+    assert not crowd.refusals()
+    for member in crowd.members:
+        assert member.closes == {1001: 1} and not member.unrecovered
 
 
 def test_clients_of_a_draining_gateway_are_pushed_to_at_once_until_they_are_sent_away(make_service, certificates):

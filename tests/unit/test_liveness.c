@@ -226,6 +226,66 @@ static void the_file_is_private_sparse_and_no_link(void **state)
 	assert_int_equal(errno, ENOENT);
 }
 
+static void be_an_api(void *argument)
+{
+	struct liveness *liveness = liveness_open(state_dir);
+	int *pipe_ends = argument;
+	char byte = '!';
+
+	MUST(liveness);
+	liveness_claim_api(liveness, getpid());
+	MUST(write(pipe_ends[1], &byte, 1) == 1);
+	pause();
+}
+
+static void processes_of_the_api_are_counted_while_they_live(void **state)
+{
+	(void)state;
+	enum { PROCESSES = 9 };
+	struct liveness *liveness = open_liveness();
+	pid_t children[PROCESSES];
+	int pipe_ends[2];
+	char byte;
+
+	pid_t gateway = start_gateway();
+	assert_int_equal(pipe(pipe_ends), 0);
+	assert_int_equal(liveness_count_api(liveness), 0);
+	for (int i = 0; i < PROCESSES; i++) {
+		children[i] = start_child(be_an_api, pipe_ends);
+		assert_int_equal(read(pipe_ends[0], &byte, 1), 1);
+		assert_int_equal(liveness_count_api(liveness), i + 1);
+	}
+	liveness_claim_api(liveness, getpid());
+	assert_int_equal(liveness_count_api(liveness), PROCESSES + 1);
+	assert_true(liveness_check(liveness, PID));
+	assert_false(liveness_check(liveness, children[0]));
+	kill_child(gateway);
+	for (int i = 0; i < PROCESSES; i++) {
+		kill_child(children[(i * 5) % PROCESSES]);
+		assert_int_equal(liveness_count_api(liveness), PROCESSES - i);
+	}
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+	liveness_close(liveness);
+}
+
+static void numbers_that_are_no_pid_are_not_counted(void **state)
+{
+	(void)state;
+	static const int64_t wrong[] = {0, -1, INT64_MIN, INT64_MAX, (int64_t)INT32_MAX + 1};
+	struct liveness *liveness = open_liveness();
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		liveness_claim_api(liveness, wrong[i]);
+		assert_int_equal(liveness_count_api(liveness), 0);
+	}
+	liveness_claim_api(liveness, INT32_MAX);
+	struct liveness *other = open_liveness();
+	assert_int_equal(liveness_count_api(other), 1);
+	liveness_close(other);
+	liveness_close(liveness);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +298,8 @@ int main(void)
 		LIVENESS_TEST(the_right_to_serve_is_no_pid),
 		LIVENESS_TEST(a_beat_before_the_machine_started_is_no_reason_to_be_dead),
 		LIVENESS_TEST(the_file_is_private_sparse_and_no_link),
+		LIVENESS_TEST(processes_of_the_api_are_counted_while_they_live),
+		LIVENESS_TEST(numbers_that_are_no_pid_are_not_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

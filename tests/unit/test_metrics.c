@@ -156,6 +156,7 @@ static void gauges_are_of_living_gateways(void **state)
 	struct liveness *second = liveness_open(directory);
 	assert_true(liveness_claim_pid(second, 4242));
 	assert_true(shows("gateways 2"));
+	assert_true(shows("api_processes 1"));
 	assert_true(shows("outbox_bytes 1020"));
 	assert_true(shows("delivered_event_id 77"));
 	execute("DELETE FROM gateways");

@@ -7,12 +7,13 @@ import os
 import signal
 from pathlib import Path
 
-from . import sqlite
+from . import logs
 from .process import Process
 from .waiting import accepts, wait_until
 
 API_PROCESSES = 3
 TEMPORARY = 75  # how a gateway ends that finds another one: it is started again
+INHERITS = b"WAVELOG_WORKER_INHERITS="  # in the environment of a child of a gateway, before the number of a worker
 
 
 def has_ended(pid):
@@ -21,6 +22,25 @@ def has_ended(pid):
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1
     return True
+
+
+def takes(pid, number):
+    """True once it has a handler for that signal: before, it would be ended by it."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
+def is_head(pid):
+    """True for a gateway that is no worker of another (gateway_processes)."""
+    with contextlib.suppress(OSError):
+        for text in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if text.startswith(INHERITS):
+                return text[len(INHERITS) :].startswith(b"0 ")
+        return True
+    return False
 
 
 class Crashes:
@@ -34,7 +54,7 @@ class Crashes:
         self.seen = {self.latest.pid: self.latest}
 
     def gateways(self):
-        """The pids of those that run: after a replacement there are two for a while."""
+        """The pids of those that run: after a replacement there are two for a while, each with its workers."""
         running = set()
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
@@ -78,12 +98,16 @@ class Crashes:
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: all(map(has_ended, pids)), "they are dead", interval_s=0.001)
 
+    def describe(self):
+        running = {pid: "head" if is_head(pid) else "worker" for pid in self.gateways()}
+        return f"a client is subscribed: {running}, {self.crowd.refusals()}\n{logs.tail(self.service.log_dir)}"
+
     def an_api_process(self):
         self.counts["api"] += 1
         self._kill_api([self.chance.choice(self.service.api)])
 
     def the_gateway(self):
-        """One of them, when there are two."""
+        """One of its processes, or of the two while one replaces the other."""
         self.counts["gateway"] += 1
         self._kill_gateways([self.chance.choice(sorted(self.gateways()))])
 
@@ -94,8 +118,7 @@ class Crashes:
 
     def replace(self):
         """No kill: a successor is started. What comes next may hit it on its way up, or the old one on its way out."""
-        rows = sqlite.ask(self.service.database, "SELECT pid FROM gateways")
-        ready = sorted({row["pid"] for row in rows} & self.gateways())
+        ready = sorted(pid for pid in self.gateways() if is_head(pid) and takes(pid, signal.SIGUSR2))
         if ready:
             self.counts["replaced"] += 1
             with contextlib.suppress(ProcessLookupError):
@@ -114,7 +137,7 @@ class Crashes:
         done = 0
         while done < kills:
             if self.chance.random() < 0.7:
-                wait_until(lambda: self.crowd.count() > 0, "a client is subscribed", limit_s=30, interval_s=0.001)
+                wait_until(lambda: self.crowd.count() > 0, self.describe, limit_s=30, interval_s=0.001)
             self.wait_for_publishes(self.chance.choice([1, self.chance.randrange(1, 30), self.chance.randrange(30, 200)]))
             kind = self.chance.choice(kinds)
             kind()
@@ -123,12 +146,19 @@ class Crashes:
 
     def settle(self):
         """Waits until one gateway is left, which is then the service's. Returns how the others ended, counted."""
+        workers = self.service.config.get("gateway_processes", 1)
+        expected = workers + 1 if workers > 1 else 1
         self.supervise()
-        wait_until(lambda: len(self.gateways()) == 1, "the old gateways end", limit_s=30)
-        (last,) = self.gateways()
-        ends = collections.Counter()
-        self.service.gateway = self.seen.pop(last)
-        for process in self.seen.values():
-            with contextlib.suppress(AssertionError):  # a successor whose parent has seen it end
-                ends[process.wait()] += 1
+
+        def is_alone():
+            running = self.gateways()
+            return len(running) == expected and sum(map(is_head, running)) == 1
+
+        wait_until(is_alone, lambda: f"one gateway is left: {self.gateways()}", limit_s=30)
+        running, ends = self.gateways(), collections.Counter()
+        (head,) = filter(is_head, running)
+        self.service.gateway = self.seen[head]
+        for pid in self.seen.keys() - running:
+            with contextlib.suppress(AssertionError):  # the child of a gateway that has seen it end
+                ends[self.seen[pid].wait()] += 1
         return ends

@@ -6,6 +6,7 @@ import heapq
 import json
 import os
 import random
+import resource
 import selectors
 import socket
 import struct
@@ -78,6 +79,8 @@ class Crowd:
     """Runs from its start to stop(). Methods may be called from any thread."""
 
     def __init__(self, seed=1):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         self.members, self.chance = [], random.Random(seed)
         self._selector, self._timers, self._orders = selectors.DefaultSelector(), [], collections.deque()
         self._ordinal, self._error = 0, None

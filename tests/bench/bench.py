@@ -1,0 +1,100 @@
+"""The benchmark: starts each contender on loopback, measures, prints one table, and fails when a bar is missed.
+BENCHMARKS.md says what the rows mean. With --smoke the numbers are small, nothing is held against the bars, and the
+only question is whether the tools work.
+
+	bench.py [--rounds N] [-k WORD] [--smoke]
+"""
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+
+from harness.process import adopt_orphans  # noqa: E402
+
+from driver import connections, fanout, machine, publishing, status  # noqa: E402
+from driver.contenders import Nchan  # noqa: E402
+from driver.load import Failure, Load  # noqa: E402
+from driver.report import Report  # noqa: E402
+
+SCENARIOS = (
+    fanout.fan_out, fanout.last_subscriber, fanout.gateway_processes, connections.connecting,
+    connections.idle_connections, connections.large_database, publishing.one_publisher,
+    publishing.eight_publishers, publishing.delivery, status.status,
+)  # fmt: skip
+
+
+@dataclass
+class Scale:
+    fan: tuple = ((1000, 400), (5000, 80))  # subscribers, publishes
+    last: tuple = (10_000, 20)
+    connections: int = 10_000
+    idle: int = 15_000  # what a process may hold where the limit of descriptors is 20,000
+    publishes: int = 5000
+    paced: int = 500
+    topics: int = 100_000
+    events: int = 1_000_000
+    gateway_processes: int = 2
+
+
+SMOKE = Scale(fan=((20, 5), (50, 5)), last=(50, 3), connections=50, idle=50, publishes=50, paced=25, topics=100, events=1000)
+
+
+class Bench:
+    def __init__(self, rounds, scale, smoke):
+        self.rounds_wanted, self.scale, self.smoke = rounds, scale, smoke
+        self.report = Report(judging=not smoke)
+
+    def rows(self, *rows):
+        self.report.rows += rows
+
+    def each_round(self):
+        for number in range(self.rounds_wanted):
+            yield number
+
+    def contenders(self, *makes):
+        """The smoke test does without nchan, whose package only the benchmark needs."""
+        return [make for make in makes if make is not Nchan or not self.smoke]
+
+    def load(self, cores=machine.LOAD):
+        return Load(cores)
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(description="Measures wavelog-worker.")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each row is measured (5)")
+    parser.add_argument("-k", default="", metavar="WORD", help="only what has WORD in its name: "
+                        + ", ".join(scenario.__name__ for scenario in SCENARIOS))  # fmt: skip
+    parser.add_argument("--smoke", action="store_true", help="small numbers: do the tools work?")
+    return parser.parse_args()
+
+
+def main():
+    arguments = _arguments()
+    adopt_orphans()
+    machine.raise_descriptor_limit()
+    start = time.monotonic()
+    description = machine.describe()
+    rounds, scale = (1, SMOKE) if arguments.smoke else (arguments.rounds, Scale())
+    bench = Bench(rounds, scale, arguments.smoke)
+    for scenario in SCENARIOS:
+        if arguments.k in scenario.__name__:
+            print(f"measuring {scenario.__name__}", file=sys.stderr, flush=True)
+            scenario(bench)
+    print("\n".join([*description, f"- load average at the end: {os.getloadavg()[0]:.2f}; "
+                     f"{bench.rounds_wanted} rounds in {time.monotonic() - start:.0f} s", "", *bench.report.lines()]))
+    missed = bench.report.missed()
+    if missed:
+        print("\nmissed: " + "; ".join(missed))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        sys.exit(f"no measurement: {failure}")

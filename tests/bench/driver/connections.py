@@ -1,0 +1,96 @@
+"""What a connection costs: the processor to let it in, the memory to keep it, and nothing when a publish does not
+concern it."""
+
+from .contenders import BareLoop, Nchan, Worker
+from .report import Row
+
+
+def _settled_usage(load, contender, sockets):
+    contender.settle(load, sockets)
+    return load.usage(contender.gateway_pids)
+
+
+def _connect(bench, make, name, topics):
+    count = bench.scale.connections
+    with make() as contender, bench.load() as load:
+        contender.register("first", token=True)
+        load.connect(contender, "first", "first", 1)  # what is loaded and made once is not a connection's
+        before = _settled_usage(load, contender, 1)
+        load.connect(contender, "crowd", "seed", count, topics=topics)
+        used = _settled_usage(load, contender, count + 1) - before
+        bench.report.add(f"connect {name}", used.cpu_us / count)
+        bench.report.add(f"memory {name}", used.rss_bytes / count / 1000)
+        load.drop("crowd")
+        load.drop("first")
+
+
+def connecting(bench):
+    count, topics = bench.scale.connections, bench.scale.connections // 10
+    bench.rows(
+        Row(f"memory of an idle authenticated connection, of {count:,}, ten a topic", "KB", "memory ours", None, "<= 2.5"),
+        Row("(each on a topic of its own)", "KB", "memory own"),
+        Row("(nginx + nchan)", "KB", "memory nchan"),
+        Row(f"CPU a connection, {count:,} authenticated, against the bare loop's handshake", "µs", "connect ours",
+            "connect bare", "<= 3"),
+        Row("(each on a topic of its own)", "µs", "connect own", "connect bare"),
+        Row("(nginx + nchan, handshake)", "µs", "connect nchan", "connect bare"),
+    )  # fmt: skip
+    for _ in bench.each_round():
+        _connect(bench, lambda: Worker(seed={"topics": topics}), "ours", topics)
+        _connect(bench, lambda: Worker(seed={"topics": count}), "own", count)
+        _connect(bench, BareLoop, "bare", topics)
+        for make in bench.contenders(Nchan):
+            _connect(bench, make, "nchan", topics)
+
+
+def _publish_cost(bench, load, worker, name):
+    publishes = bench.scale.publishes
+    before = load.usage(worker.pids)
+    result = load.publish(worker, "one", "one", publishes, until="delivered")
+    used = load.usage(worker.pids) - before
+    bench.report.add(f"{name} cpu", used.cpu_us / publishes)
+    bench.report.add(f"{name} time", result["seconds"] * 1e6 / publishes)
+
+
+def _rows(bench, what, name):
+    bench.rows(
+        Row(f"CPU a publish to 1 subscriber, {what}", "µs", f"{name} cpu", f"{name} none cpu", "<= 1.1"),
+        Row(f"time of such a publish until it is delivered, {what}", "µs", f"{name} time", f"{name} none time", "<= 1.1"),
+    )
+
+
+def idle_connections(bench):
+    count = bench.scale.idle
+    _rows(bench, f"{count:,} idle connections on as many other topics, against none", "idle")
+    with Worker(seed={"topics": count}) as worker, bench.load() as load:
+        worker.register("one", token=True)
+        load.connect(worker, "one", "one", 1)
+        _warm_up(bench, load, worker)
+        for _ in bench.each_round():
+            # No ping is due meanwhile: the first comes after 30 s.
+            _publish_cost(bench, load, worker, "idle none")
+            load.connect(worker, "idle", "seed", count, topics=count)
+            worker.settle(load, count + 1)
+            _publish_cost(bench, load, worker, "idle")
+            load.drop("idle")
+            worker.settle(load, 1)
+        load.drop("one")
+
+
+def large_database(bench):
+    topics, events = bench.scale.topics, bench.scale.events
+    _rows(bench, f"{events:,} events and {topics:,} topics in the database, against none", "large")
+    with Worker() as empty, Worker(seed={"topics": topics, "events": events}) as large, \
+            bench.load() as load, bench.load() as large_load:
+        pairs = ((empty, load, "large none"), (large, large_load, "large"))
+        for worker, its_load, _ in pairs:
+            worker.register("one", token=True)
+            its_load.connect(worker, "one", "one", 1)
+            _warm_up(bench, its_load, worker)
+        for _ in bench.each_round():
+            for worker, its_load, name in pairs:
+                _publish_cost(bench, its_load, worker, name)
+
+
+def _warm_up(bench, load, worker):
+    load.publish(worker, "one", "one", bench.scale.publishes // 4 + 1, until="delivered")

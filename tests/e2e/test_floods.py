@@ -1,0 +1,200 @@
+"""Floods: thousands of connections that go nowhere, slowly or at once. Meanwhile two well-behaved clients miss nothing of a
+steady stream, a new one is in within a second, and afterwards the gateway is as it was."""
+
+import os
+import random
+import resource
+import select
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+from harness import logs
+from harness.counters import wait_until_counted
+from harness.crowd import Crowd, Member
+from harness.direct import AUTH_OK, auth_frame, path_of, upgraded
+from harness.nginx import Nginx
+from harness.numbered import Ledger, Publisher
+from harness.raw_websocket import RawWebSocket, build_frame
+from harness.waiting import wait_until
+
+FLOOD = 5000
+PENDING_MAX = 1000
+STREAM_RATE = 100
+NEWCOMER_S = 1.0
+IN_THE_AIR = 192  # connections that have been dropped and are being closed
+TIMEOUT_S = 3
+POLICY = 1008
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
+
+
+@pytest.fixture(scope="module", autouse=True)
+def enough_descriptors():
+    """For both ends of a flood: the gateway inherits the limit."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    assert before[1] > 2 * FLOOD, "the hard limit of descriptors is too low for these tests"
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.fixture
+def server(make_service, certificates):
+    """A gateway whose limits a flood reaches. When the test is over nobody has missed anything."""
+    service = make_service(max_unauthenticated=PENDING_MAX, handshake_timeout=f"{TIMEOUT_S}s").start()
+    server = Nginx(service, certificates)
+    assert server.api.register("t").status == 200
+    assert server.api.register("closed", require_token=True).status == 200
+    publisher = Publisher(server.api, ["t"], by=0, rate=STREAM_RATE)
+    with Crowd() as crowd:
+        for resume in ("always", "no"):
+            crowd.add(Member(service.ws_address, "t", resume))
+        crowd.wait_until_open()
+        publisher.start()
+        yield server
+        last = publisher.finish()["t"]
+        wait_until(lambda: all(member.last_key == last for member in crowd.members), "the last publish comes")
+    assert Ledger([publisher], crowd.members).faults() == []
+    assert set(publisher.statuses) == {200} and not publisher.lost_answers
+    for member in crowd.members:
+        assert len(member.keys) == publisher.count and len(member.starts) == 1 and not member.closes, "it was cut off"
+    lines = logs.tail(service.log_dir, lines=100000).splitlines()
+    assert sum("refused a connection" in line for line in lines) < 20, "a flood floods the log"
+
+
+def descriptors(service):
+    return len(os.listdir(f"/proc/{service.gateway.pid}/fd"))
+
+
+def connect(service):
+    client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    client.settimeout(15)
+    client.connect(service.ws_address)
+    return client
+
+
+def newcomer_seconds(service):
+    """How long a client takes from its first packet until it is subscribed."""
+    started = time.monotonic()
+    with upgraded(service, "t") as client:
+        client.send_frame(auth_frame())
+        assert client.read_message() == AUTH_OK
+        return time.monotonic() - started
+
+
+REQUEST = RawWebSocket.request(path_of("t"))
+FLOODS = {
+    "silent": b"",
+    "half a request": REQUEST[: len(REQUEST) // 2],
+    "no first frame": REQUEST,
+    "half a first frame": REQUEST + build_frame(auth_frame().encode())[:-1],
+    "refused": RawWebSocket.request(path_of("no such topic")),
+    "wrong token": RawWebSocket.request(path_of("closed")) + build_frame(auth_frame("wrong").encode()),
+}
+
+
+class Flood(threading.Thread):
+    """Connects as fast as it can, sends the same to each connection, and reads nothing."""
+
+    def __init__(self, service, first_bytes):
+        super().__init__(daemon=True)
+        self.service, self.first_bytes, self.clients = service, first_bytes, []
+
+    def run(self):
+        for _ in range(FLOOD):
+            self.clients.append(connect(self.service))
+            if self.first_bytes:
+                self.clients[-1].send(self.first_bytes)
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_5000_connections_that_go_nowhere_keep_nobody_out(server, kind):
+    """They stay as long as they are let."""
+    service = server.service
+    before, times = descriptors(service), []
+    flood = Flood(service, FLOODS[kind])
+    flood.start()
+    while flood.is_alive() or len(times) < 10:
+        times.append(newcomer_seconds(service))
+        assert descriptors(service) < before + PENDING_MAX + IN_THE_AIR
+    assert len(flood.clients) == FLOOD
+    assert max(times) < NEWCOMER_S
+    for client in flood.clients:
+        client.close()
+    wait_until(lambda: descriptors(service) <= before, "all descriptors are given back")
+
+
+def test_a_slow_loris_is_sent_away_in_time(server):
+    """500 clients send a byte now and then, each a request that would be good in the end."""
+    service = server.service
+    before, started = descriptors(service), time.monotonic()
+    flood, ends = [connect(service) for _ in range(500)], []
+    for client in flood:
+        client.setblocking(False)
+    sent, waiting, ears = 0, {client.fileno(): client for client in flood}, select.poll()
+    for client in flood:
+        ears.register(client, select.POLLIN)
+    while waiting and time.monotonic() < started + TIMEOUT_S + 5:
+        for client in waiting.values():
+            try:
+                client.send(REQUEST[sent : sent + 1])
+            except OSError:
+                pass  # its end is seen below
+        sent = min(sent + 1, len(REQUEST) - 2)
+        assert newcomer_seconds(service) < NEWCOMER_S
+        for fd, _ in ears.poll(100):
+            try:
+                if waiting[fd].recv(4096):
+                    continue  # the 408
+            except OSError:
+                pass
+            ears.unregister(fd)
+            del waiting[fd]
+            ends.append(time.monotonic() - started)
+    assert not waiting, f"{len(waiting)} are still there"
+    assert TIMEOUT_S - 0.5 < min(ends) and max(ends) < TIMEOUT_S + 2
+    for client in flood:
+        client.close()
+    wait_until(lambda: descriptors(service) <= before, "all descriptors are given back")
+    wait_until_counted(service, "refused_connections", "timeout", 500)
+
+
+def test_storms_of_connects_and_disconnects_disturb_nobody(server):
+    """5,000 come and go at once, each at another step of the way and in another way."""
+    service, chance = server.service, random.Random(7)
+    before, slowest = descriptors(service), 0.0
+    steps = [b"", b"G", REQUEST[:40], REQUEST, REQUEST + build_frame(auth_frame().encode()), b"\0" * 300, *FLOODS.values()]
+    for number in range(FLOOD):
+        client = connect(service)
+        client.send(chance.choice(steps) or b"")
+        if number % 2:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        client.close()
+        if number % 500 == 499:
+            slowest = max(slowest, newcomer_seconds(service))
+    assert slowest < NEWCOMER_S
+    wait_until(lambda: descriptors(service) <= before, "all descriptors are given back")
+
+
+def test_a_flood_of_messages_disturbs_nobody(server):
+    """Subscribed clients that send as fast as they can."""
+    service, slowest = server.service, 0.0
+    before = descriptors(service)
+    load = build_frame(b'{"type":"auth","token":"%s"}' % (b"x" * 3000)) * 100
+    for _ in range(20):
+        clients = [upgraded(service, "t") for _ in range(10)]
+        for client in clients:
+            client.send_frame(auth_frame())
+            client.socket.setblocking(False)
+        for client in clients:
+            client.socket.send(load)  # as much as the kernel takes
+        slowest = max(slowest, newcomer_seconds(service))
+        for client in clients:
+            assert client.close_code() == POLICY
+            client.close()
+    assert slowest < NEWCOMER_S
+    wait_until(lambda: descriptors(service) <= before, "all descriptors are given back")
+    wait_until_counted(service, "closes", "too_many_messages", 200)
