@@ -165,7 +165,7 @@ fuzz: fuzz-programs
 
 T ?= tests/e2e
 e2e: all
-	WORKER_BUILD=$(B) $(PYTHON) -B -m pytest -q -p no:cacheprovider --rootdir=tests/e2e $(T)
+	WORKER_BUILD=$(B) $(PYTHON) -B -m pytest -q -p no:cacheprovider --rootdir=tests/e2e $(PYTEST_OPTIONS) $(T)
 
 SOAK_SECONDS ?= 600
 SOAK_KILLS ?= 200

@@ -36,16 +36,22 @@ static void end(int signal_number)
 	errno = saved;
 }
 
-static void take_signals(void)
-{
-	const int ending[] = {SIGTERM, SIGINT, SIGUSR1};
-	struct sigaction action = {.sa_handler = end};
+static const int ending[] = {SIGTERM, SIGINT, SIGUSR1};
 
+void listener_hold_signals(void)
+{
 	sigemptyset(&ending_signals);
 	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
 		sigaddset(&ending_signals, ending[i]);
-	action.sa_mask = ending_signals;
 	sigprocmask(SIG_BLOCK, &ending_signals, NULL);
+}
+
+static void take_signals(void)
+{
+	struct sigaction action = {.sa_handler = end};
+
+	listener_hold_signals();
+	action.sa_mask = ending_signals;
 	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
 		sigaction(ending[i], &action, NULL);
 	signal(SIGPIPE, SIG_IGN); /* a caller that went away is an error of write(2) */

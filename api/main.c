@@ -52,6 +52,8 @@ static void serve(struct service *service, struct requests *requests, struct res
 
 int main(int argc, char **argv)
 {
+	listener_hold_signals();
+
 	struct config *config = options_start(&program, argc, argv);
 	struct service *service = NULL;
 	struct requests *requests = NULL;

@@ -85,8 +85,11 @@ void inheritance_ready(struct inheritance *inheritance)
 {
 	if (inheritance->ready_fd < 0)
 		return;
-	if (write(inheritance->ready_fd, "!", 1) != 1)
+	if (write(inheritance->ready_fd, "!", 1) != 1) {
 		log_event(LOG_WARN, "the parent process has gone");
+		if (inheritance->worker > 0) /* perhaps before it was to be told, see above */
+			raise(SIGTERM);
+	}
 	close(inheritance->ready_fd);
 	inheritance->ready_fd = -1;
 }

@@ -207,7 +207,6 @@ struct gateway *gateway_open(struct config *config, char **argv,
 		(struct log_repeat){.level = LOG_ERROR, .message = "cannot read events"};
 	gateway->refusals = refusals_new(&gateway->counters);
 	set_limits(gateway);
-	signal(SIGPIPE, SIG_IGN); /* a client that went away is an error of write(2) */
 	if (open_tally(gateway) && open_state(gateway, exit_code) && open_network(gateway)) {
 		*exit_code = EXIT_SUCCESS;
 		return gateway;

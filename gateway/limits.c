@@ -3,8 +3,8 @@
 
 enum {
 	/* The database's, libuv's, the listening socket and the like, and connections that have
-	 * been dropped and are closed a turn of the loop or two later. */
-	OWN_DESCRIPTORS = 192,
+	 * been dropped and are closed a few turns of the loop later. */
+	OWN_DESCRIPTORS = 288,
 	OWN_SHARE = 4, /* where there are few: at most one of so many */
 	MOST_DESCRIPTORS = 65536, /* libwebsockets has a table of them: no limit is no number */
 	PENDING_SHARE = 8, /* one of so many connections may be pending */

@@ -3,6 +3,8 @@
  * committed. A checklist: set up, serve until told to end, tear down in reverse. With
  * gateway_processes above 1 the first process supervises and its children serve.
  */
+#include <signal.h>
+
 #include "gateway/gateway.h"
 #include "gateway/supervisor.h"
 #include "shared/log.h"
@@ -33,6 +35,7 @@ static int serve(struct config *config, char **argv, const struct inheritance *i
 int main(int argc, char **argv)
 {
 	gateway_hold_signals(true); /* until there is somebody to take them */
+	signal(SIGPIPE, SIG_IGN); /* whoever went away is an error of write(2) */
 
 	struct config *config = options_start(&program, argc, argv);
 	struct inheritance inheritance = inheritance_take(config);

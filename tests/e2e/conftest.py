@@ -16,6 +16,10 @@ from harness.service import Service
 from harness.tls import Certificates
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: measures, and wants the machine to itself")
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
     adopt_orphans()

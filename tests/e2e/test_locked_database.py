@@ -16,6 +16,8 @@ from harness.process import give_to_user
 from harness.tokens import make_token
 from harness.waiting import wait_until
 
+pytestmark = pytest.mark.alone
+
 CALLERS_PATIENCE_S = 1.0
 
 

@@ -10,7 +10,7 @@
 
 #include "gateway/limits.h"
 
-enum { OWN = 192 }; /* that the gateway keeps for itself */
+enum { OWN = 288, OWN_OF_1024 = 1024 / 4 }; /* kept by the gateway for itself */
 
 static struct limits limits(int64_t max_connections, int64_t max_unauthenticated,
 			    size_t descriptors)
@@ -88,14 +88,14 @@ static void more_than_the_descriptors_reach_is_cut(void **state)
 	struct limits result = limits(100000, 0, 1024);
 
 	(void)state;
-	assert_int_equal(result.pending, (1024 - OWN) / 8);
-	assert_int_equal(result.connections, 1024 - OWN - result.pending);
+	assert_int_equal(result.pending, (1024 - OWN_OF_1024) / 8);
+	assert_int_equal(result.connections, 1024 - OWN_OF_1024 - result.pending);
 	result = limits(100000, 100000, 1024);
-	assert_int_equal(result.pending, (1024 - OWN) / 2);
-	assert_int_equal(result.connections, (1024 - OWN) / 2);
-	result = limits(800, 0, 1024);
-	assert_int_equal(result.pending, 100);
-	assert_int_equal(result.connections, 1024 - OWN - 100);
+	assert_int_equal(result.pending, (1024 - OWN_OF_1024) / 2);
+	assert_int_equal(result.connections, (1024 - OWN_OF_1024) / 2);
+	result = limits(720, 0, 1024);
+	assert_int_equal(result.pending, 90);
+	assert_int_equal(result.connections, 1024 - OWN_OF_1024 - 90);
 }
 
 static void where_there_are_few_a_quarter_is_kept(void **state)
@@ -104,8 +104,10 @@ static void where_there_are_few_a_quarter_is_kept(void **state)
 
 	(void)state;
 	assert_int_equal(result.connections + result.pending, 192);
-	result = limits(0, 0, 1000);
-	assert_int_equal(result.connections + result.pending, 1000 - OWN);
+	result = limits(0, 0, 4 * OWN);
+	assert_int_equal(result.connections + result.pending, 3 * OWN);
+	result = limits(0, 0, 5 * OWN);
+	assert_int_equal(result.connections + result.pending, 4 * OWN);
 }
 
 static void workers_share_but_each_has_one(void **state)
