@@ -173,8 +173,10 @@ void service_tick(struct service *service)
 	for (size_t i = 0; i < sizeof(service->trouble) / sizeof(service->trouble[0]); i++)
 		log_repeat_tick(&service->trouble[i], now_ms);
 	log_repeat_tick(&service->no_database, now_ms);
+	/* A database that is locked has held up callers already: it is not waited for here too. */
 	if (accounts_are_due(service->accounts, &service->counters))
-		accounts_write(service->accounts, &service->counters, UPKEEP_WAIT_MS);
+		accounts_write(service->accounts, &service->counters,
+			       service->trouble[SERVICE_WRITE].is_on ? 0 : UPKEEP_WAIT_MS);
 }
 
 void service_upkeep(struct service *service)

@@ -60,7 +60,7 @@ static bool send_now(struct session *session, struct frame *frame)
 	int64_t *counts = session->gateway->counters.counts;
 	bool sent = peer_send(session->peer, frame);
 
-	session->last_len = frame->len;
+	session->last_len = (uint32_t)frame->len;
 	if (frame->is_push)
 		counts[sent ? COUNT_DELIVERIES : COUNT_DROP_CLOSED]++;
 	return sent;

@@ -8,12 +8,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Room that libwebsockets needs in front of the bytes (LWS_PRE, checked in peer.c). */
+/* The longest header of a frame from a server (RFC 6455, section 5.2), rounded up. */
 enum { FRAME_ROOM = 16 };
 
 struct frame {
 	size_t references;
 	size_t len;
+	size_t header_len; /* of the header that stands right before the bytes; 0: not yet written
+			    */
 	size_t waiting; /* in how many outboxes; outbox.c's */
 	bool is_push; /* a full outbox may lose it */
 	char room[FRAME_ROOM];
@@ -25,6 +27,10 @@ struct frame *frame_new(size_t len);
 
 /* A frame that holds this constant text. */
 struct frame *frame_of_text(const char *text);
+
+/* The frame as it stands on the wire, header and all; *len is its length. The text must not change
+ * afterwards: it is the same for everyone who gets it. */
+const char *frame_wire(struct frame *frame, size_t *len);
 
 struct frame *frame_hold(struct frame *frame);
 

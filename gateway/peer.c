@@ -1,21 +1,32 @@
 /* Writing to one connection, see peer.h. No state of its own. */
 #include "gateway/peer.h"
 
-#include <assert.h>
+#include <errno.h>
 #include <libwebsockets.h>
-
-static_assert(LWS_PRE <= FRAME_ROOM, "a frame has room for libwebsockets' header");
+#include <sys/socket.h>
 
 bool peer_is_idle(struct lws *peer)
 {
 	return !lws_partial_buffered(peer);
 }
 
+/* Straight to the kernel: libwebsockets would build the same header again for each connection. It
+ * gets what the kernel does not take, and sends it when it can. */
 bool peer_send(struct lws *peer, struct frame *frame)
 {
-	/* The header goes into the room before the bytes; it is the same for everyone who gets the
-	 * frame. */
-	return lws_write(peer, (unsigned char *)frame->bytes, frame->len, LWS_WRITE_TEXT) >= 0;
+	size_t len;
+	const char *wire = frame_wire(frame, &len);
+	ssize_t sent = send(lws_get_socket_fd(peer), wire, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (sent == (ssize_t)len)
+		return true;
+	if (sent < 0 && errno != EAGAIN && errno != EINTR)
+		return false;
+	if (sent > 0) {
+		wire += sent;
+		len -= (size_t)sent;
+	}
+	return lws_write(peer, (unsigned char *)wire, len, LWS_WRITE_RAW) >= 0;
 }
 
 /* With a payload, because libwebsockets does not tell of a pong without one. */

@@ -21,33 +21,34 @@ enum {
 enum session_state { SESSION_WAITING, SESSION_OPEN, SESSION_ENDING };
 
 struct session {
+	/* What a delivery looks at: together, so that it is in one cache line or two. */
 	struct subscriber subscriber;
-	struct deadline deadline;
-	struct pending pending; /* until it has authenticated */
-	struct session *next, *previous;
 	struct gateway *gateway;
 	struct lws *peer;
 	int64_t after_id; /* it gets the pushes above this one */
-	int64_t ordered_after_id; /* and the orders above this one */
 	struct replay *replay; /* NULL: it gets what is new */
-	size_t last_len; /* of the frame that was written last */
-
 	struct outbox *outbox; /* NULL: it was never behind */
+	uint32_t last_len; /* of the frame that was written last */
+	bool is_resumable; /* it gets ids, and may be sent away to come back */
+
+	uint8_t state;
+	uint8_t ending; /* why it ends */
+	bool wants_status;
+	bool close_sent; /* or dropped: nothing more is written */
+	uint16_t partial_len, topic_len;
+	uint32_t slot; /* of presence, while open */
 	char *partial; /* the message that is arriving, NULL: none */
 	char *topic; /* until it has subscribed */
+	struct deadline deadline;
+	struct pending pending; /* until it has authenticated */
+	struct session *next, *previous;
 	struct client_address address;
+	int64_t ordered_after_id; /* it gets the orders above this one */
 	int64_t user_id;
 	int64_t expires_s; /* 0: no token was needed */
 	int64_t heard_ms, ping_at_ms;
 	int64_t status_at_ms; /* the last answer */
 	int64_t paid_us; /* its account of message_rate */
-	uint32_t slot; /* of presence, while open */
-	uint16_t partial_len, topic_len;
-	uint8_t ending; /* why it ends */
-	uint8_t state;
-	bool wants_status;
-	bool is_resumable; /* it gets ids, and may be sent away to come back */
-	bool close_sent; /* or dropped: nothing more is written */
 };
 
 /* The line of log_connections; only while it is subscribed. */

@@ -2,9 +2,9 @@
 they outlive the processes that counted."""
 
 import signal
-import statistics
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +18,7 @@ from harness.waiting import wait_until
 
 PREFIX = "wavelog_worker_"
 FLUSH_LIMIT_S = 2.0  # the second between two flushes, and some time for a slow machine
-CHEAP_LIMIT_S = 0.03  # under sanitizers; 10 ms without
+CHEAP_LIMIT_S = 0.01
 
 
 @pytest.fixture
@@ -477,27 +477,31 @@ def test_without_a_gateway_the_totals_are_shown_and_no_position(server):
     assert metrics.families[PREFIX + "delivered_event_id"].samples == []
 
 
-def test_status_and_metrics_are_cheap_with_many_sessions_and_topics(server):
-    database = server.service.database
+def test_status_and_metrics_are_cheap_with_many_sessions_and_topics(make_service, certificates):
+    service = make_service()
+    service.start_gateway()
+    (process,) = service.start_api(1)
+    server = Nginx(service, certificates)
     sqlite.change(
-        database,
+        service.database,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
         "INSERT INTO topics SELECT printf('a topic of a usual length %06d', i), 0, 1, 9223372036854775806 FROM n;"
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) "
-        f"INSERT INTO sessions SELECT {server.service.gateway.pid}, i + 1000, "
+        f"INSERT INTO sessions SELECT {service.gateway.pid}, i + 1000, "
         "printf('a topic of a usual length %06d', i), i, '192.0.2.1', 0, NULL FROM n",
     )
 
-    def times(call):
-        took = []
-        for _ in range(20):
-            start = time.perf_counter()
+    def cost(call):
+        """Processor time of one call: how long it takes on a machine that has nothing else to do."""
+        calls = 20
+        before = Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]
+        for _ in range(calls):
             assert call().status == 200
-            took.append(time.perf_counter() - start)
-        return statistics.median(took)
+        after = Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]
+        return (int(after) - int(before)) / calls / 1e9
 
     assert server.api.status("?topics=0").json["connected_sockets"] == 10000
-    assert times(lambda: server.api.status("?topics=0")) < CHEAP_LIMIT_S
-    assert times(lambda: server.api.call("metrics", method="GET")) < CHEAP_LIMIT_S
+    assert cost(lambda: server.api.status("?topics=0")) < CHEAP_LIMIT_S
+    assert cost(lambda: server.api.call("metrics", method="GET")) < CHEAP_LIMIT_S
     assert scrape(server)["topics"] == 100001
-    sqlite.change(database, "DELETE FROM sessions WHERE slot > 1000")
+    sqlite.change(service.database, "DELETE FROM sessions WHERE slot > 1000")

@@ -141,6 +141,7 @@ def test_soak(make_service, certificates):
     print(f"{'':28}{f'after {FIRST_S:g} s':>14}{'at the end':>14}{'highest':>14}")
     for name, first, end, highest in rows:
         print(f"{name:28}{first:14.0f}{end:14.0f}{highest:14.0f}")
+    print("gateway, KB resident each minute:", *[sample["gateway: KB resident"] for sample in gauges.samples[::60]])
 
     assert Ledger(publishers, members).faults() == []
     assert not crowd.refusals() and all(member.unrecovered == 0 for member in members)

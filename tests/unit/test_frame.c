@@ -46,18 +46,33 @@ static void a_frame_of_text_holds_its_bytes_without_the_nul(void **state)
 	frame_release(empty);
 }
 
-static void the_room_lies_right_before_the_bytes(void **state)
+static void assert_wire(size_t len, const char *header, size_t header_len)
 {
-	struct frame *frame = frame_of_text("text");
-	size_t references = frame->references;
+	struct frame *frame = frame_new(len);
+	size_t wire_len;
 
-	(void)state;
-	assert_ptr_equal(frame->room + FRAME_ROOM, frame->bytes);
-	memset(frame->bytes - FRAME_ROOM, 0xA5, FRAME_ROOM); /* as libwebsockets does */
-	assert_memory_equal(frame->bytes, "text", 4);
-	assert_int_equal(frame->len, 4);
-	assert_int_equal(frame->references, references);
+	memset(frame->bytes, 'x', len);
+	for (int turn = 0; turn < 2; turn++) { /* it is asked for by each who gets it */
+		const char *wire = frame_wire(frame, &wire_len);
+
+		assert_int_equal(wire_len, header_len + len);
+		assert_memory_equal(wire, header, header_len);
+		assert_ptr_equal(wire + header_len, frame->bytes);
+		for (size_t i = 0; i < len; i++)
+			assert_int_equal(frame->bytes[i], 'x');
+	}
 	frame_release(frame);
+}
+
+static void on_the_wire_it_has_the_shortest_header_of_an_unmasked_text(void **state)
+{
+	(void)state;
+	assert_wire(0, "\x81\x00", 2);
+	assert_wire(125, "\x81\x7D", 2);
+	assert_wire(126, "\x81\x7E\x00\x7E", 4);
+	assert_wire(65535, "\x81\x7E\xFF\xFF", 4);
+	assert_wire(65536, "\x81\x7F\x00\x00\x00\x00\x00\x01\x00\x00", 10);
+	assert_wire(1048600, "\x81\x7F\x00\x00\x00\x00\x00\x10\x00\x18", 10);
 }
 
 static void it_lives_until_the_last_one_releases_it(void **state)
@@ -88,7 +103,7 @@ int main(void)
 		cmocka_unit_test(a_new_frame_has_its_room_and_one_reference),
 		cmocka_unit_test(a_new_frame_waits_nowhere_and_may_not_be_dropped),
 		cmocka_unit_test(a_frame_of_text_holds_its_bytes_without_the_nul),
-		cmocka_unit_test(the_room_lies_right_before_the_bytes),
+		cmocka_unit_test(on_the_wire_it_has_the_shortest_header_of_an_unmasked_text),
 		cmocka_unit_test(it_lives_until_the_last_one_releases_it),
 		cmocka_unit_test(releasing_null_does_nothing),
 	};
