@@ -58,7 +58,7 @@ static void queue(struct session *session, struct frame *frame)
 static bool send_now(struct session *session, struct frame *frame)
 {
 	int64_t *counts = session->gateway->counters.counts;
-	bool sent = peer_send(session->peer, frame);
+	bool sent = peer_send(session->peer, session->fd, frame);
 
 	session->last_len = (uint32_t)frame->len;
 	if (frame->is_push)

@@ -9,7 +9,10 @@
 #include "gateway/session.h"
 #include "shared/clock.h"
 
-enum { BATCH = 64 }; /* events before sockets are looked at again */
+enum {
+	BATCH = 64, /* events before sockets are looked at again */
+	AHEAD = 2 /* sessions that are fetched into the cache before their turn */
+};
 
 static struct frame *push_frame(struct feed_event *event, int64_t id)
 {
@@ -30,6 +33,8 @@ static void push(struct topic *topic, struct feed_event *event)
 	feed_payload(event);
 	for (size_t i = count; i-- > 0;) {
 		struct session *session = session_of(subscribers[i]);
+		if (i >= AHEAD)
+			__builtin_prefetch(subscribers[i - AHEAD]);
 		bool with_id = session_is_resumable(session);
 
 		if (!frames[with_id])

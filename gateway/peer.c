@@ -10,13 +10,18 @@ bool peer_is_idle(struct lws *peer)
 	return !lws_partial_buffered(peer);
 }
 
+int peer_fd(struct lws *peer)
+{
+	return lws_get_socket_fd(peer);
+}
+
 /* Straight to the kernel: libwebsockets would build the same header again for each connection. It
  * gets what the kernel does not take, and sends it when it can. */
-bool peer_send(struct lws *peer, struct frame *frame)
+bool peer_send(struct lws *peer, int fd, struct frame *frame)
 {
 	size_t len;
 	const char *wire = frame_wire(frame, &len);
-	ssize_t sent = send(lws_get_socket_fd(peer), wire, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	ssize_t sent = send(fd, wire, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (sent == (ssize_t)len)
 		return true;

@@ -18,7 +18,10 @@ bool peer_is_idle(struct lws *peer);
 
 /* Writes one text frame. Only while peer_is_idle. False: the connection is broken and must be
  * dropped. */
-bool peer_send(struct lws *peer, struct frame *frame);
+bool peer_send(struct lws *peer, int fd, struct frame *frame);
+
+/* Its descriptor, for peer_send; asked for once, because that is read for each delivery. */
+int peer_fd(struct lws *peer);
 
 /* Sends a ping; does nothing while output waits, for then the peer owes us reading already. */
 bool peer_ping(struct lws *peer);

@@ -44,6 +44,7 @@ struct session *session_new(struct gateway *gateway, struct lws *peer, const cha
 
 	session->gateway = gateway;
 	session->peer = peer;
+	session->fd = peer_fd(peer);
 	session->topic = xstrndup(topic, topic_len);
 	session->topic_len = (uint16_t)topic_len;
 	session->address = *address;

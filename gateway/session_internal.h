@@ -28,6 +28,7 @@ struct session {
 	int64_t after_id; /* it gets the pushes above this one */
 	struct replay *replay; /* NULL: it gets what is new */
 	struct outbox *outbox; /* NULL: it was never behind */
+	int fd; /* of the peer */
 	uint32_t last_len; /* of the frame that was written last */
 	bool is_resumable; /* it gets ids, and may be sent away to come back */
 

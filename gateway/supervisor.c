@@ -366,7 +366,6 @@ int supervisor_run(struct config *config, char **argv, const struct inheritance 
 	};
 
 	uv_loop_init(&supervisor.loop);
-	signal(SIGPIPE, SIG_IGN); /* the process that this one replaces may have gone */
 	watch_signals(&supervisor);
 	gateway_hold_signals(false);
 	if (open_state(&supervisor) && open_sockets(&supervisor) && make_tally(&supervisor) &&
