@@ -23,7 +23,8 @@ enum {
 	UPKEEP_STEPS = 4, /* a longer backlog is left for the next time */
 	UPKEEP_WAIT_MS = 50,
 	TICK_INTERVAL_MS = 1000,
-	LAST_WAIT_MS = 500
+	LAST_WAIT_MS = 500,
+	START_WAIT_MS = 10000 /* for another program that migrates */
 };
 
 static void close_state(struct service *service)
@@ -39,30 +40,40 @@ static void close_state(struct service *service)
 	service->database = NULL;
 }
 
-static bool open_state(struct service *service)
+static bool open_files(struct service *service, int64_t wait_ms, char why[DATABASE_WHY_SIZE])
 {
 	const struct config *config = service->config;
-	char why[DATABASE_WHY_SIZE];
 
-	service->database = database_open(config, why);
-	if (!service->database) {
-		log_repeat_event(&service->no_database, clock_monotonic_ms(),
-				 log_text("state_dir", config->state_dir), log_text("why", why));
-		goto fail;
-	}
+	service->database = database_open_within(config, wait_ms, why);
+	if (!service->database)
+		return false;
 	service->liveness = liveness_open(config->state_dir);
-	if (!service->liveness) {
-		snprintf(why, sizeof(why), "cannot open gateway.lock: %s", strerror(errno));
-		log_repeat_event(&service->no_database, clock_monotonic_ms(),
-				 log_text("state_dir", config->state_dir), log_text("why", why));
-		goto fail;
-	}
-	liveness_claim_api(service->liveness, getpid());
+	if (!service->liveness)
+		snprintf(why, DATABASE_WHY_SIZE, "cannot open gateway.lock: %s", strerror(errno));
+	return service->liveness != NULL;
+}
+
+static bool prepare_statements(struct service *service, char why[DATABASE_WHY_SIZE])
+{
+	const struct config *config = service->config;
+
 	service->store = store_open(config, service->database, service->liveness);
 	service->housekeeping = housekeeping_new(service->database, housekeeping_limits_of(config));
 	accounts_attach(service->accounts, service->database);
-	return true;
-fail:
+	return database_is_prepared(service->database, why);
+}
+
+/* All of it or nothing. */
+static bool open_state(struct service *service, int64_t wait_ms)
+{
+	char why[DATABASE_WHY_SIZE];
+
+	if (open_files(service, wait_ms, why) && prepare_statements(service, why)) {
+		liveness_claim_api(service->liveness, getpid());
+		return true;
+	}
+	log_repeat_event(&service->no_database, clock_monotonic_ms(),
+			 log_text("state_dir", service->config->state_dir), log_text("why", why));
 	close_state(service);
 	return false;
 }
@@ -88,7 +99,7 @@ struct service *service_open(struct config *config)
 	prepare_log(service);
 	service->reload = reload_new(config);
 	service->notify = notify_new(config->state_dir);
-	if (open_state(service))
+	if (open_state(service, START_WAIT_MS))
 		return service;
 	service_close(service);
 	return NULL;
@@ -110,7 +121,7 @@ void service_close(struct service *service)
 	free(service);
 }
 
-/* A database that was deleted or replaced under us is opened anew. */
+/* A database that was deleted or replaced under us is opened anew. A caller waits meanwhile. */
 static void look_after_files(struct service *service)
 {
 	int64_t now_ms = clock_monotonic_ms();
@@ -123,7 +134,7 @@ static void look_after_files(struct service *service)
 	if (service->database)
 		log_event(LOG_ERROR, "the database was deleted or replaced, opening it anew");
 	close_state(service);
-	if (!open_state(service))
+	if (!open_state(service, service->config->busy_timeout_ms))
 		return;
 	if (service->no_database.is_on)
 		log_repeat_ends(&service->no_database, clock_monotonic_ms(), "database open again");

@@ -62,7 +62,8 @@ struct address_counts *address_counts_over(void *memory, size_t most,
 {
 	struct address_counts *counts = xcalloc(1, sizeof(*counts));
 
-	_Static_assert((int)ADDRESS_COUNTS_KEY_SIZE == (int)SIPHASH_KEY_SIZE, "the key is SipHash's");
+	_Static_assert((int)ADDRESS_COUNTS_KEY_SIZE == (int)SIPHASH_KEY_SIZE,
+		       "the key is SipHash's");
 	memcpy(counts->key, key, sizeof(counts->key));
 	counts->slots = memory;
 	counts->size = slots_for(most);

@@ -23,14 +23,13 @@ static struct frame *push_frame(struct feed_event *event, int64_t id)
 	return frame;
 }
 
-/* The payload is read and framed once for all who get it alike: with its id, or without. */
+/* The payload was read, and is framed, once for all who get it alike: with its id, or without. */
 static void push(struct topic *topic, struct feed_event *event)
 {
 	struct frame *frames[2] = {NULL, NULL};
 	size_t count;
 	struct subscriber *const *subscribers = topic_subscribers(topic, &count);
 
-	feed_payload(event);
 	for (size_t i = count; i-- > 0;) {
 		struct session *session = session_of(subscribers[i]);
 		if (i >= AHEAD)
@@ -53,12 +52,14 @@ static int64_t age_us(int64_t created_ms)
 	return created_ms >= 0 && created_ms <= now_us / 1000 ? now_us - created_ms * 1000 : 0;
 }
 
-/* The push, and how long it took: the writing, and all of it since the publish. */
+/* The push, and how long it took: the reading and writing, and all of it since the publish. */
 static void push_and_account(struct gateway *gateway, struct topic *topic, struct feed_event *event)
 {
 	struct histogram *latencies = gateway->counters.latencies;
 	int64_t start_us = clock_monotonic_us();
 
+	if (!feed_payload(event))
+		return; /* it comes again */
 	push(topic, event);
 	histogram_add(&latencies[LATENCY_FANOUT], clock_monotonic_us() - start_us);
 	histogram_add(&latencies[LATENCY_DELIVERY], age_us(event->created_ms));

@@ -11,6 +11,7 @@
 struct feed {
 	struct database *database;
 	int64_t position;
+	int fault; /* why the event in hand cannot be read, SQLITE_OK */
 	sqlite3_stmt *newest;
 	sqlite3_stmt *next;
 	sqlite3_stmt *payload;
@@ -19,11 +20,10 @@ struct feed {
 	sqlite3_stmt *replay;
 };
 
-struct feed *feed_open(struct database *database)
+static void prepare(struct feed *feed)
 {
-	struct feed *feed = xcalloc(1, sizeof(*feed));
+	struct database *database = feed->database;
 
-	feed->database = database;
 	feed->newest = database_prepare(database, "SELECT max(id) FROM events");
 	feed->next = database_prepare(database, "SELECT id, kind, topic, user_id FROM events "
 						"WHERE id > ?1 ORDER BY id LIMIT ?2");
@@ -39,10 +39,31 @@ struct feed *feed_open(struct database *database)
 	feed->topic = database_prepare(
 		database, "SELECT require_token, (SELECT max(id) FROM events) FROM topics "
 			  "WHERE topic = ?1 AND expires_ms > ?2");
-	if (sqlite3_step(feed->newest) == SQLITE_ROW)
+}
+
+static bool find_newest(struct feed *feed, char why[DATABASE_WHY_SIZE])
+{
+	bool found = sqlite3_step(feed->newest) == SQLITE_ROW;
+
+	if (found)
 		feed->position = sqlite3_column_int64(feed->newest, 0);
+	else
+		snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s",
+			 database_error(feed->database));
 	sqlite3_reset(feed->newest);
-	return feed;
+	return found;
+}
+
+struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
+{
+	struct feed *feed = xcalloc(1, sizeof(*feed));
+
+	feed->database = database;
+	prepare(feed);
+	if (database_is_prepared(database, why) && find_newest(feed, why))
+		return feed;
+	feed_close(feed);
+	return NULL;
 }
 
 void feed_close(struct feed *feed)
@@ -63,30 +84,53 @@ int64_t feed_position(const struct feed *feed)
 	return feed->position;
 }
 
-/* The row is read while the statement that found it stands on it: the same snapshot. */
-void feed_payload(struct feed_event *event)
+/* A column's text and its length; SQL's NULL is `null`. Without memory for it the event cannot be
+ * read. */
+static const char *text_of(struct feed *feed, sqlite3_stmt *row, int column, const char *null,
+			   size_t *len)
 {
-	sqlite3_stmt *row = event->feed->payload;
-	const char *payload = NULL;
+	const char *text;
+
+	*len = strlen(null);
+	if (sqlite3_column_type(row, column) == SQLITE_NULL)
+		return null;
+	text = (const char *)sqlite3_column_text(row, column);
+	*len = (size_t)sqlite3_column_bytes(row, column);
+	if (!text)
+		feed->fault = SQLITE_NOMEM;
+	return text ? text : "";
+}
+
+/* The row is read while the statement that found it stands on it: the same snapshot. */
+bool feed_payload(struct feed_event *event)
+{
+	struct feed *feed = event->feed;
+	sqlite3_stmt *row = feed->payload;
 
 	sqlite3_reset(row);
 	sqlite3_bind_int64(row, 1, event->id);
-	if (sqlite3_step(row) == SQLITE_ROW)
-		payload = (const char *)sqlite3_column_text(row, 0);
-	event->payload = payload ? payload : "null";
-	event->payload_len = payload ? (size_t)sqlite3_column_bytes(row, 0) : 4;
-	event->created_ms = payload ? sqlite3_column_int64(row, 1) : 0;
+	int result = sqlite3_step(row);
+	if (result == SQLITE_ROW) {
+		event->payload = text_of(feed, row, 0, "null", &event->payload_len);
+		event->created_ms = sqlite3_column_int64(row, 1);
+	} else {
+		feed->fault = result == SQLITE_DONE ? SQLITE_ABORT : result; /* no such row */
+	}
+	return feed->fault == SQLITE_OK;
 }
 
 static struct feed_event event_of(struct feed *feed, sqlite3_stmt *row)
 {
-	const char *topic = (const char *)sqlite3_column_text(row, 2);
+	size_t topic_len;
+
+	feed->fault = SQLITE_OK;
+	const char *topic = text_of(feed, row, 2, "", &topic_len);
 
 	return (struct feed_event){
 		.id = sqlite3_column_int64(row, 0),
 		.kind = (enum event_kind)sqlite3_column_int(row, 1),
-		.topic = topic ? topic : "",
-		.topic_len = (size_t)sqlite3_column_bytes(row, 2),
+		.topic = topic,
+		.topic_len = topic_len,
 		.has_user = sqlite3_column_type(row, 3) != SQLITE_NULL,
 		.user_id = sqlite3_column_int64(row, 3),
 		.feed = feed,
@@ -104,7 +148,12 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 	while ((result = sqlite3_step(next)) == SQLITE_ROW) {
 		struct feed_event event = event_of(feed, next);
 
-		handler(context, &event);
+		if (feed->fault == SQLITE_OK)
+			handler(context, &event);
+		if (feed->fault != SQLITE_OK) {
+			result = feed->fault;
+			break;
+		}
 		feed->position = event.id;
 		count++;
 	}
@@ -155,13 +204,16 @@ static int replay_rows(struct feed *feed, struct feed_replay *replay, feed_repla
 	sqlite3_bind_int(row, 3, replay->max_rows);
 	while ((result = sqlite3_step(row)) == SQLITE_ROW && go_on) {
 		struct feed_event event = event_of(feed, row);
+		bool is_wanted = is_push_of(&event, replay);
 
+		if (feed->fault != SQLITE_OK || (is_wanted && !feed_payload(&event))) {
+			result = feed->fault;
+			break;
+		}
+		if (is_wanted)
+			go_on = handler(context, &event);
 		rows++;
 		replay->position = event.id;
-		if (is_push_of(&event, replay)) {
-			feed_payload(&event);
-			go_on = handler(context, &event);
-		}
 	}
 	sqlite3_reset(feed->payload);
 	sqlite3_reset(row);

@@ -31,9 +31,9 @@ struct feed_event {
 
 typedef void feed_handler(void *context, struct feed_event *event);
 
-/* Starts at the newest event there is. `database` is borrowed. Free with feed_close before it is
- * closed. */
-struct feed *feed_open(struct database *database);
+/* Starts at the newest event there is. `database` is borrowed. NULL with the reason in `why`. Free
+ * with feed_close before the database is closed. */
+struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE]);
 void feed_close(struct feed *feed);
 
 /* Hands out what is new, at most `limit` events. *more: there may be more. After a failure the same
@@ -42,8 +42,8 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 			       bool *more);
 
 /* Reads the payload of the event in hand: rows that nobody here waits for are never read in full.
- */
-void feed_payload(struct feed_event *event);
+ * False when it cannot be read: do nothing then, the event comes again. */
+bool feed_payload(struct feed_event *event);
 
 /* The id of the last event handed out. */
 int64_t feed_position(const struct feed *feed);

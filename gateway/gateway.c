@@ -121,8 +121,8 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	}
 	if (!liveness_claim_pid(gateway->liveness, getpid()))
 		return fail_in_state_dir(gateway, "cannot lock gateway.lock", strerror(errno));
-	gateway->feed = feed_open(gateway->database);
-	return true;
+	gateway->feed = feed_open(gateway->database, why);
+	return gateway->feed || fail_in_state_dir(gateway, "no database", why);
 }
 
 static void on_counted(void *context, bool known, const struct service_counts *counts)

@@ -105,17 +105,16 @@ enum database_status presence_rows_put_gateway(struct presence_rows *rows,
 	return run(put);
 }
 
-/* The pid of a gateway whose rows were left behind, 0 when there is none. */
-static int64_t find_dead(struct presence_rows *rows)
+/* *pid is that of a gateway whose rows were left behind, 0 when there is none. */
+static enum database_status find_dead(struct presence_rows *rows, int64_t *pid)
 {
 	sqlite3_stmt *dead = rows->statements[DEAD_GATEWAYS];
-	int64_t pid = 0;
 
 	sqlite3_bind_int64(dead, 1, rows->pid);
-	if (sqlite3_step(dead) == SQLITE_ROW)
-		pid = sqlite3_column_int64(dead, 0);
+	int result = sqlite3_step(dead);
+	*pid = result == SQLITE_ROW ? sqlite3_column_int64(dead, 0) : 0;
 	sqlite3_reset(dead);
-	return pid;
+	return database_status_of(result);
 }
 
 static enum database_status drop(struct presence_rows *rows, int64_t pid)
@@ -129,10 +128,15 @@ enum database_status presence_rows_introduce(struct presence_rows *rows,
 					     const struct presence_figures *figures)
 {
 	enum database_status status = run_for(rows->statements[DROP_SESSIONS], rows->pid);
-	int64_t dead;
+	int64_t dead = 0;
 
-	while (status == DATABASE_OK && (dead = find_dead(rows)) != 0)
+	if (status == DATABASE_OK)
+		status = find_dead(rows, &dead);
+	while (status == DATABASE_OK && dead != 0) {
 		status = drop(rows, dead);
+		if (status == DATABASE_OK)
+			status = find_dead(rows, &dead);
+	}
 	return status == DATABASE_OK ? presence_rows_put_gateway(rows, figures) : status;
 }
 

@@ -58,7 +58,10 @@ struct presence_writer *presence_writer_open(struct presence *presence, char why
 	writer->census = census_new(database, presence->options.liveness);
 	accounts_attach(presence->accounts, database);
 	writer->rows = presence_rows_new(database, presence->address);
-	return writer;
+	if (database_is_prepared(database, why))
+		return writer;
+	presence_writer_close(writer);
+	return NULL;
 }
 
 void presence_writer_close(struct presence_writer *writer)

@@ -29,9 +29,14 @@ enum database_status {
 struct database;
 
 /* Opens the database of the configuration's state_dir, making both (modes 0700 and 0600) when
- * missing, and brings its schema up to date; several processes may do so at once. Returns NULL with
- * the reason for people in `why`. Close with database_close. */
+ * missing, and brings its schema up to date; several processes may do so at once, and wait for each
+ * other for seconds. Returns NULL with the reason for people in `why`. Close with database_close.
+ */
 struct database *database_open(const struct config *config, char why[DATABASE_WHY_SIZE]);
+
+/* The same for who cannot wait that long: each lock for at most `wait_ms`. */
+struct database *database_open_within(const struct config *config, int64_t wait_ms,
+				      char why[DATABASE_WHY_SIZE]);
 
 /* Takes no checkpoint: another process may be committing. Every statement must be finalized before.
  * NULL is allowed. */
@@ -45,12 +50,17 @@ bool database_is_in_place(const struct database *database);
 sqlite3 *database_handle(struct database *database);
 
 /* A prepared statement that lives as long as the connection is used; finalize it with
- * sqlite3_finalize. Ends the program when the SQL does not fit the schema. */
+ * sqlite3_finalize. NULL when that fails, see below; SQLite takes NULL for a statement whose every
+ * step is an error. */
 sqlite3_stmt *database_prepare(struct database *database, const char *sql);
 
+/* Asked when all statements are prepared: false with the reason when one of them could not be (the
+ * SQL does not fit the schema, an I/O error). Close the connection then. */
+bool database_is_prepared(const struct database *database, char why[DATABASE_WHY_SIZE]);
+
 /* Before a write: takes the write lock and gives SQLite's own lock what is left of the time until
- * `deadline_ms` (monotonic clock). DATABASE_OK: write, then call database_write_end. Else the lock
- * is not held. */
+ * `deadline_ms` (monotonic clock). DATABASE_OK: no transaction is open; write, then call
+ * database_write_end. Else the lock is not held. */
 enum database_status database_write_begin(struct database *database, int64_t deadline_ms);
 
 /* The same without any waiting, for a thread that must not: not even SQLite's own lock is waited

@@ -83,54 +83,72 @@ void housekeeping_free(struct housekeeping *housekeeping)
 	free(housekeeping);
 }
 
-static bool has_expired_topic(struct housekeeping *housekeeping, int64_t now_ms)
+/* What a step is to do. */
+struct plan {
+	int64_t now_ms;
+	bool topics;
+	int64_t last_event; /* of the batch that is to go, 0: none */
+	bool full; /* the batch is as large as it may be */
+};
+
+/* The number of a statement that has one row, or none: then it is 0. */
+static enum database_status read_number(sqlite3_stmt *statement, int64_t *number)
 {
-	sqlite3_bind_int64(housekeeping->find_topic, 1, now_ms);
-	bool found = sqlite3_step(housekeeping->find_topic) == SQLITE_ROW;
-	sqlite3_reset(housekeeping->find_topic);
-	return found;
+	int result = sqlite3_step(statement);
+
+	*number = result == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+	sqlite3_reset(statement);
+	return database_status_of(result);
 }
 
-/* True when the pages in use come near the limit that database.c sets. */
-static bool is_crowded(struct housekeeping *housekeeping)
+static enum database_status plan_topics(struct housekeeping *housekeeping, struct plan *plan)
 {
-	sqlite3_stmt *size = housekeeping->size;
-	int64_t bytes = 0;
+	int64_t found;
 
-	if (sqlite3_step(size) == SQLITE_ROW)
-		bytes = sqlite3_column_int64(size, 0);
-	sqlite3_reset(size);
-	return bytes > housekeeping->limits.database_max_bytes / 10 * CROWDED_TENTHS;
+	sqlite3_bind_int64(housekeeping->find_topic, 1, plan->now_ms);
+	enum database_status status = read_number(housekeeping->find_topic, &found);
+	plan->topics = found != 0;
+	return status;
 }
 
-/* The last id of the batch that is to go, 0 when there is nothing. *full: the batch is as large as
- * it may be. */
-static int64_t last_event_to_prune(struct housekeeping *housekeeping, int64_t now_ms, bool *full)
+/* `crowded`: the pages in use come near the limit that database_open.c sets. */
+static enum database_status plan_batch(struct housekeeping *housekeeping, struct plan *plan,
+				       int64_t newest_id, bool crowded)
 {
 	const struct housekeeping_limits *limits = &housekeeping->limits;
-	bool crowded = is_crowded(housekeeping);
 	sqlite3_stmt *oldest = housekeeping->oldest_events;
-	int64_t newest_id = 0, last = 0, bytes = 0, rows = 0;
-
-	if (sqlite3_step(housekeeping->newest_event) == SQLITE_ROW)
-		newest_id = sqlite3_column_int64(housekeeping->newest_event, 0);
-	sqlite3_reset(housekeeping->newest_event);
+	int64_t bytes = 0, rows = 0;
+	int result = SQLITE_OK;
 
 	sqlite3_bind_int(oldest, 1, BATCH_ROWS);
-	while (bytes < BATCH_BYTES && sqlite3_step(oldest) == SQLITE_ROW) {
+	while (bytes < BATCH_BYTES && (result = sqlite3_step(oldest)) == SQLITE_ROW) {
 		int64_t id = sqlite3_column_int64(oldest, 0);
-		bool old = sqlite3_column_int64(oldest, 1) < now_ms - limits->event_retention_ms;
+		bool old =
+			sqlite3_column_int64(oldest, 1) < plan->now_ms - limits->event_retention_ms;
 		bool over = id <= newest_id - limits->event_limit; /* ids are an unbroken run */
 
 		if (id >= newest_id || !(old || over || crowded))
 			break;
-		last = id;
+		plan->last_event = id;
 		bytes += sqlite3_column_int64(oldest, 2);
 		rows++;
 	}
 	sqlite3_reset(oldest);
-	*full = bytes >= BATCH_BYTES || rows == BATCH_ROWS;
-	return last;
+	plan->full = bytes >= BATCH_BYTES || rows == BATCH_ROWS;
+	return database_status_of(result);
+}
+
+static enum database_status plan_events(struct housekeeping *housekeeping, struct plan *plan)
+{
+	int64_t newest_id, bytes;
+	enum database_status status = read_number(housekeeping->newest_event, &newest_id);
+
+	if (status == DATABASE_OK)
+		status = read_number(housekeeping->size, &bytes);
+	if (status != DATABASE_OK)
+		return status;
+	return plan_batch(housekeeping, plan, newest_id,
+			  bytes > housekeeping->limits.database_max_bytes / 10 * CROWDED_TENTHS);
 }
 
 static enum database_status run(sqlite3_stmt *statement)
@@ -151,28 +169,28 @@ static enum database_status lock(struct housekeeping *housekeeping, int64_t wait
 static enum database_status prune(struct housekeeping *housekeeping, int64_t now_ms,
 				  int64_t wait_ms, bool *more)
 {
-	bool topics = has_expired_topic(housekeeping, now_ms);
-	bool full = false;
-	int64_t last_event = last_event_to_prune(housekeeping, now_ms, &full);
-	enum database_status status;
+	struct plan plan = {.now_ms = now_ms};
+	enum database_status status = plan_topics(housekeeping, &plan);
 
-	if (!topics && last_event == 0)
-		return DATABASE_OK;
+	if (status == DATABASE_OK)
+		status = plan_events(housekeeping, &plan);
+	if (status != DATABASE_OK || (!plan.topics && plan.last_event == 0))
+		return status;
 	status = lock(housekeeping, wait_ms);
 	if (status != DATABASE_OK)
 		return status;
-	if (last_event > 0) {
-		sqlite3_bind_int64(housekeeping->delete_events, 1, last_event);
+	if (plan.last_event > 0) {
+		sqlite3_bind_int64(housekeeping->delete_events, 1, plan.last_event);
 		status = run(housekeeping->delete_events);
 	}
-	if (status == DATABASE_OK && topics) {
+	if (status == DATABASE_OK && plan.topics) {
 		sqlite3_bind_int64(housekeeping->delete_topics, 1, now_ms);
 		sqlite3_bind_int(housekeeping->delete_topics, 2, BATCH_ROWS);
 		status = run(housekeeping->delete_topics);
-		full |= sqlite3_changes(database_handle(housekeeping->database)) == BATCH_ROWS;
+		plan.full |= sqlite3_changes(database_handle(housekeeping->database)) == BATCH_ROWS;
 	}
 	database_write_end(housekeeping->database);
-	*more = full;
+	*more = plan.full;
 	return status;
 }
 

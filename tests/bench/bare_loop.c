@@ -1,8 +1,8 @@
 /*
  * The floor that the gateway is measured against: a bare epoll loop that accepts WebSocket
- * handshakes and sends the body of each POST to every subscriber, one send(2) each. It knows no
- * topics, no auth, no limits and no slow readers, and keeps nothing. A subscriber that does not
- * take a message whole is dropped, which the load generator notices.
+ * handshakes, says yes to each auth frame, and sends the body of each POST to every subscriber, one
+ * send(2) each. It knows no topics, no tokens, no limits and no slow readers, and keeps nothing. A
+ * subscriber that does not take a message whole is dropped, which the load generator notices.
  *
  *	bare_loop PORT
  */
@@ -20,6 +20,7 @@
 
 #define HEAD_END "\r\n\r\n"
 #define KEY_HEADER "Sec-WebSocket-Key: "
+#define TEXT ((char)0x81) /* the first byte of a frame that is a whole text */
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 enum {
@@ -81,7 +82,7 @@ static const char *frame(char *payload, size_t len)
 	char *at = payload - (len <= 125 ? 2 : len <= 0xffff ? 4 : FRAME_HEADER_MAX);
 	size_t digits = (size_t)(payload - at) - 2;
 
-	at[0] = (char)0x81; /* a text, whole */
+	at[0] = TEXT;
 	at[1] = (char)(digits == 0 ? len : digits == 2 ? 126 : 127);
 	for (size_t i = 0; i < digits; i++)
 		payload[-1 - (ptrdiff_t)i] = (char)(len >> 8 * i & 0xff);
@@ -117,6 +118,15 @@ static void shake_hands(int fd, const char *key)
 	}
 	subscribers[subscriber_count++] = fd;
 	places[fd] = subscriber_count;
+}
+
+/* A text is an auth frame, which is good whatever it says; anything else is not answered. */
+static void answer_frame(int fd, const char *bytes)
+{
+	static const char auth_ok[] = "\x81\x12{\"type\":\"auth_ok\"}";
+
+	if (bytes[0] == TEXT && send(fd, auth_ok, sizeof(auth_ok) - 1, MSG_NOSIGNAL) < 0)
+		drop(fd);
 }
 
 /* The answer comes first, as the API's does. `got` bytes are there; the rest of the body is waited
@@ -157,8 +167,10 @@ static void serve(int fd)
 		drop(fd);
 		return;
 	}
-	if (places[fd] > 0)
-		return; /* a pong: nobody else speaks to us */
+	if (places[fd] > 0) {
+		answer_frame(fd, request);
+		return;
+	}
 	request[got] = '\0';
 	char *head_end = strstr(request, HEAD_END);
 	const char *key = head_end ? strstr(request, KEY_HEADER) : NULL;

@@ -41,7 +41,9 @@ class Scale:
     gateway_processes: int = 2
 
 
-SMOKE = Scale(fan=((20, 5), (50, 5)), last=(50, 3), connections=50, idle=50, publishes=50, paced=25, topics=100, events=1000)
+SMOKE = Scale(
+    fan=((20, 5), (50, 5)), last=(50, 3), connections=50, idle=50, publishes=50, paced=25, topics=100, events=1000
+)
 
 
 class Bench:
@@ -83,8 +85,10 @@ def main():
     bench = Bench(rounds, scale, arguments.smoke)
     for scenario in SCENARIOS:
         if arguments.k in scenario.__name__:
-            print(f"measuring {scenario.__name__}", file=sys.stderr, flush=True)
+            begin = time.monotonic()
+            print(f"measuring {scenario.__name__}", end=" ", file=sys.stderr, flush=True)
             scenario(bench)
+            print(f"took {time.monotonic() - begin:.1f} s", file=sys.stderr)
     print("\n".join([*description, f"- load average at the end: {os.getloadavg()[0]:.2f}; "
                      f"{bench.rounds_wanted} rounds in {time.monotonic() - start:.0f} s", "", *bench.report.lines()]))
     missed = bench.report.missed()

@@ -1,5 +1,5 @@
-"""Floods: thousands of connections that go nowhere, slowly or at once. Meanwhile two well-behaved clients miss nothing of a
-steady stream, a new one is in within a second, and afterwards the gateway is as it was."""
+"""Floods: thousands of connections that go nowhere, slowly or at once. Meanwhile two well-behaved clients miss nothing
+of a steady stream, a new one is in within a second, and afterwards the gateway is as it was."""
 
 import os
 import random
@@ -109,8 +109,8 @@ FLOODS = {
 
 
 class Flood(threading.Thread):
-    """Connects FLOOD times, sends the same to each connection, and reads nothing. Faster than FLOOD_RATE it would be the
-    processor that is short, not the service's room."""
+    """Connects FLOOD times, sends the same to each connection, and reads nothing. Faster than FLOOD_RATE it would be
+    the processor that is short, not the service's room."""
 
     def __init__(self, service, first_bytes):
         super().__init__(daemon=True)
@@ -211,7 +211,8 @@ def test_storms_of_connects_and_disconnects_disturb_nobody(server):
     """5,000 come and go at once, each at another step of the way and in another way."""
     service, chance = server.service, random.Random(7)
     before, times = descriptors(service), []
-    steps = [b"", b"G", REQUEST[:40], REQUEST, REQUEST + build_frame(auth_frame().encode()), b"\0" * 300, *FLOODS.values()]
+    authenticated = REQUEST + build_frame(auth_frame().encode())
+    steps = [b"", b"G", REQUEST[:40], REQUEST, authenticated, b"\0" * 300, *FLOODS.values()]
     for number in range(FLOOD):
         client = connect(service)
         client.send(chance.choice(steps) or b"")

@@ -366,6 +366,21 @@ def test_totals_outlive_a_gateway_that_ends_in_order(server):
         assert scrape(server)["deliveries_total"] == 10 * turn
 
 
+def test_what_is_counted_while_the_database_is_locked_is_written_when_it_is_free(server):
+    server.api.register("t")
+    counted(server, {"registers_total": 1})
+    with sqlite.OpenTransaction(server.service.database):
+        for _ in range(10):
+            with RawWebSocket(server.service.ws_address) as socket:
+                assert socket.handshake(path_of("nobody"))[0] == 404
+            assert server.api.publish("t", 1).status == 503
+        time.sleep(1.5)  # the gateway is to try, and fail
+        assert scrape(server)["refused_connections_total", "not_registered"] == 0
+    counted(server, {
+        "refused_connections_total": {"gone": 1, "not_registered": 10}, "refusals_total": {"503": 10},
+    }, FLUSH_LIMIT_S)  # fmt: skip
+
+
 def test_totals_outlive_a_killed_gateway(server):
     server.api.register("t")
     browser = authenticated(server.service, "t")
@@ -500,8 +515,9 @@ def test_status_and_metrics_are_cheap_with_many_sessions_and_topics(make_service
         after = Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]
         return (int(after) - int(before)) / calls / 1e9
 
+    limit_s = CHEAP_LIMIT_S * (3 if b"__asan_init" in service.api_program.read_bytes() else 1)
     assert server.api.status("?topics=0").json["connected_sockets"] == 10000
-    assert cost(lambda: server.api.status("?topics=0")) < CHEAP_LIMIT_S
-    assert cost(lambda: server.api.call("metrics", method="GET")) < CHEAP_LIMIT_S
+    assert cost(lambda: server.api.status("?topics=0")) < limit_s
+    assert cost(lambda: server.api.call("metrics", method="GET")) < limit_s
     assert scrape(server)["topics"] == 100001
     sqlite.change(service.database, "DELETE FROM sessions WHERE slot > 1000")

@@ -1,5 +1,5 @@
 """SOAK_SECONDS (600) of 200 publishes a second through nginx and 1,000 connections that come and go, with strangers
-among them. After the first minute nothing grows any more: resident memory and descriptors of each process, the database
+among them. After the first minute, which has a storm in it, nothing grows any more: resident memory and descriptors of each process, the database
 and its write-ahead log; no error is logged, the log is short, and whoever resumes has missed nothing."""
 
 import os
@@ -47,6 +47,22 @@ class Strangers(threading.Thread):
             self.error = error
         for client, number in clients:
             go(client, number)
+
+
+def storm(crowd, server):
+    """Once, in the first minute: everybody goes at once and comes back, then publishes come at full speed. What the
+    allocator keeps of the largest peak it has by then, so that what is measured is growth."""
+    def all_leave():
+        for member in crowd.members:
+            crowd.leave(member)
+
+    crowd.call(all_leave)
+    publishers = [Publisher(server.api, ["storm"], by) for by in range(PUBLISHERS)]
+    for publisher in publishers:
+        publisher.start()
+    time.sleep(FIRST_S / 20)
+    for publisher in publishers:
+        publisher.finish()
 
 
 class Gauges:
@@ -105,7 +121,7 @@ def test_soak(make_service, certificates):
     service = make_service(event_limit=EVENT_LIMIT).start()
     server = Nginx(service, certificates)
     topics = [f"topic {number}" for number in range(TOPICS)]
-    for topic in [*topics, "staying", "passing"]:
+    for topic in [*topics, "staying", "passing", "storm"]:
         assert server.api.register(topic).status == 200
     assert server.api.register("closed", require_token=True).status == 200
     alone = descriptors(service.gateway.pid)
@@ -113,7 +129,7 @@ def test_soak(make_service, certificates):
         Publisher(server.api, topics[by::PUBLISHERS], by, rate=RATE / PUBLISHERS) for by in range(PUBLISHERS)
     ]
     with Crowd() as crowd:
-        over = threading.Event()
+        over, storms = threading.Event(), []
         populate(crowd, server, topics, over)
         strangers, gauges, start = Strangers(service, crowd.chance), Gauges(service), time.monotonic()
         for thread in (strangers, *publishers):
@@ -122,10 +138,14 @@ def test_soak(make_service, certificates):
             gauges.read(at_s)
             crowd.check()
             assert not strangers.error, strangers.error
+            if not storms and at_s > FIRST_S / 3:
+                storms.append(threading.Thread(target=storm, args=(crowd, server)))
+                storms[0].start()
             time.sleep(max(0.0, start + len(gauges.samples) - time.monotonic()))
         published = sum(publisher.count for publisher in publishers)
         strangers.stopping.set()
-        strangers.join()
+        for thread in (strangers, *storms):
+            thread.join()
         over.set()
         crowd.wait_until_open()
         last = {}

@@ -1,7 +1,8 @@
 /*
  * An operation under every fault of faulty_files.h: of each kind of call the first fails, then the
- * second, and so on until the operation is through without reaching it; once passing and once
- * lasting, and with the write-ahead log both in use and copied back. After each attempt the state
+ * second, and so on until the operation is through without reaching it; passing and
+ * lasting, with the write-ahead log in use and copied back, and after a person has changed the
+ * schema, so that it is read anew. After each attempt the state
  * must be whole, and at the end of each row the operation works.
  *
  * A program that includes it includes it once, and calls faults_prepare() first in main.
@@ -81,14 +82,23 @@ static inline void assert_whole(void)
 			    "1");
 }
 
+/* How a fault comes: bits. */
+enum { LASTS = 1, LOG_COPIED_BACK = 2, SCHEMA_CHANGED = 4, WAYS = 8 };
+
 /* One attempt; how many calls have failed in it. */
 static inline int try_once(const struct operation *operation, const struct fault *fault,
-			   int to_pass, bool lasts)
+			   int to_pass, int way)
 {
-	snprintf(attempt, sizeof(attempt), "%s: %s %d fails%s", operation->name, fault->name,
-		 to_pass + 1, lasts ? " and goes on failing" : "");
+	snprintf(attempt, sizeof(attempt), "%s: %s %d fails%s%s%s", operation->name, fault->name,
+		 to_pass + 1, way & LASTS ? " and goes on failing" : "",
+		 way & LOG_COPIED_BACK ? ", the log copied back" : "",
+		 way & SCHEMA_CHANGED ? ", the schema changed" : "");
 	operation->prepare();
-	faults_on(fault, to_pass, lasts);
+	if (way & SCHEMA_CHANGED)
+		execute(witness, "CREATE TABLE mine (a); DROP TABLE mine");
+	if (way & LOG_COPIED_BACK)
+		execute(witness, "PRAGMA wal_checkpoint");
+	faults_on(fault, to_pass, (way & LASTS) != 0);
 	bool done = operation->run();
 	int failed = faults_off();
 	assert_whole();
@@ -102,10 +112,10 @@ static inline int try_once(const struct operation *operation, const struct fault
 static inline void sweep_fault(const struct operation *operation, const struct fault *fault,
 			       unsigned *reached)
 {
-	for (int lasts = 0; lasts <= 1; lasts++) {
+	for (int way = 0; way < WAYS; way++) {
 		int to_pass = 0;
 
-		while (try_once(operation, fault, to_pass, lasts != 0) > 0) {
+		while (try_once(operation, fault, to_pass, way) > 0) {
 			*reached |= REACHES(fault->call);
 			assert_true(++to_pass < MOST_CALLS);
 		}

@@ -124,9 +124,12 @@ static inline int faulty_truncate(sqlite3_file *file, sqlite3_int64 size)
 	return fails(CALL_TRUNCATE) ? plan.fault->result : real_of(file)->xTruncate(file, size);
 }
 
+/* Nothing in a test survives the machine: no disk is waited for. */
 static inline int faulty_sync(sqlite3_file *file, int flags)
 {
-	return fails(CALL_SYNC) ? plan.fault->result : real_of(file)->xSync(file, flags);
+	(void)file;
+	(void)flags;
+	return fails(CALL_SYNC) ? plan.fault->result : SQLITE_OK;
 }
 
 static inline int faulty_file_size(sqlite3_file *file, sqlite3_int64 *size)

@@ -11,6 +11,7 @@ enum { MANY = 1000 };
 
 static struct database *database; /* the feed's */
 static struct feed *feed;
+static char why[DATABASE_WHY_SIZE];
 static sqlite3 *writer; /* a connection of its own */
 static int64_t first_id; /* of the row that says that the database was made */
 
@@ -34,7 +35,7 @@ static int open_feed(void **state)
 	database = open_database();
 	writer = open_by_hand();
 	first_id = query_number(writer, "SELECT max(id) FROM events");
-	feed = feed_open(database);
+	feed = feed_open(database, why);
 	forget();
 	fail_after = stop_after = SIZE_MAX;
 	reads_payload = true;
@@ -137,7 +138,7 @@ static void it_starts_at_the_newest_event(void **state)
 	assert_int_equal(feed_position(feed), first_id);
 	add_pushes("t", 3);
 	feed_close(feed);
-	feed = feed_open(database);
+	feed = feed_open(database, why);
 	assert_int_equal(feed_position(feed), first_id + 3);
 	assert_string_equal(polled(MANY, false), "");
 	add(EVENT_PUSH, "t", "new");

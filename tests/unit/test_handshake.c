@@ -243,6 +243,42 @@ static void a_refusal_is_a_whole_http_response(void **state)
 	assert_non_null(strstr(out, "\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"));
 }
 
+static void each_limit_has_an_answer_and_a_full_house_says_when_to_come_again(void **state)
+{
+	static const struct {
+		const struct refusal *refusal;
+		const char *line, *text;
+		bool retry;
+	} answers[] = {
+		{&refusal_origin, "403 Forbidden", "origin not allowed", false},
+		{&refusal_timeout, "408 Request Timeout", "request timeout", false},
+		{&refusal_address_full, "429 Too Many Requests",
+		 "too many connections from this address", true},
+		{&refusal_full, "503 Service Unavailable", "too many connections", true},
+		{&refusal_pending_full, "503 Service Unavailable",
+		 "too many connections without authentication", true},
+		{&refusal_unavailable, "503 Service Unavailable", "unavailable: database error",
+		 true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		char out[512], expected[512];
+		size_t len = refusal_write(answers[i].refusal, out, sizeof(out));
+
+		snprintf(expected, sizeof(expected),
+			 "HTTP/1.1 %s\r\n"
+			 "Content-Type: text/plain; charset=utf-8\r\n"
+			 "Content-Length: %zu\r\n"
+			 "X-Content-Type-Options: nosniff\r\n"
+			 "Connection: close\r\n%s\r\n%s\n",
+			 answers[i].line, strlen(answers[i].text) + 1,
+			 answers[i].retry ? "Retry-After: 1\r\n" : "", answers[i].text);
+		out[len] = '\0';
+		assert_string_equal(out, expected);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +292,7 @@ int main(void)
 		cmocka_unit_test(forwarding_headers_are_joined_and_their_end_is_kept),
 		cmocka_unit_test(what_is_handed_on_has_nothing_of_the_client_but_its_key),
 		cmocka_unit_test(a_refusal_is_a_whole_http_response),
+		cmocka_unit_test(each_limit_has_an_answer_and_a_full_house_says_when_to_come_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,35 +10,42 @@ def _settled_usage(load, contender, sockets):
     return load.usage(contender.gateway_pids)
 
 
-def _connect(bench, make, name, topics):
+def _connect(bench, make, name, topics, **options):
     count = bench.scale.connections
     with make() as contender, bench.load() as load:
         contender.register("first", token=True)
         load.connect(contender, "first", "first", 1)  # what is loaded and made once is not a connection's
         before = _settled_usage(load, contender, 1)
-        load.connect(contender, "crowd", "seed", count, topics=topics)
+        load.connect(contender, "crowd", "seed", count, topics=topics, **options)
         used = _settled_usage(load, contender, count + 1) - before
         bench.report.add(f"connect {name}", used.cpu_us / count)
         bench.report.add(f"memory {name}", used.rss_bytes / count / 1000)
+        before = load.usage(contender.gateway_pids)
         load.drop("crowd")
+        used = _settled_usage(load, contender, 1) - before
+        bench.report.add(f"disconnect {name}", used.cpu_us / count)
         load.drop("first")
 
 
 def connecting(bench):
     count, topics = bench.scale.connections, bench.scale.connections // 10
     bench.rows(
-        Row(f"memory of an idle authenticated connection, of {count:,}, ten a topic", "KB", "memory ours", None, "<= 2.5"),
+        Row(f"memory of an idle authenticated connection, of {count:,}, ten a topic", "KB", "memory ours",
+            bar="<= 2.5"),
         Row("(each on a topic of its own)", "KB", "memory own"),
         Row("(nginx + nchan)", "KB", "memory nchan"),
-        Row(f"CPU a connection, {count:,} authenticated, against the bare loop's handshake", "µs", "connect ours",
-            "connect bare", "<= 3"),
+        Row(f"CPU a connection, {count:,} authenticated, against the bare loop's handshake and auth frame", "µs",
+            "connect ours", "connect bare", "<= 3"),
+        Row("(against the bare loop's handshake without the auth frame)", "µs", "connect ours", "connect handshake"),
         Row("(each on a topic of its own)", "µs", "connect own", "connect bare"),
-        Row("(nginx + nchan, handshake)", "µs", "connect nchan", "connect bare"),
+        Row("(nginx + nchan, without the auth frame)", "µs", "connect nchan", "connect handshake"),
+        Row(f"CPU a connection that ends, {count:,} at once", "µs", "disconnect ours", "disconnect bare"),
     )  # fmt: skip
     for _ in bench.each_round():
         _connect(bench, lambda: Worker(seed={"topics": topics}), "ours", topics)
         _connect(bench, lambda: Worker(seed={"topics": count}), "own", count)
         _connect(bench, BareLoop, "bare", topics)
+        _connect(bench, BareLoop, "handshake", topics, auth="none")
         for make in bench.contenders(Nchan):
             _connect(bench, make, "nchan", topics)
 
@@ -55,8 +62,9 @@ def _publish_cost(bench, load, worker, name):
 def _rows(bench, what, name):
     bench.rows(
         Row(f"CPU a publish to 1 subscriber, {what}", "µs", f"{name} cpu", f"{name} none cpu", "<= 1.1"),
-        Row(f"time of such a publish until it is delivered, {what}", "µs", f"{name} time", f"{name} none time", "<= 1.1"),
-    )
+        Row(f"time of such a publish until it is delivered, {what}", "µs", f"{name} time", f"{name} none time",
+            "<= 1.1"),
+    )  # fmt: skip
 
 
 def idle_connections(bench):

@@ -3,6 +3,8 @@ says how one subscribes and publishes to it, and which of its processes serve.
 
 With `with`: they are started when it begins and stopped when it ends."""
 
+import atexit
+import functools
 import os
 import shutil
 import sqlite3
@@ -44,7 +46,11 @@ http {{
 	server {{
 		listen 127.0.0.1:{port};
 		location = /publish {{ nchan_publisher; nchan_channel_id $arg_id; nchan_message_buffer_length 1; }}
-		location = /subscribe {{ nchan_subscriber websocket; nchan_channel_id $arg_id; nchan_subscriber_first_message newest; }}
+		location = /subscribe {{
+			nchan_subscriber websocket;
+			nchan_channel_id $arg_id;
+			nchan_subscriber_first_message newest;
+		}}
 	}}
 }}
 """
@@ -57,6 +63,14 @@ SEED_EVENTS = COUNT + (
     "INSERT INTO events (kind, topic, created_ms, payload) "
     """SELECT 0, 'seed.' || (i % ?), ?, printf('{"number":%d,"pad":"%.120c"}', i, 'x') FROM n"""
 )
+
+
+@functools.cache
+def _certificates():
+    """The web servers' site files want some."""
+    directory = Path(tempfile.mkdtemp(prefix="wlw-tls-", dir="/tmp"))
+    atexit.register(shutil.rmtree, directory)
+    return Certificates(directory)
 
 
 class Contender:
@@ -80,31 +94,33 @@ class Contender:
 
 class Worker(Contender):
     """The service behind nginx or Apache, with the very site files of this repository. `bare`: the bare FastCGI
-    program has the place of the API, and there is no gateway. Other keywords are keys of config.yaml."""
+    program has the place of the API, and there is no gateway. `seed`: see _seed. `gateway_under` and `api_under`: what
+    stands before the program in its command, such as valgrind. Other keywords are keys of config.yaml."""
 
     name = "wavelog-worker"
 
-    def __init__(self, front=Nginx, bare=False, cores=machine.SERVERS, processes=4, seed=None, **config):
+    def __init__(self, front=Nginx, bare=False, cores=machine.SERVERS, processes=4, seed=None, gateway_under=(),
+                 api_under=(), **config):  # fmt: skip
         self.front, self.bare, self.cores, self.processes, self.seed = front, bare, cores, processes, seed
+        self.gateway_under, self.api_under = list(gateway_under), list(api_under)
         self.config = {"event_limit": 10_000_000, "event_retention": "24h", "drain": "10ms", **config}
 
     def start(self):
         self.service = Service(**self.config)
-        self.directory = Path(tempfile.mkdtemp(prefix="wlw-tls-", dir="/tmp"))
-        self.certificates = Certificates(self.directory)
         if self.bare:
             shutil.copy(BUILD / "bench/bare_fastcgi", self.service.api_program)
         else:
             if self.seed:
                 self._seed(**self.seed)
+            self.service.environment = self.gateway_under
             self.service.start_gateway()
         if self.front is Nginx:
+            self.service.environment = self.api_under
             self.service.start_api(self.processes)
-        self.web = self.front(self.service, self.certificates)
+        self.web = self.front(self.service, _certificates())
         self.api = InternalApi(self.web.plain_url, self.service.secret)
 
     def stop(self):
-        shutil.rmtree(self.directory)
         return self.service.close()
 
     def _seed(self, topics, events=0):
@@ -219,7 +235,7 @@ class BareLoop(Contender):
 
     @property
     def subscribing(self):
-        return {"port": self.port, "target": "/ws?topic=", "auth": "none"}
+        return {"port": self.port, "target": "/ws?topic=", "auth": "open"}
 
     def publishing(self, topic):
         return {"port": self.port, "path": f"/publish?topic={topic}", "before": PUSH[0], "after": PUSH[1]}

@@ -57,7 +57,7 @@ class Load:
 
     def connect(self, contender, group, topic, count, **options):
         """`count` subscribers, authenticated where there is something to authenticate to."""
-        return self.command("connect", group=group, topic=topic, count=count, **contender.subscribing, **options)
+        return self.command("connect", group=group, topic=topic, count=count, **{**contender.subscribing, **options})
 
     def drop(self, group):
         counts = self.command("drop", group=group)

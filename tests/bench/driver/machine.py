@@ -57,7 +57,7 @@ def describe():
     system = _first(r'^PRETTY_NAME="(.*)"', Path("/etc/os-release").read_text())
     packages = "libwebsockets17 libuv1 libsqlite3-0 libfcgi0ldbl nginx apache2 libapache2-mod-fcgid libnginx-mod-nchan"
     return [
-        f"- processor: {processor}, {len(ALL)} cores; memory: {memory_gb:.0f} GB; kernel: {platform.release()}; {system}",
+        f"- {processor}, {len(ALL)} cores, {memory_gb:.0f} GB of memory; kernel {platform.release()}, {system}",
         "- " + ", ".join(f"{package} {_version(package)}" for package in packages.split()),
         f"- load average at the start: {os.getloadavg()[0]:.2f} (the nearer to 0 the better the figures)",
     ]

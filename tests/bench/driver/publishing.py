@@ -84,7 +84,7 @@ def delivery(bench):
         Row(f"{what}: 99th percentile, against the bare program's median round trip at that rate", "µs",
             "delivery p99", "round trip", "<= 3"),
         Row("(median)", "µs", "delivery p50", "round trip"),
-        Row("(99th percentile, against the bare round trip one after the other)", "µs", "delivery p99", "round trip busy"),
+        Row("(99th percentile, against the bare round trip at full speed)", "µs", "delivery p99", "round trip busy"),
         Row("(99th percentile, the subscriber behind nginx too)", "µs", "delivery web p99", "round trip"),
     )  # fmt: skip
     count = bench.scale.paced

@@ -61,7 +61,7 @@ class Report:
 
     def _cells(self, row):
         other = self._figure(row.other) if row.other else ""
-        compared = f"{'+' if row.shift else ''}{self._compare(row):.3f}" if row.other else ""
+        compared = f"{self._compare(row):{'+' if row.shift else ''}.3f}" if row.other else ""
         verdict = "**missed**" if self._is_missed(row) else "good" if self.judging and row.bar else ""
         return [row.what, row.unit, self._figure(row.ours), other, compared, row.bar or "", verdict]
 

@@ -1,0 +1,25 @@
+/*
+ * A connection from the inside: database_open.c makes it, database.c uses it. Nobody else includes
+ * this.
+ */
+#ifndef SHARED_DATABASE_INTERNAL_H
+#define SHARED_DATABASE_INTERNAL_H
+
+#include "shared/database.h"
+#include "shared/file_identity.h"
+#include "shared/write_lock.h"
+
+/* The files that make up the database. */
+enum { MAIN_FILE, LOG_FILE, LOCK_FILE, FILES };
+
+struct database {
+	sqlite3 *handle;
+	char *paths[FILES];
+	struct file_identity files[FILES];
+	struct write_lock *lock;
+	sqlite3_stmt *roll_back; /* prepared: it must work when there is no memory */
+	int wal_pages;
+	char fault[DATABASE_WHY_SIZE]; /* why a statement could not be prepared, "" */
+};
+
+#endif
