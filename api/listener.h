@@ -14,8 +14,8 @@ enum { LISTENER_PEER_TIMEOUT_S = 10 };
 /* What listener_accept returns when nobody has come for this long. */
 enum { LISTENER_IDLE = -2, LISTENER_IDLE_MS = 1000 };
 
-/* Holds SIGTERM, SIGINT and SIGUSR1 back until listener_accept: first of all, so that a program that
- * is told to end while it starts ends in order. */
+/* Holds SIGTERM, SIGINT and SIGUSR1 back until listener_accept: first of all, so that a program
+ * that is told to end while it starts ends in order. */
 void listener_hold_signals(void);
 
 /* Takes over descriptor 0 and SIGTERM, SIGINT, SIGUSR1 and SIGPIPE. False when descriptor 0 is not

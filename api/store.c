@@ -21,7 +21,7 @@ struct store {
 	enum database_status last; /* of the last operation */
 	int timeouts; /* of the last writes in a row, LEAST_PATIENCE at most */
 
-	sqlite3_stmt *begin, *commit;
+	sqlite3_stmt *commit;
 	sqlite3_stmt *register_topic;
 	sqlite3_stmt *delete_topic, *add_event;
 	sqlite3_stmt *publish, *is_registered;
@@ -32,7 +32,6 @@ static void prepare_writes(struct store *store)
 {
 	struct database *database = store->database;
 
-	store->begin = database_prepare(database, "BEGIN IMMEDIATE");
 	store->commit = database_prepare(database, "COMMIT");
 	store->register_topic = database_prepare(
 		database,
@@ -88,10 +87,9 @@ void store_close(struct store *store)
 	if (!store)
 		return;
 	sqlite3_stmt *all[] = {
-		store->begin,	      store->commit,	 store->register_topic,
-		store->delete_topic,  store->add_event,	 store->publish,
-		store->is_registered, store->all_topics, store->active_topics,
-		store->count_sockets,
+		store->commit,	   store->register_topic, store->delete_topic,
+		store->add_event,  store->publish,	  store->is_registered,
+		store->all_topics, store->active_topics,  store->count_sockets,
 	};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		sqlite3_finalize(all[i]);
@@ -190,7 +188,7 @@ static enum database_status add_order(struct store *store, enum event_kind kind,
 /* The row goes and the order to the gateways comes in one transaction. */
 static enum database_status remove_topic(struct store *store, const char *topic, size_t topic_len)
 {
-	enum database_status status = run(store->begin);
+	enum database_status status = database_begin(store->database);
 
 	if (status != DATABASE_OK)
 		return status;

@@ -85,8 +85,8 @@ static bool parse_request_line(struct slice line, struct handshake *handshake)
 	return true;
 }
 
-/* Joins what several headers say. Of too much the last entries stay, the hops nearest to us; half an
- * entry could be another address. */
+/* Joins what several headers say. Of too much the last entries stay, the hops nearest to us; half
+ * an entry could be another address. */
 static void add_forwarded(struct handshake *handshake, struct slice value)
 {
 	char joined[HANDSHAKE_MAX_BYTES + HANDSHAKE_FORWARDED_MAX + 1];

@@ -12,7 +12,6 @@
 #include "shared/version.h"
 
 enum statement {
-	BEGIN,
 	COMMIT,
 	PUT_GATEWAY,
 	DROP_GATEWAY,
@@ -24,7 +23,6 @@ enum statement {
 };
 
 static const char *const sql[STATEMENTS] = {
-	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
 	[PUT_GATEWAY] = "INSERT OR REPLACE INTO gateways (pid, version, address, started_ms, "
 			"seen_ms, last_event_id, cluster_nodes, outbox_bytes) "
@@ -78,11 +76,6 @@ static enum database_status run_for(sqlite3_stmt *statement, int64_t pid)
 {
 	sqlite3_bind_int64(statement, 1, pid);
 	return run(statement);
-}
-
-enum database_status presence_rows_begin(struct presence_rows *rows)
-{
-	return run(rows->statements[BEGIN]);
 }
 
 enum database_status presence_rows_commit(struct presence_rows *rows)

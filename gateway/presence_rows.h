@@ -23,7 +23,6 @@ struct presence_change {
 struct presence_rows *presence_rows_new(struct database *database, const char *address);
 void presence_rows_free(struct presence_rows *rows);
 
-enum database_status presence_rows_begin(struct presence_rows *rows);
 enum database_status presence_rows_commit(struct presence_rows *rows);
 
 /* First of all: rows that killed predecessors left go, those under our own pid too, and ours comes.

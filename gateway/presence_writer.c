@@ -141,7 +141,7 @@ static enum database_status write_all(struct presence_writer *writer, const stru
 
 	if (status != DATABASE_OK)
 		return status;
-	status = presence_rows_begin(writer->rows);
+	status = database_begin(writer->database);
 	if (status == DATABASE_OK && !writer->introduced)
 		status = presence_rows_introduce(writer->rows, &batch->figures);
 	for (size_t i = 0; i < batch->count && status == DATABASE_OK; i++)
@@ -257,7 +257,7 @@ static void say_goodbye(struct presence_writer *writer)
 		usleep(RETRY_MS * 1000);
 	if (status != DATABASE_OK)
 		return;
-	if (presence_rows_begin(writer->rows) == DATABASE_OK &&
+	if (database_begin(writer->database) == DATABASE_OK &&
 	    presence_rows_leave(writer->rows) == DATABASE_OK &&
 	    accounts_add(writer->presence->accounts, &writer->presence->figures.counters) ==
 		    DATABASE_OK)

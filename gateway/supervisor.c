@@ -1,7 +1,6 @@
 /*
- * The parent of several gateway processes, see supervisor.h. State: the workers, and what they and
- *a successor inherit. Never blocks once it runs. A worker that dies is started again, later and
- *later while it does not come up; when it never does, the parent ends.
+ * The parent of several gateway processes, see supervisor.h. State: what the workers and a
+ *successor inherit. Never blocks once it runs.
  *
  *	SIGTERM		the workers drain, then the parent ends
  *	SIGINT		the same at once
@@ -13,7 +12,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -22,7 +20,7 @@
 #include "gateway/listen_socket.h"
 #include "gateway/tally.h"
 #include "gateway/wakeup.h"
-#include "shared/alloc.h"
+#include "gateway/workers.h"
 #include "shared/liveness.h"
 #include "shared/log.h"
 #include "shared/options.h"
@@ -30,23 +28,8 @@
 #include "shared/state_dir.h"
 #include "shared/version.h"
 
-enum {
-	FIRST_WAIT_MS = 100, /* before a worker is started again */
-	LONGEST_WAIT_MS = 5000,
-	MOST_FAILURES = 6 /* in a row, of a worker that never served */
-};
-
-struct supervisor;
-
-struct worker {
-	struct supervisor *owner;
-	struct child *child; /* NULL: it does not run */
-	uv_timer_t restart;
-	int number;
-	int taps[2]; /* the parent's end and the worker's */
-	int failures; /* starts in a row that came to nothing */
-	bool has_served;
-};
+static const int signal_numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
+enum { SIGNALS = sizeof(signal_numbers) / sizeof(signal_numbers[0]) };
 
 struct supervisor {
 	uv_loop_t loop;
@@ -56,14 +39,14 @@ struct supervisor {
 	struct wakeup *wakeup;
 	struct tally *tally;
 	int tally_fd;
-	struct child *successor;
-	uv_signal_t signals[4];
-	struct worker *workers;
+	struct workers *workers;
 	size_t worker_count;
-	size_t ready_count; /* workers that have served, for the parent of this one */
+	struct child *successor;
+	uv_signal_t signals[SIGNALS];
 	int listen_fds[CHILD_MAX_LISTEN];
+	size_t listen_count; /* that are open */
 	struct inheritance inheritance;
-	bool is_ending;
+	bool is_ending, is_replaced;
 	int exit_code;
 };
 
@@ -79,115 +62,41 @@ size_t supervisor_workers(const struct config *config, const struct inheritance 
 	return wanted < CHILD_MAX_LISTEN ? (size_t)wanted : CHILD_MAX_LISTEN;
 }
 
-static void signal_workers(struct supervisor *supervisor, int number)
-{
-	for (size_t i = 0; i < supervisor->worker_count; i++)
-		if (supervisor->workers[i].child)
-			child_signal(supervisor->workers[i].child, number);
-}
-
-static void end_when_alone(struct supervisor *supervisor)
-{
-	for (size_t i = 0; i < supervisor->worker_count; i++)
-		if (supervisor->workers[i].child)
-			return;
-	uv_stop(&supervisor->loop);
-}
-
 static void begin_to_end(struct supervisor *supervisor, int number)
 {
 	supervisor->is_ending = true;
-	for (size_t i = 0; i < supervisor->worker_count; i++)
-		uv_timer_stop(&supervisor->workers[i].restart);
-	signal_workers(supervisor, number);
-	end_when_alone(supervisor);
+	workers_end(supervisor->workers, number);
 }
 
-static void on_worker_ready(void *context, bool serves)
+static void on_all_serve(void *context)
 {
-	struct worker *worker = context;
-	struct supervisor *supervisor = worker->owner;
+	struct supervisor *supervisor = context;
 
-	if (!serves)
-		return; /* on_worker_ended tells the rest */
-	worker->failures = 0;
-	supervisor->ready_count += !worker->has_served;
-	worker->has_served = true;
-	if (supervisor->ready_count != supervisor->worker_count)
-		return;
 	inheritance_ready(&supervisor->inheritance);
 	service_manager_ready();
 }
 
-static void start_worker(struct worker *worker);
-
-static void on_restart(uv_timer_t *timer)
-{
-	start_worker(timer->data);
-}
-
-static void start_later(struct worker *worker)
-{
-	struct supervisor *supervisor = worker->owner;
-	int64_t wait_ms = FIRST_WAIT_MS << worker->failures;
-
-	if (!worker->has_served && worker->failures >= MOST_FAILURES) {
-		log_event(LOG_ERROR, "a worker does not come up, giving up",
-			  log_number("worker", worker->number));
-		supervisor->exit_code = EXIT_FAILURE;
-		begin_to_end(supervisor, SIGTERM);
-		return;
-	}
-	if (worker->failures < MOST_FAILURES)
-		worker->failures++;
-	uv_timer_start(&worker->restart, on_restart,
-		       (uint64_t)(wait_ms < LONGEST_WAIT_MS ? wait_ms : LONGEST_WAIT_MS), 0);
-}
-
-static void on_worker_ended(void *context)
-{
-	struct worker *worker = context;
-
-	child_free(worker->child);
-	worker->child = NULL;
-	tally_forget(worker->owner->tally, (size_t)worker->number);
-	if (worker->owner->is_ending)
-		end_when_alone(worker->owner);
-	else
-		start_later(worker);
-}
-
-static void start_worker(struct worker *worker)
-{
-	struct supervisor *supervisor = worker->owner;
-	struct child_options options = {
-		.loop = &supervisor->loop,
-		.argv = supervisor->argv,
-		.config = supervisor->config,
-		.worker = worker->number,
-		.service_fd = liveness_service_fd(supervisor->liveness),
-		.wakeup_fd = worker->taps[1],
-		.tally_fd = supervisor->tally_fd,
-		.workers = supervisor->worker_count,
-		.listen_fds = &supervisor->listen_fds[worker->number - 1],
-		.listen_count = 1,
-		.ready = on_worker_ready,
-		.ended = on_worker_ended,
-		.context = worker,
-	};
-
-	worker->child = child_start(&options);
-	if (!worker->child)
-		start_later(worker);
-}
-
-/* A wakeup_look: there is nothing to look at here, the workers look. */
-static bool tap_workers(void *context)
+static void on_give_up(void *context)
 {
 	struct supervisor *supervisor = context;
 
-	for (size_t i = 0; i < supervisor->worker_count; i++)
-		send(supervisor->workers[i].taps[0], "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	supervisor->exit_code = EXIT_FAILURE;
+	begin_to_end(supervisor, SIGTERM);
+}
+
+static void on_all_ended(void *context)
+{
+	struct supervisor *supervisor = context;
+
+	uv_stop(&supervisor->loop);
+}
+
+/* A wakeup_look: there is nothing to look at here, the workers look. */
+static bool pass_tap_on(void *context)
+{
+	struct supervisor *supervisor = context;
+
+	workers_tap(supervisor->workers);
 	return false;
 }
 
@@ -200,6 +109,7 @@ static void on_successor(void *context, bool serves)
 		child_free(supervisor->successor);
 		supervisor->successor = NULL;
 	} else if (!supervisor->is_ending) {
+		supervisor->is_replaced = true;
 		wakeup_hand_over(supervisor->wakeup);
 		begin_to_end(supervisor, SIGTERM);
 	}
@@ -215,7 +125,7 @@ static void start_successor(struct supervisor *supervisor)
 		.wakeup_fd = -1,
 		.tally_fd = -1,
 		.listen_fds = supervisor->listen_fds,
-		.listen_count = supervisor->worker_count,
+		.listen_count = supervisor->listen_count,
 		.ready = on_successor,
 		.context = supervisor,
 	};
@@ -231,7 +141,7 @@ static void on_signal(uv_signal_t *watcher, int number)
 	if (number == SIGUSR2)
 		start_successor(supervisor);
 	else if (number == SIGHUP)
-		signal_workers(supervisor, SIGHUP);
+		workers_signal(supervisor->workers, SIGHUP);
 	else
 		begin_to_end(supervisor, number);
 }
@@ -240,30 +150,6 @@ static bool fail(const char *what, const char *why)
 {
 	log_event(LOG_ERROR, what, log_text("why", why));
 	return false;
-}
-
-/* One socket for each worker, so that the kernel spreads the connections; a UNIX socket is one that
- * all accept from. */
-static bool open_sockets(struct supervisor *supervisor)
-{
-	const struct inheritance *inheritance = &supervisor->inheritance;
-	bool is_unix = listen_socket_path(supervisor->config) != NULL;
-	char address[LISTEN_ADDRESS_SIZE] = "";
-
-	for (size_t i = 0; i < supervisor->worker_count; i++) {
-		if (i < inheritance->listen_count)
-			supervisor->listen_fds[i] = inheritance->listen_fds[i];
-		else if (is_unix && i > 0)
-			supervisor->listen_fds[i] = dup(supervisor->listen_fds[0]);
-		else
-			supervisor->listen_fds[i] =
-				listen_socket_open(supervisor->config, true, address);
-		if (supervisor->listen_fds[i] < 0)
-			return fail("cannot listen", strerror(errno));
-	}
-	for (size_t i = supervisor->worker_count; i < inheritance->listen_count; i++)
-		close(inheritance->listen_fds[i]);
-	return true;
 }
 
 static bool open_state(struct supervisor *supervisor)
@@ -282,23 +168,38 @@ static bool open_state(struct supervisor *supervisor)
 		supervisor->exit_code = EXIT_TEMPORARY;
 		return fail("another gateway runs", "it serves this state_dir");
 	}
-	supervisor->wakeup = wakeup_open(&supervisor->loop, state_dir, tap_workers, supervisor);
+	supervisor->wakeup = wakeup_open(&supervisor->loop, state_dir, pass_tap_on, supervisor);
 	return supervisor->wakeup ||
 	       fail("cannot make the wake-up socket in the state_dir", strerror(errno));
 }
 
-static void watch_signals(struct supervisor *supervisor)
+/* One socket for each worker, so that the kernel spreads the connections; a UNIX socket is one that
+ * all accept from. */
+static bool open_sockets(struct supervisor *supervisor)
 {
-	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
+	const struct inheritance *inheritance = &supervisor->inheritance;
+	bool is_unix = listen_socket_path(supervisor->config) != NULL;
+	char address[LISTEN_ADDRESS_SIZE] = "";
 
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		uv_signal_init(&supervisor->loop, &supervisor->signals[i]);
-		supervisor->signals[i].data = supervisor;
-		uv_signal_start(&supervisor->signals[i], on_signal, numbers[i]);
+	for (size_t i = 0; i < supervisor->worker_count; i++) {
+		int fd;
+
+		if (i < inheritance->listen_count)
+			fd = inheritance->listen_fds[i];
+		else if (is_unix && i > 0)
+			fd = dup(supervisor->listen_fds[0]);
+		else
+			fd = listen_socket_open(supervisor->config, true, address);
+		if (fd < 0)
+			return fail("cannot listen", strerror(errno));
+		supervisor->listen_fds[supervisor->listen_count++] = fd;
 	}
+	for (size_t i = supervisor->worker_count; i < inheritance->listen_count; i++)
+		close(inheritance->listen_fds[i]);
+	return true;
 }
 
-static bool make_tally(struct supervisor *supervisor)
+static bool open_tally(struct supervisor *supervisor)
 {
 	struct rlimit descriptors = {.rlim_max = 0};
 
@@ -311,46 +212,63 @@ static bool make_tally(struct supervisor *supervisor)
 	return supervisor->tally || fail("cannot share the tally", strerror(errno));
 }
 
-static bool make_workers(struct supervisor *supervisor)
+static bool start_workers(struct supervisor *supervisor)
 {
-	supervisor->workers = xcalloc(supervisor->worker_count, sizeof(struct worker));
-	for (size_t i = 0; i < supervisor->worker_count; i++) {
-		struct worker *worker = &supervisor->workers[i];
+	struct workers_options options = {
+		.loop = &supervisor->loop,
+		.argv = supervisor->argv,
+		.config = supervisor->config,
+		.service_fd = liveness_service_fd(supervisor->liveness),
+		.tally_fd = supervisor->tally_fd,
+		.tally = supervisor->tally,
+		.listen_fds = supervisor->listen_fds,
+		.count = supervisor->worker_count,
+		.all_serve = on_all_serve,
+		.give_up = on_give_up,
+		.all_ended = on_all_ended,
+		.context = supervisor,
+	};
 
-		worker->owner = supervisor;
-		worker->number = (int)i + 1;
-		uv_timer_init(&supervisor->loop, &worker->restart);
-		worker->restart.data = worker;
-		if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-			       worker->taps) != 0)
-			return fail("cannot make sockets for the workers", strerror(errno));
+	supervisor->workers = workers_start(&options);
+	return supervisor->workers || fail("cannot make sockets for the workers", strerror(errno));
+}
+
+static void serve(struct supervisor *supervisor)
+{
+	supervisor->exit_code = EXIT_SUCCESS;
+	for (size_t i = 0; i < SIGNALS; i++) {
+		uv_signal_init(&supervisor->loop, &supervisor->signals[i]);
+		supervisor->signals[i].data = supervisor;
+		uv_signal_start(&supervisor->signals[i], on_signal, signal_numbers[i]);
 	}
-	return true;
+	gateway_hold_signals(false);
+	log_event(LOG_INFO, "supervising", log_number("pid", getpid()),
+		  log_number("workers", (int64_t)supervisor->worker_count),
+		  log_text("version", WORKER_VERSION));
+	uv_run(&supervisor->loop, UV_RUN_DEFAULT);
+	gateway_hold_signals(true);
+	for (size_t i = 0; i < SIGNALS; i++)
+		uv_close((uv_handle_t *)&supervisor->signals[i], NULL);
+	log_event(LOG_INFO, "ended");
 }
 
 static void close_all(struct supervisor *supervisor)
 {
-	bool is_replaced = supervisor->successor != NULL;
+	const char *path = listen_socket_path(supervisor->config);
 
-	wakeup_close(supervisor->wakeup);
 	child_free(supervisor->successor);
-	for (size_t i = 0; supervisor->workers && i < supervisor->worker_count; i++) {
-		uv_close((uv_handle_t *)&supervisor->workers[i].restart, NULL);
-		close(supervisor->workers[i].taps[0]);
-		close(supervisor->workers[i].taps[1]);
-		close(supervisor->listen_fds[i]);
-	}
-	for (size_t i = 0; i < sizeof(supervisor->signals) / sizeof(supervisor->signals[0]); i++)
-		uv_close((uv_handle_t *)&supervisor->signals[i], NULL);
-	if (!is_replaced && listen_socket_path(supervisor->config))
-		unlink(listen_socket_path(supervisor->config));
+	workers_free(supervisor->workers);
 	tally_free(supervisor->tally);
 	if (supervisor->tally_fd >= 0)
 		close(supervisor->tally_fd);
+	if (path && supervisor->listen_count > 0 && !supervisor->is_replaced)
+		unlink(path);
+	for (size_t i = 0; i < supervisor->listen_count; i++)
+		close(supervisor->listen_fds[i]);
+	wakeup_close(supervisor->wakeup);
 	liveness_close(supervisor->liveness);
 	uv_run(&supervisor->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&supervisor->loop);
-	free(supervisor->workers);
 }
 
 int supervisor_run(struct config *config, char **argv, const struct inheritance *inheritance,
@@ -366,19 +284,9 @@ int supervisor_run(struct config *config, char **argv, const struct inheritance 
 	};
 
 	uv_loop_init(&supervisor.loop);
-	watch_signals(&supervisor);
-	gateway_hold_signals(false);
-	if (open_state(&supervisor) && open_sockets(&supervisor) && make_tally(&supervisor) &&
-	    make_workers(&supervisor)) {
-		supervisor.exit_code = EXIT_SUCCESS;
-		for (size_t i = 0; i < workers; i++)
-			start_worker(&supervisor.workers[i]);
-		log_event(LOG_INFO, "supervising", log_number("pid", getpid()),
-			  log_number("workers", (int64_t)workers),
-			  log_text("version", WORKER_VERSION));
-		uv_run(&supervisor.loop, UV_RUN_DEFAULT);
-		log_event(LOG_INFO, "ended");
-	}
+	if (open_state(&supervisor) && open_sockets(&supervisor) && open_tally(&supervisor) &&
+	    start_workers(&supervisor))
+		serve(&supervisor);
 	close_all(&supervisor);
 	return supervisor.exit_code;
 }

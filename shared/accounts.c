@@ -10,10 +10,9 @@
 #include "shared/alloc.h"
 #include "shared/clock.h"
 
-enum statement { BEGIN, COMMIT, ADD, READ, STATEMENTS };
+enum statement { COMMIT, ADD, READ, STATEMENTS };
 
 static const char *const sql[STATEMENTS] = {
-	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
 	[ADD] = "INSERT INTO counters (name, label, value) VALUES (?1, ?2, ?3) "
 		"ON CONFLICT (name, label) DO UPDATE SET value = value + excluded.value",
@@ -98,7 +97,7 @@ enum database_status accounts_write(struct accounts *accounts, const struct coun
 
 	if (status != DATABASE_OK)
 		return status;
-	status = run(accounts->statements[BEGIN]);
+	status = database_begin(accounts->database);
 	if (status == DATABASE_OK)
 		status = accounts_add(accounts, now);
 	if (status == DATABASE_OK)

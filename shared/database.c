@@ -51,18 +51,30 @@ bool database_is_prepared(const struct database *database, char why[DATABASE_WHY
 	return !database->fault[0];
 }
 
+static bool has_transaction(struct database *database)
+{
+	return sqlite3_get_autocommit(database->handle) == 0;
+}
+
+static bool execute(struct database *database, const char *sql)
+{
+	return sqlite3_exec(database->handle, sql, NULL, NULL, NULL) == SQLITE_OK;
+}
+
 /* A transaction that stayed open would swallow what is written next, and keep everybody else from
  * writing. */
 static bool roll_back(struct database *database)
 {
-	if (!sqlite3_get_autocommit(database->handle)) {
+	if (has_transaction(database)) {
 		sqlite3_step(database->roll_back);
 		sqlite3_reset(database->roll_back);
 	}
-	return sqlite3_get_autocommit(database->handle) != 0;
+	if (has_transaction(database)) /* somebody else's BEGIN */
+		execute(database, "ROLLBACK");
+	return !has_transaction(database);
 }
 
-static enum database_status begin(struct database *database, int64_t wait_ms)
+static enum database_status enter(struct database *database, int64_t wait_ms)
 {
 	sqlite3_busy_timeout(database->handle, wait_ms > 0 ? (int)wait_ms : 0);
 	if (roll_back(database))
@@ -77,14 +89,27 @@ enum database_status database_write_begin(struct database *database, int64_t dea
 		return DATABASE_BUSY;
 
 	/* Our own writers queue at the lock: what may still be in the way is a person's sqlite3. */
-	return begin(database, deadline_ms - clock_monotonic_ms());
+	return enter(database, deadline_ms - clock_monotonic_ms());
 }
 
 enum database_status database_write_try(struct database *database)
 {
 	if (!write_lock_try(database->lock))
 		return DATABASE_BUSY;
-	return begin(database, 0);
+	return enter(database, 0);
+}
+
+/* The way back is made first, because later there may be no memory for it; and each time, because
+ * SQLite prepares it anew when it could not read a schema that was changed. */
+enum database_status database_begin(struct database *database)
+{
+	int result;
+
+	sqlite3_finalize(database->roll_back);
+	result = sqlite3_prepare_v2(database->handle, "ROLLBACK", -1, &database->roll_back, NULL);
+	if (result == SQLITE_OK)
+		result = sqlite3_exec(database->handle, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+	return database_status_of(result);
 }
 
 void database_write_end(struct database *database)

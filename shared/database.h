@@ -30,11 +30,11 @@ struct database;
 
 /* Opens the database of the configuration's state_dir, making both (modes 0700 and 0600) when
  * missing, and brings its schema up to date; several processes may do so at once, and wait for each
- * other for seconds. Returns NULL with the reason for people in `why`. Close with database_close.
- */
+ * other for up to 10 seconds. Returns NULL with the reason for people in `why`. Close with
+ * database_close. */
 struct database *database_open(const struct config *config, char why[DATABASE_WHY_SIZE]);
 
-/* The same for who cannot wait that long: each lock for at most `wait_ms`. */
+/* The same for who wants to wait for `wait_ms` at most, at each lock that it meets. */
 struct database *database_open_within(const struct config *config, int64_t wait_ms,
 				      char why[DATABASE_WHY_SIZE]);
 
@@ -66,6 +66,10 @@ enum database_status database_write_begin(struct database *database, int64_t dea
 /* The same without any waiting, for a thread that must not: not even SQLite's own lock is waited
  * for. */
 enum database_status database_write_try(struct database *database);
+
+/* After either of them: begins a transaction of several statements, for the caller to commit. What
+ * fails in it needs nothing but database_write_end. */
+enum database_status database_begin(struct database *database);
 
 /* Rolls back what is not committed and releases the write lock. */
 void database_write_end(struct database *database);

@@ -17,7 +17,7 @@ struct database {
 	char *paths[FILES];
 	struct file_identity files[FILES];
 	struct write_lock *lock;
-	sqlite3_stmt *roll_back; /* prepared: it must work when there is no memory */
+	sqlite3_stmt *roll_back; /* of the last database_begin; NULL: there was none */
 	int wal_pages;
 	char fault[DATABASE_WHY_SIZE]; /* why a statement could not be prepared, "" */
 };

@@ -84,15 +84,13 @@ static bool has_log(struct database *database)
 	return has;
 }
 
-/* It also reads the schema into memory, while we may still wait. */
-static bool prepare_roll_back(struct database *database, char why[DATABASE_WHY_SIZE])
+/* Into memory, while we may still wait. */
+static bool read_schema(struct database *database, char why[DATABASE_WHY_SIZE])
 {
 	if (execute(database, "SELECT 1 FROM sqlite_schema LIMIT 1"))
-		database->roll_back = database_prepare(database, "ROLLBACK");
-	if (!database->roll_back)
-		snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s",
-			 database_error(database));
-	return database->roll_back != NULL;
+		return true;
+	snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s", database_error(database));
+	return false;
 }
 
 /* The pragmas turn a new file into a WAL database and the migrations fill it: both are writes. */
@@ -116,7 +114,7 @@ static bool prepare_file(struct database *database, const struct config *config,
 			 "mode, or the file system cannot share memory");
 	else
 		good = migration_run(database->handle, why, DATABASE_WHY_SIZE) &&
-		       prepare_roll_back(database, why);
+		       read_schema(database, why);
 	database_write_end(database);
 	return good;
 }

@@ -15,10 +15,12 @@ enum { UTF8_MAX_BYTES = 4 };
 /* True when all `len` bytes are well-formed UTF-8; an empty text is. */
 bool utf8_valid(const char *text, size_t len);
 
-/* The length in bytes (1 to 4) of the well-formed character at `text`, 0 when there is none within `len`. */
+/* The length in bytes (1 to 4) of the well-formed character at `text`, 0 when there is none within
+ * `len`. */
 size_t utf8_char_len(const char *text, size_t len);
 
-/* Writes the encoding of `code_point` (not a surrogate, at most U+10FFFF) and returns its length, 1 to 4. */
+/* Writes the encoding of `code_point` (not a surrogate, at most U+10FFFF) and returns its length, 1
+ * to 4. */
 size_t utf8_encode(uint32_t code_point, char out[UTF8_MAX_BYTES]);
 
 #endif

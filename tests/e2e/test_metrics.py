@@ -1,5 +1,5 @@
-"""GET /internal/metrics: its format, that its numbers are right after known traffic and the same in the database, and that
-they outlive the processes that counted."""
+"""GET /internal/metrics: its format, that its numbers are right after known traffic and the same in the database, and
+that they outlive the processes that counted."""
 
 import signal
 import threading
@@ -18,7 +18,6 @@ from harness.waiting import wait_until
 
 PREFIX = "wavelog_worker_"
 FLUSH_LIMIT_S = 2.0  # the second between two flushes, and some time for a slow machine
-CHEAP_LIMIT_S = 0.01
 
 
 @pytest.fixture
@@ -80,8 +79,9 @@ HISTOGRAM = (
 @pytest.mark.parametrize("text, old, new", [
     (GOOD, "\na_total 1\n", "\na_total 1"), (GOOD, "a_total 1", "a_total"), (GOOD, "a_total 1", "a_total x"),
     (GOOD, "a_total 1", "b_total 1"), (GOOD, "a_total 1", "a_total -1"), (GOOD, "a_total 1", "a_total 1\na_total 2"),
-    (GOOD, "a_total 1", 'a_total{x="1} 1'), (GOOD, "a_total 1", 'a_total{x="1",} 1'), (GOOD, "a_total 1", "a_total{} 1"),
-    (GOOD, "a_total 1", 'a_total{0="1"} 1'), (GOOD, "a_total 1", r'a_total{x="\y"} 1'), (GOOD, "counter", "count"),
+    (GOOD, "a_total 1", 'a_total{x="1} 1'), (GOOD, "a_total 1", 'a_total{x="1",} 1'),
+    (GOOD, "a_total 1", "a_total{} 1"), (GOOD, "a_total 1", 'a_total{0="1"} 1'),
+    (GOOD, "a_total 1", r'a_total{x="\y"} 1'), (GOOD, "counter", "count"),
     (GOOD, "# HELP a_total b\n", ""), (GOOD, "# TYPE a_total counter\n", ""), (GOOD, "# HELP", "# HALP"),
     (GOOD, "a_total", "a"), (HISTOGRAM, "h_count 2", "h_count 1"), (HISTOGRAM, "h_count 2\n", ""),
     (HISTOGRAM, "h_sum 3\n", ""), (HISTOGRAM, '+Inf"} 2', '+Inf"} 0'), (HISTOGRAM, "+Inf", "7"),
@@ -344,9 +344,8 @@ def test_the_database_has_the_same_numbers(server):
     for latency in ("commit", "delivery", "fanout"):
         assert rows[f"{latency}_us", "sum of buckets"] == metrics[f"{latency}_seconds_count"] == 30
     overview = sqlite.ask(server.service.database, "SELECT * FROM gauge_overview")[0]
-    for column, name in (("events", "event_rows"), ("sockets", "sessions"), ("topics", "topics"), ("gateways", "gateways"),
-                         ("committed_event_id", "committed_event_id"), ("outbox_bytes", "outbox_bytes")):  # fmt: skip
-        assert overview[column] == metrics[name], column
+    for column in overview:
+        assert overview[column] == metrics[{"events": "event_rows", "sockets": "sessions"}.get(column, column)], column
 
 
 def test_totals_outlive_a_gateway_that_ends_in_order(server):
@@ -492,10 +491,8 @@ def test_without_a_gateway_the_totals_are_shown_and_no_position(server):
     assert metrics.families[PREFIX + "delivered_event_id"].samples == []
 
 
-def test_status_and_metrics_are_cheap_with_many_sessions_and_topics(make_service, certificates):
-    service = make_service()
-    service.start_gateway()
-    (process,) = service.start_api(1)
+def test_the_numbers_are_right_with_many_sessions_and_topics(make_service, certificates):
+    service = make_service().start()
     server = Nginx(service, certificates)
     sqlite.change(
         service.database,
@@ -506,18 +503,6 @@ def test_status_and_metrics_are_cheap_with_many_sessions_and_topics(make_service
         "printf('a topic of a usual length %06d', i), i, '192.0.2.1', 0, NULL FROM n",
     )
 
-    def cost(call):
-        """Processor time of one call: how long it takes on a machine that has nothing else to do."""
-        calls = 20
-        before = Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]
-        for _ in range(calls):
-            assert call().status == 200
-        after = Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]
-        return (int(after) - int(before)) / calls / 1e9
-
-    limit_s = CHEAP_LIMIT_S * (3 if b"__asan_init" in service.api_program.read_bytes() else 1)
     assert server.api.status("?topics=0").json["connected_sockets"] == 10000
-    assert cost(lambda: server.api.status("?topics=0")) < limit_s
-    assert cost(lambda: server.api.call("metrics", method="GET")) < limit_s
     assert scrape(server)["topics"] == 100001
     sqlite.change(service.database, "DELETE FROM sessions WHERE slot > 1000")

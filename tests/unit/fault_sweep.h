@@ -83,7 +83,7 @@ static inline void assert_whole(void)
 }
 
 /* How a fault comes: bits. */
-enum { LASTS = 1, LOG_COPIED_BACK = 2, SCHEMA_CHANGED = 4, WAYS = 8 };
+enum { LASTS = 1, LOG_COPIED_BACK = 2, SCHEMA_CHANGED = 4, WAYS = 6 };
 
 /* One attempt; how many calls have failed in it. */
 static inline int try_once(const struct operation *operation, const struct fault *fault,

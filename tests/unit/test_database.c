@@ -254,7 +254,7 @@ static void a_statement_that_cannot_be_prepared_is_told_of(void **state)
 	struct database *database = open_database();
 
 	assert_true(database_is_prepared(database, why));
-	assert_null(database_prepare(database, "SELECT nothing FROM nowhere"));
+	assert_null(database_prepare(database, "SELECT a FROM nowhere"));
 	sqlite3_finalize(database_prepare(database, "SELECT 1"));
 	assert_false(database_is_prepared(database, why));
 	assert_non_null(strstr(why, "no such table: nowhere"));

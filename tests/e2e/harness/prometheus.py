@@ -1,5 +1,5 @@
-"""A strict reader of Prometheus' text exposition format 0.0.4: what it accepts, Prometheus accepts; what `promtool check
-metrics` complains of, it refuses too."""
+"""A strict reader of Prometheus' text exposition format 0.0.4: what it accepts, Prometheus accepts; it also refuses
+histograms that contradict themselves, which `promtool check metrics` lets through."""
 
 import math
 import re
