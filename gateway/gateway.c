@@ -25,6 +25,7 @@
 #include "shared/log.h"
 #include "shared/options.h"
 #include "shared/reload.h"
+#include "shared/state_dir.h"
 #include "shared/unix_socket.h"
 
 enum { USUAL_DESCRIPTORS = 1024 };
@@ -103,15 +104,15 @@ static bool open_tally(struct gateway *gateway)
 	return gateway->tally || fail("cannot share the tally", strerror(errno));
 }
 
-/* The database is made on the way, and state_dir with it. */
+/* The right to serve comes first: whoever has it may also hold the database. */
 static bool open_state(struct gateway *gateway, int *exit_code)
 {
+	const char *state_dir = gateway->config->state_dir;
 	char why[DATABASE_WHY_SIZE];
 
-	gateway->database = database_open(gateway->config, why);
-	if (!gateway->database)
+	if (!state_dir_prepare(state_dir, why, sizeof(why)))
 		return fail_in_state_dir(gateway, "no database", why);
-	gateway->liveness = liveness_open(gateway->config->state_dir);
+	gateway->liveness = liveness_open(state_dir);
 	if (!gateway->liveness)
 		return fail_in_state_dir(gateway, "cannot open gateway.lock", strerror(errno));
 	if (!take_the_right(gateway)) {
@@ -119,6 +120,9 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 		return fail_in_state_dir(gateway, "another gateway runs",
 					 "it serves this state_dir");
 	}
+	gateway->database = database_open(gateway->config, why);
+	if (!gateway->database)
+		return fail_in_state_dir(gateway, "no database", why);
 	if (!liveness_claim_pid(gateway->liveness, getpid()))
 		return fail_in_state_dir(gateway, "cannot lock gateway.lock", strerror(errno));
 	gateway->feed = feed_open(gateway->database, why);

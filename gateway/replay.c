@@ -1,6 +1,6 @@
 /*
- * Replays, see replay.h. State: a ring of those that can go on, walked by an idle handle of the
- * loop, which runs only while there is one. Never blocks; a database that cannot be read sends the
+ * Replays, see replay.h. State: a ring of those that can go on, walked by a timer, which runs only
+ * while there is one. Never blocks; a database that cannot be read sends the
  * client away to try again.
  */
 #include "gateway/replay.h"
@@ -13,7 +13,13 @@
 #include "gateway/session_internal.h"
 #include "shared/alloc.h"
 
-enum { BATCH_ROWS = 256 }; /* of all topics, to look at in one turn */
+/* At most half a millisecond of work, then a pause of one: live pushes are not delayed by more, and
+ * other programs on the same processor get their turn. */
+enum {
+	PAUSE_MS = 1,
+	BUDGET_NS = 500000,
+	BATCH_ROWS = 256 /* of all topics, to look at at a time */
+};
 
 struct replay {
 	struct replays *owner;
@@ -23,7 +29,8 @@ struct replay {
 };
 
 struct replays {
-	uv_idle_t idle;
+	uv_timer_t timer; /* runs while there is one that can go on */
+	uint64_t deadline_ns; /* of the work in hand */
 	struct gateway *gateway;
 	struct replay *first; /* whose turn is next */
 };
@@ -38,15 +45,15 @@ struct replays *replays_new(struct gateway *gateway)
 	struct replays *replays = xcalloc(1, sizeof(*replays));
 
 	replays->gateway = gateway;
-	uv_idle_init(gateway->loop, &replays->idle);
-	replays->idle.data = replays;
+	uv_timer_init(gateway->loop, &replays->timer);
+	replays->timer.data = replays;
 	return replays;
 }
 
 void replays_free(struct replays *replays)
 {
 	if (replays)
-		uv_close((uv_handle_t *)&replays->idle, free_replays);
+		uv_close((uv_handle_t *)&replays->timer, free_replays);
 }
 
 static void leave_ring(struct replay *replay)
@@ -61,7 +68,7 @@ static void leave_ring(struct replay *replay)
 		replays->first = replay->next == replay ? NULL : replay->next;
 	replay->next = replay->previous = NULL;
 	if (!replays->first)
-		uv_idle_stop(&replays->idle);
+		uv_timer_stop(&replays->timer);
 }
 
 void replay_stop(struct replay *replay)
@@ -75,7 +82,9 @@ void replay_stop(struct replay *replay)
 /* The batch ends when the client does not keep up: nothing is queued. */
 static bool send_push(void *context, struct feed_event *event)
 {
-	struct session *session = context;
+	struct replay *replay = context;
+	struct session *session = replay->session;
+	struct replays *replays = replay->owner;
 	struct frame *frame = frame_new(message_push_max(event->payload_len));
 	frame->len =
 		message_push_write(frame->bytes, event->id, event->payload, event->payload_len);
@@ -83,7 +92,9 @@ static bool send_push(void *context, struct feed_event *event)
 	session->gateway->counters.counts[COUNT_REPLAYED_EVENTS]++;
 	session_send(session, frame);
 	frame_release(frame);
-	return session->state == SESSION_OPEN && peer_is_idle(session->peer);
+	/* The replay itself is gone when its session is no longer open. */
+	return session->state == SESSION_OPEN && peer_is_idle(session->peer) &&
+	       uv_hrtime() < replays->deadline_ns;
 }
 
 /* The next batch of one session, which may end the replay, or the session. */
@@ -98,7 +109,7 @@ static void proceed(struct replay *replay)
 	};
 
 	batch.topic = topic_name(session->subscriber.topic, &batch.topic_len);
-	enum database_status status = feed_replay(feed, &batch, send_push, session);
+	enum database_status status = feed_replay(feed, &batch, send_push, replay);
 	if (session->state != SESSION_OPEN)
 		return; /* and the replay is gone */
 	if (status != DATABASE_OK || batch.has_gap) {
@@ -116,13 +127,18 @@ static void proceed(struct replay *replay)
 	}
 }
 
-static void on_idle(uv_idle_t *idle)
+/* One batch of each in turn, as long as the time lasts. */
+static void on_timer(uv_timer_t *timer)
 {
-	struct replays *replays = idle->data;
-	struct replay *replay = replays->first;
+	struct replays *replays = timer->data;
 
-	replays->first = replay->next;
-	proceed(replay);
+	replays->deadline_ns = uv_hrtime() + BUDGET_NS;
+	while (replays->first && uv_hrtime() < replays->deadline_ns) {
+		struct replay *replay = replays->first;
+
+		replays->first = replay->next;
+		proceed(replay);
+	}
 }
 
 void replay_continue(struct replay *replay)
@@ -139,7 +155,7 @@ void replay_continue(struct replay *replay)
 		first->previous = replay;
 	} else {
 		replay->next = replay->previous = replays->first = replay;
-		uv_idle_start(&replays->idle, on_idle);
+		uv_timer_start(&replays->timer, on_timer, 0, PAUSE_MS);
 	}
 }
 

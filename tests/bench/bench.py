@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.process import adopt_orphans  # noqa: E402
 
-from driver import connections, fanout, machine, publishing, status  # noqa: E402
+from driver import connections, fanout, machine, publishing, replay, status  # noqa: E402
 from driver.contenders import Nchan  # noqa: E402
 from driver.load import Failure, Load  # noqa: E402
 from driver.report import Report  # noqa: E402
@@ -24,7 +24,8 @@ from driver.report import Report  # noqa: E402
 SCENARIOS = (
     fanout.fan_out, fanout.last_subscriber, fanout.gateway_processes, connections.connecting,
     connections.idle_connections, connections.large_database, publishing.one_publisher,
-    publishing.eight_publishers, publishing.delivery, status.status,
+    publishing.eight_publishers, publishing.delivery, replay.replay,
+    status.status,
 )  # fmt: skip
 
 
@@ -38,11 +39,13 @@ class Scale:
     paced: int = 500
     topics: int = 100_000
     events: int = 1_000_000
+    replayed: int = 200_000
     gateway_processes: int = 2
 
 
 SMOKE = Scale(
-    fan=((20, 5), (50, 5)), last=(50, 3), connections=50, idle=50, publishes=50, paced=25, topics=100, events=1000
+    fan=((20, 5), (50, 5)), last=(50, 3), connections=50, idle=50, publishes=50, paced=25, topics=100, events=1000,
+    replayed=1000,
 )
 
 

@@ -109,7 +109,7 @@ def test_a_deleted_log_of_the_database_ends_the_gateway_and_a_restart_mends_it(m
     service.start_gateway()
     with server.subscribe("t") as client:
         client.authenticate()
-        server.api.publish("t", 1)
+        wait_until(lambda: server.api.publish("t", 1).status == 200, "every process of the API works again")
         assert client.receive() == '{"type":"push","payload":1}'
 
 

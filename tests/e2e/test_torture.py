@@ -14,7 +14,8 @@ from harness.crowd import Crowd, Member
 from harness.direct import AUTH_OK, AUTH_REQUIRED, PROTOCOL_ERROR, TOO_BIG, INVALID_PAYLOAD, auth_frame, close_payload
 from harness.direct import authenticated, upgraded
 from harness.numbered import Ledger, Publisher
-from harness.raw_websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, ConnectionEnded, RawWebSocket, build_frame
+from harness.raw_websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
+from harness.raw_websocket import ConnectionEnded, RawWebSocket, build_frame
 from harness.waiting import wait_until
 
 STREAM_RATE = 200
@@ -270,7 +271,7 @@ NESTED = '{"type":"auth","x":' + "[" * 2000 + "]" * 2000 + "}"
 RESUMED = re.compile(r'\{"type":"auth_ok","last_event_id":\d+,"recovered":(true|false)\}')
 ALIVE, GONE = "alive", "gone"  # a ping is answered; the connection ends when we half-close
 
-# What is sent before or after the auth frame, the texts that come back, and how it stands then: a close code, or a word.
+# What is sent in place of the auth frame or after it, the texts that come back, and then a close code or a word.
 FIRST = {
     "two auth frames in one packet": (AUTH + AUTH, [AUTH_OK, AUTH_OK], ALIVE),
     "an auth frame that is not ours, then one that is": (text('{"type":"login"}') + AUTH, [AUTH_REQUIRED], 1008),
@@ -301,7 +302,8 @@ FIRST = {
     "1,000 members": (text("{" + '"":1,' * 600 + '"type":"auth"}'), [AUTH_OK], ALIVE),
     "a number of 3,900 digits": (text('{"type":"auth","n":' + "9" * 3900 + "}"), [AUTH_OK], ALIVE),
     "a position of 3,900 digits": (text('{"type":"auth","last_event_id":' + "9" * 3900 + "}"), [AUTH_REQUIRED], 1008),
-    "an auth frame, then the same with a position": (AUTH + text(auth_frame(last_event_id=None)), [AUTH_OK, AUTH_OK], ALIVE),
+    "an auth frame, then the same with a position": (
+        AUTH + text(auth_frame(last_event_id=None)), [AUTH_OK, AUTH_OK], ALIVE),
     "a position, then another": (
         text(auth_frame(last_event_id=None)) + text(auth_frame(last_event_id=1)), [RESUMED, AUTH_OK], ALIVE),
     "a position, then a malformed one": (

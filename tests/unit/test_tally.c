@@ -87,10 +87,10 @@ static void a_table_that_is_full_of_what_was_promised_still_counts(void **state)
 	int fd = tally_share(1, MOST);
 	struct tally *worker = tally_join(fd, 1);
 
-	for (unsigned char i = 0; i < MOST; i++)
-		add(worker, i, 1);
-	for (unsigned char i = 0; i < MOST; i++)
-		assert_int_equal(count_of(worker, i), 1);
+	for (int i = 0; i < MOST; i++)
+		add(worker, (unsigned char)i, 1);
+	for (int i = 0; i < MOST; i++)
+		assert_int_equal(count_of(worker, (unsigned char)i), 1);
 	tally_free(worker);
 	close(fd);
 }

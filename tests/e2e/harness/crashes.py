@@ -5,6 +5,7 @@ import collections
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 from .process import Process
@@ -12,6 +13,7 @@ from .waiting import accepts, wait_until
 
 API_PROCESSES = 3
 TEMPORARY = 75  # how a gateway ends that finds another one: it is started again
+SETTLED_S = 1.0  # longer than the gateways drain
 INHERITS = b"WAVELOG_WORKER_INHERITS="  # in the environment of a child of a gateway, before the number of a worker
 
 
@@ -81,7 +83,7 @@ class Crashes:
         wait_until(self.is_up, "a gateway accepts connections", limit_s=30)
 
     def wait_for_clients(self, count):
-        """A gateway that drains may still hold its port when its successor is killed: so it is looked after here too."""
+        """Supervises meanwhile: a gateway that drains may have held its port when its successor was killed."""
         wait_until(lambda: self.is_up() and self.crowd.count() >= count, self.describe, limit_s=30, interval_s=0.005)
 
     def _refused(self):
@@ -142,29 +144,35 @@ class Crashes:
 
     def run(self, kills, kinds=None):
         """That many kills at random moments, from "somebody has subscribed again" on."""
-        kinds = kinds or [self.the_gateway] * 3 + [self.an_api_process] * 3 + [self.everything, self.replace, self.replace]
+        usual = [self.the_gateway] * 3 + [self.an_api_process] * 3 + [self.everything] + [self.replace] * 2
         goal = self.kills() + kills
         while self.kills() < goal:
             if self.chance.random() < 0.7:
                 self.wait_for_clients(1)
-            self.wait_for_publishes(self.chance.choice([1, self.chance.randrange(1, 30), self.chance.randrange(30, 200)]))
-            self.chance.choice(kinds)()
+            self.wait_for_publishes(self.chance.randrange(1, self.chance.choice([2, 30, 200])))
+            self.chance.choice(kinds or usual)()
             self.supervise()
 
     def settle(self):
-        """Waits until one gateway is left, which is then the service's. Returns how the others ended, counted."""
+        """Waits until one gateway is left, and stays: one that drains ends soon. It is then the service's. Returns how
+        the others ended, counted."""
         workers = self.service.config.get("gateway_processes", 1)
         expected = workers + 1 if workers > 1 else 1
         self.supervise()
+        running, since = set(), 0.0
 
-        def is_alone():
-            running = self.gateways()
-            return self.is_up() and len(running) == expected and sum(map(is_head, running)) == 1
+        def is_settled():
+            nonlocal running, since
+            now, before = self.gateways(), running
+            running = now
+            if not self.is_up() or now != before or len(now) != expected or sum(map(is_head, now)) != 1:
+                since = time.monotonic()
+            return time.monotonic() - since > SETTLED_S
 
-        wait_until(is_alone, self.describe, limit_s=30)
-        running, ends = self.gateways(), collections.Counter()
+        wait_until(is_settled, self.describe, limit_s=30)
         (head,) = filter(is_head, running)
         self.service.gateway = self.seen[head]
+        ends = collections.Counter()
         for pid in self.seen.keys() - running:
             with contextlib.suppress(AssertionError):  # the child of a gateway that has seen it end
                 ends[self.seen[pid].wait()] += 1

@@ -57,7 +57,8 @@ class Publisher(threading.Thread):
         if self.connection is None:
             self.connection = http.client.HTTPConnection(self.parts.hostname, self.parts.port, timeout=20)
         try:
-            self.connection.request("POST", f"{self.parts.path}/internal/publish", body, {"X-Worker-Secret": self.secret})
+            path = f"{self.parts.path}/internal/publish"
+            self.connection.request("POST", path, body, {"X-Worker-Secret": self.secret})
             response = self.connection.getresponse()
             answer = response.read()
         except (OSError, http.client.HTTPException):

@@ -120,6 +120,12 @@ class Service:
         pids = [int(pid) for pid in re.findall(r"PID: (\d+)", reply.stdout + reply.stderr)]
         assert len(pids) == processes, reply.stdout + reply.stderr
         self.api = [Process(f"api {pid}", pid) for pid in pids]
+
+        def has_started(process):
+            return f'msg="started" pid={process.pid} ' in log.read_text() or not process.runs()
+
+        # Until then it may still be the shell.
+        wait_until(lambda: all(map(has_started, self.api)), "the processes of the API start")
         return self.api
 
     def stop_api(self):
