@@ -5,6 +5,7 @@ import os
 import pwd
 import signal
 import subprocess
+from pathlib import Path
 
 from .waiting import wait_until
 
@@ -74,6 +75,15 @@ class Process:
 
     def runs(self):
         return self.poll() is None
+
+    def takes_sigterm(self):
+        """True when the program has a handler for SIGTERM: it has come through its start."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except FileNotFoundError:
+            return False
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
     def send(self, number):
         if self.runs():

@@ -121,11 +121,8 @@ class Service:
         assert len(pids) == processes, reply.stdout + reply.stderr
         self.api = [Process(f"api {pid}", pid) for pid in pids]
 
-        def has_started(process):
-            return f'msg="started" pid={process.pid} ' in log.read_text() or not process.runs()
-
         # Until then it may still be the shell.
-        wait_until(lambda: all(map(has_started, self.api)), "the processes of the API start")
+        wait_until(lambda: all(p.takes_sigterm() or not p.runs() for p in self.api), "the processes of the API start")
         return self.api
 
     def stop_api(self):
