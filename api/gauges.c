@@ -41,17 +41,6 @@ void gauge_reader_free(struct gauge_reader *reader)
 	free(reader);
 }
 
-/* The columns of the only row; NULL is 0. */
-static enum database_status read_row(sqlite3_stmt *statement, int64_t *numbers, int count)
-{
-	enum database_status status = database_status_of(sqlite3_step(statement));
-
-	for (int i = 0; i < count && status == DATABASE_OK; i++)
-		numbers[i] = sqlite3_column_int64(statement, i);
-	sqlite3_reset(statement);
-	return status;
-}
-
 static int64_t file_bytes(const char *path)
 {
 	struct stat info;
@@ -63,12 +52,12 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 {
 	const char *path = sqlite3_db_filename(database_handle(reader->database), "main");
 	int64_t gateways[3] = {0}, events[2] = {0}, size[1] = {0};
-	enum database_status status = read_row(reader->gateways, gateways, 3);
+	enum database_status status = database_read_numbers(reader->gateways, gateways, 3);
 
 	if (status == DATABASE_OK)
-		status = read_row(reader->events, events, 2);
+		status = database_read_numbers(reader->events, events, 2);
 	if (status == DATABASE_OK)
-		status = read_row(reader->size, size, 1);
+		status = database_read_numbers(reader->size, size, 1);
 	*gauges = (struct gauges){
 		.api_processes = liveness_count_api(reader->liveness),
 		.gateways = gateways[0],

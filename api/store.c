@@ -135,14 +135,6 @@ static void end_write(struct store *store, enum database_status status)
 	database_write_end(store->database);
 }
 
-static enum database_status run(sqlite3_stmt *statement)
-{
-	enum database_status status = database_status_of(sqlite3_step(statement));
-
-	sqlite3_reset(statement);
-	return status;
-}
-
 static void bind_text(sqlite3_stmt *statement, int index, const char *text, size_t len)
 {
 	sqlite3_bind_text64(statement, index, text, len, SQLITE_STATIC, SQLITE_UTF8);
@@ -161,7 +153,7 @@ enum store_outcome store_register(struct store *store, const char *topic, size_t
 	sqlite3_bind_int64(store->register_topic, 3, now_ms);
 	sqlite3_bind_int64(store->register_topic, 4, now_ms + store->config->topic_ttl_ms);
 	sqlite3_bind_int64(store->register_topic, 5, store->config->max_topics);
-	status = run(store->register_topic);
+	status = database_run(store->register_topic);
 	bool done = sqlite3_changes(database_handle(store->database)) == 1;
 	end_write(store, status);
 	if (status == DATABASE_OK && !done)
@@ -182,7 +174,7 @@ static enum database_status add_order(struct store *store, enum event_kind kind,
 		sqlite3_bind_int64(add, 4, *user_id);
 	else
 		sqlite3_bind_null(add, 4);
-	return run(add);
+	return database_run(add);
 }
 
 /* The row goes and the order to the gateways comes in one transaction. */
@@ -193,11 +185,11 @@ static enum database_status remove_topic(struct store *store, const char *topic,
 	if (status != DATABASE_OK)
 		return status;
 	bind_text(store->delete_topic, 1, topic, topic_len);
-	status = run(store->delete_topic);
+	status = database_run(store->delete_topic);
 	if (status != DATABASE_OK)
 		return status;
 	status = add_order(store, EVENT_UNREGISTER, topic, topic_len, NULL);
-	return status == DATABASE_OK ? run(store->commit) : status;
+	return status == DATABASE_OK ? database_run(store->commit) : status;
 }
 
 enum store_outcome store_unregister(struct store *store, const char *topic, size_t topic_len)
@@ -236,7 +228,7 @@ enum store_outcome store_publish(struct store *store, const char *topic, size_t 
 	bind_text(store->publish, 1, topic, topic_len);
 	bind_text(store->publish, 2, payload, payload_len);
 	sqlite3_bind_int64(store->publish, 3, clock_wall_ms());
-	status = run(store->publish);
+	status = database_run(store->publish);
 	if (status == DATABASE_OK) {
 		registered = sqlite3_changes(handle) == 1;
 		*id = sqlite3_last_insert_rowid(handle);

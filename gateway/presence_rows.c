@@ -64,23 +64,15 @@ void presence_rows_free(struct presence_rows *rows)
 	free(rows);
 }
 
-static enum database_status run(sqlite3_stmt *statement)
-{
-	enum database_status status = database_status_of(sqlite3_step(statement));
-
-	sqlite3_reset(statement);
-	return status;
-}
-
 static enum database_status run_for(sqlite3_stmt *statement, int64_t pid)
 {
 	sqlite3_bind_int64(statement, 1, pid);
-	return run(statement);
+	return database_run(statement);
 }
 
 enum database_status presence_rows_commit(struct presence_rows *rows)
 {
-	return run(rows->statements[COMMIT]);
+	return database_run(rows->statements[COMMIT]);
 }
 
 enum database_status presence_rows_put_gateway(struct presence_rows *rows,
@@ -95,7 +87,7 @@ enum database_status presence_rows_put_gateway(struct presence_rows *rows,
 	sqlite3_bind_int64(put, 5, clock_wall_ms());
 	sqlite3_bind_int64(put, 6, figures->last_event_id);
 	sqlite3_bind_int64(put, 7, figures->outbox_bytes);
-	return run(put);
+	return database_run(put);
 }
 
 /* *pid is that of a gateway whose rows were left behind, 0 when there is none. */
@@ -155,7 +147,7 @@ enum database_status presence_rows_put_change(struct presence_rows *rows,
 		else
 			sqlite3_bind_null(statement, 7);
 	}
-	return run(statement);
+	return database_run(statement);
 }
 
 enum database_status presence_rows_leave(struct presence_rows *rows)

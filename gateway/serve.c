@@ -5,7 +5,8 @@
  *	SIGTERM		drain: accept nobody new, send the clients away spread over `drain`, end
  *	SIGUSR2		start a successor; when it serves, drain
  *	SIGHUP		read the configuration again
- *	SIGINT		end at once, as a second SIGTERM does
+ *	SIGINT		end at once, as a second SIGTERM does; not in a worker: a service manager
+ *			sends SIGTERM to all processes, and then the parent passes its own on
  */
 #include "gateway/gateway.h"
 
@@ -206,9 +207,9 @@ static void on_signal(uv_signal_t *watcher, int number)
 		start_successor(serving);
 	else if (number == SIGHUP)
 		gateway_reload(serving->gateway);
-	else if (number == SIGINT || serving->is_draining)
+	else if (number == SIGINT || (serving->is_draining && !is_worker(serving->gateway)))
 		end_now(serving);
-	else
+	else if (!serving->is_draining)
 		begin_drain(serving, false);
 }
 

@@ -3,7 +3,7 @@
  *successor inherit. Never blocks once it runs.
  *
  *	SIGTERM		the workers drain, then the parent ends
- *	SIGINT		the same at once
+ *	SIGINT		the same at once, as a second SIGTERM does
  *	SIGHUP		the workers read the configuration again
  *	SIGUSR2		a successor is started; when it serves, the workers drain
  */
@@ -143,7 +143,7 @@ static void on_signal(uv_signal_t *watcher, int number)
 	else if (number == SIGHUP)
 		workers_signal(supervisor->workers, SIGHUP);
 	else
-		begin_to_end(supervisor, number);
+		begin_to_end(supervisor, supervisor->is_ending ? SIGINT : number);
 }
 
 static bool fail(const char *what, const char *why)

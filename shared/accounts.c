@@ -57,14 +57,6 @@ bool accounts_are_due(const struct accounts *accounts, const struct counters *no
 	return accounts->database && memcmp(&accounts->added, now, sizeof(*now)) != 0;
 }
 
-static enum database_status run(sqlite3_stmt *statement)
-{
-	enum database_status status = database_status_of(sqlite3_step(statement));
-
-	sqlite3_reset(statement);
-	return status;
-}
-
 enum database_status accounts_add(struct accounts *accounts, const struct counters *now)
 {
 	enum database_status status = DATABASE_OK;
@@ -79,7 +71,7 @@ enum database_status accounts_add(struct accounts *accounts, const struct counte
 		sqlite3_bind_text(add, 1, accounts->names[i].name, -1, SQLITE_STATIC);
 		sqlite3_bind_text(add, 2, accounts->names[i].label, -1, SQLITE_STATIC);
 		sqlite3_bind_int64(add, 3, more);
-		status = run(add);
+		status = database_run(add);
 	}
 	return status;
 }
@@ -101,7 +93,7 @@ enum database_status accounts_write(struct accounts *accounts, const struct coun
 	if (status == DATABASE_OK)
 		status = accounts_add(accounts, now);
 	if (status == DATABASE_OK)
-		status = run(accounts->statements[COMMIT]);
+		status = database_run(accounts->statements[COMMIT]);
 	database_write_end(accounts->database);
 	if (status == DATABASE_OK)
 		accounts_added(accounts, now);

@@ -54,16 +54,6 @@ void census_free(struct census *census)
 	free(census);
 }
 
-static enum database_status read_row(sqlite3_stmt *statement, int64_t *numbers, int count)
-{
-	enum database_status status = database_status_of(sqlite3_step(statement));
-
-	for (int i = 0; i < count && status == DATABASE_OK; i++)
-		numbers[i] = sqlite3_column_int64(statement, i);
-	sqlite3_reset(statement);
-	return status;
-}
-
 static enum database_status count_sessions(struct census *census, struct service_counts *counts)
 {
 	sqlite3_stmt *row = census->sessions;
@@ -93,14 +83,14 @@ enum database_status census_take(struct census *census, struct service_counts *c
 {
 	int64_t gateways[3] = {0}, topics[1] = {0};
 	int64_t now_ms = clock_wall_ms();
-	enum database_status status = read_row(census->gateways, gateways, 3);
+	enum database_status status = database_read_numbers(census->gateways, gateways, 3);
 	int64_t up_ms = now_ms - gateways[1];
 
 	*counts = (struct service_counts){.cluster_nodes = -1};
 	if (status != DATABASE_OK || gateways[0] == 0)
 		return status;
 	sqlite3_bind_int64(census->topics, 1, now_ms);
-	status = read_row(census->topics, topics, 1);
+	status = database_read_numbers(census->topics, topics, 1);
 	if (status != DATABASE_OK)
 		return status;
 	*counts = (struct service_counts){

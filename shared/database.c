@@ -45,6 +45,24 @@ sqlite3_stmt *database_prepare(struct database *database, const char *sql)
 	return statement;
 }
 
+enum database_status database_run(sqlite3_stmt *statement)
+{
+	enum database_status status = database_status_of(sqlite3_step(statement));
+
+	sqlite3_reset(statement);
+	return status;
+}
+
+enum database_status database_read_numbers(sqlite3_stmt *statement, int64_t *numbers, int count)
+{
+	enum database_status status = database_status_of(sqlite3_step(statement));
+
+	for (int i = 0; i < count && status == DATABASE_OK; i++)
+		numbers[i] = sqlite3_column_int64(statement, i);
+	sqlite3_reset(statement);
+	return status;
+}
+
 bool database_is_prepared(const struct database *database, char why[DATABASE_WHY_SIZE])
 {
 	memcpy(why, database->fault, sizeof(database->fault));

@@ -54,6 +54,12 @@ sqlite3 *database_handle(struct database *database);
  * step is an error. */
 sqlite3_stmt *database_prepare(struct database *database, const char *sql);
 
+/* Runs a statement that gives no rows, and resets it. */
+enum database_status database_run(sqlite3_stmt *statement);
+
+/* Runs one that gives one row of `count` whole numbers (NULL is 0), and resets it. */
+enum database_status database_read_numbers(sqlite3_stmt *statement, int64_t *numbers, int count);
+
 /* Asked when all statements are prepared: false with the reason when one of them could not be (the
  * SQL does not fit the schema, an I/O error). Close the connection then. */
 bool database_is_prepared(const struct database *database, char why[DATABASE_WHY_SIZE]);

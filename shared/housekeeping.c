@@ -151,14 +151,6 @@ static enum database_status plan_events(struct housekeeping *housekeeping, struc
 			  bytes > housekeeping->limits.database_max_bytes / 10 * CROWDED_TENTHS);
 }
 
-static enum database_status run(sqlite3_stmt *statement)
-{
-	enum database_status status = database_status_of(sqlite3_step(statement));
-
-	sqlite3_reset(statement);
-	return status;
-}
-
 static enum database_status lock(struct housekeeping *housekeeping, int64_t wait_ms)
 {
 	return wait_ms > 0 ? database_write_begin(housekeeping->database,
@@ -181,12 +173,12 @@ static enum database_status prune(struct housekeeping *housekeeping, int64_t now
 		return status;
 	if (plan.last_event > 0) {
 		sqlite3_bind_int64(housekeeping->delete_events, 1, plan.last_event);
-		status = run(housekeeping->delete_events);
+		status = database_run(housekeeping->delete_events);
 	}
 	if (status == DATABASE_OK && plan.topics) {
 		sqlite3_bind_int64(housekeeping->delete_topics, 1, now_ms);
 		sqlite3_bind_int(housekeeping->delete_topics, 2, BATCH_ROWS);
-		status = run(housekeeping->delete_topics);
+		status = database_run(housekeeping->delete_topics);
 		plan.full |= sqlite3_changes(database_handle(housekeeping->database)) == BATCH_ROWS;
 	}
 	database_write_end(housekeeping->database);

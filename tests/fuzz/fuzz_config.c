@@ -79,8 +79,11 @@ static void check_promises(const struct config *config)
 	assert(config->busy_timeout_ms >= 1 && config->busy_timeout_ms <= 900);
 	assert(config->outbox_max_frames > 0 && config->outbox_max_bytes > 0);
 	assert(config->max_connections >= 0 && config->state_dir[0] == '/');
+	assert(config->outbox_total_max_bytes > 0 && config->max_topics > 0);
+	assert(config->handshake_timeout_ms > 0 && config->drain_ms > 0);
+	assert(config->gateway_processes >= 0 && config->message_rate >= 0);
 	assert(config->ws_bind && config->internal_bind && config->redis_url &&
-	       config->trusted_proxies);
+	       config->trusted_proxies && config->allowed_origins);
 }
 
 static void check_print(const struct config *config)
@@ -91,7 +94,7 @@ static void check_print(const struct config *config)
 
 	assert(again);
 	char *again_text = print(again, &again_len);
-	if (config->redis_url[0] == '\0') /* it is hidden too */
+	if (!config->redis_url[0] && !config->worker_secret_previous[0]) /* they are hidden too */
 		assert(len == again_len && memcmp(text, again_text, len) == 0);
 	config_free(again);
 	free(again_text);

@@ -1,11 +1,13 @@
 """SOAK_SECONDS (600) of 200 publishes a second through nginx and 1,000 connections that come and go, with strangers
-among them. After the first minute, which has a storm in it, nothing grows any more: resident memory and descriptors of each process, the database
-and its write-ahead log; no error is logged, the log is short, and whoever resumes has missed nothing."""
+among them. After the first minute, which has a storm in it, nothing grows any more: resident memory and descriptors of
+each process, the database and its write-ahead log; no error is logged, the log is short, and whoever resumes has missed
+nothing."""
 
 import os
 import statistics
 import threading
 import time
+from pathlib import Path
 
 from harness.crowd import Crowd, Member
 from harness.nginx import Nginx
@@ -21,6 +23,7 @@ RATE, PUBLISHERS, CONNECTIONS, TOPICS = 200, 4, 1000, 40
 LEAVING = 100  # a second: a connection lives for 10 s
 STRANGERS = 20  # at a time
 SLACK = 0.05
+SANITIZER_SLACK = 0.25  # AddressSanitizer keeps freed memory for a while, and gives some back later
 EVENT_LIMIT = int(RATE * FIRST_S / 2)  # reached within the first minute
 DATABASE_SLACK = 0.2
 LOG_MAX_BYTES = 32 * 1024 * 1024  # journal_size_limit
@@ -167,9 +170,11 @@ def test_soak(make_service, certificates):
     assert not crowd.refusals() and all(member.unrecovered == 0 for member in members)
     assert sum((p.statuses[200] for p in publishers)) == sum(p.count for p in publishers)
     assert published >= RATE * SECONDS * (1 - SLACK), "the publishers did not keep up"
+    sanitized = b"libasan" in Path(f"/proc/{service.gateway.pid}/maps").read_bytes()
     for name, first, end, highest in rows:
         if "bytes" not in name:
-            assert abs(end - first) <= first * SLACK, f"{name}: {first} and then {end}"
+            slack = SANITIZER_SLACK if sanitized and "resident" in name else SLACK
+            assert abs(end - first) <= first * slack, f"{name}: {first} and then {end}"
         else:
             assert highest <= (LOG_MAX_BYTES if "-" in name else first * (1 + DATABASE_SLACK)), f"{name}: {highest}"
     errors = [line for line in lines if "level=error" in line]

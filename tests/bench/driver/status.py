@@ -13,8 +13,10 @@ def status(bench):
     bench.rows(
         Row(f"status, {what}: 99th percentile of the answers", "ms", "status p99", None, "< 10"),
         Row("(median)", "ms", "status p50"),
+        Row("(CPU of the API)", "ms", "status cpu"),
         Row(f"metrics, {what}: 99th percentile of the answers", "ms", "metrics p99", None, "< 10"),
         Row("(median)", "ms", "metrics p50"),
+        Row("(CPU of the API)", "ms", "metrics cpu"),
         Row(f"pushes while {2 * QUESTIONS_A_SECOND} of them a second are answered, 99th percentile, against quiet ones",
             "ms", "push asked", "push quiet", "<= 1", shift=True),
         Row("(median)", "ms", "push asked p50", "push quiet p50", shift=True),
@@ -39,8 +41,18 @@ def status(bench):
                 answers = result["answers"]
                 bench.report.add(f"{name} p50", answers["p50"] / 1000)
                 bench.report.add(f"{name} p99", answers["p99"] / 1000)
+            for asker, name, path in askers:
+                bench.report.add(f"{name} cpu", _cpu_ms(bench, asker, worker, path))
         load.drop("crowd")
         load.drop("one")
+
+
+def _cpu_ms(bench, asker, worker, path):
+    """What an answer costs the API, one after the other."""
+    count = bench.scale.paced // 10
+    pids = [process.pid for process in worker.service.api]
+    used = asker.cpu_us(pids, lambda: asker.command("request", path=path, count=count, **worker.asking))
+    return used / count / 1000
 
 
 def _push(bench, load, worker, name):
