@@ -62,9 +62,25 @@ size_t supervisor_workers(const struct config *config, const struct inheritance 
 	return wanted < CHILD_MAX_LISTEN ? (size_t)wanted : CHILD_MAX_LISTEN;
 }
 
+static void close_sockets(struct supervisor *supervisor)
+{
+	const char *path = listen_socket_path(supervisor->config);
+
+	if (path && supervisor->listen_count > 0 && !supervisor->is_replaced)
+		unlink(path);
+	for (size_t i = 0; i < supervisor->listen_count; i++)
+		close(supervisor->listen_fds[i]);
+	supervisor->listen_count = 0;
+}
+
+/* Sockets that nobody accepts from any more are closed at once: who comes to them now is refused,
+ * or goes to a successor's, instead of waiting in a queue until the drain is over. A successor that
+ * is only starting is yet to accept from them. */
 static void begin_to_end(struct supervisor *supervisor, int number)
 {
 	supervisor->is_ending = true;
+	if (!supervisor->successor || supervisor->is_replaced)
+		close_sockets(supervisor);
 	workers_end(supervisor->workers, number);
 }
 
@@ -254,17 +270,12 @@ static void serve(struct supervisor *supervisor)
 
 static void close_all(struct supervisor *supervisor)
 {
-	const char *path = listen_socket_path(supervisor->config);
-
 	child_free(supervisor->successor);
 	workers_free(supervisor->workers);
 	tally_free(supervisor->tally);
 	if (supervisor->tally_fd >= 0)
 		close(supervisor->tally_fd);
-	if (path && supervisor->listen_count > 0 && !supervisor->is_replaced)
-		unlink(path);
-	for (size_t i = 0; i < supervisor->listen_count; i++)
-		close(supervisor->listen_fds[i]);
+	close_sockets(supervisor);
 	wakeup_close(supervisor->wakeup);
 	liveness_close(supervisor->liveness);
 	uv_run(&supervisor->loop, UV_RUN_DEFAULT);

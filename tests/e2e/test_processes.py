@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sqlite3
 import time
 from contextlib import ExitStack
@@ -38,6 +39,20 @@ def server(request, make_service, certificates):
     server = Nginx(make_service(unix=request.param, gateway_processes=WORKERS, drain="300ms").start(), certificates)
     wait_for_workers(server.service)
     return server
+
+
+def refuses(service):
+    """True when nobody listens any more."""
+    unix = service.ws_socket
+    try:
+        with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as knock:
+            knock.settimeout(0.2)
+            knock.connect(str(unix) if unix else ("127.0.0.1", service.ws_port))
+    except (ConnectionRefusedError, FileNotFoundError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def open_clients(stack, server, topic, count, user_id=None):
@@ -106,6 +121,44 @@ def test_sigterm_ends_all_of_them(server):
     for pid in pids:
         assert not os.path.exists(f"/proc/{pid}")
     server.service.start_gateway()
+
+
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+def test_a_drain_that_all_processes_are_told_of_is_as_long_as_ever_and_refuses_who_comes(make_service, certificates, unix):
+    """systemd sends SIGTERM to each process of a service, and then the workers get their parent's too."""
+    drain_s = 1.5
+    service = make_service(unix=unix, gateway_processes=WORKERS, drain="1500ms").start()
+    server = Nginx(service, certificates)
+    pids = wait_for_workers(service)
+    server.api.register("t")
+    with ExitStack() as stack:
+        clients = open_clients(stack, server, "t", 10)
+        start = time.monotonic()
+        service.gateway.send(signal.SIGTERM)
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: refuses(service), "new connections are refused")
+        refused_s = time.monotonic() - start
+        for client in clients:
+            assert client.close_code() == 1001
+        assert service.gateway.wait() == 0
+        ended_s = time.monotonic() - start
+    assert refused_s < drain_s <= ended_s
+
+
+def test_a_second_sigterm_to_the_parent_ends_all_of_them_at_once(make_service, certificates):
+    service = make_service(gateway_processes=WORKERS, drain="1m").start()
+    server = Nginx(service, certificates)
+    wait_for_workers(service)
+    server.api.register("t")
+    with ExitStack() as stack:
+        clients = open_clients(stack, server, "t", 10)
+        service.gateway.send(signal.SIGTERM)
+        wait_until(lambda: refuses(service), "it drains")
+        service.gateway.send(signal.SIGTERM)
+        for client in clients:
+            assert client.close_code() == 1001
+        assert service.gateway.wait() == 0
 
 
 def test_a_parent_that_is_killed_takes_its_workers_along(server):
