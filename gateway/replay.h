@@ -1,7 +1,7 @@
 /*
- * What a client missed, streamed to it from the database: in batches of bounded work, one session a
- * turn of the loop, and only as fast as the client takes it. So a replay of any length neither
- * delays the pushes of others nor fills an outbox.
+ * What a client missed, streamed to it from the database: in batches of bounded work, for at most a
+ * third of the loop's time, and only as fast as the client takes it. So a replay of any length
+ * neither delays the pushes of others by more than a batch nor fills an outbox.
  *
  * While a session has a replay, the fan-out passes it by: the replay reads on until it has caught
  * up with the feed, in the same thread, so that nothing falls between the two.
@@ -16,7 +16,7 @@ struct replay;
 struct replays;
 struct session;
 
-/* All replays of a gateway. The handle closes with the loop's next turn. */
+/* All replays of a gateway. The timer closes with the loop's next turn. */
 struct replays *replays_new(struct gateway *gateway);
 void replays_free(struct replays *replays);
 
