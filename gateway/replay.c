@@ -1,7 +1,7 @@
 /*
  * Replays, see replay.h. State: a ring of those that can go on, walked by a timer, which runs only
- * while there is one. Never blocks; a database that cannot be read sends the
- * client away to try again.
+ * while there is one. Never blocks; a database that cannot be read sends the client away to try
+ * again.
  */
 #include "gateway/replay.h"
 
