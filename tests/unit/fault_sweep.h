@@ -1,9 +1,9 @@
 /*
  * An operation under every fault of faulty_files.h: of each kind of call the first fails, then the
- * second, and so on until the operation is through without reaching it; passing and
- * lasting, with the write-ahead log in use and copied back, and after a person has changed the
- * schema, so that it is read anew. After each attempt the state
- * must be whole, and at the end of each row the operation works.
+ * second, and so on until the operation is through without reaching it; passing and lasting, with
+ * the write-ahead log in use and copied back, and after a person has changed the schema, so that it
+ * is read anew. After each attempt the state must be whole, and at the end of each row the
+ * operation works. $FAULTS_SHOW tells how many calls there were.
  *
  * A program that includes it includes it once, and calls faults_prepare() first in main.
  */
@@ -26,9 +26,14 @@ struct operation {
 /* How a fault comes: bits. */
 enum { LASTS = 1, LOG_COPIED_BACK = 2, SCHEMA_CHANGED = 4, WAYS = 6 };
 
-/* Allocations are many where the schema is read: from EACH_OF on only every
- * STRIDE-th fails, unless $FAULTS_ALL is set. */
-enum { EACH_OF = 200, STRIDE = 7, MOST_CALLS = 20000 };
+/* Allocations are many where the schema is read: beyond the first EACH_OF the steps grow, unless
+ * $FAULTS_ALL is set. */
+enum { EACH_OF = 200, GROWTH = 50, MOST_CALLS = 20000 };
+
+static inline int next_call(int to_pass)
+{
+	return to_pass < EACH_OF || getenv("FAULTS_ALL") ? to_pass + 1 : to_pass + to_pass / GROWTH;
+}
 
 static sqlite3 *witness; /* a connection that sees no faults */
 static char attempt[128]; /* what is being tried, "" when nothing is */
@@ -120,7 +125,7 @@ static inline void sweep_fault(const struct operation *operation, const struct f
 
 		while (try_once(operation, fault, to_pass, way) > 0) {
 			*reached |= REACHES(fault->call);
-			to_pass += to_pass < EACH_OF || getenv("FAULTS_ALL") ? 1 : STRIDE;
+			to_pass = next_call(to_pass);
 			assert_true(to_pass < MOST_CALLS);
 		}
 		if (getenv("FAULTS_SHOW"))

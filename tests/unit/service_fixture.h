@@ -64,7 +64,8 @@ static inline int close_service(void **state)
 		snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
 		unlink(path);
 	}
-	closedir(dir);
+	if (dir)
+		closedir(dir);
 	return rmdir(directory);
 }
 
