@@ -257,13 +257,24 @@ static void a_reader_neither_stops_nor_is_stopped(void **state)
 	database_close(database);
 }
 
+enum { ENOUGH = 20, AT_MOST_MS = 60000 };
+
+/* Until the time is over and enough has happened: on a loaded machine a process may come late. */
+static bool goes_on(int64_t until_ms)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	bool is_enough = watch->transactions > ENOUGH && watch->checkpoints > ENOUGH;
+
+	return now_ms < until_ms || (!is_enough && now_ms < until_ms + AT_MOST_MS);
+}
+
 static void write_fast(void *until_ms)
 {
 	char why[DATABASE_WHY_SIZE];
 	struct database *database = database_open(&config, why);
 
 	MUST(database);
-	for (int i = 0; clock_monotonic_ms() < *(int64_t *)until_ms; i++) {
+	for (int i = 0; goes_on(*(int64_t *)until_ms); i++) {
 		MUST(database_write_begin(database, clock_monotonic_ms() + 20000) == DATABASE_OK);
 		MUST(sqlite3_exec(database_handle(database),
 				  i % 2 ? "DELETE FROM events WHERE id IN (SELECT id FROM events "
@@ -285,7 +296,7 @@ static void checkpoint_fast(void *until_ms)
 	enum database_status status;
 
 	MUST(database);
-	for (int i = 0; clock_monotonic_ms() < *(int64_t *)until_ms; i++) {
+	for (int i = 0; goes_on(*(int64_t *)until_ms); i++) {
 		/* Waiting and not waiting, as the API and the gateway do. */
 		status = database_checkpoint(database, i % 2 ? clock_monotonic_ms() + 20000 : 0);
 		MUST(status == DATABASE_OK || (i % 2 == 0 && status == DATABASE_BUSY));
@@ -308,8 +319,8 @@ static void no_checkpoint_overlaps_a_transaction(void **state)
 		wait_for_child(children[i]);
 	print_message("%d transactions, %d checkpoints, %d overlaps\n", watch->transactions,
 		      watch->checkpoints, watch->overlaps);
-	assert_true(watch->transactions > 20);
-	assert_true(watch->checkpoints > 20);
+	assert_true(watch->transactions > ENOUGH);
+	assert_true(watch->checkpoints > ENOUGH);
 	assert_int_equal(watch->overlaps, 0);
 	assert_int_equal(watch->writing, 0);
 	assert_int_equal(watch->checkpointing, 0);
