@@ -164,8 +164,9 @@ fuzz: fuzz-programs
 	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_BIN)
 
 T ?= tests/e2e
+PYTEST_CACHE ?= -p no:cacheprovider
 e2e: all
-	WORKER_BUILD=$(B) $(PYTHON) -B -m pytest -q -p no:cacheprovider --rootdir=tests/e2e $(PYTEST_OPTIONS) $(T)
+	WORKER_BUILD=$(B) $(PYTHON) -B -m pytest -q $(PYTEST_CACHE) --rootdir=tests/e2e $(PYTEST_OPTIONS) $(T)
 
 SOAK_SECONDS ?= 600
 SOAK_KILLS ?= 200
