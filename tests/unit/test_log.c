@@ -1,5 +1,5 @@
 /*
- * Lines of the log as stderr gets them. stderr is a socket that keeps each write(2) apart.
+ * Lines of the log as stderr gets them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,49 +12,18 @@
 #include <pthread.h>
 #include <regex.h>
 #include <stdbool.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "shared/log.h"
+#include "tests/unit/captured_log.h"
 
 #define TIME "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z "
-
-static int capture[2]; /* [1] takes the place of stderr */
-static int real_stderr;
-static char written[8192]; /* the last write */
 
 static int start(void **state)
 {
 	(void)state;
 	log_setup("test", LOG_DEBUG);
-	real_stderr = dup(STDERR_FILENO);
-	return real_stderr < 0 ||
-	       socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, capture) != 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	close(capture[0]);
-	close(capture[1]);
-	return close(real_stderr);
-}
-
-/* stderr is ours for the time of one statement, so that cmocka can say what it has to. */
-#define CAPTURED(statement)                                                                        \
-	do {                                                                                       \
-		dup2(capture[1], STDERR_FILENO);                                                   \
-		statement;                                                                         \
-		dup2(real_stderr, STDERR_FILENO);                                                  \
-	} while (0)
-
-/* What the next write(2) was given; "" when there was none. */
-static const char *next_write(void)
-{
-	ssize_t len = recv(capture[0], written, sizeof(written) - 1, 0);
-
-	written[len > 0 ? len : 0] = '\0';
-	return written;
+	return start_capture() ? 0 : -1;
 }
 
 static void assert_matches(const char *text, const char *pattern)
@@ -263,19 +232,26 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_line_has_time_level_program_message_and_fields,
-						start, stop),
+						start, stop_capture),
 		cmocka_unit_test_setup_teardown(a_line_without_fields_ends_behind_the_message,
-						start, stop),
-		cmocka_unit_test_setup_teardown(the_time_is_now, start, stop),
-		cmocka_unit_test_setup_teardown(lines_below_the_level_are_not_written, start, stop),
-		cmocka_unit_test_setup_teardown(values_and_messages_are_escaped, start, stop),
-		cmocka_unit_test_setup_teardown(a_missing_text_is_an_empty_one, start, stop),
+						start, stop_capture),
+		cmocka_unit_test_setup_teardown(the_time_is_now, start, stop_capture),
+		cmocka_unit_test_setup_teardown(lines_below_the_level_are_not_written, start,
+						stop_capture),
+		cmocka_unit_test_setup_teardown(values_and_messages_are_escaped, start,
+						stop_capture),
+		cmocka_unit_test_setup_teardown(a_missing_text_is_an_empty_one, start,
+						stop_capture),
 		cmocka_unit_test_setup_teardown(
-			a_line_that_just_fits_is_whole_and_a_longer_one_is_cut, start, stop),
-		cmocka_unit_test_setup_teardown(a_line_is_cut_between_characters, start, stop),
-		cmocka_unit_test_setup_teardown(fields_behind_a_cut_are_left_out, start, stop),
-		cmocka_unit_test_setup_teardown(errno_is_left_alone, start, stop),
-		cmocka_unit_test_setup_teardown(lines_of_several_threads_do_not_mix, start, stop),
+			a_line_that_just_fits_is_whole_and_a_longer_one_is_cut, start,
+			stop_capture),
+		cmocka_unit_test_setup_teardown(a_line_is_cut_between_characters, start,
+						stop_capture),
+		cmocka_unit_test_setup_teardown(fields_behind_a_cut_are_left_out, start,
+						stop_capture),
+		cmocka_unit_test_setup_teardown(errno_is_left_alone, start, stop_capture),
+		cmocka_unit_test_setup_teardown(lines_of_several_threads_do_not_mix, start,
+						stop_capture),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,5 @@
 /*
- * What repeats is said once and then counted. stderr is a socket that keeps each line apart; the
- * time is the test's.
+ * What repeats is said once and then counted. The time is the test's.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,14 +8,10 @@
 #include <cmocka.h>
 
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "shared/log_repeat.h"
+#include "tests/unit/captured_log.h"
 
-static int capture[2]; /* [1] takes the place of stderr */
-static int real_stderr;
-static char line[2048];
 static struct log_repeat repeat;
 
 static int start(void **state)
@@ -24,35 +19,17 @@ static int start(void **state)
 	(void)state;
 	log_setup("test", LOG_INFO);
 	repeat = (struct log_repeat){.level = LOG_WARN, .message = "it happened"};
-	real_stderr = dup(STDERR_FILENO);
-	return real_stderr < 0 ||
-	       socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, capture) != 0;
+	return start_capture() ? 0 : -1;
 }
-
-static int stop(void **state)
-{
-	(void)state;
-	close(capture[0]);
-	close(capture[1]);
-	return close(real_stderr);
-}
-
-/* stderr is ours for the time of one statement, so that cmocka can say what it has to. */
-#define CAPTURED(statement)                                                                        \
-	do {                                                                                       \
-		dup2(capture[1], STDERR_FILENO);                                                   \
-		statement;                                                                         \
-		dup2(real_stderr, STDERR_FILENO);                                                  \
-	} while (0)
 
 /* The next line from its level on; "" when there is none. */
 static const char *said(void)
 {
-	ssize_t len = recv(capture[0], line, sizeof(line) - 1, 0);
+	size_t len = strlen(next_write());
 
-	line[len > 0 ? len - 1 : 0] = '\0'; /* without the newline */
-	const char *level = strstr(line, "level=");
-	return level ? level : line;
+	written[len > 0 ? len - 1 : 0] = '\0'; /* without the newline */
+	const char *level = strstr(written, "level=");
+	return level ? level : written;
 }
 
 static void happens(int64_t at_ms)
@@ -206,7 +183,7 @@ static void what_is_below_the_level_is_counted_in_silence(void **state)
 	assert_string_equal(said(), "");
 }
 
-#define REPEAT_TEST(test) cmocka_unit_test_setup_teardown(test, start, stop)
+#define REPEAT_TEST(test) cmocka_unit_test_setup_teardown(test, start, stop_capture)
 
 int main(void)
 {
