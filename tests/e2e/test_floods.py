@@ -14,11 +14,10 @@ import time
 import pytest
 
 from harness import logs
+from harness.bystanders import bystanders
 from harness.counters import wait_until_counted
-from harness.crowd import Crowd, Member
 from harness.direct import AUTH_OK, auth_frame, path_of, push_of, upgraded
 from harness.nginx import Nginx
-from harness.numbered import Ledger, Publisher
 from harness.process import Process
 from harness.raw_websocket import ConnectionEnded, RawWebSocket, build_frame
 from harness.waiting import accepts, wait_until
@@ -50,21 +49,9 @@ def server(make_service, certificates):
     """A gateway whose limits a flood reaches. When the test is over nobody has missed anything."""
     service = make_service(max_unauthenticated=PENDING_MAX, handshake_timeout=f"{TIMEOUT_S}s").start()
     server = Nginx(service, certificates)
-    assert server.api.register("t").status == 200
     assert server.api.register("closed", require_token=True).status == 200
-    publisher = Publisher(server.api, ["t"], by=0, rate=STREAM_RATE)
-    with Crowd() as crowd:
-        for resume in ("always", "no"):
-            crowd.add(Member(service.ws_address, "t", resume))
-        crowd.wait_until_open()
-        publisher.start()
+    with bystanders(server, "t", STREAM_RATE):
         yield server
-        last = publisher.finish()["t"]
-        wait_until(lambda: all(member.last_key == last for member in crowd.members), "the last publish comes")
-    assert Ledger([publisher], crowd.members).faults() == []
-    assert set(publisher.statuses) == {200} and not publisher.lost_answers
-    for member in crowd.members:
-        assert len(member.keys) == publisher.count and len(member.starts) == 1 and not member.closes, "it was cut off"
     lines = logs.tail(service.log_dir, lines=100000).splitlines()
     assert sum("refused a connection" in line for line in lines) < 20, "a flood floods the log"
 

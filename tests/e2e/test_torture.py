@@ -10,10 +10,9 @@ import socket
 import pytest
 
 from harness import logs
-from harness.crowd import Crowd, Member
+from harness.bystanders import bystanders
 from harness.direct import AUTH_OK, AUTH_REQUIRED, PROTOCOL_ERROR, TOO_BIG, INVALID_PAYLOAD, auth_frame, close_payload
 from harness.direct import authenticated, upgraded
-from harness.numbered import Ledger, Publisher
 from harness.raw_websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from harness.raw_websocket import ConnectionEnded, RawWebSocket, build_frame
 from harness.waiting import wait_until
@@ -26,22 +25,9 @@ NOTHING = "nothing"  # the connection just ends
 @pytest.fixture(scope="module")
 def stream(worker):
     """Publishes go on, one client that resumes and a plain one receive them: all, over one connection each."""
-    service = worker.service
     assert worker.api.register("t").status == 200
-    assert worker.api.register("stream").status == 200
-    publisher = Publisher(worker.api, ["stream"], by=0, rate=STREAM_RATE)
-    with Crowd() as crowd:
-        for resume in ("always", "no"):
-            crowd.add(Member(service.ws_address, "stream", resume))
-        crowd.wait_until_open()
-        publisher.start()
+    with bystanders(worker, "stream", STREAM_RATE) as crowd:
         yield crowd
-        last = publisher.finish()["stream"]
-        wait_until(lambda: all(member.last_key == last for member in crowd.members), "the last publish comes")
-    assert Ledger([publisher], crowd.members).faults() == []
-    assert set(publisher.statuses) == {200} and not publisher.lost_answers
-    for member in crowd.members:
-        assert len(member.keys) == publisher.count and len(member.starts) == 1 and not member.closes, "it was cut off"
 
 
 @pytest.fixture(autouse=True)
