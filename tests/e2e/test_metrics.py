@@ -2,7 +2,6 @@
 that they outlive the processes that counted."""
 
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from harness import sqlite
 from harness.direct import auth_frame, authenticated, path_of, upgraded
 from harness.nginx import Nginx
 from harness.prometheus import Malformed, Metrics
+from harness.publishing import publishing
 from harness.raw_websocket import RawWebSocket
 from harness.tokens import make_token
 from harness.waiting import wait_until
@@ -435,32 +435,18 @@ def test_totals_never_seem_to_fall_whichever_process_answers(make_service, certi
     service.start_api(4)
     server = Nginx(service, certificates)
     server.api.register("t")
-    stop = threading.Event()
-
-    def publish():
-        while not stop.is_set():
-            server.api.publish("t", 1)
-
-    publishers = [threading.Thread(target=publish) for _ in range(3)]
-    for publisher in publishers:
-        publisher.start()
-    try:
-        with authenticated(service, "t"):
-            before = scrape(server)
-            deadline = time.monotonic() + 4
-            while time.monotonic() < deadline:
-                now = scrape(server)
-                for family in now.families.values():
-                    for name, labels, value in family.samples:
-                        if family.type != "gauge":
-                            key = (name.removeprefix(PREFIX), *labels.values())
-                            assert value >= before[key if labels else key[0]], name
-                assert now["delivered_event_id"] <= now["committed_event_id"]
-                before = now
-    finally:
-        stop.set()
-        for publisher in publishers:
-            publisher.join()
+    with publishing(server, "t", publishers=3), authenticated(service, "t"):
+        before = scrape(server)
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            now = scrape(server)
+            for family in now.families.values():
+                for name, labels, value in family.samples:
+                    if family.type != "gauge":
+                        key = (name.removeprefix(PREFIX), *labels.values())
+                        assert value >= before[key if labels else key[0]], name
+            assert now["delivered_event_id"] <= now["committed_event_id"]
+            before = now
     assert before["publishes_total"] > 0 and before["deliveries_total"] > 0
 
 

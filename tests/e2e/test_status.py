@@ -1,15 +1,16 @@
 """GET /internal/status: its members, what they count and how fresh they are, and what a dead gateway changes."""
 
+import contextlib
 import re
 import signal
 import statistics
-import threading
 import time
 
 import pytest
 
 from harness import sqlite
 from harness.nginx import Nginx
+from harness.publishing import publishing
 from harness.tokens import make_token
 from harness.waiting import wait_until
 
@@ -159,26 +160,10 @@ def test_counts_are_not_staler_than_1_s_while_publishers_keep_the_database_busy(
     server = Nginx(service, certificates)
     server.api.register("t")
     server.api.register("busy")
-    stop = threading.Event()
-
-    def publish():
-        while not stop.is_set():
-            server.api.publish("busy", 1)
-
-    publishers = [threading.Thread(target=publish) for _ in range(8)]
-    for publisher in publishers:
-        publisher.start()
-    browsers = []
-    try:
+    with contextlib.ExitStack() as browsers, publishing(server, "busy", publishers=8):
         for sockets in range(1, 6):
-            age_s = time_until_counted(server, sockets, lambda: browsers.append(join(server, "t")))
+            age_s = time_until_counted(server, sockets, lambda: browsers.callback(join(server, "t").close))
             assert age_s < STALE_LIMIT_S
-    finally:
-        stop.set()
-        for publisher in publishers:
-            publisher.join()
-        for browser in browsers:
-            browser.close()
 
 
 def assert_degraded(reply):
