@@ -280,7 +280,7 @@ def test_a_slow_reader_loses_its_oldest_pushes_and_never_the_newest(small_outbox
         slowest = 0.0
         for number in range(count):
             started = time.monotonic()
-            worker.api.publish("slow", [number, fill])
+            assert worker.api.publish("slow", [number, fill]).status == 200
             assert json.loads(quick.read_message())["payload"][0] == number
             assert library.receive_json()["payload"][0] == number
             slowest = max(slowest, time.monotonic() - started)
@@ -301,7 +301,7 @@ def test_the_outbox_is_bounded_in_bytes_too(make_service, certificates):
     worker.api.register("slow")
     with slow_reader(service) as slow:
         for number in range(60):
-            worker.api.publish("slow", [number, "f" * 300000])
+            assert worker.api.publish("slow", [number, "f" * 300000]).status == 200
         got = read_to(slow, 59)
     assert got[-2:] == [58, 59] and 56 not in got, got
 
@@ -312,7 +312,7 @@ def test_a_push_larger_than_the_outbox_still_arrives(make_service, certificates)
     worker.api.register("slow")
     with slow_reader(service) as slow:
         for number in range(60):
-            worker.api.publish("slow", [number, "f" * 300000])
+            assert worker.api.publish("slow", [number, "f" * 300000]).status == 200
         got = read_to(slow, 59)
         assert got[-1] == 59 and 58 not in got, got
 
@@ -322,7 +322,7 @@ def test_a_reader_that_never_reads_again_costs_nobody_else(small_outbox):
     stuck = [slow_reader(service) for _ in range(10)]
     with authenticated(service, "slow") as quick:
         for number in range(30):
-            worker.api.publish("slow", [number, "f" * 300000])
+            assert worker.api.publish("slow", [number, "f" * 300000]).status == 200
             assert json.loads(quick.read_message())["payload"][0] == number
         for client in stuck[::2]:
             client.close()  # resets: there is unread data
