@@ -1,6 +1,6 @@
 /*
- * GET /internal/metrics: what was counted and how things stand, for Prometheus. No state. Reads the
- * database, so it never waits for writers.
+ * GET /internal/metrics: what was counted and how things stand, for Prometheus, all at one moment.
+ * No state. Reads the database, so it never waits for writers.
  *
  * Only what stands in the database is shown, not what this process has yet to add: another process
  * may answer next time, and a total must never seem to fall.
@@ -10,13 +10,15 @@
 
 static enum store_outcome collect(struct service *service, struct metrics *metrics)
 {
-	enum store_outcome outcome =
-		store_totals(service->store, service->accounts, &metrics->totals);
+	enum store_outcome outcome = store_read_begin(service->store);
 
+	if (outcome == STORE_OK)
+		outcome = store_totals(service->store, service->accounts, &metrics->totals);
 	if (outcome == STORE_OK)
 		outcome = store_counts(service->store, &metrics->counts);
 	if (outcome == STORE_OK)
 		outcome = store_gauges(service->store, &metrics->gauges);
+	store_read_end(service->store);
 	return outcome;
 }
 

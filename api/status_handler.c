@@ -1,6 +1,6 @@
 /*
- * GET /internal/status: what the service looks like now, as one JSON object. No state. Reads the
- * database, so it never waits for writers; with ?topics=1 it lists as much as there is.
+ * GET /internal/status: what the service looks like at one moment, as one JSON object. No state.
+ * Reads the database, so it never waits for writers; with ?topics=1 it lists as much as there is.
  */
 #include <cjson/cJSON.h>
 
@@ -81,18 +81,27 @@ static bool fill(struct service *service, cJSON *object, const struct service_co
 	       add_list(service, object, "active_topic_list", true, -1, is_alive, response);
 }
 
+static bool collect(struct service *service, cJSON *object, struct service_counts *counts,
+		    enum lists lists, struct response *response)
+{
+	enum store_outcome outcome = store_read_begin(service->store);
+
+	if (outcome == STORE_OK)
+		outcome = store_counts(service->store, counts);
+	bool good = service_available(service, SERVICE_READ, outcome, response) &&
+		    fill(service, object, counts, lists, response);
+	store_read_end(service->store);
+	return good;
+}
+
 void handle_status(struct service *service, const struct request *request,
 		   struct response *response)
 {
-	struct service_counts counts;
-	cJSON *object = NULL;
+	struct service_counts counts = {0};
+	cJSON *object = cJSON_CreateObject();
 	char *text = NULL;
 
-	if (!service_available(service, SERVICE_READ, store_counts(service->store, &counts),
-			       response))
-		return;
-	object = cJSON_CreateObject();
-	if (!fill(service, object, &counts, lists_asked_for(request->query), response))
+	if (!collect(service, object, &counts, lists_asked_for(request->query), response))
 		goto out;
 	text = cJSON_PrintUnformatted(object);
 	if (text)

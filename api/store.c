@@ -21,7 +21,7 @@ struct store {
 	enum database_status last; /* of the last operation */
 	int timeouts; /* of the last writes in a row, LEAST_PATIENCE at most */
 
-	sqlite3_stmt *commit;
+	sqlite3_stmt *begin_read, *commit;
 	sqlite3_stmt *register_topic;
 	sqlite3_stmt *delete_topic, *add_event;
 	sqlite3_stmt *publish, *is_registered;
@@ -37,7 +37,7 @@ static void prepare_writes(struct store *store)
 		database,
 		"INSERT INTO topics (topic, require_token, registered_ms, expires_ms) "
 		"SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM topics WHERE topic = ?1) "
-		"OR (SELECT count(*) FROM topics) <= ?5 ON CONFLICT (topic) DO UPDATE SET "
+		"OR (SELECT topics FROM topic_count) <= ?5 ON CONFLICT (topic) DO UPDATE SET "
 		"require_token = excluded.require_token, expires_ms = excluded.expires_ms, "
 		"registered_ms = CASE WHEN topics.expires_ms > excluded.registered_ms "
 		"THEN topics.registered_ms ELSE excluded.registered_ms END");
@@ -58,6 +58,7 @@ static void prepare_reads(struct store *store)
 {
 	struct database *database = store->database;
 
+	store->begin_read = database_prepare(database, "BEGIN");
 	store->all_topics = database_prepare(
 		database, "SELECT topic FROM topics WHERE expires_ms > ?1 ORDER BY topic LIMIT ?2");
 	store->count_sockets = database_prepare(
@@ -87,9 +88,10 @@ void store_close(struct store *store)
 	if (!store)
 		return;
 	sqlite3_stmt *all[] = {
-		store->commit,	   store->register_topic, store->delete_topic,
-		store->add_event,  store->publish,	  store->is_registered,
-		store->all_topics, store->active_topics,  store->count_sockets,
+		store->begin_read,    store->commit,	 store->register_topic,
+		store->delete_topic,  store->add_event,	 store->publish,
+		store->is_registered, store->all_topics, store->active_topics,
+		store->count_sockets,
 	};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		sqlite3_finalize(all[i]);
@@ -270,6 +272,18 @@ enum store_outcome store_disconnect(struct store *store, const struct store_targ
 				   target->user_id);
 	end_write(store, status);
 	return outcome(store, status);
+}
+
+enum store_outcome store_read_begin(struct store *store)
+{
+	return outcome(store, database_run(store->begin_read));
+}
+
+/* What fails here is mended by the next write, which rolls back first. */
+void store_read_end(struct store *store)
+{
+	if (sqlite3_get_autocommit(database_handle(store->database)) == 0)
+		database_run(store->commit);
 }
 
 enum store_outcome store_counts(struct store *store, struct service_counts *counts)

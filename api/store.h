@@ -61,6 +61,11 @@ struct store_target {
 enum store_outcome store_disconnect(struct store *store, const struct store_target *target,
 				    int64_t *sockets);
 
+/* Around several of the reads below, so that all of them see the same moment. Writes are for after
+ * store_read_end, which is due in any case. */
+enum store_outcome store_read_begin(struct store *store);
+void store_read_end(struct store *store);
+
 /* What the service looks like now. */
 enum store_outcome store_counts(struct store *store, struct service_counts *counts);
 enum store_outcome store_gauges(struct store *store, struct gauges *gauges);

@@ -63,7 +63,6 @@ static void open_session(struct session *session, const struct token_claims *cla
 {
 	struct gateway *gateway = session->gateway;
 	int64_t now_ms = clock_monotonic_ms();
-	size_t topic_len;
 
 	session->state = SESSION_OPEN;
 	pending_remove(&gateway->pending, &session->pending);
@@ -72,13 +71,7 @@ static void open_session(struct session *session, const struct token_claims *cla
 	session->after_id = session->ordered_after_id = newest_id;
 	session->heard_ms = now_ms;
 	session->ping_at_ms = now_ms + PING_EVERY_MS;
-	subscriptions_add(gateway->subscriptions, &session->subscriber, session->topic,
-			  session->topic_len);
-	free(session->topic);
-	session->topic = NULL;
-	const char *topic = topic_name(session->subscriber.topic, &topic_len);
-	session->slot = presence_join(gateway->presence, topic, topic_len, session->user_id,
-				      session->expires_s, &session->address);
+	audience_join(session);
 	gateway->counters.counts[COUNT_CONNECTION_ACCEPTED]++;
 	session_log(session, "connected");
 	session_schedule(session);

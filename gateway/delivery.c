@@ -221,7 +221,9 @@ void session_disconnect(struct session *session, int64_t event_id, const int64_t
 
 void session_disconnect_user(struct gateway *gateway, int64_t event_id, int64_t user_id)
 {
-	for (struct session *session = gateway->sessions; session; session = session->next)
-		if (session->state == SESSION_OPEN)
-			session_disconnect(session, event_id, &user_id);
+	size_t count;
+	struct subscriber *const *sockets = audience_of_user(&gateway->audience, user_id, &count);
+
+	for (size_t i = count; i-- > 0;)
+		session_disconnect(session_of_user(sockets[i]), event_id, &user_id);
 }

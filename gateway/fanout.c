@@ -90,7 +90,7 @@ static void hand_out(void *context, struct feed_event *event)
 {
 	struct gateway *gateway = context;
 	struct topic *topic =
-		subscriptions_find(gateway->subscriptions, event->topic, event->topic_len);
+		subscriptions_find(gateway->audience.topics, event->topic, event->topic_len);
 
 	switch (event->kind) {
 	case EVENT_PUSH:

@@ -201,7 +201,7 @@ struct gateway *gateway_open(struct config *config, char **argv,
 	gateway->loop = xcalloc(1, sizeof(uv_loop_t));
 	uv_loop_init(gateway->loop);
 	gateway->auth_ok = frame_of_text(MESSAGE_AUTH_OK);
-	gateway->subscriptions = subscriptions_new();
+	audience_init(&gateway->audience);
 	gateway->deadlines = deadlines_new(clock_monotonic_ms());
 	gateway->trusted = trusted_proxies_new(config->trusted_proxies);
 	gateway->upgrades = upgrades_new(gateway);
@@ -250,7 +250,7 @@ void gateway_close(struct gateway *gateway)
 	trusted_proxies_free(gateway->trusted);
 	reload_free(gateway->reload);
 	deadlines_free(gateway->deadlines);
-	subscriptions_free(gateway->subscriptions);
+	audience_clear(&gateway->audience);
 	tally_free(gateway->tally);
 	frame_release(gateway->auth_ok);
 	uv_run(gateway->loop, UV_RUN_DEFAULT); /* the last handles close */

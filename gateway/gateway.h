@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "gateway/tally.h"
+#include "gateway/audience.h"
+#include "gateway/child.h"
 #include "gateway/deadlines.h"
 #include "gateway/feed.h"
 #include "gateway/frame.h"
@@ -17,8 +18,7 @@
 #include "gateway/pending.h"
 #include "gateway/presence.h"
 #include "gateway/refusals.h"
-#include "gateway/subscriptions.h"
-#include "gateway/child.h"
+#include "gateway/tally.h"
 #include "shared/config.h"
 #include "shared/counters.h"
 #include "shared/log_repeat.h"
@@ -39,7 +39,7 @@ struct gateway {
 	struct ws *ws;
 	struct wakeup *wakeup;
 	struct feed *feed;
-	struct subscriptions *subscriptions;
+	struct audience audience;
 	struct deadlines *deadlines;
 	struct presence *presence;
 	struct trusted_proxies *trusted;

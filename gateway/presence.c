@@ -155,6 +155,13 @@ void presence_leave(struct presence *presence, uint32_t number)
 	pthread_mutex_unlock(&presence->mutex);
 }
 
+void presence_headcount(struct presence *presence, struct presence_headcount headcount)
+{
+	pthread_mutex_lock(&presence->mutex);
+	presence->headcount = headcount;
+	pthread_mutex_unlock(&presence->mutex);
+}
+
 void presence_position(struct presence *presence, int64_t last_event_id)
 {
 	pthread_mutex_lock(&presence->mutex);

@@ -54,6 +54,15 @@ void presence_renew(struct presence *presence, uint32_t slot, int64_t expires_s)
 
 void presence_leave(struct presence *presence, uint32_t slot);
 
+/* Who is there now, all sockets together. */
+struct presence_headcount {
+	int64_t sockets, topics,
+		clients; /* topics with a socket; different users and anonymous sockets */
+};
+
+/* To be told after each that joins or leaves. */
+void presence_headcount(struct presence *presence, struct presence_headcount headcount);
+
 /* What gateways.last_event_id shall say, at the next write. */
 void presence_position(struct presence *presence, int64_t last_event_id);
 

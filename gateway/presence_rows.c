@@ -17,6 +17,7 @@ enum statement {
 	DROP_GATEWAY,
 	DROP_SESSIONS,
 	DEAD_GATEWAYS,
+	COUNT_TOPICS,
 	PUT_SESSION,
 	DROP_SESSION,
 	STATEMENTS
@@ -24,14 +25,16 @@ enum statement {
 
 static const char *const sql[STATEMENTS] = {
 	[COMMIT] = "COMMIT",
-	[PUT_GATEWAY] = "INSERT OR REPLACE INTO gateways (pid, version, address, started_ms, "
-			"seen_ms, last_event_id, cluster_nodes, outbox_bytes) "
-			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, -1, ?7)",
+	[PUT_GATEWAY] =
+		"INSERT OR REPLACE INTO gateways (pid, version, address, started_ms, "
+		"seen_ms, last_event_id, cluster_nodes, outbox_bytes, sockets, active_topics, "
+		"clients) VALUES (?1, ?2, ?3, ?4, ?5, ?6, -1, ?7, ?8, ?9, ?10)",
 	[DROP_GATEWAY] = "DELETE FROM gateways WHERE pid = ?1",
 	[DROP_SESSIONS] = "DELETE FROM sessions WHERE gateway = ?1",
 	[DEAD_GATEWAYS] = "SELECT pid FROM gateways WHERE pid <> ?1 AND NOT gateway_alive(pid) "
 			  "UNION SELECT gateway FROM sessions WHERE gateway NOT IN "
 			  "(SELECT pid FROM gateways) LIMIT 1",
+	[COUNT_TOPICS] = "UPDATE topic_count SET topics = (SELECT count(*) FROM topics)",
 	[PUT_SESSION] = "INSERT OR REPLACE INTO sessions (gateway, slot, topic, user_id, address, "
 			"connected_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[DROP_SESSION] = "DELETE FROM sessions WHERE gateway = ?1 AND slot = ?2",
@@ -87,6 +90,9 @@ enum database_status presence_rows_put_gateway(struct presence_rows *rows,
 	sqlite3_bind_int64(put, 5, clock_wall_ms());
 	sqlite3_bind_int64(put, 6, figures->last_event_id);
 	sqlite3_bind_int64(put, 7, figures->outbox_bytes);
+	sqlite3_bind_int64(put, 8, figures->headcount.sockets);
+	sqlite3_bind_int64(put, 9, figures->headcount.topics);
+	sqlite3_bind_int64(put, 10, figures->headcount.clients);
 	return database_run(put);
 }
 
@@ -122,6 +128,8 @@ enum database_status presence_rows_introduce(struct presence_rows *rows,
 		if (status == DATABASE_OK)
 			status = find_dead(rows, &dead);
 	}
+	if (status == DATABASE_OK)
+		status = database_run(rows->statements[COUNT_TOPICS]);
 	return status == DATABASE_OK ? presence_rows_put_gateway(rows, figures) : status;
 }
 

@@ -111,6 +111,7 @@ static void take_changes(struct presence *presence, struct batch *batch)
 	}
 	batch->figures = presence->figures;
 	batch->figures.last_event_id = presence->last_event_id;
+	batch->figures.headcount = presence->headcount;
 	batch->figures_changed = presence->figures_changed;
 	presence->figures_changed = false;
 	pthread_mutex_unlock(&presence->mutex);

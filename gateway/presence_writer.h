@@ -31,6 +31,7 @@ struct presence_figures {
 	struct counters counters; /* since the start */
 	int64_t outbox_bytes;
 	int64_t last_event_id;
+	struct presence_headcount headcount; /* written with the sockets that changed it */
 };
 
 struct presence {
@@ -47,6 +48,7 @@ struct presence {
 	size_t slot_count;
 	uint32_t free_slot, dirty_slot;
 	int64_t last_event_id;
+	struct presence_headcount headcount;
 	struct presence_figures figures;
 	bool figures_changed;
 	struct housekeeping_limits limits;

@@ -24,6 +24,11 @@ struct session *session_of(struct subscriber *subscriber)
 	return container_of(subscriber, struct session, subscriber);
 }
 
+struct session *session_of_user(struct subscriber *subscriber)
+{
+	return container_of(subscriber, struct session, by_user);
+}
+
 void session_log(const struct session *session, const char *what)
 {
 	char address[CLIENT_ADDRESS_TEXT_SIZE];
@@ -64,12 +69,8 @@ struct session *session_new(struct gateway *gateway, struct lws *peer, const cha
 
 void session_leave(struct session *session)
 {
-	if (session->subscriber.topic) {
-		session_log(session, "disconnected");
-		presence_leave(session->gateway->presence,
-			       session->slot); /* it borrows the topic */
-		subscriptions_remove(session->gateway->subscriptions, &session->subscriber);
-	}
+	session_log(session, "disconnected");
+	audience_leave(session);
 	deadlines_clear(session->gateway->deadlines, &session->deadline);
 	pending_remove(&session->gateway->pending, &session->pending);
 	replay_stop(session->replay);

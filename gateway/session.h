@@ -90,6 +90,8 @@ void session_end_some(struct gateway *gateway, size_t left);
 /* Drops those that are left; they are gone after a few turns of the loop. */
 void session_drop_all(struct gateway *gateway);
 
+/* The session of a topic's subscriber, and of one that audience_of_user gave. */
 struct session *session_of(struct subscriber *subscriber);
+struct session *session_of_user(struct subscriber *subscriber);
 
 #endif

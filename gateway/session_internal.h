@@ -42,6 +42,7 @@ struct session {
 	char *topic; /* until it has subscribed */
 	struct deadline deadline;
 	struct pending pending; /* until it has authenticated */
+	struct subscriber by_user; /* its place among the sockets of its user */
 	struct session *next, *previous;
 	struct client_address address;
 	int64_t ordered_after_id; /* it gets the orders above this one */

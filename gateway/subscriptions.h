@@ -1,5 +1,6 @@
 /*
  * Who listens to what: topic -> subscribers, in memory, of this process. Pure: no I/O, one thread.
+ * (audience.c also keeps the sockets of each user in one; its topics are users.)
  *
  * Finding a topic is one hash look-up; its subscribers lie side by side in an array, so that a
  * fan-out walks memory in order; joining and leaving are O(1). A topic without subscribers takes no

@@ -41,7 +41,7 @@ static struct frame *status_frame(const struct service_counts *counts)
 void session_answer_status(struct gateway *gateway, const struct service_counts *counts)
 {
 	struct topic *topic =
-		subscriptions_find(gateway->subscriptions, TOPIC_STATUS, strlen(TOPIC_STATUS));
+		subscriptions_find(gateway->audience.topics, TOPIC_STATUS, strlen(TOPIC_STATUS));
 	struct frame *frame = topic ? status_frame(counts) : NULL;
 	size_t count = 0;
 

@@ -1,5 +1,10 @@
-/* Counting who is connected, see census.h. State: prepared statements. Reads never wait for writers
- * (WAL). */
+/*
+ * Counting who is connected, see census.h. State: prepared statements. Reads never wait for writers
+ * (WAL).
+ *
+ * A gateway that is alone has counted already. Over several of them (workers, or a predecessor that
+ * drains) users and topics can be the same, so their sockets are looked at one by one.
+ */
 #include "shared/census.h"
 
 #include "shared/alloc.h"
@@ -28,11 +33,11 @@ struct census *census_new(struct database *database, struct liveness *liveness)
 				liveness, gateway_alive, NULL, NULL);
 	census->liveness = liveness;
 	census->gateways = database_prepare(
-		database, "SELECT count(*), min(started_ms), max(cluster_nodes) FROM gateways "
-			  "WHERE gateway_alive(pid)");
-	/* The difference of two counts: the first looks at no row, the second at few. */
+		database,
+		"SELECT count(*), min(started_ms), max(cluster_nodes), min(sockets), "
+		"max(active_topics), max(clients) FROM gateways WHERE gateway_alive(pid)");
 	census->topics =
-		database_prepare(database, "SELECT (SELECT count(*) FROM topics) - "
+		database_prepare(database, "SELECT (SELECT topics FROM topic_count) - "
 					   "(SELECT count(*) FROM topics WHERE expires_ms <= ?1)");
 	/* Counted here: count(DISTINCT) takes several times as long. */
 	census->sessions =
@@ -60,6 +65,7 @@ static enum database_status count_sessions(struct census *census, struct service
 	int64_t anonymous = 0;
 	int result;
 
+	counts->connected_sockets = 0;
 	distinct_clear(census->active_topics);
 	distinct_clear(census->users);
 	while ((result = sqlite3_step(row)) == SQLITE_ROW) {
@@ -81,13 +87,14 @@ static enum database_status count_sessions(struct census *census, struct service
 
 enum database_status census_take(struct census *census, struct service_counts *counts)
 {
-	int64_t gateways[3] = {0}, topics[1] = {0};
+	enum { COUNT, STARTED_MS, CLUSTER_NODES, SOCKETS, TOPICS, CLIENTS, NUMBERS };
+	int64_t gateways[NUMBERS] = {0}, topics[1] = {0};
 	int64_t now_ms = clock_wall_ms();
-	enum database_status status = database_read_numbers(census->gateways, gateways, 3);
-	int64_t up_ms = now_ms - gateways[1];
+	enum database_status status = database_read_numbers(census->gateways, gateways, NUMBERS);
+	int64_t up_ms = now_ms - gateways[STARTED_MS];
 
 	*counts = (struct service_counts){.cluster_nodes = -1};
-	if (status != DATABASE_OK || gateways[0] == 0)
+	if (status != DATABASE_OK || gateways[COUNT] == 0)
 		return status;
 	sqlite3_bind_int64(census->topics, 1, now_ms);
 	status = database_read_numbers(census->topics, topics, 1);
@@ -97,9 +104,13 @@ enum database_status census_take(struct census *census, struct service_counts *c
 		.gateway_alive = true,
 		.uptime_s = up_ms > 0 ? up_ms / 1000 : 0, /* wall clocks step back */
 		.registered_topics = topics[0],
-		.cluster_nodes = gateways[2],
+		.cluster_nodes = gateways[CLUSTER_NODES],
+		.connected_sockets = gateways[SOCKETS],
+		.active_topics = gateways[TOPICS],
+		.connected_clients = gateways[CLIENTS],
 	};
-	status = count_sessions(census, counts);
+	if (gateways[COUNT] > 1 || gateways[SOCKETS] < 0)
+		status = count_sessions(census, counts);
 	if (status != DATABASE_OK)
 		*counts = (struct service_counts){.cluster_nodes = -1};
 	return status;

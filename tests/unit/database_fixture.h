@@ -24,6 +24,7 @@
 
 #include "shared/clock.h"
 #include "shared/database.h"
+#include "tests/unit/gateway_rows.h"
 
 #define MUST(condition)                                                                            \
 	do {                                                                                       \

@@ -16,6 +16,7 @@
 
 #include "api/routes.h"
 #include "shared/clock.h"
+#include "tests/unit/gateway_rows.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef"
 #define PREVIOUS_SECRET "fedcba9876543210fedcba9876543210"

@@ -46,6 +46,18 @@ static void add_gateway(int64_t pid, int64_t started_ms, int64_t cluster_nodes)
 	execute(handle, sql);
 }
 
+/* What a gateway says of itself. */
+static void set_headcount(int64_t pid, int sockets, int topics, int clients)
+{
+	char sql[160];
+
+	snprintf(sql, sizeof(sql),
+		 "UPDATE gateways SET sockets = %d, active_topics = %d, clients = %d "
+		 "WHERE pid = %lld",
+		 sockets, topics, clients, (long long)pid);
+	execute(handle, sql);
+}
+
 static void add_session(int64_t pid, const char *topic, int64_t user_id)
 {
 	static int slot;
@@ -136,6 +148,41 @@ static void it_is_over_all_living_gateways(void **state)
 	assert_in_range(counts.uptime_s, 100, 199);
 }
 
+static void a_gateway_that_is_alone_has_counted_already(void **state)
+{
+	(void)state;
+	add_gateway(ALIVE, 0, -1);
+	add_gateway(DEAD, 0, -1);
+	add_session(ALIVE, "a", 7); /* its rows are not looked at */
+	set_headcount(ALIVE, 30, 10, 20);
+	set_headcount(DEAD, 300, 100, 200);
+	struct service_counts counts = counts_now();
+	assert_int_equal(counts.connected_sockets, 30);
+	assert_int_equal(counts.active_topics, 10);
+	assert_int_equal(counts.connected_clients, 20);
+	set_headcount(ALIVE, 0, 0, 0);
+	assert_int_equal(counts_now().connected_sockets, 0);
+}
+
+static void what_several_have_counted_is_not_added_up(void **state)
+{
+	(void)state;
+	struct liveness *second = liveness_open(state_dir);
+
+	assert_true(liveness_claim_pid(second, ALIVE_TOO));
+	add_gateway(ALIVE, 0, -1);
+	add_gateway(ALIVE_TOO, 0, -1);
+	add_session(ALIVE, "a", 7);
+	add_session(ALIVE_TOO, "a", 7);
+	set_headcount(ALIVE, 1, 1, 1);
+	set_headcount(ALIVE_TOO, 1, 1, 1);
+	struct service_counts counts = counts_now();
+	assert_int_equal(counts.connected_sockets, 2);
+	assert_int_equal(counts.active_topics, 1);
+	assert_int_equal(counts.connected_clients, 1);
+	liveness_close(second);
+}
+
 static void a_gateway_counts_its_own(void **state)
 {
 	(void)state;
@@ -213,6 +260,8 @@ int main(void)
 		CENSUS_TEST(without_a_living_gateway_all_is_zero),
 		CENSUS_TEST(a_user_counts_once_and_an_anonymous_socket_too),
 		CENSUS_TEST(it_is_over_all_living_gateways),
+		CENSUS_TEST(a_gateway_that_is_alone_has_counted_already),
+		CENSUS_TEST(what_several_have_counted_is_not_added_up),
 		CENSUS_TEST(a_gateway_counts_its_own),
 		CENSUS_TEST(topics_past_their_expiry_do_not_count),
 		CENSUS_TEST(no_uptime_is_below_zero),

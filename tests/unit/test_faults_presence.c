@@ -89,7 +89,7 @@ static void prepare_gateway(void)
 		 "DELETE FROM counters;"
 		 "DELETE FROM sessions;"
 		 "DELETE FROM gateways;"
-		 "INSERT INTO gateways VALUES (%d, '', '', 1, 1, 1, -1, 0);"
+		 "INSERT INTO gateways (" GATEWAY_COLUMNS ") VALUES (%d, '', '', 1, 1, 1, -1, 0);"
 		 "INSERT INTO sessions VALUES (%d, 0, 'x', 1, '', 1, NULL);"
 		 "INSERT OR REPLACE INTO topics VALUES ('expired', 0, 1, 1);"
 		 "COMMIT",

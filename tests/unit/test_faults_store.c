@@ -174,7 +174,8 @@ static void disturb_and_connect(void)
 	liveness_beat(liveness, getpid());
 	snprintf(sql, sizeof(sql),
 		 "BEGIN IMMEDIATE;"
-		 "INSERT OR REPLACE INTO gateways VALUES (%d, '', '', 1, 1, %lld, -1, 5);"
+		 "INSERT OR REPLACE INTO gateways (" GATEWAY_COLUMNS
+		 ") VALUES (%d, '', '', 1, 1, %lld, -1, 5);"
 		 "DELETE FROM sessions;"
 		 "INSERT INTO sessions VALUES (%d, 0, '" TOPIC "', 7, '', 1, NULL), "
 		 "(%d, 1, '" TOPIC "', 8, '', 1, NULL), (%d, 2, '" OTHER_TOPIC "', 7, '', 1, NULL);"

@@ -150,7 +150,8 @@ static void gauges_are_of_living_gateways(void **state)
 
 	assert_true(shows("gateways 0"));
 	assert_null(strstr(metrics(200), "\nwavelog_worker_delivered_event_id "));
-	execute("INSERT INTO gateways VALUES (4241, '', '', 0, 0, 77, -1, 1000), "
+	execute("INSERT INTO gateways (" GATEWAY_COLUMNS
+		") VALUES (4241, '', '', 0, 0, 77, -1, 1000), "
 		"(4242, '', '', 0, 0, 99, -1, 20), (4243, '', '', 0, 0, 1, -1, 50000)");
 	assert_true(liveness_claim_pid(liveness, 4241));
 	struct liveness *second = liveness_open(directory);

@@ -259,6 +259,44 @@ static void events_are_readable(void **state)
 	database_close(database);
 }
 
+static void topics_are_counted_as_they_come_and_go(void **state)
+{
+	(void)state;
+	struct database *database = open_database();
+	sqlite3 *handle = database_handle(database);
+
+	execute(handle, "INSERT INTO topics VALUES ('a', 1, 0, 1), ('b', 1, 0, 1), ('c', 1, 0, 1)");
+	assert_int_equal(query_number(handle, "SELECT topics FROM topic_count"), 4);
+	execute(handle, "INSERT INTO topics VALUES ('a', 0, 0, 2) "
+			"ON CONFLICT (topic) DO UPDATE SET expires_ms = 2");
+	assert_int_equal(query_number(handle, "SELECT topics FROM topic_count"), 4);
+	execute(handle, "INSERT OR IGNORE INTO topics VALUES ('a', 0, 0, 2)");
+	assert_int_equal(query_number(handle, "SELECT topics FROM topic_count"), 4);
+	execute(handle, "BEGIN; DELETE FROM topics WHERE topic < 'c'; ROLLBACK");
+	assert_int_equal(query_number(handle, "SELECT topics FROM topic_count"), 4);
+	execute(handle, "DELETE FROM topics WHERE topic < 'c'");
+	assert_int_equal(query_number(handle, "SELECT topics FROM topic_count"), 2);
+	execute(handle, "DELETE FROM topics");
+	assert_int_equal(query_number(handle, "SELECT topics FROM topic_count"), 0);
+	database_close(database);
+}
+
+static void topics_of_an_older_schema_are_counted(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir(state_dir, 0700), 0);
+	sqlite3 *person = open_by_hand();
+	for (int version = 0; version < 3; version++) /* the one before they were counted */
+		execute(person, schema_migrations[version]);
+	execute(person, "INSERT INTO topics VALUES ('a', 1, 0, 1); PRAGMA user_version = 3");
+	sqlite3_close(person);
+
+	struct database *database = open_database();
+	assert_int_equal(query_number(database_handle(database), "SELECT topics FROM topic_count"),
+			 2);
+	database_close(database);
+}
+
 static void no_time_is_too_far_for_a_view(void **state)
 {
 	(void)state;
@@ -289,6 +327,8 @@ int main(void)
 		SCHEMA_TEST(topics_are_readable),
 		SCHEMA_TEST(sessions_and_gateways_are_readable),
 		SCHEMA_TEST(events_are_readable),
+		SCHEMA_TEST(topics_are_counted_as_they_come_and_go),
+		SCHEMA_TEST(topics_of_an_older_schema_are_counted),
 		SCHEMA_TEST(no_time_is_too_far_for_a_view),
 	};
 

@@ -38,7 +38,8 @@ static void with_a_gateway_the_status_counts_and_lists(void **state)
 	post("register", "{\"topic\":\"a \\\"b\\\"\"}", 200);
 	assert_true(liveness_claim_pid(liveness, 4242));
 	snprintf(sql, sizeof(sql),
-		 "INSERT INTO gateways VALUES (4242, '0.1.0', 'test', %lld, 0, 0, -1, 0)",
+		 "INSERT INTO gateways (" GATEWAY_COLUMNS
+		 ") VALUES (4242, '0.1.0', 'test', %lld, 0, 0, -1, 0)",
 		 (long long)clock_wall_ms() - 61500);
 	execute(sql);
 	execute("INSERT INTO sessions VALUES (4242, 1, 'a \"b\"', 7, '', 0, NULL),"
@@ -68,7 +69,8 @@ static void topic_list_stops_at_a_thousand_unless_asked(void **state)
 	execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1002) "
 		"INSERT INTO topics SELECT printf('t%05d', i), 0, 0, 9000000000000 FROM n");
 	assert_true(liveness_claim_pid(liveness, 4243));
-	execute("INSERT INTO gateways VALUES (4243, '0.1.0', 'test', 0, 0, 0, -1, 0)");
+	execute("INSERT INTO gateways (" GATEWAY_COLUMNS
+		") VALUES (4243, '0.1.0', 'test', 0, 0, 0, -1, 0)");
 	assert_non_null(strstr(status_with("", 200), "\"t01000\"]"));
 	assert_null(strstr(status_with("", 200), last));
 	assert_non_null(strstr(status_with("topics=1", 200), last));

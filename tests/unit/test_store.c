@@ -406,6 +406,37 @@ static void topics_are_listed_in_byte_order(void **state)
 	assert_string_equal(topics(false, 0), "");
 }
 
+static void what_is_read_together_is_of_one_moment(void **state)
+{
+	(void)state;
+	struct gauges gauges;
+	sqlite3 *person = open_by_hand();
+
+	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(store_read_begin(store), STORE_OK);
+	assert_string_equal(topics(false, -1), "a worker.status ");
+	execute(person, "DELETE FROM topics WHERE topic = 'a'; DELETE FROM events");
+	assert_string_equal(topics(false, -1), "a worker.status ");
+	assert_int_equal(store_gauges(store, &gauges), STORE_OK);
+	assert_int_equal(gauges.event_rows, 1);
+	store_read_end(store);
+	assert_string_equal(topics(false, -1), "worker.status ");
+	store_read_end(store); /* nothing was begun */
+	assert_int_equal(enrol("b", false), STORE_OK);
+	sqlite3_close(person);
+}
+
+static void a_read_that_was_not_ended_is_ended_by_the_next_write(void **state)
+{
+	(void)state;
+	assert_int_equal(store_read_begin(store), STORE_OK);
+	assert_string_equal(topics(false, -1), "worker.status ");
+	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_string_equal(topics(false, -1), "a worker.status ");
+	assert_int_equal(store_read_begin(store), STORE_OK);
+	store_read_end(store);
+}
+
 static void active_topics_are_those_of_living_gateways(void **state)
 {
 	(void)state;
@@ -430,6 +461,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		STORE_TEST(only_a_registered_topic_can_be_published_to),
 		STORE_TEST(ids_rise_by_one),
+		STORE_TEST(what_is_read_together_is_of_one_moment),
+		STORE_TEST(a_read_that_was_not_ended_is_ended_by_the_next_write),
 		STORE_TEST(bytes_pass_unchanged),
 		STORE_TEST(a_topic_past_its_expiry_is_gone_until_it_is_registered_again),
 		STORE_TEST(registering_again_takes_the_new_expiry_and_access),
