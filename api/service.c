@@ -80,9 +80,11 @@ static bool open_state(struct service *service, int64_t wait_ms)
 
 static void prepare_log(struct service *service)
 {
-	static const char *const uses[] = {[SERVICE_READ] = "read", [SERVICE_WRITE] = "write"};
+	static const char *const uses[SERVICE_USES] = {[SERVICE_READ] = "read",
+						       [SERVICE_WRITE] = "write",
+						       [SERVICE_HOUSEKEEPING] = "housekeeping"};
 
-	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++)
+	for (size_t i = 0; i < SERVICE_USES; i++)
 		service->trouble[i] = (struct log_repeat){.level = LOG_WARN,
 							  .message = "database unavailable",
 							  .key = "use",
@@ -113,7 +115,7 @@ void service_close(struct service *service)
 	reload_free(service->reload);
 	if (accounts_are_due(service->accounts, &service->counters))
 		accounts_write(service->accounts, &service->counters, LAST_WAIT_MS);
-	for (size_t i = 0; i < sizeof(service->trouble) / sizeof(service->trouble[0]); i++)
+	for (size_t i = 0; i < SERVICE_USES; i++)
 		log_repeat_flush(&service->trouble[i], clock_monotonic_ms());
 	log_repeat_flush(&service->no_database, clock_monotonic_ms());
 	close_state(service);
@@ -152,19 +154,26 @@ void service_refresh(struct service *service)
 					housekeeping_limits_of(service->config));
 }
 
-bool service_available(struct service *service, enum service_use use, enum store_outcome outcome,
-		       struct response *response)
+/* "not an error" of SQLite's: the write lock was not to be had. */
+static void note(struct service *service, enum service_use use, bool available, const char *why)
 {
 	struct log_repeat *trouble = &service->trouble[use];
 
-	if (outcome != STORE_UNAVAILABLE) {
-		if (trouble->is_on)
-			log_repeat_ends(trouble, clock_monotonic_ms(), "database available again");
+	if (!available)
+		log_repeat_event(trouble, clock_monotonic_ms(), log_text("why", why),
+				 log_text("sqlite", database_error(service->database)));
+	else if (trouble->is_on)
+		log_repeat_ends(trouble, clock_monotonic_ms(), "database available again");
+}
+
+bool service_available(struct service *service, enum service_use use, enum store_outcome outcome,
+		       struct response *response)
+{
+	bool available = outcome != STORE_UNAVAILABLE;
+
+	note(service, use, available, store_why(service->store));
+	if (available)
 		return true;
-	}
-	/* "not an error" of SQLite's: the write lock was not to be had. */
-	log_repeat_event(trouble, clock_monotonic_ms(), log_text("why", store_why(service->store)),
-			 log_text("sqlite", database_error(service->database)));
 	response_error(response, 503, "unavailable: %s", store_why(service->store));
 	return false;
 }
@@ -181,13 +190,27 @@ void service_tick(struct service *service)
 	int64_t now_ms = clock_monotonic_ms();
 
 	service->ticked_ms = now_ms;
-	for (size_t i = 0; i < sizeof(service->trouble) / sizeof(service->trouble[0]); i++)
+	for (size_t i = 0; i < SERVICE_USES; i++)
 		log_repeat_tick(&service->trouble[i], now_ms);
 	log_repeat_tick(&service->no_database, now_ms);
 	/* A database that is locked has held up callers already: it is not waited for here too. */
 	if (accounts_are_due(service->accounts, &service->counters))
 		accounts_write(service->accounts, &service->counters,
 			       service->trouble[SERVICE_WRITE].is_on ? 0 : UPKEEP_WAIT_MS);
+}
+
+/* One step; true when there is more to do. A lock that others hold is no trouble, and after a
+ * failure whoever comes next tries again. */
+static bool keep_house(struct service *service)
+{
+	bool more = false;
+	enum database_status status =
+		housekeeping_step(service->housekeeping, clock_wall_ms(), UPKEEP_WAIT_MS, &more);
+
+	if (status != DATABASE_BUSY)
+		note(service, SERVICE_HOUSEKEEPING, status == DATABASE_OK,
+		     database_status_text(status));
+	return status == DATABASE_OK && more;
 }
 
 void service_upkeep(struct service *service)
@@ -205,10 +228,6 @@ void service_upkeep(struct service *service)
 	service->requests_since = 0;
 	service->bytes_since = 0;
 	service->upkeep_ms = now_ms;
-	for (int step = 0; more && step < UPKEEP_STEPS; step++) {
-		more = false;
-		if (housekeeping_step(service->housekeeping, clock_wall_ms(), UPKEEP_WAIT_MS,
-				      &more) != DATABASE_OK)
-			return; /* whoever comes next tries again */
-	}
+	for (int step = 0; more && step < UPKEEP_STEPS; step++)
+		more = keep_house(service);
 }

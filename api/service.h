@@ -18,7 +18,7 @@
 #include "shared/log_repeat.h"
 
 /* Told apart for the log: while a person's transaction holds the write lock, reads go well. */
-enum service_use { SERVICE_READ, SERVICE_WRITE };
+enum service_use { SERVICE_READ, SERVICE_WRITE, SERVICE_HOUSEKEEPING, SERVICE_USES };
 
 struct service {
 	struct config *config; /* borrowed; changes in place, see service_refresh */
@@ -33,7 +33,7 @@ struct service {
 	struct counters counters; /* since the start */
 	struct accounts *accounts;
 	int64_t ticked_ms; /* monotonic, of the last service_tick */
-	struct log_repeat trouble[2]; /* by enum service_use */
+	struct log_repeat trouble[SERVICE_USES];
 	struct log_repeat no_database;
 	int64_t looked_ms; /* monotonic, after the files of the database */
 	int64_t upkeep_ms; /* monotonic, of the last upkeep */

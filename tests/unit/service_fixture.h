@@ -21,7 +21,9 @@
 #define SECRET "0123456789abcdef0123456789abcdef"
 #define PREVIOUS_SECRET "fedcba9876543210fedcba9876543210"
 
-static char directory[] = "/tmp/service-XXXXXX";
+#define DIRECTORY "/tmp/service-XXXXXX"
+
+static char directory[] = DIRECTORY;
 static struct config config = {
 	.path = (char[]){"test"},
 	.ws_bind = (char[]){""},
@@ -44,6 +46,7 @@ static struct response *response;
 static inline int open_service(void **state)
 {
 	(void)state;
+	memcpy(directory, DIRECTORY, sizeof(directory));
 	if (!mkdtemp(directory))
 		return -1;
 	service = service_open(&config);
