@@ -199,6 +199,19 @@ bool session_is_resumable(const struct session *session)
 	return session->is_resumable;
 }
 
+void session_prefetch(const struct session *session)
+{
+	enum { CACHE_LINE = 64 };
+
+	__builtin_prefetch(session);
+	__builtin_prefetch((const char *)session + CACHE_LINE);
+}
+
+void session_prefetch_peer(const struct session *session)
+{
+	peer_prefetch(session->peer);
+}
+
 void session_deliver(struct session *session, struct frame *frame, int64_t event_id)
 {
 	if (event_id <= session->after_id || session->replay)

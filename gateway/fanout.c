@@ -11,7 +11,10 @@
 
 enum {
 	BATCH = 64, /* events before sockets are looked at again */
-	AHEAD = 2 /* sessions that are fetched into the cache before their turn */
+	/* Sessions before their turn: they are fetched into the cache, and then what they point to.
+	 */
+	FAR = 4,
+	NEAR = 2
 };
 
 static struct frame *push_frame(struct feed_event *event, int64_t id)
@@ -32,8 +35,10 @@ static void push(struct topic *topic, struct feed_event *event)
 
 	for (size_t i = count; i-- > 0;) {
 		struct session *session = session_of(subscribers[i]);
-		if (i >= AHEAD)
-			__builtin_prefetch(subscribers[i - AHEAD]);
+		if (i >= FAR)
+			session_prefetch(session_of(subscribers[i - FAR]));
+		if (i >= NEAR)
+			session_prefetch_peer(session_of(subscribers[i - NEAR]));
 		bool with_id = session_is_resumable(session);
 
 		if (!frames[with_id])

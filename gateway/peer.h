@@ -16,6 +16,9 @@ struct lws;
 /* True when all that was written before has gone to the kernel: writing now grows no buffer. */
 bool peer_is_idle(struct lws *peer);
 
+/* A hint that peer_is_idle is about to be asked. */
+void peer_prefetch(const struct lws *peer);
+
 /* Writes one text frame. Only while peer_is_idle. False: the connection is broken and must be
  * dropped. */
 bool peer_send(struct lws *peer, int fd, struct frame *frame);

@@ -64,6 +64,11 @@ void session_on_deadlines(struct gateway *gateway);
 /* True when its pushes carry their ids. */
 bool session_is_resumable(const struct session *session);
 
+/* Hints that a push is about to come: for the session itself, and a little later, when it is there,
+ * for its connection. */
+void session_prefetch(const struct session *session);
+void session_prefetch_peer(const struct session *session);
+
 /* A push for its topic, unless it was committed before this session subscribed. */
 void session_deliver(struct session *session, struct frame *frame, int64_t event_id);
 
