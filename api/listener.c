@@ -1,11 +1,13 @@
 /*
- * Accepting connections on descriptor 0, see listener.h. State: the flag that a signal sets, and a
- * spare descriptor for the handler. Blocks in listener_accept only.
+ * Accepting connections on descriptor 0, see listener.h. State: an epoll instance that watches
+ * descriptor 0 and a signalfd. Blocks in listener_accept only.
  *
- * Ending without a race: the handler puts /dev/null in the place of descriptor 0. A signal that
- * comes between the look at the flag and accept(2) so makes accept fail instead of being forgotten.
- * libfcgi takes an interrupted read for the end of the connection, so the signals are let in around
- * accept only.
+ * The ending signals stay blocked for good, so that they interrupt nothing (libfcgi takes an
+ * interrupted read for the end of the connection), and are seen as a descriptor that is readable.
+ *
+ * accept(2) hands connections to its waiters in turn: with four processes each one would come to
+ * every fourth publish, with caches that are cold and a SQLite cache that the other three have made
+ * worthless. EPOLLEXCLUSIVE wakes the first one that waits, nearly always the same.
  */
 #include "api/listener.h"
 
@@ -15,72 +17,78 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 enum { FULL_WAIT_MS = 100 };
 
-static volatile sig_atomic_t asked_to_end;
-static int spare_fd = -1;
+static int epoll_fd = -1, signal_fd = -1;
 static bool is_tcp;
 static sigset_t ending_signals;
 
-static void end(int signal_number)
-{
-	int saved = errno;
-
-	(void)signal_number;
-	asked_to_end = 1;
-	dup2(spare_fd, STDIN_FILENO);
-	errno = saved;
-}
-
-static const int ending[] = {SIGTERM, SIGINT, SIGUSR1};
-
 void listener_hold_signals(void)
 {
+	static const int ending[] = {SIGTERM, SIGINT, SIGUSR1};
+
 	sigemptyset(&ending_signals);
 	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
 		sigaddset(&ending_signals, ending[i]);
 	sigprocmask(SIG_BLOCK, &ending_signals, NULL);
 }
 
-static void take_signals(void)
+static bool is_listening(int fd)
 {
-	struct sigaction action = {.sa_handler = end};
+	int listening = 0;
+	socklen_t len = sizeof(listening);
 
-	listener_hold_signals();
-	action.sa_mask = ending_signals;
-	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
-		sigaction(ending[i], &action, NULL);
-	signal(SIGPIPE, SIG_IGN); /* a caller that went away is an error of write(2) */
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+}
+
+static bool is_tcp_socket(int fd)
+{
+	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+	socklen_t len = sizeof(address);
+
+	getsockname(fd, (struct sockaddr *)&address, &len);
+	return address.ss_family == AF_INET || address.ss_family == AF_INET6;
+}
+
+/* Spawners may close 1 and 2: fill the holes, so that no database file gets their place. */
+static bool fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	close(fd);
+	return fd >= 0;
+}
+
+static bool watch(int fd, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.fd = fd};
+
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 bool listener_start(void)
 {
-	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
-	socklen_t len = sizeof(address);
-	const struct timeval idle = {.tv_sec = LISTENER_IDLE_MS / 1000};
-	int listening = 0;
-	socklen_t listening_len = sizeof(listening);
-
-	if (getsockopt(STDIN_FILENO, SOL_SOCKET, SO_ACCEPTCONN, &listening, &listening_len) != 0 ||
-	    !listening)
+	if (!is_listening(STDIN_FILENO) || !fill_standard_descriptors())
 		return false;
-	getsockname(STDIN_FILENO, (struct sockaddr *)&address, &len);
-	is_tcp = address.ss_family == AF_INET || address.ss_family == AF_INET6;
-	/* It bounds accept(2). The socket is shared, but nobody else accepts on it. */
-	setsockopt(STDIN_FILENO, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof(idle));
-
-	/* Spawners may close 1 and 2: fill the holes, so that no database file gets their place. */
-	do
-		spare_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	while (spare_fd >= 0 && spare_fd <= STDERR_FILENO);
-	if (spare_fd < 0)
-		return false;
-	take_signals();
-	return true;
+	listener_hold_signals();
+	signal(SIGPIPE, SIG_IGN); /* a caller that went away is an error of write(2) */
+	is_tcp = is_tcp_socket(STDIN_FILENO);
+	/* The socket may be shared, but with processes like this one only: another may have been
+	 * faster than accept(2). */
+	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	signal_fd = signalfd(-1, &ending_signals, SFD_CLOEXEC);
+	return watch(signal_fd, EPOLLIN) && (watch(STDIN_FILENO, EPOLLIN | EPOLLEXCLUSIVE) ||
+					     watch(STDIN_FILENO, EPOLLIN)); /* Linux before 4.5 */
 }
 
 static void set_options(int fd)
@@ -92,17 +100,6 @@ static void set_options(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 	if (is_tcp)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
-/* Nobody has come. Whoever made the socket may have made it non-blocking: then it is waited for
- * here. */
-static bool is_idle(void)
-{
-	struct pollfd waiting = {.fd = STDIN_FILENO, .events = POLLIN};
-
-	if (!(fcntl(STDIN_FILENO, F_GETFL) & O_NONBLOCK))
-		return true;
-	return poll(&waiting, 1, LISTENER_IDLE_MS) == 0;
 }
 
 /* What accept(2) says of one connection, or of this moment, and not of the listening socket. */
@@ -126,25 +123,35 @@ static bool passes(int error)
 	}
 }
 
+enum look { SOMEBODY, NOBODY, TOLD_TO_END };
+
+/* Waits until there is something on a descriptor. */
+static enum look look(void)
+{
+	struct epoll_event events[2];
+	int count = epoll_wait(epoll_fd, events, 2, LISTENER_IDLE_MS);
+
+	for (int i = 0; i < count; i++)
+		if (events[i].data.fd == signal_fd)
+			return TOLD_TO_END;
+	return count == 0 ? NOBODY : SOMEBODY;
+}
+
 int listener_accept(void)
 {
-	bool idle = false;
-	int fd = -1;
+	for (;;) {
+		enum look seen = look();
 
-	errno = 0;
-	sigprocmask(SIG_UNBLOCK, &ending_signals, NULL);
-	while (!asked_to_end) {
-		fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC);
-		if (fd < 0 && errno == EAGAIN)
-			idle = is_idle();
-		if (fd >= 0 || idle || !passes(errno))
-			break;
+		errno = 0;
+		if (seen == TOLD_TO_END)
+			return -1;
+		if (seen == NOBODY)
+			return LISTENER_IDLE;
+
+		int fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0)
+			set_options(fd);
+		if (fd >= 0 || !passes(errno))
+			return fd;
 	}
-	int error = asked_to_end ? 0 : errno;
-	sigprocmask(SIG_BLOCK, &ending_signals, NULL);
-	if (fd >= 0)
-		set_options(fd);
-	else
-		errno = error;
-	return idle && !asked_to_end ? LISTENER_IDLE : fd;
 }

@@ -10,7 +10,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -20,12 +24,23 @@
 
 enum { ENDED = 0, BROKEN = 2, NOT_STARTED = 3, CUT_OFF = 4, LIMIT_S = 20 };
 
+/* Shared with the children. */
+struct life {
+	bool started;
+	int served;
+};
+
+static struct life *lives;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static int listening = -1;
 
 static int listen_somewhere(void **state)
 {
 	(void)state;
+	lives = mmap(NULL, 2 * sizeof(*lives), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		     -1, 0);
+	if (lives == MAP_FAILED)
+		return -1;
 	/* An abstract address: no file to clean up. */
 	int len = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "test-listener-%d",
 			   (int)getpid());
@@ -51,7 +66,7 @@ static int connection(void)
 }
 
 /* The life of a program: says 'a' when it has a connection and 'b' when it got a byte. */
-static _Noreturn void serve(void)
+static _Noreturn void serve(struct life *life)
 {
 	char byte;
 	int fd;
@@ -59,26 +74,56 @@ static _Noreturn void serve(void)
 	alarm(LIMIT_S);
 	if (!listener_start())
 		_exit(NOT_STARTED);
+	life->started = true;
 	while ((fd = listener_accept()) >= 0 || fd == LISTENER_IDLE) {
 		if (fd == LISTENER_IDLE)
 			continue;
 		if (write(fd, "a", 1) != 1 || read(fd, &byte, 1) != 1 || write(fd, "b", 1) != 1)
 			_exit(CUT_OFF);
 		close(fd);
+		life->served++;
 	}
 	_exit(errno ? BROKEN : ENDED);
 }
 
-static pid_t start(int descriptor_0)
+static pid_t start_as(struct life *life, int descriptor_0)
 {
+	*life = (struct life){0};
 	pid_t pid = fork();
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		dup2(descriptor_0, STDIN_FILENO);
-		serve();
+		serve(life);
 	}
 	return pid;
+}
+
+static pid_t start(int descriptor_0)
+{
+	return start_as(&lives[0], descriptor_0);
+}
+
+static bool sleeps(pid_t pid)
+{
+	char path[64], state = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	FILE *stat = fopen(path, "r");
+	assert_non_null(stat);
+	assert_int_equal(fscanf(stat, "%*d (%*[^)]) %c", &state), 1);
+	fclose(stat);
+	return state == 'S';
+}
+
+/* Both wait for somebody to come. */
+static void wait_until_idle(const pid_t pids[2])
+{
+	alarm(LIMIT_S);
+	for (size_t i = 0; i < 2; i++)
+		while (!*(volatile bool *)&lives[i].started || !sleeps(pids[i]))
+			sched_yield();
+	alarm(0);
 }
 
 static int exit_code(pid_t pid)
@@ -154,9 +199,52 @@ static void a_request_in_hand_is_finished_first(void **state)
 	assert_int_equal(exit_code(pid), ENDED);
 }
 
+static void of_several_that_wait_the_same_one_serves(void **state)
+{
+	(void)state;
+	pid_t pids[2];
+
+	for (size_t i = 0; i < 2; i++)
+		pids[i] = start_as(&lives[i], listening);
+	for (int i = 0; i < 20; i++) {
+		wait_until_idle(pids);
+		a_round();
+	}
+	wait_until_idle(pids);
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(lives[i].served == 0 || lives[i].served == 20);
+		kill(pids[i], SIGTERM);
+		assert_int_equal(exit_code(pids[i]), ENDED);
+	}
+}
+
+static void another_one_serves_while_one_is_busy(void **state)
+{
+	(void)state;
+	pid_t pids[2];
+
+	for (size_t i = 0; i < 2; i++)
+		pids[i] = start_as(&lives[i], listening);
+	wait_until_idle(pids);
+	int fd = connection();
+	expect(fd, 'a');
+	a_round();
+	assert_int_equal(write(fd, "x", 1), 1);
+	expect(fd, 'b');
+	close(fd);
+	wait_until_idle(pids);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(lives[i].served, 1);
+		kill(pids[i], SIGTERM);
+		assert_int_equal(exit_code(pids[i]), ENDED);
+	}
+}
+
+/* Nor by one who has waited for longer. */
 static void a_signal_during_a_request_is_not_forgotten(void **state)
 {
 	(void)state;
+	int waiting = connection();
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -165,9 +253,11 @@ static void a_signal_during_a_request_is_not_forgotten(void **state)
 		if (!listener_start())
 			_exit(NOT_STARTED);
 		raise(SIGTERM); /* held back until listener_accept */
-		_exit(listener_accept() < 0 && errno == 0 ? ENDED : BROKEN);
+		_exit(listener_accept() == -1 && errno == 0 ? ENDED : BROKEN);
 	}
 	assert_int_equal(exit_code(pid), ENDED);
+	close(waiting);
+	close(accept(listening, NULL, NULL));
 }
 
 static void a_caller_that_goes_away_does_not_end_the_program(void **state)
@@ -187,16 +277,6 @@ static void a_caller_that_goes_away_does_not_end_the_program(void **state)
 	assert_int_equal(exit_code(pid), ENDED);
 }
 
-static void a_socket_that_was_made_non_blocking_is_waited_for(void **state)
-{
-	(void)state;
-	fcntl(listening, F_SETFL, O_NONBLOCK);
-	pid_t pid = start(listening);
-	a_round();
-	kill(pid, SIGTERM);
-	assert_int_equal(exit_code(pid), ENDED);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,7 +285,8 @@ int main(void)
 		cmocka_unit_test(a_request_in_hand_is_finished_first),
 		cmocka_unit_test(a_signal_during_a_request_is_not_forgotten),
 		cmocka_unit_test(a_caller_that_goes_away_does_not_end_the_program),
-		cmocka_unit_test(a_socket_that_was_made_non_blocking_is_waited_for),
+		cmocka_unit_test(of_several_that_wait_the_same_one_serves),
+		cmocka_unit_test(another_one_serves_while_one_is_busy),
 	};
 
 	return cmocka_run_group_tests(tests, listen_somewhere, stop_listening);
