@@ -26,7 +26,6 @@
 enum { FULL_WAIT_MS = 100 };
 
 static int epoll_fd = -1, signal_fd = -1;
-static bool is_tcp;
 static sigset_t ending_signals;
 
 void listener_hold_signals(void)
@@ -47,13 +46,12 @@ static bool is_listening(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
 }
 
-static bool is_tcp_socket(int fd)
+/* What is accepted inherits it. On a UNIX socket it fails. */
+static void send_without_delay(int fd)
 {
-	struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
-	socklen_t len = sizeof(address);
+	const int on = 1;
 
-	getsockname(fd, (struct sockaddr *)&address, &len);
-	return address.ss_family == AF_INET || address.ss_family == AF_INET6;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
 /* Spawners may close 1 and 2: fill the holes, so that no database file gets their place. */
@@ -81,7 +79,7 @@ bool listener_start(void)
 		return false;
 	listener_hold_signals();
 	signal(SIGPIPE, SIG_IGN); /* a caller that went away is an error of write(2) */
-	is_tcp = is_tcp_socket(STDIN_FILENO);
+	send_without_delay(STDIN_FILENO);
 	/* The socket may be shared, but with processes like this one only: another may have been
 	 * faster than accept(2). */
 	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
@@ -91,15 +89,12 @@ bool listener_start(void)
 					     watch(STDIN_FILENO, EPOLLIN)); /* Linux before 4.5 */
 }
 
-static void set_options(int fd)
+static void set_timeouts(int fd)
 {
 	const struct timeval timeout = {.tv_sec = LISTENER_PEER_TIMEOUT_S};
-	const int on = 1;
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-	if (is_tcp)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
 /* What accept(2) says of one connection, or of this moment, and not of the listening socket. */
@@ -150,7 +145,7 @@ int listener_accept(void)
 
 		int fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC);
 		if (fd >= 0)
-			set_options(fd);
+			set_timeouts(fd);
 		if (fd >= 0 || !passes(errno))
 			return fd;
 	}

@@ -19,10 +19,10 @@ void audience_clear(struct audience *audience)
 /* Different users; each anonymous socket is one. */
 static size_t count_clients(const struct audience *audience)
 {
-	size_t clients = subscriptions_topics(audience->users), anonymous;
+	size_t users = subscriptions_topics(audience->users);
+	size_t anonymous = audience->anonymous_sockets;
 
-	audience_of_user(audience, 0, &anonymous);
-	return anonymous > 0 ? clients - 1 + anonymous : clients;
+	return anonymous > 0 ? users - 1 + anonymous : users;
 }
 
 static void tell_presence(struct gateway *gateway)
@@ -48,6 +48,7 @@ void audience_join(struct session *session)
 	subscriptions_add(audience->users, &session->by_user, (const char *)&session->user_id,
 			  sizeof(session->user_id));
 	audience->sockets++;
+	audience->anonymous_sockets += session->user_id == 0;
 	free(session->topic);
 	session->topic = NULL;
 
@@ -68,6 +69,7 @@ void audience_leave(struct session *session)
 	subscriptions_remove(audience->topics, &session->subscriber);
 	subscriptions_remove(audience->users, &session->by_user);
 	audience->sockets--;
+	audience->anonymous_sockets -= session->user_id == 0;
 	tell_presence(gateway);
 }
 

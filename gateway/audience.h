@@ -17,7 +17,7 @@ struct session;
 struct audience {
 	struct subscriptions *topics;
 	struct subscriptions *users; /* the name is the eight bytes of the user's id */
-	size_t sockets;
+	size_t sockets, anonymous_sockets;
 };
 
 void audience_init(struct audience *audience);

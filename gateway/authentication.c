@@ -23,15 +23,14 @@ bool authentication_is_over(const struct session *session)
 }
 
 /* While a rotation is under way there are two secrets. */
-static enum token_verdict verify(const struct config *config, const struct message *message,
+static enum token_verdict verify(const struct gateway *gateway, const struct message *message,
 				 const char *topic, size_t topic_len, struct token_claims *claims)
 {
-	const char *secrets[] = {config->worker_secret, config->worker_secret_previous};
 	enum token_verdict verdict = TOKEN_BAD;
 	int64_t now_s = clock_wall_ms() / 1000;
 
-	for (size_t i = 0; i < 2 && verdict == TOKEN_BAD; i++)
-		verdict = token_verify(secrets[i], message->token, message->token_len, topic,
+	for (size_t i = 0; i < GATEWAY_KEYS && verdict == TOKEN_BAD; i++)
+		verdict = token_verify(gateway->keys[i], message->token, message->token_len, topic,
 				       topic_len, now_s, claims);
 	return verdict;
 }
@@ -44,7 +43,7 @@ static bool check_token(struct session *session, const struct message *message, 
 		authentication_refuse(session);
 		return false;
 	}
-	switch (verify(session->gateway->config, message, topic, topic_len, claims)) {
+	switch (verify(session->gateway, message, topic, topic_len, claims)) {
 	case TOKEN_GOOD:
 		return true;
 	case TOKEN_EXPIRED:

@@ -188,6 +188,21 @@ static bool open_network(struct gateway *gateway)
 	return gateway->presence || fail("no database", why);
 }
 
+/* Again when the file has changed. */
+static void take_configuration(struct gateway *gateway)
+{
+	const struct config *config = gateway->config;
+	const char *secrets[GATEWAY_KEYS] = {config->worker_secret, config->worker_secret_previous};
+
+	trusted_proxies_free(gateway->trusted);
+	gateway->trusted = trusted_proxies_new(config->trusted_proxies);
+	gateway->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
+	for (size_t i = 0; i < GATEWAY_KEYS; i++) {
+		token_key_free(gateway->keys[i]);
+		gateway->keys[i] = token_key_new(secrets[i]);
+	}
+}
+
 struct gateway *gateway_open(struct config *config, char **argv,
 			     const struct inheritance *inheritance, int *exit_code)
 {
@@ -203,10 +218,9 @@ struct gateway *gateway_open(struct config *config, char **argv,
 	gateway->auth_ok = frame_of_text(MESSAGE_AUTH_OK);
 	audience_init(&gateway->audience);
 	gateway->deadlines = deadlines_new(clock_monotonic_ms());
-	gateway->trusted = trusted_proxies_new(config->trusted_proxies);
+	take_configuration(gateway);
 	gateway->upgrades = upgrades_new(gateway);
 	gateway->replays = replays_new(gateway);
-	gateway->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
 	gateway->feed_trouble =
 		(struct log_repeat){.level = LOG_ERROR, .message = "cannot read events"};
 	gateway->refusals = refusals_new(&gateway->counters);
@@ -221,14 +235,10 @@ struct gateway *gateway_open(struct config *config, char **argv,
 
 void gateway_reload(struct gateway *gateway)
 {
-	const struct config *config = gateway->config;
-
 	if (!reload_now(gateway->reload))
 		return;
-	trusted_proxies_free(gateway->trusted);
-	gateway->trusted = trusted_proxies_new(config->trusted_proxies);
-	gateway->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
-	presence_set_limits(gateway->presence, housekeeping_limits_of(config));
+	take_configuration(gateway);
+	presence_set_limits(gateway->presence, housekeeping_limits_of(gateway->config));
 }
 
 void gateway_close(struct gateway *gateway)
@@ -248,6 +258,8 @@ void gateway_close(struct gateway *gateway)
 	liveness_close(gateway->liveness);
 	database_close(gateway->database);
 	trusted_proxies_free(gateway->trusted);
+	for (size_t i = 0; i < GATEWAY_KEYS; i++)
+		token_key_free(gateway->keys[i]);
 	reload_free(gateway->reload);
 	deadlines_free(gateway->deadlines);
 	audience_clear(&gateway->audience);

@@ -22,9 +22,12 @@
 #include "shared/config.h"
 #include "shared/counters.h"
 #include "shared/log_repeat.h"
+#include "shared/token.h"
 
 struct session;
 struct uv_loop_s;
+
+enum { GATEWAY_KEYS = 2 };
 
 struct gateway {
 	struct config *config; /* borrowed; changes in place, see gateway_reload */
@@ -43,6 +46,7 @@ struct gateway {
 	struct deadlines *deadlines;
 	struct presence *presence;
 	struct trusted_proxies *trusted;
+	struct token_key *keys[GATEWAY_KEYS]; /* of the secret and of the previous one */
 	struct frame *auth_ok; /* the frame that everyone gets */
 
 	struct session *sessions; /* all of them, a list */

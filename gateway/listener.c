@@ -32,15 +32,6 @@ struct listener {
 	char address[LISTEN_ADDRESS_SIZE];
 };
 
-static void hand_on(struct listener *listener, int fd, const struct sockaddr *peer)
-{
-	const int on = 1;
-
-	if (!listener->path)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	listener->accepted(listener->context, fd, peer);
-}
-
 static void on_readable(uv_poll_t *poll, int status, int events);
 
 static void resume(uv_timer_t *timer)
@@ -75,7 +66,7 @@ static enum accepted accept_one(struct listener *listener)
 				 SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
-			hand_on(listener, fd, (struct sockaddr *)&peer);
+			listener->accepted(listener->context, fd, (struct sockaddr *)&peer);
 			return ACCEPTED;
 		}
 		if (is_shortage(errno))
@@ -125,10 +116,13 @@ struct listener *listener_open(const struct config *config, int fd, struct uv_lo
 			       listener_accepted *accepted, void *context)
 {
 	struct listener *listener = xcalloc(1, sizeof(*listener));
+	const int on = 1;
 
 	listener->fd = fd;
 	listener->path = listen_socket_path(config);
 	listen_socket_describe(config, fd, listener->address);
+	if (!listener->path) /* what is accepted inherits it */
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	listener->accepted = accepted;
 	listener->shortage = (struct log_repeat){.level = LOG_WARN,
 						 .message = "cannot accept connections for now"};

@@ -4,8 +4,8 @@
  *	hex(claims) "." hex(HMAC-SHA256(key = secret, message = hex(claims)))
  *
  * lower-case hex; claims = {"user_id": int, "topic": string, "expires": unix seconds}. The
- * signature is checked first, in constant time, before the claims are looked at. Pure functions;
- * nothing of a token is ever logged.
+ * signature is checked first, in constant time, before the claims are looked at. Nothing of a token
+ * is ever logged.
  */
 #ifndef SHARED_TOKEN_H
 #define SHARED_TOKEN_H
@@ -28,10 +28,18 @@ struct token_claims {
 	int64_t expires_s; /* unix seconds; the token is good while now <= expires */
 };
 
+/* A secret, made ready to check with; one thread at a time. */
+struct token_key;
+
+/* The text is copied. NULL when it is empty, or OpenSSL has no memory: no token is good then. Free
+ * with token_key_free, which allows NULL. */
+struct token_key *token_key_new(const char *secret);
+void token_key_free(struct token_key *key);
+
 /* Judges `token` for `topic` at `now_s` (unix seconds). *claims is filled for TOKEN_GOOD and
  * TOKEN_EXPIRED. "user_id" may be missing or null; "topic" and "expires" may not. An integer is one
- * without fraction or exponent. */
-enum token_verdict token_verify(const char *secret, const char *token, size_t token_len,
+ * without fraction or exponent. `key` may be NULL. */
+enum token_verdict token_verify(struct token_key *key, const char *token, size_t token_len,
 				const char *topic, size_t topic_len, int64_t now_s,
 				struct token_claims *claims);
 
