@@ -59,9 +59,13 @@ def test_a_bad_file_is_refused_as_a_whole_and_the_old_values_stay(server):
     text = server.service.config_file.read_text()
     server.service.config_file.write_text(text.replace(server.service.secret, "short") + "log_level: error\n")
     server.service.gateway.send(signal.SIGHUP)
-    for _ in range(20):
+    log_says(server, "the old one stays")
+
+    def api_says_so_too():
         assert server.api.publish("t", 1).status == 200
-    log_says(server, "the old one stays", 2)
+        return logs.tail(server.service.log_dir, 200).count("the old one stays") >= 2
+
+    wait_until(api_says_so_too, "a process of the API has looked at the file too")
     with server.subscribe("t") as client:
         assert client.authenticate() == '{"type":"auth_ok"}'
     server.service.config_file.write_text(text)
