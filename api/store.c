@@ -1,9 +1,9 @@
 /*
- * The API's SQL, see store.h. State: prepared statements and how many writes in a row timed out.
+ * The API's writes, see store.h. State: prepared statements and how many writes in a row timed out.
  * May block for busy_timeout, and on the disk. Failures are STORE_UNAVAILABLE with a reason; they
  * leave the database as it was.
  */
-#include "api/store.h"
+#include "api/store_internal.h"
 
 #include "shared/alloc.h"
 #include "shared/clock.h"
@@ -13,26 +13,14 @@
 static const int patience_parts[] = {1, 10, 40};
 enum { LEAST_PATIENCE = sizeof(patience_parts) / sizeof(patience_parts[0]) - 1 };
 
-struct store {
-	const struct config *config;
-	struct database *database;
-	struct census *census;
-	struct gauge_reader *gauges;
-	enum database_status last; /* of the last operation */
-	int timeouts; /* of the last writes in a row, LEAST_PATIENCE at most */
-
-	sqlite3_stmt *begin_read, *commit;
-	sqlite3_stmt *register_topic;
-	sqlite3_stmt *delete_topic, *add_event;
-	sqlite3_stmt *publish, *is_registered;
-	sqlite3_stmt *all_topics, *active_topics, *count_sockets;
-};
-
 static void prepare_writes(struct store *store)
 {
 	struct database *database = store->database;
 
 	store->commit = database_prepare(database, "COMMIT");
+	store->count_sockets = database_prepare(
+		database, "SELECT count(*) FROM " CENSUS_LIVE_SESSIONS
+			  " AND (?1 IS NULL OR topic = ?1) AND (?2 IS NULL OR user_id = ?2)");
 	store->register_topic = database_prepare(
 		database,
 		"INSERT INTO topics (topic, require_token, registered_ms, expires_ms) "
@@ -54,21 +42,6 @@ static void prepare_writes(struct store *store)
 		database, "SELECT 1 FROM topics WHERE topic = ?1 AND expires_ms > ?2");
 }
 
-static void prepare_reads(struct store *store)
-{
-	struct database *database = store->database;
-
-	store->begin_read = database_prepare(database, "BEGIN");
-	store->all_topics = database_prepare(
-		database, "SELECT topic FROM topics WHERE expires_ms > ?1 ORDER BY topic LIMIT ?2");
-	store->count_sockets = database_prepare(
-		database, "SELECT count(*) FROM " CENSUS_LIVE_SESSIONS
-			  " AND (?1 IS NULL OR topic = ?1) AND (?2 IS NULL OR user_id = ?2)");
-	store->active_topics =
-		database_prepare(database, "SELECT DISTINCT topic FROM " CENSUS_LIVE_SESSIONS
-					   " AND ?1 NOT NULL ORDER BY topic LIMIT ?2");
-}
-
 struct store *store_open(const struct config *config, struct database *database,
 			 struct liveness *liveness)
 {
@@ -79,7 +52,7 @@ struct store *store_open(const struct config *config, struct database *database,
 	store->census = census_new(database, liveness); /* active_topics uses its function */
 	store->gauges = gauge_reader_new(database, liveness); /* likewise */
 	prepare_writes(store);
-	prepare_reads(store);
+	store_prepare_reads(store);
 	return store;
 }
 
@@ -88,13 +61,12 @@ void store_close(struct store *store)
 	if (!store)
 		return;
 	sqlite3_stmt *all[] = {
-		store->begin_read,    store->commit,	 store->register_topic,
-		store->delete_topic,  store->add_event,	 store->publish,
-		store->is_registered, store->all_topics, store->active_topics,
-		store->count_sockets,
+		store->commit,	store->register_topic, store->delete_topic,  store->add_event,
+		store->publish, store->is_registered,  store->count_sockets,
 	};
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		sqlite3_finalize(all[i]);
+	store_finalize_reads(store);
 	gauge_reader_free(store->gauges);
 	census_free(store->census);
 	free(store);
@@ -103,12 +75,6 @@ void store_close(struct store *store)
 const char *store_why(const struct store *store)
 {
 	return database_status_text(store->last);
-}
-
-static enum store_outcome outcome(struct store *store, enum database_status status)
-{
-	store->last = status;
-	return status == DATABASE_OK ? STORE_OK : STORE_UNAVAILABLE;
 }
 
 static void note_timeout(struct store *store, bool timed_out)
@@ -149,7 +115,7 @@ enum store_outcome store_register(struct store *store, const char *topic, size_t
 	enum database_status status = begin_write(store);
 
 	if (status != DATABASE_OK)
-		return outcome(store, status);
+		return store_outcome_of(store, status);
 	bind_text(store->register_topic, 1, topic, topic_len);
 	sqlite3_bind_int(store->register_topic, 2, require_token);
 	sqlite3_bind_int64(store->register_topic, 3, now_ms);
@@ -160,7 +126,7 @@ enum store_outcome store_register(struct store *store, const char *topic, size_t
 	end_write(store, status);
 	if (status == DATABASE_OK && !done)
 		return STORE_TOO_MANY_TOPICS;
-	return outcome(store, status);
+	return store_outcome_of(store, status);
 }
 
 /* An event without a payload: something that the gateways shall do. */
@@ -199,10 +165,10 @@ enum store_outcome store_unregister(struct store *store, const char *topic, size
 	enum database_status status = begin_write(store);
 
 	if (status != DATABASE_OK)
-		return outcome(store, status);
+		return store_outcome_of(store, status);
 	status = remove_topic(store, topic, topic_len);
 	end_write(store, status);
-	return outcome(store, status);
+	return store_outcome_of(store, status);
 }
 
 /* A database that cannot be written can still be read: an unknown topic is told from a locked
@@ -265,54 +231,11 @@ enum store_outcome store_disconnect(struct store *store, const struct store_targ
 	enum database_status status = begin_write(store);
 
 	if (status != DATABASE_OK)
-		return outcome(store, status);
+		return store_outcome_of(store, status);
 	status = count_sockets(store, target, sockets);
 	if (status == DATABASE_OK)
 		status = add_order(store, EVENT_DISCONNECT, target->topic, target->topic_len,
 				   target->user_id);
 	end_write(store, status);
-	return outcome(store, status);
-}
-
-enum store_outcome store_read_begin(struct store *store)
-{
-	return outcome(store, database_run(store->begin_read));
-}
-
-/* What fails here is mended by the next write, which rolls back first. */
-void store_read_end(struct store *store)
-{
-	if (sqlite3_get_autocommit(database_handle(store->database)) == 0)
-		database_run(store->commit);
-}
-
-enum store_outcome store_counts(struct store *store, struct service_counts *counts)
-{
-	return outcome(store, census_take(store->census, counts));
-}
-
-enum store_outcome store_gauges(struct store *store, struct gauges *gauges)
-{
-	return outcome(store, gauges_read(store->gauges, gauges));
-}
-
-enum store_outcome store_totals(struct store *store, struct accounts *accounts,
-				struct counters *totals)
-{
-	return outcome(store, accounts_read(accounts, totals));
-}
-
-enum store_outcome store_topics(struct store *store, bool active, int64_t limit,
-				store_topic_visitor *each, void *context)
-{
-	sqlite3_stmt *statement = active ? store->active_topics : store->all_topics;
-	int result;
-
-	sqlite3_bind_int64(statement, 1, clock_wall_ms());
-	sqlite3_bind_int64(statement, 2, limit);
-	while ((result = sqlite3_step(statement)) == SQLITE_ROW)
-		each(context, (const char *)sqlite3_column_text(statement, 0),
-		     (size_t)sqlite3_column_bytes(statement, 0));
-	sqlite3_reset(statement);
-	return outcome(store, database_status_of(result));
+	return store_outcome_of(store, status);
 }

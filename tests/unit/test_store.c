@@ -1,4 +1,4 @@
-// needs: api/store.c api/gauges.c
+// needs: api/store.c api/store_read.c api/gauges.c
 /*
  * The API's SQL on a real database: what each operation changes, and what it says and leaves when
  * the database is locked or the disk is full.
