@@ -39,7 +39,7 @@ BENCH_SRC := $(wildcard tests/bench/*.c)
 SCHEMA := $(sort $(wildcard sql/*.sql))
 C_FILES := $(wildcard api/*.c gateway/*.c shared/*.c tests/*/*.c)
 H_FILES := $(wildcard api/*.h gateway/*.h shared/*.h tests/*/*.h)
-SCRIPTS := .ci/packages .ci/run nginx/run $(wildcard tests/run tests/*/run)
+SCRIPTS := .ci/packages .ci/run nginx/run nginx/run-site.sh $(wildcard tests/run tests/*/run)
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 fuzz_objects = $(patsubst %.c,$(B)/fuzz/%.o,$(1))
@@ -198,7 +198,7 @@ clang-tidy:
 	printf '%s\n' $(C_FILES) | xargs -P2 -I{} $(CLANG_TIDY) --quiet {} -- $(CPPFLAGS) -std=c11
 
 shellcheck:
-	$(SHELLCHECK) $(SCRIPTS)
+	$(SHELLCHECK) -x $(SCRIPTS)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/wavelog-worker/sql $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker

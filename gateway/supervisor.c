@@ -1,6 +1,6 @@
 /*
- * The parent of several gateway processes, see supervisor.h. State: what the workers and a
- *successor inherit. Never blocks once it runs.
+ * The parent of several gateway processes, see supervisor.h. State: what workers and a successor
+ * inherit. Never blocks once it runs.
  *
  *	SIGTERM		the workers drain, then the parent ends
  *	SIGINT		the same at once, as a second SIGTERM does
