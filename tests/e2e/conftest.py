@@ -10,6 +10,8 @@ or the secret.
 
 import pytest
 
+pytest.register_assert_rewrite("harness")  # before it is imported: what failed is shown there too
+
 from harness.nginx import Nginx
 from harness.process import adopt_orphans
 from harness.service import Service
