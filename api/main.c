@@ -36,11 +36,11 @@ static void serve(struct service *service, struct requests *requests, struct res
 	size_t len;
 
 	while ((state = requests_next(requests, &request)) != REQUESTS_END) {
+		service_refresh(service);
 		if (state == REQUESTS_IDLE) {
 			service_tick(service);
 			continue;
 		}
-		service_refresh(service);
 		routes_answer(service, request, response);
 		answer = response_bytes(response, &len);
 		requests_answer(requests, answer, len);

@@ -46,7 +46,9 @@ struct service *service_open(struct config *config);
 void service_close(struct service *service);
 
 /* Takes a changed configuration file over, and a database that was made anew. Before a request is
- * looked at; service->database is NULL afterwards when there is none. */
+ * looked at, and about once a second when nobody comes: files that were deleted must not be held
+ * open, for nobody else can start anew beside them. service->database is NULL afterwards when there
+ * is none. */
 void service_refresh(struct service *service);
 
 /* True when the operation was done. Else answers 503, and logs when the database worked before. */
