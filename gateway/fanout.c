@@ -11,8 +11,7 @@
 
 enum {
 	BATCH = 64, /* events before sockets are looked at again */
-	/* Sessions before their turn: they are fetched into the cache, and then what they point to.
-	 */
+	/* Turns ahead: a session is fetched into the cache, and then what it points to. */
 	FAR = 4,
 	NEAR = 2
 };

@@ -159,6 +159,10 @@ void presence_headcount(struct presence *presence, struct presence_headcount hea
 {
 	pthread_mutex_lock(&presence->mutex);
 	presence->headcount = headcount;
+	if (presence->dirty_slot == NO_SLOT) { /* the thread has taken that change already */
+		presence->figures_changed = true;
+		pthread_cond_signal(&presence->wake);
+	}
 	pthread_mutex_unlock(&presence->mutex);
 }
 

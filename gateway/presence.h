@@ -56,8 +56,9 @@ void presence_leave(struct presence *presence, uint32_t slot);
 
 /* Who is there now, all sockets together. */
 struct presence_headcount {
-	int64_t sockets, topics,
-		clients; /* topics with a socket; different users and anonymous sockets */
+	int64_t sockets;
+	int64_t topics; /* that have a socket */
+	int64_t clients; /* different users, and each anonymous socket */
 };
 
 /* To be told after each that joins or leaves. */
