@@ -62,8 +62,7 @@ static bool fill_standard_descriptors(void)
 	do
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	while (fd >= 0 && fd <= STDERR_FILENO);
-	close(fd);
-	return fd >= 0;
+	return fd >= 0 && close(fd) == 0;
 }
 
 static bool watch(int fd, uint32_t events)
@@ -75,7 +74,11 @@ static bool watch(int fd, uint32_t events)
 
 bool listener_start(void)
 {
-	if (!is_listening(STDIN_FILENO) || !fill_standard_descriptors())
+	if (!is_listening(STDIN_FILENO)) {
+		errno = 0;
+		return false;
+	}
+	if (!fill_standard_descriptors())
 		return false;
 	listener_hold_signals();
 	signal(SIGPIPE, SIG_IGN); /* a caller that went away is an error of write(2) */
@@ -85,8 +88,9 @@ bool listener_start(void)
 	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	signal_fd = signalfd(-1, &ending_signals, SFD_CLOEXEC);
-	return watch(signal_fd, EPOLLIN) && (watch(STDIN_FILENO, EPOLLIN | EPOLLEXCLUSIVE) ||
-					     watch(STDIN_FILENO, EPOLLIN)); /* Linux before 4.5 */
+	return epoll_fd >= 0 && signal_fd >= 0 && watch(signal_fd, EPOLLIN) &&
+	       (watch(STDIN_FILENO, EPOLLIN | EPOLLEXCLUSIVE) ||
+		watch(STDIN_FILENO, EPOLLIN)); /* Linux before 4.5 */
 }
 
 static void set_timeouts(int fd)

@@ -18,8 +18,9 @@ enum { LISTENER_IDLE = -2, LISTENER_IDLE_MS = 1000 };
  * that is told to end while it starts ends in order. */
 void listener_hold_signals(void);
 
-/* Takes over descriptor 0 and SIGTERM, SIGINT, SIGUSR1 and SIGPIPE. False when descriptor 0 is not
- * a listening socket: the program was started by hand. */
+/* Takes over descriptor 0 and SIGTERM, SIGINT, SIGUSR1 and SIGPIPE. False with errno when that
+ * cannot be done; errno 0: descriptor 0 is not a listening socket, the program was started by hand.
+ */
 bool listener_start(void);
 
 /* Waits for a connection and returns its descriptor, blocking, with timeouts set, close-on-exec;

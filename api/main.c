@@ -50,6 +50,21 @@ static void serve(struct service *service, struct requests *requests, struct res
 	}
 }
 
+/* Why listener_start could not, by errno. */
+static int refuse_to_start(void)
+{
+	if (errno) {
+		log_event(LOG_ERROR, "cannot wait for connections",
+			  log_text("why", strerror(errno)));
+		return EXIT_FAILURE;
+	}
+	fprintf(stderr,
+		"%s: descriptor 0 is not a listening socket: this program is started by a web "
+		"server (mod_fcgid) or by spawn-fcgi, see --help\n",
+		program.name);
+	return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	listener_hold_signals();
@@ -61,11 +76,7 @@ int main(int argc, char **argv)
 	int code = EXIT_FAILURE;
 
 	if (!listener_start()) {
-		fprintf(stderr,
-			"%s: descriptor 0 is not a listening socket: this program is started by a "
-			"web server (mod_fcgid) or by spawn-fcgi, see --help\n",
-			program.name);
-		code = EXIT_USAGE;
+		code = refuse_to_start();
 		goto out;
 	}
 	service = service_open(config);

@@ -188,11 +188,13 @@ static bool open_network(struct gateway *gateway)
 	return gateway->presence || fail("no database", why);
 }
 
-/* Again when the file has changed. */
-static void take_configuration(struct gateway *gateway)
+/* Again when the file has changed. False after logging that no token can be checked: then nobody is
+ * let in. */
+static bool take_configuration(struct gateway *gateway)
 {
 	const struct config *config = gateway->config;
 	const char *secrets[GATEWAY_KEYS] = {config->worker_secret, config->worker_secret_previous};
+	bool good = true;
 
 	trusted_proxies_free(gateway->trusted);
 	gateway->trusted = trusted_proxies_new(config->trusted_proxies);
@@ -200,7 +202,9 @@ static void take_configuration(struct gateway *gateway)
 	for (size_t i = 0; i < GATEWAY_KEYS; i++) {
 		token_key_free(gateway->keys[i]);
 		gateway->keys[i] = token_key_new(secrets[i]);
+		good = good && (gateway->keys[i] || !secrets[i][0]);
 	}
+	return good || fail("cannot check tokens", "OpenSSL gives no HMAC-SHA256");
 }
 
 struct gateway *gateway_open(struct config *config, char **argv,
@@ -218,14 +222,14 @@ struct gateway *gateway_open(struct config *config, char **argv,
 	gateway->auth_ok = frame_of_text(MESSAGE_AUTH_OK);
 	audience_init(&gateway->audience);
 	gateway->deadlines = deadlines_new(clock_monotonic_ms());
-	take_configuration(gateway);
 	gateway->upgrades = upgrades_new(gateway);
 	gateway->replays = replays_new(gateway);
 	gateway->feed_trouble =
 		(struct log_repeat){.level = LOG_ERROR, .message = "cannot read events"};
 	gateway->refusals = refusals_new(&gateway->counters);
 	set_limits(gateway);
-	if (open_tally(gateway) && open_state(gateway, exit_code) && open_network(gateway)) {
+	if (take_configuration(gateway) && open_tally(gateway) && open_state(gateway, exit_code) &&
+	    open_network(gateway)) {
 		*exit_code = EXIT_SUCCESS;
 		return gateway;
 	}

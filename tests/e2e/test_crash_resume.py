@@ -28,9 +28,7 @@ def crash(make_service, certificates, kills, resume="always", kinds=None, proces
     """Returns (service, publishers, members, crashes) when all has come to rest; the members are still connected to
     nobody: their crowd has ended."""
     print(f"CRASH_SEED={SEED}")
-    service = make_service(log_level="warn", drain="300ms", gateway_processes=processes)
-    service.start_gateway()
-    service.start_api(API_PROCESSES)
+    service = make_service(log_level="warn", drain="300ms", gateway_processes=processes).start(API_PROCESSES)
     server = Nginx(service, certificates)
     for topic in TOPICS:
         assert server.api.register(topic).status == 200

@@ -23,10 +23,7 @@ CALLERS_PATIENCE_S = 1.0
 
 @pytest.fixture
 def server(make_service, certificates):
-    service = make_service()
-    service.start_gateway()
-    service.start_api(4)
-    server = Nginx(service, certificates)
+    server = Nginx(make_service().start(api_processes=4), certificates)
     assert server.api.register("t").status == 200
     return server
 
@@ -133,9 +130,7 @@ def test_a_reader_holds_nobody_up(server):
 
 
 def test_trouble_is_logged_when_it_begins_and_when_it_ends_not_for_each_request(make_service, certificates):
-    service = make_service(busy_timeout="30ms")
-    service.start_gateway()
-    service.start_api(1)
+    service = make_service(busy_timeout="30ms").start(api_processes=1)
     server = Nginx(service, certificates)
     server.api.register("t")
     with sqlite.OpenTransaction(service.database):

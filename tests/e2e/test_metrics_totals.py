@@ -102,9 +102,7 @@ def test_totals_outlive_a_killed_gateway(server):
 
 
 def test_totals_outlive_api_processes_and_a_killed_one_loses_a_second_at_most(make_service, certificates):
-    service = make_service()
-    service.start_gateway()
-    service.start_api(3)
+    service = make_service().start(api_processes=3)
     server = Nginx(service, certificates)
     server.api.register("t")
     for number in range(40):
@@ -125,9 +123,7 @@ def test_totals_outlive_api_processes_and_a_killed_one_loses_a_second_at_most(ma
 
 
 def test_an_idle_process_writes_what_it_counted_without_another_request(make_service, certificates):
-    service = make_service()
-    service.start_gateway()
-    service.start_api(1)
+    service = make_service().start(api_processes=1)
     server = Nginx(service, certificates)
     server.api.register("t")
     server.api.publish("t", 1)
@@ -135,9 +131,7 @@ def test_an_idle_process_writes_what_it_counted_without_another_request(make_ser
 
 
 def test_totals_never_seem_to_fall_whichever_process_answers(make_service, certificates):
-    service = make_service()
-    service.start_gateway()
-    service.start_api(4)
+    service = make_service().start(api_processes=4)
     server = Nginx(service, certificates)
     server.api.register("t")
     with publishing(server, "t", publishers=3), authenticated(service, "t"):

@@ -46,6 +46,24 @@ def test_gateways_with_a_state_dir_each_run_side_by_side(make_service):
     assert one.gateway.runs() and two.gateway.runs()
 
 
+# OpenSSL
+
+
+def test_a_gateway_that_could_check_no_token_says_so_and_ends(make_service):
+    """An openssl.cnf that turns the default provider off."""
+    service = make_service()
+    openssl = service.dir / "openssl.cnf"
+    openssl.write_text(
+        "openssl_conf = init\n[init]\nproviders = providers\n[providers]\nnull = null\n[null]\nactivate = 1\n"
+    )
+    openssl.chmod(0o644)
+    log = service.log_dir / "gateway.log"
+    command = [service.gateway_program, "-c", service.config_file]
+    assert Process.start("gateway", command, log, env={"OPENSSL_CONF": str(openssl)}).wait() == 1
+    assert 'msg="cannot check tokens" why="OpenSSL gives no HMAC-SHA256"' in log.read_text()
+    assert not accepts(service.ws_address)
+
+
 # Sockets
 
 

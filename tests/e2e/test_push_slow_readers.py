@@ -57,27 +57,24 @@ def test_a_slow_reader_loses_its_oldest_pushes_and_never_the_newest(small_outbox
         assert json.loads(slow.read_message())["payload"][0] == count
 
 
+def left_of_60_pushes(server):
+    """The numbers of those, of 300 KB each, that a slow reader still gets."""
+    server.api.register("slow")
+    with slow_reader(server.service) as slow:
+        for number in range(60):
+            assert server.api.publish("slow", [number, "f" * 300000]).status == 200
+        return read_to(slow, 59)
+
+
 def test_the_outbox_is_bounded_in_bytes_too(make_service, certificates):
     """A frame that is on its way counts too: two or three of 300 KB fit."""
-    service = make_service(outbox_max_bytes=1000000)
-    worker = Nginx(service.start(), certificates)
-    worker.api.register("slow")
-    with slow_reader(service) as slow:
-        for number in range(60):
-            assert worker.api.publish("slow", [number, "f" * 300000]).status == 200
-        got = read_to(slow, 59)
+    got = left_of_60_pushes(Nginx(make_service(outbox_max_bytes=1000000).start(), certificates))
     assert got[-2:] == [58, 59] and 56 not in got, got
 
 
 def test_a_push_larger_than_the_outbox_still_arrives(make_service, certificates):
-    service = make_service(outbox_max_bytes=1024)
-    worker = Nginx(service.start(), certificates)
-    worker.api.register("slow")
-    with slow_reader(service) as slow:
-        for number in range(60):
-            assert worker.api.publish("slow", [number, "f" * 300000]).status == 200
-        got = read_to(slow, 59)
-        assert got[-1] == 59 and 58 not in got, got
+    got = left_of_60_pushes(Nginx(make_service(outbox_max_bytes=1024).start(), certificates))
+    assert got[-1] == 59 and 58 not in got, got
 
 
 def test_a_reader_that_never_reads_again_costs_nobody_else(small_outbox):

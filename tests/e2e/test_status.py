@@ -174,10 +174,7 @@ def test_counts_are_not_staler_than_100_ms_when_the_service_is_quiet(server):
 
 
 def test_counts_are_not_staler_than_1_s_while_publishers_keep_the_database_busy(make_service, certificates):
-    service = make_service()
-    service.start_gateway()
-    service.start_api(4)
-    server = Nginx(service, certificates)
+    server = Nginx(make_service().start(api_processes=4), certificates)
     server.api.register("t")
     server.api.register("busy")
     with contextlib.ExitStack() as browsers, publishing(server, "busy", publishers=8):

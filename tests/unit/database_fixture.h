@@ -178,6 +178,21 @@ static inline void in_child(void (*work)(void *), void *argument)
 	wait_for_child(start_child(work, argument));
 }
 
+/* What a child ends with that was not allowed to do its work: not root, or no mount here. */
+enum { NOT_ALLOWED = 77 };
+
+/* The same, but the test is skipped when the child was not allowed to. */
+static inline void in_child_if_allowed(void (*work)(void *))
+{
+	int status;
+	pid_t child = start_child(work, NULL);
+
+	assert_int_equal(waitpid(child, &status, 0), child);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_ALLOWED)
+		skip();
+	assert_int_equal(status, 0);
+}
+
 /* Ends a child that waits for it. */
 static inline void kill_child(pid_t child)
 {

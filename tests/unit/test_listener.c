@@ -10,11 +10,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -73,7 +75,7 @@ static _Noreturn void serve(struct life *life)
 
 	alarm(LIMIT_S);
 	if (!listener_start())
-		_exit(NOT_STARTED);
+		_exit(errno ? BROKEN : NOT_STARTED);
 	life->started = true;
 	while ((fd = listener_accept()) >= 0 || fd == LISTENER_IDLE) {
 		if (fd == LISTENER_IDLE)
@@ -168,6 +170,25 @@ static void a_program_started_by_hand_is_told(void **state)
 	close(not_listening);
 	close(connected);
 	close(accept(listening, NULL, NULL));
+}
+
+static void without_descriptors_it_does_not_start(void **state)
+{
+	(void)state;
+	/* 3 for a moment, then the epoll instance; none for the signals. */
+	for (rlim_t limit = 3; limit < 5; limit++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			struct rlimit descriptors = {limit, limit};
+
+			dup2(listening, STDIN_FILENO);
+			close_range(3, UINT_MAX, 0);
+			setrlimit(RLIMIT_NOFILE, &descriptors);
+			_exit(!listener_start() && errno == EMFILE ? ENDED : BROKEN);
+		}
+		assert_int_equal(exit_code(pid), ENDED);
+	}
 }
 
 static void each_ending_signal_ends_a_waiting_program(void **state)
@@ -281,6 +302,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_program_started_by_hand_is_told),
+		cmocka_unit_test(without_descriptors_it_does_not_start),
 		cmocka_unit_test(each_ending_signal_ends_a_waiting_program),
 		cmocka_unit_test(a_request_in_hand_is_finished_first),
 		cmocka_unit_test(a_signal_during_a_request_is_not_forgotten),

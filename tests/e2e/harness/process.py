@@ -77,13 +77,14 @@ class Process:
         return self.poll() is None
 
     def takes_sigterm(self):
-        """True when the program has a handler for SIGTERM: it has come through its start."""
+        """True when it is the program, and no longer a shell: that has a handler for SIGTERM, or holds it back for the
+        time when it looks for it."""
         try:
             status = Path(f"/proc/{self.pid}/status").read_text()
         except FileNotFoundError:
             return False
-        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
-        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+        masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigCgt:", "SigBlk:"))]
+        return any(mask >> (signal.SIGTERM - 1) & 1 for mask in masks)
 
     def send(self, number):
         if self.runs():

@@ -82,9 +82,9 @@ class Service:
         ]  # fmt: skip
         return offset
 
-    def start(self):
+    def start(self, api_processes=2):
         self.start_gateway()
-        self.start_api()
+        self.start_api(api_processes)
         return self
 
     def start_gateway(self, name="gateway"):
