@@ -83,10 +83,12 @@ def test_sockets_of_a_killed_gateway_are_replaced(make_service, certificates):
                 assert browser.receive(0.9) == f'{{"type":"push","payload":{number}}}'
 
 
-def test_gateway_listens_on_a_unix_socket_for_its_group(make_service):
-    service = make_service(unix=True)
+@pytest.mark.parametrize(("config", "mode"), [({}, 0o660), ({"ws_socket_mode": "0600"}, 0o600)], ids=["default", "own"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_gateway_listens_on_a_unix_socket_of_the_mode_that_is_configured(make_service, config, mode, processes):
+    service = make_service(unix=True, gateway_processes=processes, **config)
     service.start_gateway()
-    assert stat.S_IMODE(service.ws_socket.stat().st_mode) == 0o660
+    assert stat.S_IMODE(service.ws_socket.stat().st_mode) == mode
     with RawWebSocket(service.ws_address) as client:
         assert client.handshake("/ws?topic=worker.status")[0] == 101
     assert service.gateway.stop() is None
