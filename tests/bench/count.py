@@ -78,7 +78,7 @@ def _system_calls():
         load.publish(worker, "nobody", None, 50)
         yield "a publish: the API", _api_calls(worker, load)
         yield "a publish to nobody: the gateway", _trace(
-            worker.gateway_pids, lambda: load.publish(worker, "nobody", None, PUBLISHES), PUBLISHES
+            worker.gateway_pids, lambda: _publish(worker, load, PUBLISHES), PUBLISHES
         )
         yield "a delivery: the gateway", _delivery_calls(worker, load)
         yield "a connection: the gateway", _connection_calls(worker, load)
