@@ -31,11 +31,12 @@ SCENARIOS = (
 
 @dataclass
 class Scale:
-    fan: tuple = ((1000, 400), (5000, 80))  # subscribers, publishes
-    last: tuple = (10_000, 20)
+    slices: int = 8  # of a round; the figures below that are marked with * are those of a slice
+    fan: tuple = ((1000, 50), (5000, 10))  # subscribers, publishes *
+    last: tuple = (10_000, 3)  # *
     connections: int = 10_000
     idle: int = 15_000  # what a process may hold where the limit of descriptors is 20,000
-    publishes: int = 5000
+    publishes: int = 500  # *
     paced: int = 500
     topics: int = 100_000
     events: int = 1_000_000
@@ -44,6 +45,7 @@ class Scale:
 
 
 SMOKE = Scale(
+    slices=2,
     fan=((20, 5), (50, 5)), last=(50, 3), connections=50, idle=50, publishes=50, paced=25, topics=100, events=1000,
     replayed=1000,
 )
@@ -60,6 +62,14 @@ class Bench:
     def each_round(self):
         for number in range(self.rounds_wanted):
             yield number
+
+    def each_slice(self):
+        """The slices of a round: what is compared takes turns, each for some tenths of a second."""
+        yield from range(self.scale.slices)
+
+    def each_slice_of_all(self):
+        for _ in self.each_round():
+            yield from self.each_slice()
 
     def contenders(self, *makes):
         """The smoke test does without nchan, whose package only the benchmark needs."""

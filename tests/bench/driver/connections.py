@@ -70,19 +70,14 @@ def _rows(bench, what, name):
 def idle_connections(bench):
     count = bench.scale.idle
     _rows(bench, f"{count:,} idle connections on as many other topics, against none", "idle")
-    with Worker(seed={"topics": count}) as worker, bench.load() as load:
-        worker.register("one", token=True)
-        load.connect(worker, "one", "one", 1)
-        _warm_up(bench, load, worker)
-        for _ in bench.each_round():
-            # No ping is due meanwhile: the first comes after 30 s.
-            _publish_cost(bench, load, worker, "idle none")
-            load.connect(worker, "idle", "seed", count, topics=count)
-            worker.settle(load, count + 1)
-            _publish_cost(bench, load, worker, "idle")
-            load.drop("idle")
-            worker.settle(load, 1)
-        load.drop("one")
+    for _ in bench.each_round():
+        # No ping is due meanwhile: the first comes after 30 s.
+        with Worker() as empty, Worker(seed={"topics": count}) as crowded, bench.load() as load, \
+                bench.load() as crowded_load:
+            crowded_load.connect(crowded, "idle", "seed", count, topics=count)
+            crowded.settle(crowded_load, count)
+            _compare(bench, (empty, load, "idle none"), (crowded, crowded_load, "idle"))
+            crowded_load.drop("idle")
 
 
 def large_database(bench):
@@ -90,15 +85,18 @@ def large_database(bench):
     _rows(bench, f"{events:,} events and {topics:,} topics in the database, against none", "large")
     with Worker() as empty, Worker(seed={"topics": topics, "events": events}) as large, \
             bench.load() as load, bench.load() as large_load:
-        pairs = ((empty, load, "large none"), (large, large_load, "large"))
-        for worker, its_load, _ in pairs:
-            worker.register("one", token=True)
-            its_load.connect(worker, "one", "one", 1)
-            _warm_up(bench, its_load, worker)
         for _ in bench.each_round():
-            for worker, its_load, name in pairs:
-                _publish_cost(bench, its_load, worker, name)
+            _compare(bench, (empty, load, "large none"), (large, large_load, "large"))
 
 
-def _warm_up(bench, load, worker):
-    load.publish(worker, "one", "one", bench.scale.publishes // 4 + 1, until="delivered")
+def _compare(bench, *sides):
+    """Publishes to one subscriber of each in turn, slice by slice."""
+    for worker, load, _ in sides:
+        worker.register("one", token=True)
+        load.connect(worker, "one", "one", 1)
+        load.publish(worker, "one", "one", bench.scale.publishes, until="delivered")  # to warm up
+    for _ in bench.each_slice():
+        for worker, load, name in sides:
+            _publish_cost(bench, load, worker, name)
+    for _, load, _ in sides:
+        load.drop("one")

@@ -1,5 +1,7 @@
 """One publish to many subscribers: what a delivery costs, and when the last one is served."""
 
+from contextlib import ExitStack
+
 from .contenders import BareLoop, Nchan, Worker
 from .report import Row
 
@@ -7,27 +9,40 @@ LARGE = 16 * 1024
 WARM_UP = 5
 
 
-def _cost(bench, load, contender, subscribers, size, publishes):
+def _crowds(bench, stack, makes, subscribers):
+    """All contenders beside one another, each with as many subscribers to its topic "fan"."""
+    crowds = []
+    for make in makes:
+        contender, load = stack.enter_context(make()), stack.enter_context(bench.load())
+        contender.register("fan", token=True)
+        load.connect(contender, "fan", "fan", subscribers)
+        contender.settle(load, subscribers)
+        stack.callback(load.drop, "fan")
+        crowds.append((contender, load))
+    return crowds
+
+
+def _cost(bench, crowd, key, deliveries, publishes, size=150):
     """Microseconds of processor time a delivery: of all that serves, and of the gateway alone."""
+    contender, load = crowd
     load.publish(contender, "fan", "fan", WARM_UP, size=size, until="delivered")
     before, alone_before = load.usage(contender.pids), load.usage(contender.gateway_pids)
     load.publish(contender, "fan", "fan", publishes, size=size, until="delivered")
     used, alone = load.usage(contender.pids) - before, load.usage(contender.gateway_pids) - alone_before
-    key = f"fan {subscribers} {size} {contender.name}"
-    bench.report.add(key, used.cpu_us / subscribers / publishes)
-    bench.report.add(f"{key} alone", alone.cpu_us / subscribers / publishes)
+    bench.report.add(key, used.cpu_us / deliveries)
+    bench.report.add(f"{key} alone", alone.cpu_us / deliveries)
 
 
-def _measure(bench, make):
-    with make() as contender, bench.load() as load:
-        contender.register("fan", token=True)
-        for subscribers, publishes in bench.scale.fan:
-            load.connect(contender, "fan", "fan", subscribers)
-            contender.settle(load, subscribers)
-            _cost(bench, load, contender, subscribers, 150, publishes)
-            if contender.name != Nchan.name:
-                _cost(bench, load, contender, subscribers, LARGE, publishes)
-            load.drop("fan")
+def _fan_out(bench, subscribers, publishes):
+    with ExitStack() as stack:
+        crowds = _crowds(bench, stack, bench.contenders(Worker, BareLoop, Nchan), subscribers)
+        for size in (150, LARGE):
+            for _ in bench.each_slice():
+                for crowd in crowds:
+                    if size == LARGE and crowd[0].name == Nchan.name:
+                        continue
+                    key = f"fan {subscribers} {size} {crowd[0].name}"
+                    _cost(bench, crowd, key, subscribers * publishes, publishes, size)
 
 
 def fan_out(bench):
@@ -42,32 +57,26 @@ def fan_out(bench):
                 Row(f"{what}, against nginx + nchan", "µs", ours, f"{key} {Nchan.name}", "< 1"),
             )
     for _ in bench.each_round():
-        for make in bench.contenders(Worker, BareLoop, Nchan):
-            _measure(bench, make)
-
-
-def _last(bench, make):
-    subscribers, publishes = bench.scale.last
-    with make() as contender, bench.load() as load:
-        contender.register("last", token=True)
-        load.connect(contender, "last", "last", subscribers)
-        contender.settle(load, subscribers)
-        load.publish(contender, "last", "last", WARM_UP, until="delivered")
-        result = load.publish(contender, "last", "last", publishes, until="delivered")
-        bench.report.add(f"last {contender.name}", result["completions"]["p50"] / 1000)
-        load.drop("last")
+        for subscribers, publishes in bench.scale.fan:
+            _fan_out(bench, subscribers, publishes)
 
 
 def last_subscriber(bench):
-    what = f"publish to the last of {bench.scale.last[0]:,} subscribers"
+    subscribers, publishes = bench.scale.last
+    what = f"publish to the last of {subscribers:,} subscribers"
     ours = f"last {Worker.name}"
     bench.rows(
         Row(f"{what}, against the bare loop", "ms", ours, f"last {BareLoop.name}", "<= 1.25"),
         Row("(against nginx + nchan)", "ms", ours, f"last {Nchan.name}"),
     )
     for _ in bench.each_round():
-        for make in bench.contenders(Worker, BareLoop, Nchan):
-            _last(bench, make)
+        with ExitStack() as stack:
+            crowds = _crowds(bench, stack, bench.contenders(Worker, BareLoop, Nchan), subscribers)
+            for _ in bench.each_slice():
+                for contender, load in crowds:
+                    load.publish(contender, "fan", "fan", 1, until="delivered")  # to warm up
+                    result = load.publish(contender, "fan", "fan", publishes, until="delivered")
+                    bench.report.add(f"last {contender.name}", result["completions"]["p50"] / 1000)
 
 
 def gateway_processes(bench):
@@ -77,18 +86,12 @@ def gateway_processes(bench):
     names = {count: f"processes {count}" for count in (1, several)}
     bench.rows(
         Row(f"CPU a delivery, {several} gateway processes, {subscribers:,} subscribers, against one", "µs",
-            names[several], names[1], "<= 1.05"),
+            f"{names[several]} alone", f"{names[1]} alone", "<= 1.05"),
     )  # fmt: skip
     for _ in bench.each_round():
-        for count, name in names.items():
-            with Worker(gateway_processes=count) as worker, bench.load() as load:
-                worker.register("fan", token=True)
-                load.connect(worker, "fan", "fan", subscribers)
-                worker.settle(load, subscribers)
-                load.publish(worker, "fan", "fan", WARM_UP, until="delivered")
-                cpu_us = load.cpu_us(
-                    worker.gateway_pids,
-                    lambda: load.publish(worker, "fan", "fan", publishes, until="delivered"),
-                )
-                bench.report.add(name, cpu_us / subscribers / publishes)
-                load.drop("fan")
+        with ExitStack() as stack:
+            makes = [lambda count=count: Worker(gateway_processes=count) for count in names]
+            crowds = _crowds(bench, stack, makes, subscribers)
+            for _ in bench.each_slice():
+                for crowd, name in zip(crowds, names.values()):
+                    _cost(bench, crowd, name, subscribers * publishes, publishes)

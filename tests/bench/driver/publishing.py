@@ -28,8 +28,8 @@ def _one_publisher(bench, front):
         ours.register("nobody", "pub", token=True)
         load.connect(ours, "pub", "pub", 1)
         for worker in (ours, bare):
-            load.publish(worker, "nobody", None, count // 10 + 1)
-        for _ in bench.each_round():
+            load.publish(worker, "nobody", None, count)  # to warm up
+        for _ in bench.each_slice_of_all():
             for worker, topic, groups, key in ((ours, "nobody", None, "ours"), (bare, "nobody", None, "bare"),
                                                (ours, "pub", "pub", "subscriber")):
                 result = load.publish(worker, topic, groups, count)
@@ -49,27 +49,27 @@ def eight_publishers(bench):
             bar="<= 0"),
     )  # fmt: skip
     groups = [f"pub{number}" for number in range(PUBLISHERS)]
-    count = bench.scale.publishes * 5
+    count = bench.scale.publishes * PUBLISHERS
     refused = 0
     with Worker(cores=machine.ANY) as ours, Worker(bare=True, cores=machine.ANY) as bare, \
             bench.load(machine.ANY) as load:
         ours.register("nobody", *groups, token=True)
+        for group in groups:
+            load.connect(ours, group, group, 1)
         for worker in (ours, bare):
-            load.publish(worker, "nobody", None, count // 10 + 1, publishers=PUBLISHERS)
-        for _ in bench.each_round():
+            load.publish(worker, "nobody", None, count, publishers=PUBLISHERS)  # to warm up
+        for _ in bench.each_slice_of_all():
             for worker, key in ((ours, "ours"), (bare, "bare")):
                 result = load.publish(worker, "nobody", None, count, all_accepted=False, publishers=PUBLISHERS)
                 bench.report.add(f"eight {key}", result["statuses"].get("200", 0) / result["seconds"])
                 refused += _refused(key, result)
-            for group in groups:
-                load.connect(ours, group, group, 1)
             result = load.publish(ours, "#", ",".join(groups), count, all_accepted=False)
             bench.report.add("eight subscribers", result["statuses"].get("200", 0) / result["seconds"])
             bench.report.add("eight p99", result["answers"]["p99"])
             bench.report.add("eight p50", result["answers"]["p50"])
             refused += _refused("ours", result)
-            for group in groups:
-                load.drop(group)
+        for group in groups:
+            load.drop(group)
     bench.report.add("eight refused", refused)
 
 
@@ -100,7 +100,7 @@ def delivery(bench):
             bench.report.add("delivery p50", result["deliveries"]["p50"])
             result = load.publish(bare, "one", None, count // 2, rate=RATE)
             bench.report.add("round trip", result["answers"]["p50"])
-            result = load.publish(bare, "one", None, bench.scale.publishes)
+            result = load.publish(bare, "one", None, 10 * bench.scale.publishes)
             bench.report.add("round trip busy", result["answers"]["p50"])
             result = load.publish(ours, "web", "web", count // 2, rate=RATE)
             bench.report.add("delivery web p99", result["deliveries"]["p99"])

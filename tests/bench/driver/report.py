@@ -51,10 +51,12 @@ class Report:
         return _number(self.median(name)) + spread
 
     def _compare(self, row):
-        ours = self.median(row.ours)
+        """What is compared was measured in turns: the median is that of each with its neighbour, so that what the
+        machine did meanwhile is in both."""
         if not row.other:
-            return ours
-        return ours - self.median(row.other) if row.shift else ours / self.median(row.other)
+            return self.median(row.ours)
+        pairs = zip(self.values[row.ours], self.values[row.other], strict=True)
+        return statistics.median(ours - other if row.shift else ours / other for ours, other in pairs)
 
     def _is_missed(self, row):
         return self.judging and row.bar and not _reaches(self._compare(row), row.bar)
