@@ -8,7 +8,8 @@
  *          auth (none, open, token), secret
  * publish  port, path, before, after (what stands around the payload), bytes, count; secret,
  *          rate (0: as fast as it is answered), groups (a publisher for each; # in `before` is its
- *          name) and until (answered, delivered), or publishers (1), who publish to nobody
+ *          name) and until (answered, delivered), or publishers (1), who publish to nobody;
+ *          awake (0): 1 for never to sleep meanwhile
  * request  port, path, count; secret, rate
  * usage    pids
  * drop     group
@@ -81,6 +82,7 @@ static void read_run(const struct arguments *arguments, struct run_options *opti
 		.count = argument_number(arguments, "count", 1),
 		.rate = argument_number(arguments, "rate", 0),
 		.publishers = (size_t)argument_number(arguments, "publishers", 1),
+		.is_awake = argument_number(arguments, "awake", 0) != 0,
 	};
 	if (strcmp(argument_text_or(arguments, "until", "answered"), "delivered") == 0)
 		options->until = RUN_DELIVERED;

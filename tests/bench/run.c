@@ -96,7 +96,7 @@ static void go(struct run *run)
 		else if (loop_now_ns() - moved_ns > stall_ns)
 			break;
 		before = now;
-		loop_turn(wait_ns);
+		loop_turn(run->options->is_awake ? 0 : wait_ns);
 	}
 	run->end_ns = loop_now_ns();
 }

@@ -18,6 +18,8 @@ struct run_options {
 	int64_t rate; /* of them a second; 0: as fast as they can */
 	enum run_until until;
 	size_t publishers;
+	bool is_awake; /* looks again and again instead of sleeping, so that nobody has to wake it
+			*/
 	struct group *groups[MOST_PUBLISHERS]; /* of each; NULL: it publishes nothing */
 };
 

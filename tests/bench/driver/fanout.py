@@ -22,12 +22,14 @@ def _crowds(bench, stack, makes, subscribers):
     return crowds
 
 
-def _cost(bench, crowd, key, deliveries, publishes, size=150):
-    """Microseconds of processor time a delivery: of all that serves, and of the gateway alone."""
+def _cost(bench, crowd, key, deliveries, publishes, size=150, awake=1):
+    """Microseconds of processor time a delivery: of all that serves, and of the gateway alone. Readers stay awake: who
+    sends would be charged for waking them, which a server whose readers are on other machines is not."""
     contender, load = crowd
-    load.publish(contender, "fan", "fan", WARM_UP, size=size, until="delivered")
+    options = {"size": size, "until": "delivered", "awake": awake}
+    load.publish(contender, "fan", "fan", WARM_UP, **options)
     before, alone_before = load.usage(contender.pids), load.usage(contender.gateway_pids)
-    load.publish(contender, "fan", "fan", publishes, size=size, until="delivered")
+    load.publish(contender, "fan", "fan", publishes, **options)
     used, alone = load.usage(contender.pids) - before, load.usage(contender.gateway_pids) - alone_before
     bench.report.add(key, used.cpu_us / deliveries)
     bench.report.add(f"{key} alone", alone.cpu_us / deliveries)
@@ -35,26 +37,28 @@ def _cost(bench, crowd, key, deliveries, publishes, size=150):
 
 def _fan_out(bench, subscribers, publishes):
     with ExitStack() as stack:
-        crowds = _crowds(bench, stack, bench.contenders(Worker, BareLoop, Nchan), subscribers)
-        for size in (150, LARGE):
+        ours, bare, *nchan = _crowds(bench, stack, bench.contenders(Worker, BareLoop, Nchan), subscribers)
+        for size, awake, crowds in ((150, 1, (ours, bare, *nchan)), (150, 0, (ours, bare)), (LARGE, 1, (ours, bare))):
             for _ in bench.each_slice():
                 for crowd in crowds:
-                    if size == LARGE and crowd[0].name == Nchan.name:
-                        continue
-                    key = f"fan {subscribers} {size} {crowd[0].name}"
-                    _cost(bench, crowd, key, subscribers * publishes, publishes, size)
+                    key = _key(subscribers, size, crowd[0], awake)
+                    _cost(bench, crowd, key, subscribers * publishes, publishes, size, awake)
+
+
+def _key(subscribers, size, contender, awake=1):
+    return f"fan {subscribers} {size} {contender.name}{'' if awake else ' asleep'}"
 
 
 def fan_out(bench):
     for subscribers, _ in bench.scale.fan:
         for size in (150, LARGE):
             what = f"CPU a delivery, {subscribers:,} subscribers, {size:,} bytes"
-            key = f"fan {subscribers} {size}"
-            ours = f"{key} {Worker.name}"
+            ours, bare, nchan = (_key(subscribers, size, contender) for contender in (Worker, BareLoop, Nchan))
             bench.rows(
-                Row(f"{what}, against the bare loop", "µs", ours, f"{key} {BareLoop.name}", "<= 1.15"),
-                Row("(the gateway alone)", "µs", f"{ours} alone", f"{key} {BareLoop.name}"),
-                Row(f"{what}, against nginx + nchan", "µs", ours, f"{key} {Nchan.name}", "< 1"),
+                Row(f"{what}, against the bare loop", "µs", ours, bare, "<= 1.15"),
+                Row("(the gateway alone)", "µs", f"{ours} alone", bare),
+                Row("(readers that sleep in between)", "µs", f"{ours} asleep", f"{bare} asleep"),
+                Row(f"{what}, against nginx + nchan", "µs", ours, nchan, "< 1"),
             )
     for _ in bench.each_round():
         for subscribers, publishes in bench.scale.fan:
