@@ -46,7 +46,7 @@ class Scale:
 
 SMOKE = Scale(
     slices=2,
-    fan=((20, 5), (50, 5)), last=(50, 3), connections=50, idle=50, publishes=50, paced=25, topics=100, events=1000,
+    fan=((20, 5), (50, 5)), last=(50, 3), connections=40, idle=50, publishes=50, paced=25, topics=100, events=1000,
     replayed=1000,
 )
 

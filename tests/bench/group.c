@@ -39,7 +39,8 @@ static void start_some(struct group *group)
 	size_t underway = (size_t)group->options.underway;
 
 	while (group->started < group->count && group->started - group->open < underway) {
-		subscriber_start(&group->subscribers[group->started], group, group->started);
+		subscriber_start(&group->subscribers[group->started], group,
+				 (size_t)group->options.first + group->started);
 		group->started++;
 	}
 }

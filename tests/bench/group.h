@@ -27,6 +27,7 @@ struct group_options {
 	const char *target; /* of the request, up to the topic: "/ws?topic=" */
 	const char *topic; /* letters, digits, dots and dashes */
 	int64_t topics; /* more than 1: topic.0, topic.1 and so on, in turn */
+	int64_t first; /* number of the first subscriber: it decides on topic, user and address */
 	int64_t count; /* of subscribers */
 	int64_t underway; /* of them at the same time */
 	enum group_auth auth;

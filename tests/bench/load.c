@@ -4,7 +4,7 @@
  * stdout; the driver sends them. Between commands it answers the servers' pings. A connection that
  * is refused, or a command that is wrong, ends it with a message.
  *
- * connect  group, port, target (/ws?topic=), topic, count; topics (1), underway (256),
+ * connect  group, port, target (/ws?topic=), topic, count; topics (1), first (0), underway (256),
  *          auth (none, open, token), secret
  * publish  port, path, before, after (what stands around the payload), bytes, count; secret,
  *          rate (0: as fast as it is answered), groups (a publisher for each; # in `before` is its
@@ -55,6 +55,7 @@ static void connect_group(const struct arguments *arguments)
 		.target = argument_text(arguments, "target"),
 		.topic = argument_text(arguments, "topic"),
 		.topics = argument_number(arguments, "topics", 1),
+		.first = argument_number(arguments, "first", 0),
 		.count = argument_number(arguments, "count", 1),
 		.underway = argument_number(arguments, "underway", UNDERWAY),
 		.auth = auth_of(arguments),

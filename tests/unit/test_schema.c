@@ -1,6 +1,6 @@
 /*
- * The schema of sql/: made once whoever comes first and however it ends, refused when it is newer,
- * and readable for people.
+ * The schema of sql/: made once whoever comes first and however it ends, refused when it is newer.
+ * test_views.c has what people read.
  */
 #include "tests/unit/database_fixture.h"
 #include "tests/unit/watched_files.h"
@@ -174,91 +174,6 @@ static void a_killed_migration_leaves_a_database_to_go_on_with(void **state)
 	assert_true(kills > 10);
 }
 
-static void topics_are_readable(void **state)
-{
-	(void)state;
-	struct database *database = open_database();
-	sqlite3 *handle = database_handle(database);
-
-	execute(handle,
-		"INSERT INTO topics VALUES ('club', 0, 1700000000123, 1700086400999);"
-		"INSERT INTO sessions VALUES (1, 0, 'club', 7, 'a', 0, NULL), (1, 1, 'club', 0, "
-		"'a', 0, 1);"
-		"INSERT INTO events (kind, topic, payload, created_ms) VALUES (0, 'club', '1', 1),"
-		" (0, 'club', '2', 1700000001500), (1, 'club', NULL, 1800000000000)");
-#define ROW(columns, topic) "SELECT " columns " FROM topic_overview WHERE topic = '" topic "'"
-	assert_string_equal(
-		query(handle, ROW("access || '|' || registered || '|' || expires", "club")),
-		"open|2023-11-14 22:13:20|2023-11-15 22:13:20");
-	assert_string_equal(
-		query(handle, ROW("subscribers || '|' || pushes_kept || '|' || last_push", "club")),
-		"2|2|2023-11-14 22:13:21.500");
-	assert_string_equal(
-		query(handle,
-		      ROW("access || '|' || expires || '|' || subscribers || '|' || pushes_kept",
-			  "worker.status")),
-		"token|never|0|0");
-	assert_string_equal(query(handle, ROW("registered", "worker.status")), "(null)");
-	assert_string_equal(query(handle, ROW("last_push", "worker.status")), "(null)");
-	database_close(database);
-}
-
-static void sessions_and_gateways_are_readable(void **state)
-{
-	(void)state;
-	struct database *database = open_database();
-	sqlite3 *handle = database_handle(database);
-
-	execute(handle,
-		"INSERT INTO sessions VALUES (4711, 0, 'b', 7, '192.0.2.1', 1700000000999, "
-		"1700000060000),"
-		" (4711, 1, 'a', 0, '::1', 1700000000000, NULL);"
-		"INSERT INTO gateways (pid, version, address, started_ms, seen_ms, last_event_id, "
-		"cluster_nodes) SELECT 4711, '0.1.0', '0.0.0.0:9000', 1700000000000, "
-		"1700000005000, max(id) - 2, -1 FROM events");
-	assert_string_equal(query(handle,
-				  "SELECT topic || '|' || user_id || '|' || address || '|' || "
-				  "connected || '|' || coalesce(token_expires, 'none') || '|' "
-				  "|| gateway FROM session_overview"),
-			    "a|0|::1|2023-11-14 22:13:20|none|4711");
-	assert_string_equal(query(handle, "SELECT connected || '|' || token_expires FROM "
-					  "session_overview WHERE topic = 'b'"),
-			    "2023-11-14 22:13:20|2023-11-14 22:14:20");
-	assert_string_equal(
-		query(handle, "SELECT pid || '|' || version || '|' || address || '|' || started "
-			      "|| '|' || seen || '|' || sockets || '|' || events_behind "
-			      "FROM gateway_overview"),
-		"4711|0.1.0|0.0.0.0:9000|2023-11-14 22:13:20|2023-11-14 22:13:25|2|2");
-	database_close(database);
-}
-
-static void events_are_readable(void **state)
-{
-	(void)state;
-	struct database *database = open_database();
-	sqlite3 *handle = database_handle(database);
-
-	execute(handle,
-		"INSERT INTO events (kind, topic, payload, created_ms, user_id, origin) VALUES "
-		"(0, 'a', '\"' || char(233) || '\"', 1700000000042, NULL, 'beef'),"
-		"(1, 'a', NULL, 0, NULL, NULL), (2, NULL, NULL, 0, 7, NULL),"
-		"(0, 'b', hex(zeroblob(500)), 0, NULL, NULL)");
-	assert_string_equal(query(handle, "SELECT group_concat(kind) FROM event_overview"),
-			    "database made,push,unregister,disconnect,push");
-	assert_string_equal(query(handle,
-				  "SELECT topic || '|' || bytes || '|' || payload_begins || "
-				  "'|' || created || '|' || origin FROM event_overview "
-				  "WHERE origin = 'beef'"),
-			    "a|4|\"\xC3\xA9\"|2023-11-14 22:13:20.042|beef");
-	assert_string_equal(query(handle, "SELECT user_id || '|' || origin FROM event_overview "
-					  "WHERE kind = 'disconnect'"),
-			    "7|here");
-	assert_string_equal(query(handle, "SELECT bytes || '|' || length(payload_begins) FROM "
-					  "event_overview WHERE topic = 'b' AND kind = 'push'"),
-			    "1000|60");
-	database_close(database);
-}
-
 static void topics_are_counted_as_they_come_and_go(void **state)
 {
 	(void)state;
@@ -297,24 +212,6 @@ static void topics_of_an_older_schema_are_counted(void **state)
 	database_close(database);
 }
 
-static void no_time_is_too_far_for_a_view(void **state)
-{
-	(void)state;
-	struct database *database = open_database();
-	sqlite3 *handle = database_handle(database);
-
-	execute(handle, "INSERT INTO topics VALUES ('far', 1, -1, 9223372036854775806);"
-			"INSERT INTO sessions VALUES (1, 0, 'far', 7, 'a', -9223372036854775807, "
-			"9223372036854775807)");
-	assert_string_equal(query(handle, "SELECT coalesce(expires, 'beyond') FROM topic_overview "
-					  "WHERE topic = 'far'"),
-			    "beyond");
-	assert_string_equal(query(handle, "SELECT coalesce(token_expires, 'beyond') FROM "
-					  "session_overview"),
-			    "beyond");
-	database_close(database);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,12 +221,8 @@ int main(void)
 		SCHEMA_TEST(one_of_a_newer_version_is_refused),
 		SCHEMA_TEST(one_of_somebody_else_is_refused),
 		SCHEMA_TEST(a_killed_migration_leaves_a_database_to_go_on_with),
-		SCHEMA_TEST(topics_are_readable),
-		SCHEMA_TEST(sessions_and_gateways_are_readable),
-		SCHEMA_TEST(events_are_readable),
 		SCHEMA_TEST(topics_are_counted_as_they_come_and_go),
 		SCHEMA_TEST(topics_of_an_older_schema_are_counted),
-		SCHEMA_TEST(no_time_is_too_far_for_a_view),
 	};
 
 	return watch_files() ? cmocka_run_group_tests(tests, NULL, NULL) : EXIT_FAILURE;

@@ -1,30 +1,51 @@
 """What a connection costs: the processor to let it in, the memory to keep it, and nothing when a publish does not
 concern it."""
 
+from contextlib import ExitStack
+
 from .contenders import BareLoop, Nchan, Worker
 from .report import Row
 
 
-def _settled_usage(load, contender, sockets):
-    contender.settle(load, sockets)
-    return load.usage(contender.gateway_pids)
+STEPS = 4  # in which a crowd comes, in turns with the others
 
 
-def _connect(bench, make, name, topics, **options):
-    count = bench.scale.connections
-    with make() as contender, bench.load() as load:
-        contender.register("first", token=True)
-        load.connect(contender, "first", "first", 1)  # what is loaded and made once is not a connection's
-        before = _settled_usage(load, contender, 1)
-        load.connect(contender, "crowd", "seed", count, topics=topics, **options)
-        used = _settled_usage(load, contender, count + 1) - before
-        bench.report.add(f"connect {name}", used.cpu_us / count)
-        bench.report.add(f"memory {name}", used.rss_bytes / count / 1000)
-        before = load.usage(contender.gateway_pids)
-        load.drop("crowd")
-        used = _settled_usage(load, contender, 1) - before
-        bench.report.add(f"disconnect {name}", used.cpu_us / count)
-        load.drop("first")
+class Crowd:
+    """Connections to one contender, that come step by step and go at once."""
+
+    def __init__(self, bench, stack, name, make, topics, **options):
+        self.bench, self.name, self.size = bench, name, bench.scale.connections
+        self.contender, self.load = stack.enter_context(make()), stack.enter_context(bench.load())
+        self.options = {"topics": topics, **options}
+        self.contender.register("first", token=True)
+        self.load.connect(self.contender, "first", "first", 1)  # what is loaded and made once is not a connection's
+        self.sockets, self.groups = 1, []
+        self.empty = self._settled()
+
+    def _settled(self):
+        self.contender.settle(self.load, self.sockets)
+        return self.load.usage(self.contender.gateway_pids)
+
+    def _report(self, what, value):
+        self.bench.report.add(f"{what} {self.name}", value)
+
+    def come(self, step):
+        before, count = self.load.usage(self.contender.gateway_pids), self.size // STEPS
+        self.groups.append(f"crowd{step}")
+        self.load.connect(self.contender, f"crowd{step}", "seed", count, first=step * count, **self.options)
+        self.sockets += count
+        self._report("connect", (self._settled() - before).cpu_us / count)
+
+    def weigh(self):
+        self._report("memory", (self._settled() - self.empty).rss_bytes / (self.sockets - 1) / 1000)
+
+    def go(self):
+        before, count = self.load.usage(self.contender.gateway_pids), self.sockets - 1
+        for group in self.groups:
+            self.load.drop(group)
+        self.sockets = 1
+        self._report("disconnect", (self._settled() - before).cpu_us / count)
+        self.load.drop("first")
 
 
 def connecting(bench):
@@ -42,12 +63,20 @@ def connecting(bench):
         Row(f"CPU a connection that ends, {count:,} at once", "µs", "disconnect ours", "disconnect bare"),
     )  # fmt: skip
     for _ in bench.each_round():
-        _connect(bench, lambda: Worker(seed={"topics": topics}), "ours", topics)
-        _connect(bench, lambda: Worker(seed={"topics": count}), "own", count)
-        _connect(bench, BareLoop, "bare", topics)
-        _connect(bench, BareLoop, "handshake", topics, auth="none")
-        for make in bench.contenders(Nchan):
-            _connect(bench, make, "nchan", topics)
+        with ExitStack() as stack:
+            crowds = [
+                Crowd(bench, stack, "ours", lambda: Worker(seed={"topics": topics}), topics),
+                Crowd(bench, stack, "bare", BareLoop, topics),
+                Crowd(bench, stack, "handshake", BareLoop, topics, auth="none"),
+                Crowd(bench, stack, "own", lambda: Worker(seed={"topics": count}), count),
+                *(Crowd(bench, stack, "nchan", make, topics) for make in bench.contenders(Nchan)),
+            ]
+            for step in range(STEPS):
+                for crowd in crowds:
+                    crowd.come(step)
+            for crowd in crowds:
+                crowd.weigh()
+                crowd.go()
 
 
 def _publish_cost(bench, load, worker, name):

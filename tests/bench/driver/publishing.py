@@ -8,6 +8,7 @@ from .report import Row
 
 PUBLISHERS = 8
 RATE = 100
+PARTS = 2  # of a round, in turns
 
 
 def one_publisher(bench):
@@ -89,20 +90,20 @@ def delivery(bench):
         Row("(99th percentile, against the bare round trip at full speed)", "µs", "delivery p99", "round trip busy"),
         Row("(99th percentile, the subscriber behind nginx too)", "µs", "delivery web p99", "round trip"),
     )  # fmt: skip
-    count = bench.scale.paced
+    count = bench.scale.paced // PARTS
     with Worker() as ours, Worker(bare=True) as bare, bench.load() as load:
         ours.register("one", "web", token=True)
         load.connect(ours, "one", "one", 1)
         load.command("connect", group="web", topic="web", count=1, **ours.subscribing_through_the_web_server)
-        for _ in bench.each_round():
+        for _ in range(bench.rounds_wanted * PARTS):
             result = load.publish(ours, "one", "one", count, rate=RATE)
             bench.report.add("delivery p99", result["deliveries"]["p99"])
             bench.report.add("delivery p50", result["deliveries"]["p50"])
-            result = load.publish(bare, "one", None, count // 2, rate=RATE)
+            result = load.publish(bare, "one", None, count, rate=RATE)
             bench.report.add("round trip", result["answers"]["p50"])
-            result = load.publish(bare, "one", None, 10 * bench.scale.publishes)
+            result = load.publish(bare, "one", None, 5 * bench.scale.publishes)
             bench.report.add("round trip busy", result["answers"]["p50"])
-            result = load.publish(ours, "web", "web", count // 2, rate=RATE)
+            result = load.publish(ours, "web", "web", count, rate=RATE)
             bench.report.add("delivery web p99", result["deliveries"]["p99"])
         load.drop("one")
         load.drop("web")
