@@ -67,10 +67,6 @@ class Bench:
         """The slices of a round: what is compared takes turns, each for some tenths of a second."""
         yield from range(self.scale.slices)
 
-    def each_slice_of_all(self):
-        for _ in self.each_round():
-            yield from self.each_slice()
-
     def contenders(self, *makes):
         """The smoke test does without nchan, whose package only the benchmark needs."""
         return [make for make in makes if make is not Nchan or not self.smoke]

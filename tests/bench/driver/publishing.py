@@ -24,19 +24,24 @@ def _one_publisher(bench, front):
         Row("(with a subscriber who gets it)", "µs", f"{name} subscriber", f"{name} bare"),
         Row("(99th percentile)", "µs", f"{name} ours p99", f"{name} bare p99"),
     )  # fmt: skip
+    for _ in bench.each_round():
+        with Worker(front) as ours, Worker(front, bare=True) as bare, bench.load() as load:
+            ours.register("nobody", "pub", token=True)
+            load.connect(ours, "pub", "pub", 1)
+            _take_turns(bench, load, name, ours, bare)
+            load.drop("pub")
+
+
+def _take_turns(bench, load, name, ours, bare):
     count = bench.scale.publishes
-    with Worker(front) as ours, Worker(front, bare=True) as bare, bench.load() as load:
-        ours.register("nobody", "pub", token=True)
-        load.connect(ours, "pub", "pub", 1)
-        for worker in (ours, bare):
-            load.publish(worker, "nobody", None, count)  # to warm up
-        for _ in bench.each_slice_of_all():
-            for worker, topic, groups, key in ((ours, "nobody", None, "ours"), (bare, "nobody", None, "bare"),
-                                               (ours, "pub", "pub", "subscriber")):
-                result = load.publish(worker, topic, groups, count)
-                bench.report.add(f"{name} {key}", result["answers"]["p50"])
-                bench.report.add(f"{name} {key} p99", result["answers"]["p99"])
-        load.drop("pub")
+    for worker in (ours, bare):
+        load.publish(worker, "nobody", None, count)  # to warm up
+    for _ in bench.each_slice():
+        for worker, topic, groups, key in ((ours, "nobody", None, "ours"), (bare, "nobody", None, "bare"),
+                                           (ours, "pub", "pub", "subscriber")):  # fmt: skip
+            result = load.publish(worker, topic, groups, count)
+            bench.report.add(f"{name} {key}", result["answers"]["p50"])
+            bench.report.add(f"{name} {key} p99", result["answers"]["p99"])
 
 
 def eight_publishers(bench):
@@ -49,29 +54,37 @@ def eight_publishers(bench):
         Row(f"{PUBLISHERS} publishers at full speed: answers that are not 200, in all rounds", "", "eight refused",
             bar="<= 0"),
     )  # fmt: skip
+    refused = 0
+    for _ in bench.each_round():
+        with Worker(cores=machine.ANY) as ours, Worker(bare=True, cores=machine.ANY) as bare, \
+                bench.load(machine.ANY) as load:
+            refused += _all_at_once(bench, load, ours, bare)
+    bench.report.add("eight refused", refused)
+
+
+def _all_at_once(bench, load, ours, bare):
+    """Returns how many publishes were refused."""
     groups = [f"pub{number}" for number in range(PUBLISHERS)]
     count = bench.scale.publishes * PUBLISHERS
     refused = 0
-    with Worker(cores=machine.ANY) as ours, Worker(bare=True, cores=machine.ANY) as bare, \
-            bench.load(machine.ANY) as load:
-        ours.register("nobody", *groups, token=True)
-        for group in groups:
-            load.connect(ours, group, group, 1)
-        for worker in (ours, bare):
-            load.publish(worker, "nobody", None, count, publishers=PUBLISHERS)  # to warm up
-        for _ in bench.each_slice_of_all():
-            for worker, key in ((ours, "ours"), (bare, "bare")):
-                result = load.publish(worker, "nobody", None, count, all_accepted=False, publishers=PUBLISHERS)
-                bench.report.add(f"eight {key}", result["statuses"].get("200", 0) / result["seconds"])
-                refused += _refused(key, result)
-            result = load.publish(ours, "#", ",".join(groups), count, all_accepted=False)
-            bench.report.add("eight subscribers", result["statuses"].get("200", 0) / result["seconds"])
-            bench.report.add("eight p99", result["answers"]["p99"])
-            bench.report.add("eight p50", result["answers"]["p50"])
-            refused += _refused("ours", result)
-        for group in groups:
-            load.drop(group)
-    bench.report.add("eight refused", refused)
+    ours.register("nobody", *groups, token=True)
+    for group in groups:
+        load.connect(ours, group, group, 1)
+    for worker in (ours, bare):
+        load.publish(worker, "nobody", None, count, publishers=PUBLISHERS)  # to warm up
+    for _ in bench.each_slice():
+        for worker, key in ((ours, "ours"), (bare, "bare")):
+            result = load.publish(worker, "nobody", None, count, all_accepted=False, publishers=PUBLISHERS)
+            bench.report.add(f"eight {key}", result["statuses"].get("200", 0) / result["seconds"])
+            refused += _refused(key, result)
+        result = load.publish(ours, "#", ",".join(groups), count, all_accepted=False)
+        bench.report.add("eight subscribers", result["statuses"].get("200", 0) / result["seconds"])
+        bench.report.add("eight p99", result["answers"]["p99"])
+        bench.report.add("eight p50", result["answers"]["p50"])
+        refused += _refused("ours", result)
+    for group in groups:
+        load.drop(group)
+    return refused
 
 
 def _refused(key, result):
