@@ -60,12 +60,11 @@ class Bench:
         self.report.rows += rows
 
     def each_round(self):
-        for number in range(self.rounds_wanted):
-            yield number
+        return range(self.rounds_wanted)
 
     def each_slice(self):
         """The slices of a round: what is compared takes turns, each for some tenths of a second."""
-        yield from range(self.scale.slices)
+        return range(self.scale.slices)
 
     def contenders(self, *makes):
         """The smoke test does without nchan, whose package only the benchmark needs."""

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
@@ -64,7 +63,7 @@ def _delivery_calls(contender, load):
 def _connection_calls(contender, load):
     def connect():
         load.connect(contender, "crowd", "seed", CONNECTIONS, topics=TOPICS)
-        time.sleep(1)  # for what is written behind it
+        contender.settle(load, CONNECTIONS)  # what is written behind it counts too
 
     calls = _trace(contender.gateway_pids, connect, CONNECTIONS)
     load.drop("crowd")

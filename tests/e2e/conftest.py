@@ -19,7 +19,7 @@ from harness.tls import Certificates
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "alone: measures, and wants the machine to itself")
+    config.addinivalue_line("markers", "alone: wants the machine to itself, because it measures or yields to everybody")
 
 
 @pytest.fixture(scope="session")

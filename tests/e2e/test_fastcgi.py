@@ -1,15 +1,18 @@
 """What a web server hands over by FastCGI, straight at the API's socket: paths as each of them mounts a program,
 lengths that are no true word, requests that stop half-way, and what is no FastCGI at all."""
 
+import contextlib
 import http.client
 import os
+import socket
 
 import pytest
 
 from harness import sqlite
-from harness.fastcgi import ABORT_REQUEST, FastCgi, record
+from harness.fastcgi import ABORT_REQUEST, FastCgi, listen, record, spawn
 from harness.internal import is_error
-from harness.waiting import wait_until
+from harness.process import give_to_user
+from harness.waiting import LIMIT_S, wait_until
 
 MIB = 1048576
 
@@ -137,3 +140,35 @@ def test_the_api_leaves_no_descriptor_behind(worker):
     wait_until(lambda: descriptors() == before, "as many descriptors as before")
 
 
+@contextlib.contextmanager
+def in_the_way_of(pid):
+    """This process and that one on one core, and this one goes first whenever it has something to do."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    os.sched_setaffinity(pid, {min(cores)})
+    os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@pytest.mark.alone  # beside others the API would get no processor
+def test_an_answer_is_complete_and_its_end_seen_before_the_gateway_is_tapped(make_service):
+    """nginx sends an answer on when it sees the end, and the gateway may take the processor for a whole fan-out."""
+    service = make_service()
+    with listen(service) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gateway:
+        service.api = [spawn(service, listener)]
+        assert FastCgi(service.api_socket, service.secret).call("register", b'{"topic":"t"}').status == 200
+        gateway.bind(str(service.state_dir / "wakeup.sock"))
+        give_to_user(service.state_dir / "wakeup.sock", 0o600)
+        gateway.settimeout(LIMIT_S)
+        body = b'{"topic":"t","payload":1}'
+        with in_the_way_of(service.api[0].pid), FastCgi(service.api_socket, service.secret) as client:
+            client.begin("publish", len(body))
+            client.send_body(body)
+            client.end_body()
+            assert gateway.recv(1) == b"!"
+            client.socket.setblocking(False)
+            assert client.reply().status == 200
+            assert client.socket.recv(1) == b""

@@ -1,6 +1,6 @@
 // needs: gateway/deadlines.c
 /*
- * The timing wheel, sentence by sentence. test_deadlines_model.c has it against a plain list.
+ * The timing wheel, sentence by sentence. test_deadlines_random.c has it against a plain list.
  */
 #include <setjmp.h>
 #include <stdarg.h>

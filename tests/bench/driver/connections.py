@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from .contenders import BareLoop, Nchan, Worker
 from .report import Row
 
-
 STEPS = 4  # in which a crowd comes, in turns with the others
 
 
@@ -36,11 +35,9 @@ class Crowd:
         self.sockets += count
         self._report("connect", (self._settled() - before).cpu_us / count)
 
-    def weigh(self):
-        self._report("memory", (self._settled() - self.empty).rss_bytes / (self.sockets - 1) / 1000)
-
     def go(self):
-        before, count = self.load.usage(self.contender.gateway_pids), self.sockets - 1
+        before, count = self._settled(), self.sockets - 1
+        self._report("memory", (before - self.empty).rss_bytes / count / 1000)
         for group in self.groups:
             self.load.drop(group)
         self.sockets = 1
@@ -75,7 +72,6 @@ def connecting(bench):
                 for crowd in crowds:
                     crowd.come(step)
             for crowd in crowds:
-                crowd.weigh()
                 crowd.go()
 
 
