@@ -233,6 +233,16 @@ def test_limits_hold_over_all_workers(make_service, certificates):
         wait_for_workers(service, but_not=victims)
 
 
+def test_auto_is_one_for_each_core_and_the_default_one_in_all(make_service):
+    cores = os.cpu_count()
+    for config, count in ({"gateway_processes": "auto"}, cores), ({}, 1):
+        service = make_service(**config)
+        service.start_gateway()
+        assert len(wait_for_workers(service, count)) == count
+        said = f'msg="supervising" pid={service.gateway.pid} workers={count} '
+        wait_until(lambda: (said in logs.tail(service.log_dir)) == (count > 1), "a parent, or none")
+
+
 def test_a_second_one_is_refused(server):
     second = Process.start(
         "second", [server.service.gateway_program, "-c", server.service.config_file], server.service.log_dir / "2.log"
