@@ -22,7 +22,7 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes -Wmis
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 SANITIZE := -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 OPT := $(if $(SAN),-O1 -g $(SANITIZE),-O2 -g -D_FORTIFY_SOURCE=3)
-CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE -include shared/banned.h
+CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE -include shared/base/banned.h
 CFLAGS += -std=c11 $(WARN) $(HARDEN) $(OPT)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),$(SANITIZE))
 
@@ -30,25 +30,25 @@ SHARED_LIBS = $(shell $(PKG_CONFIG) --libs sqlite3 libcrypto yaml-0.1 libcjson)
 API_LIBS = -lfcgi $(SHARED_LIBS)
 GATEWAY_LIBS = $(shell $(PKG_CONFIG) --libs libwebsockets libuv) $(SHARED_LIBS) -lpthread
 
-SHARED_SRC := $(wildcard shared/*.c)
+SHARED_SRC := $(wildcard shared/*/*.c)
 API_SRC := $(wildcard api/*.c)
-GATEWAY_SRC := $(wildcard gateway/*.c)
-UNIT_SRC := $(wildcard tests/unit/test_*.c)
+GATEWAY_SRC := $(wildcard gateway/*.c gateway/*/*.c)
+UNIT_SRC := $(wildcard $(addprefix tests/unit/,$(addsuffix /test_*.c,*  */*)))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 SCHEMA := $(sort $(wildcard sql/*.sql))
-C_FILES := $(wildcard api/*.c gateway/*.c shared/*.c tests/*/*.c)
-H_FILES := $(wildcard api/*.h gateway/*.h shared/*.h tests/*/*.h)
+C_FILES := $(SHARED_SRC) $(API_SRC) $(GATEWAY_SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c tests/bench/*.c)
+H_FILES := $(wildcard $(patsubst %,%/*.h,api gateway gateway/* shared/* tests/* tests/unit/* tests/unit/*/*))
 SCRIPTS := .ci/packages .ci/run nginx/run nginx/run-site.sh $(wildcard tests/run tests/*/run)
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 fuzz_objects = $(patsubst %.c,$(B)/fuzz/%.o,$(1))
 PROGRAMS := $(B)/wavelog-worker-api $(B)/wavelog-worker-gateway
-UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
+UNIT_BIN := $(addprefix $(B)/unit/,$(notdir $(basename $(UNIT_SRC))))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 BENCH_BIN := $(addprefix $(B)/bench/,load bare_loop bare_fastcgi)
 
-.PHONY: all run test unit unit-programs e2e format check-format lint cppcheck clang-tidy shellcheck fuzz \
+.PHONY: all run test unit unit-programs e2e format check-format lint cppcheck clang-tidy shellcheck floors fuzz \
 	fuzz-programs soak bench bench-smoke bench-programs packages install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -65,7 +65,7 @@ help:
 	@echo 'make soak       SOAK_SECONDS (600) of steady load, then SOAK_KILLS (200) kills under full load'
 	@echo 'make bench      measures the service beside bare loops and nginx + nchan; wants a quiet machine and some minutes'
 	@echo 'make format     lay out the sources; make check-format: are they?'
-	@echo 'make lint       cppcheck, clang-tidy and shellcheck'
+	@echo 'make lint       cppcheck, clang-tidy, shellcheck, and the floors of the folders'
 	@echo 'make packages   install what the build needs from Debian; make run and make test do so themselves'
 	@echo 'make install    programs, sample configuration and schema below DESTDIR/PREFIX (/usr/local)'
 	@echo 'make clean      remove build/'
@@ -98,11 +98,11 @@ $(B)/gen/schema.o: $(B)/gen/schema.c
 needs = $(shell sed -n 's,^// needs: ,,p' $(1))
 
 define unit_rule
-$(B)/unit/$(1): $(B)/tests/unit/$(1).o $(call objects,$(call needs,tests/unit/$(1).c)) $(B)/libshared.a
+$(B)/unit/$(notdir $(1)): $(B)/$(1).o $(call objects,$(call needs,$(1).c)) $(B)/libshared.a
 	@mkdir -p $$(@D)
 	$$(CC) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(SHARED_LIBS) -lpthread
 endef
-$(foreach t,$(notdir $(basename $(UNIT_SRC))),$(eval $(call unit_rule,$(t))))
+$(foreach t,$(basename $(UNIT_SRC)),$(eval $(call unit_rule,$(t))))
 
 unit-programs: $(UNIT_BIN)
 
@@ -188,7 +188,7 @@ format:
 check-format:
 	$(CLANG_FORMAT) --dry-run -Werror $(C_FILES) $(H_FILES)
 
-lint: cppcheck clang-tidy shellcheck
+lint: cppcheck clang-tidy shellcheck floors
 
 cppcheck:
 	$(CPPCHECK) -q -j2 --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
@@ -196,6 +196,10 @@ cppcheck:
 
 clang-tidy:
 	printf '%s\n' $(C_FILES) | xargs -P2 -I{} $(CLANG_TIDY) --quiet {} -- $(CPPFLAGS) -std=c11
+
+# Floors, doors and rings of the folders; the calls between files are read from what was compiled.
+floors: $(call objects,$(SHARED_SRC) $(API_SRC) $(GATEWAY_SRC))
+	@tests/floors --objects $(B)
 
 shellcheck:
 	$(SHELLCHECK) -x $(SCRIPTS)

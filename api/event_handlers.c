@@ -5,7 +5,7 @@
  */
 #include "api/command.h"
 #include "api/handlers.h"
-#include "shared/clock.h"
+#include "shared/base/clock.h"
 
 void handle_publish(struct service *service, const struct request *request,
 		    struct response *response)

@@ -6,7 +6,7 @@
 
 #include <sys/stat.h>
 
-#include "shared/alloc.h"
+#include "shared/base/alloc.h"
 
 struct gauge_reader {
 	struct database *database;

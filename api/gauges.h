@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "shared/database.h"
-#include "shared/liveness.h"
+#include "shared/database/database.h"
+#include "shared/database/liveness.h"
 
 struct gauge_reader;
 

@@ -11,9 +11,9 @@
 #include "api/response.h"
 #include "api/routes.h"
 #include "api/service.h"
-#include "shared/log.h"
-#include "shared/options.h"
-#include "shared/version.h"
+#include "shared/base/log.h"
+#include "shared/config/options.h"
+#include "shared/base/version.h"
 
 static const struct program program = {
 	.name = "wavelog-worker-api",

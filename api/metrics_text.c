@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "shared/version.h"
+#include "shared/base/version.h"
 
 #define PREFIX "wavelog_worker_"
 

@@ -7,8 +7,8 @@
 #include <stddef.h>
 
 #include "api/gauges.h"
-#include "shared/census.h"
-#include "shared/counters.h"
+#include "shared/counters/census.h"
+#include "shared/counters/counters.h"
 
 struct metrics {
 	struct counters totals;

@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "shared/alloc.h"
-#include "shared/unix_socket.h"
+#include "shared/base/alloc.h"
+#include "shared/base/unix_socket.h"
 
 struct notify {
 	char path[UNIX_SOCKET_PATH_MAX + 1];

@@ -14,7 +14,7 @@
 #include <fcgiapp.h>
 
 #include "api/listener.h"
-#include "shared/alloc.h"
+#include "shared/base/alloc.h"
 
 struct requests {
 	FCGX_Request fastcgi;

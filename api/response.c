@@ -6,7 +6,7 @@
 
 #include <stdarg.h>
 
-#include "shared/alloc.h"
+#include "shared/base/alloc.h"
 
 #define TEXT_TYPE "text/plain; charset=utf-8"
 #define JSON_TYPE "application/json"

@@ -5,7 +5,7 @@
 #include "api/routes.h"
 
 #include "api/handlers.h"
-#include "shared/token.h"
+#include "shared/contract/token.h"
 
 #define MOUNT "/internal/"
 

@@ -9,10 +9,10 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "shared/alloc.h"
-#include "shared/clock.h"
-#include "shared/log.h"
-#include "shared/reload.h"
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
+#include "shared/config/reload.h"
 
 enum {
 	LOOK_INTERVAL_MS = 100,

@@ -11,11 +11,11 @@
 #include "api/notify.h"
 #include "api/response.h"
 #include "api/store.h"
-#include "shared/accounts.h"
-#include "shared/config.h"
-#include "shared/counters.h"
-#include "shared/housekeeping.h"
-#include "shared/log_repeat.h"
+#include "shared/counters/accounts.h"
+#include "shared/config/config.h"
+#include "shared/counters/counters.h"
+#include "shared/database/housekeeping.h"
+#include "shared/base/log_repeat.h"
 
 /* Told apart for the log: while a person's transaction holds the write lock, reads go well. */
 enum service_use { SERVICE_READ, SERVICE_WRITE, SERVICE_HOUSEKEEPING, SERVICE_USES };

@@ -5,9 +5,9 @@
 #include <cjson/cJSON.h>
 
 #include "api/handlers.h"
-#include "shared/alloc.h"
-#include "shared/duration.h"
-#include "shared/version.h"
+#include "shared/base/alloc.h"
+#include "shared/contract/duration.h"
+#include "shared/base/version.h"
 
 enum { DEFAULT_TOPICS = 1000 };
 

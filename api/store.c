@@ -5,9 +5,9 @@
  */
 #include "api/store_internal.h"
 
-#include "shared/alloc.h"
-#include "shared/clock.h"
-#include "shared/schema.h"
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/database/schema.h"
 
 /* What is left of busy_timeout: at first, after one write has timed out, after two or more. */
 static const int patience_parts[] = {1, 10, 40};

@@ -15,11 +15,11 @@
 #include <stdint.h>
 
 #include "api/gauges.h"
-#include "shared/accounts.h"
-#include "shared/census.h"
-#include "shared/config.h"
-#include "shared/database.h"
-#include "shared/liveness.h"
+#include "shared/counters/accounts.h"
+#include "shared/counters/census.h"
+#include "shared/config/config.h"
+#include "shared/database/database.h"
+#include "shared/database/liveness.h"
 
 enum store_outcome {
 	STORE_OK,

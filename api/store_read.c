@@ -4,7 +4,7 @@
  */
 #include "api/store_internal.h"
 
-#include "shared/clock.h"
+#include "shared/base/clock.h"
 
 void store_prepare_reads(struct store *store)
 {

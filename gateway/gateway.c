@@ -11,22 +11,22 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "gateway/client_address.h"
-#include "gateway/fanout.h"
-#include "gateway/listener.h"
-#include "gateway/message.h"
-#include "gateway/replay.h"
-#include "gateway/session.h"
-#include "gateway/upgrade.h"
-#include "gateway/wakeup.h"
-#include "gateway/ws.h"
-#include "shared/alloc.h"
-#include "shared/clock.h"
-#include "shared/log.h"
-#include "shared/options.h"
-#include "shared/reload.h"
-#include "shared/state_dir.h"
-#include "shared/unix_socket.h"
+#include "gateway/door/client_address.h"
+#include "gateway/events/fanout.h"
+#include "gateway/door/listener.h"
+#include "gateway/client/message.h"
+#include "gateway/client/replay.h"
+#include "gateway/client/session.h"
+#include "gateway/door/upgrade.h"
+#include "gateway/events/wakeup.h"
+#include "gateway/client/ws.h"
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
+#include "shared/config/options.h"
+#include "shared/config/reload.h"
+#include "shared/database/state_dir.h"
+#include "shared/base/unix_socket.h"
 
 enum { USUAL_DESCRIPTORS = 1024 };
 

@@ -8,21 +8,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "gateway/audience.h"
-#include "gateway/child.h"
-#include "gateway/deadlines.h"
-#include "gateway/feed.h"
-#include "gateway/frame.h"
-#include "gateway/limits.h"
-#include "gateway/outbox.h"
-#include "gateway/pending.h"
-#include "gateway/presence.h"
-#include "gateway/refusals.h"
-#include "gateway/tally.h"
-#include "shared/config.h"
-#include "shared/counters.h"
-#include "shared/log_repeat.h"
-#include "shared/token.h"
+#include "gateway/events/audience.h"
+#include "gateway/processes/child.h"
+#include "gateway/client/deadlines.h"
+#include "gateway/events/feed.h"
+#include "gateway/events/frame.h"
+#include "gateway/door/limits.h"
+#include "gateway/client/outbox.h"
+#include "gateway/client/pending.h"
+#include "gateway/presence/presence.h"
+#include "gateway/door/refusals.h"
+#include "gateway/presence/tally.h"
+#include "shared/config/config.h"
+#include "shared/counters/counters.h"
+#include "shared/base/log_repeat.h"
+#include "shared/contract/token.h"
 
 struct session;
 struct uv_loop_s;

@@ -6,9 +6,9 @@
 #include <signal.h>
 
 #include "gateway/gateway.h"
-#include "gateway/supervisor.h"
-#include "shared/log.h"
-#include "shared/options.h"
+#include "gateway/processes/supervisor.h"
+#include "shared/base/log.h"
+#include "shared/config/options.h"
 
 static const struct program program = {
 	.name = "wavelog-worker-gateway",

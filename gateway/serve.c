@@ -14,15 +14,15 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "gateway/listener.h"
-#include "gateway/session.h"
-#include "gateway/child.h"
-#include "gateway/upgrade.h"
-#include "gateway/wakeup.h"
-#include "shared/clock.h"
-#include "shared/log.h"
-#include "shared/service_manager.h"
-#include "shared/version.h"
+#include "gateway/door/listener.h"
+#include "gateway/client/session.h"
+#include "gateway/processes/child.h"
+#include "gateway/door/upgrade.h"
+#include "gateway/events/wakeup.h"
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
+#include "shared/base/service_manager.h"
+#include "shared/base/version.h"
 
 enum {
 	BEAT_MS = 1000,

@@ -6,7 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include "shared/clock.h"
+#include "shared/base/clock.h"
 #include "tests/bench/fail.h"
 
 enum { CLAIMS_MAX = 400, DAY_S = 86400, SIGNATURE_BYTES = 32 };

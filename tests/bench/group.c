@@ -6,7 +6,7 @@
 
 #include <inttypes.h>
 
-#include "shared/alloc.h"
+#include "shared/base/alloc.h"
 #include "tests/bench/fail.h"
 #include "tests/bench/loop.h"
 

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "shared/alloc.h"
+#include "shared/base/alloc.h"
 #include "tests/bench/fail.h"
 #include "tests/bench/http_reply.h"
 #include "tests/bench/payload.h"

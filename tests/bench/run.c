@@ -4,7 +4,7 @@
  */
 #include "tests/bench/run.h"
 
-#include "shared/alloc.h"
+#include "shared/base/alloc.h"
 #include "tests/bench/fail.h"
 
 static const int64_t second_ns = INT64_C(1000) * 1000 * 1000;

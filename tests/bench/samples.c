@@ -3,7 +3,7 @@
  */
 #include "tests/bench/samples.h"
 
-#include "shared/alloc.h"
+#include "shared/base/alloc.h"
 
 enum { FIRST_ROOM = 4096 };
 

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "shared/alloc.h"
+#include "shared/base/alloc.h"
 #include "tests/bench/credentials.h"
 #include "tests/bench/fail.h"
 #include "tests/bench/group.h"

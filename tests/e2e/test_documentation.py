@@ -68,7 +68,7 @@ LOGGED = (
 
 def logged_messages():
     """The constant sentences of the log, from the sources; of one that begins with a macro, the rest."""
-    sources = [path.read_text() for folder in ("api", "gateway", "shared") for path in (REPO / folder).glob("*.c")]
+    sources = [path.read_text() for folder in ("api", "gateway", "shared") for path in (REPO / folder).rglob("*.c")]
     return {text.strip() for source in sources for call in LOGGED for text in re.findall(call, source)}
 
 

@@ -1,4 +1,4 @@
-// needs: gateway/client_address.c
+// needs: gateway/door/client_address.c
 /*
  * Any bytes as X-Forwarded-For; what comes before a first line end is the list of trusted proxies.
  * A peer that is not trusted is believed nothing; behind one that is, what a client writes in front
@@ -9,7 +9,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "gateway/client_address.h"
+#include "gateway/door/client_address.h"
 
 static struct client_address address_of(const char *text)
 {

@@ -6,7 +6,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "shared/config.h"
+#include "shared/config/config.h"
 
 #define SECRET_LINE "\nworker_secret: \"never to be seen, not even a part of it\"\n"
 #define SHORT_LINE "\nworker_secret: never to be seen\n"

@@ -1,4 +1,4 @@
-// needs: gateway/handshake.c gateway/handshake_check.c
+// needs: gateway/door/handshake.c gateway/door/handshake_check.c
 /*
  * Any bytes as the request that opens a WebSocket. A head is whole with its last byte and not
  * before; what is malformed stays so, whatever comes. What is found lies within the head, a topic
@@ -7,7 +7,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "gateway/handshake.h"
+#include "gateway/door/handshake.h"
 
 static enum handshake_state parse(const char *text, size_t len)
 {

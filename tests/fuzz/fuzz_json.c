@@ -7,8 +7,8 @@
 
 #include <errno.h>
 
-#include "shared/json.h"
-#include "shared/utf8.h"
+#include "shared/json/json.h"
+#include "shared/base/utf8.h"
 
 enum { A, TOPIC, PAYLOAD, EMPTY, MEMBERS };
 

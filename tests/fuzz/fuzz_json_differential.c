@@ -17,7 +17,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "shared/json.h"
+#include "shared/json/json.h"
 #include "tests/fuzz/oracle.h"
 
 enum { ESCAPE_LEN = 6, MAX_DIGITS = 300 };

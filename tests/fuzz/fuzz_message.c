@@ -1,13 +1,13 @@
-// needs: gateway/message.c
+// needs: gateway/client/message.c
 /*
  * Any bytes as what a client says, as the payload of a push, and as the numbers of the other
  * frames. A frame that the gateway makes is one JSON object that holds just what was put into it.
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "gateway/message.h"
-#include "shared/json.h"
-#include "shared/utf8.h"
+#include "gateway/client/message.h"
+#include "shared/json/json.h"
+#include "shared/base/utf8.h"
 
 static void check_resume(const struct message *message, struct json_value value)
 {

@@ -4,7 +4,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "shared/origin.h"
+#include "shared/contract/origin.h"
 
 static void check_form(const char *origin)
 {

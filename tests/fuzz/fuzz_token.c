@@ -10,9 +10,9 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include "shared/json.h"
-#include "shared/token.h"
-#include "shared/topic_name.h"
+#include "shared/json/json.h"
+#include "shared/contract/token.h"
+#include "shared/contract/topic_name.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef"
 

@@ -4,8 +4,8 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "shared/topic_name.h"
-#include "shared/utf8.h"
+#include "shared/contract/topic_name.h"
+#include "shared/base/utf8.h"
 
 static size_t encode(const char *bytes, size_t len, char *out)
 {

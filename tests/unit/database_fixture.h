@@ -22,8 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "shared/clock.h"
-#include "shared/database.h"
+#include "shared/base/clock.h"
+#include "shared/database/database.h"
 #include "tests/unit/gateway_rows.h"
 
 #define MUST(condition)                                                                            \

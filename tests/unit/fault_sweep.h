@@ -13,7 +13,7 @@
 #include "tests/unit/database_fixture.h"
 #include "tests/unit/faulty_files.h"
 
-#include "shared/write_lock.h"
+#include "shared/database/write_lock.h"
 
 struct operation {
 	const char *name;

@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "shared/database.h"
+#include "shared/database/database.h"
 
 /* The locks of the log's index: offset and number, see walformat.html of SQLite. A recovery takes
  * CKPT together with others, and is no checkpoint. */

@@ -1,0 +1,121 @@
+/*
+ * Client frames in, server frames out, see message.h. No state, no allocation, never blocks. Called
+ * by sessions with bytes that nobody has checked, and by the fan-out, once for each push.
+ */
+#include "gateway/client/message.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "shared/contract/duration.h"
+#include "shared/json/json.h"
+#include "shared/base/version.h"
+
+#define PUSH_HEAD "{\"type\":\"push\","
+#define PUSH_PAYLOAD "\"payload\":"
+#define PUSH_TAIL "}"
+
+/* "id": and the longest number with its comma. */
+enum { PUSH_ID_MAX = 32 };
+
+static enum message_token read_token(struct json_value token, struct message *out)
+{
+	if (token.kind == JSON_ABSENT || token.kind == JSON_NULL)
+		return MESSAGE_TOKEN_LEFT_OUT;
+	if (!json_string_decode(token, out->token, sizeof(out->token), &out->token_len))
+		return MESSAGE_TOKEN_NOT_TEXT;
+	return out->token_len > 0 ? MESSAGE_TOKEN_GIVEN : MESSAGE_TOKEN_LEFT_OUT;
+}
+
+static enum message_resume read_resume(struct json_value value, struct message *out)
+{
+	if (value.kind == JSON_ABSENT)
+		return MESSAGE_RESUME_NOT_ASKED;
+	if (value.kind == JSON_NULL)
+		return MESSAGE_RESUME_FROM_NOW;
+	if (!json_int64(value, &out->last_event_id) || out->last_event_id < 0)
+		return MESSAGE_RESUME_MALFORMED;
+	return MESSAGE_RESUME_AFTER;
+}
+
+void message_parse(const char *text, size_t len, struct message *out)
+{
+	enum { TYPE, TOKEN, LAST_EVENT_ID, MEMBERS };
+	struct json_member members[MEMBERS] = {
+		[TYPE] = {.name = "type"},
+		[TOKEN] = {.name = "token"},
+		[LAST_EVENT_ID] = {.name = "last_event_id"},
+	};
+	struct json_value type;
+	size_t error_at;
+
+	out->kind = MESSAGE_MALFORMED;
+	out->token_state = MESSAGE_TOKEN_LEFT_OUT;
+	out->token_len = 0;
+	out->resume = MESSAGE_RESUME_NOT_ASKED;
+	out->last_event_id = 0;
+	if (len > MESSAGE_MAX_BYTES || json_object_members(text, len, members, MEMBERS, &error_at))
+		return;
+	type = members[TYPE].value;
+	out->kind = MESSAGE_OTHER;
+	if (json_string_is(type, "auth")) {
+		out->kind = MESSAGE_AUTH;
+		out->token_state = read_token(members[TOKEN].value, out);
+		out->resume = read_resume(members[LAST_EVENT_ID].value, out);
+	} else if (json_string_is(type, "status")) {
+		out->kind = MESSAGE_STATUS;
+	}
+}
+
+size_t message_push_max(size_t payload_len)
+{
+	return sizeof(PUSH_HEAD PUSH_PAYLOAD PUSH_TAIL) + PUSH_ID_MAX + payload_len;
+}
+
+static char *append(char *out, const char *bytes, size_t len)
+{
+	memcpy(out, bytes, len);
+	return out + len;
+}
+
+size_t message_push_write(char *out, int64_t id, const char *payload, size_t payload_len)
+{
+	char *end = append(out, PUSH_HEAD, sizeof(PUSH_HEAD) - 1);
+
+	if (id > 0)
+		end += snprintf(end, PUSH_ID_MAX, "\"id\":%" PRId64 ",", id);
+	end = append(end, PUSH_PAYLOAD, sizeof(PUSH_PAYLOAD) - 1);
+	end = append(end, payload, payload_len);
+	end = append(end, PUSH_TAIL, sizeof(PUSH_TAIL) - 1);
+	return (size_t)(end - out);
+}
+
+size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_id, bool recovered)
+{
+	int len = snprintf(out, MESSAGE_RESUMED_SIZE,
+			   "{\"type\":\"auth_ok\",\"last_event_id\":%" PRId64 ",\"recovered\":%s}",
+			   last_event_id, recovered ? "true" : "false");
+
+	assert(len > 0 && len < MESSAGE_RESUMED_SIZE);
+	return (size_t)len;
+}
+
+size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct message_status *status)
+{
+	int64_t uptime_s = status->uptime_s > 0 ? status->uptime_s : 0; /* the clock was set back */
+	char uptime[DURATION_TEXT_SIZE];
+	int len;
+
+	duration_format(uptime_s, uptime);
+	len = snprintf(out, MESSAGE_STATUS_SIZE,
+		       "{\"type\":\"status\",\"payload\":{\"status\":\"ok\",\"version\":\"%s\","
+		       "\"uptime\":\"%s\",\"uptime_seconds\":%" PRId64 ","
+		       "\"registered_topics\":%" PRId64 ",\"active_topics\":%" PRId64 ","
+		       "\"connected_clients\":%" PRId64 ",\"connected_sockets\":%" PRId64 ","
+		       "\"cluster_nodes\":%" PRId64 "}}",
+		       WORKER_VERSION, uptime, uptime_s, status->registered_topics,
+		       status->active_topics, status->connected_clients, status->connected_sockets,
+		       status->cluster_nodes);
+	assert(len > 0 && len < MESSAGE_STATUS_SIZE); /* six numbers of 20 digits fit */
+	return (size_t)len;
+}

@@ -1,0 +1,93 @@
+/*
+ * The frames of the contract (PROTOCOL.md, section 2): what a client may say, and what it is told.
+ * Pure functions.
+ */
+#ifndef GATEWAY_MESSAGE_H
+#define GATEWAY_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/contract/token.h"
+
+/* The longest message a client may send, in bytes over all its fragments. */
+enum { MESSAGE_MAX_BYTES = 4096 };
+
+enum message_kind {
+	MESSAGE_MALFORMED, /* not one JSON object, or not valid UTF-8 */
+	MESSAGE_AUTH,
+	MESSAGE_STATUS,
+	MESSAGE_OTHER /* an object of another type, or of none */
+};
+
+enum message_token {
+	MESSAGE_TOKEN_LEFT_OUT, /* missing, null or empty */
+	MESSAGE_TOKEN_GIVEN,
+	MESSAGE_TOKEN_NOT_TEXT /* not a string, or one that has no UTF-8 form */
+};
+
+/* What "last_event_id" of an auth frame asks for. */
+enum message_resume {
+	MESSAGE_RESUME_NOT_ASKED, /* there is none: an existing client */
+	MESSAGE_RESUME_FROM_NOW, /* null */
+	MESSAGE_RESUME_AFTER, /* an id */
+	MESSAGE_RESUME_MALFORMED
+};
+
+struct message {
+	enum message_kind kind;
+	enum message_resume resume; /* of MESSAGE_AUTH */
+	int64_t last_event_id; /* of MESSAGE_RESUME_AFTER */
+	enum message_token token_state; /* of MESSAGE_AUTH */
+	size_t token_len; /* 0 unless one is given */
+	char token[MESSAGE_MAX_BYTES]; /* decoded; no NUL behind it */
+};
+
+/* Reads one client message; a longer one than MESSAGE_MAX_BYTES is malformed. Of members given
+ * twice the last one counts. */
+void message_parse(const char *text, size_t len, struct message *out);
+
+/* What the server says, without what varies. */
+#define MESSAGE_AUTH_OK "{\"type\":\"auth_ok\"}"
+#define MESSAGE_AUTH_REQUIRED                                                                      \
+	"{\"type\":\"error\",\"code\":\"auth_required\",\"message\":\"first frame must be "        \
+	"{type:auth,token:...}\"}"
+#define MESSAGE_UNAUTHORIZED                                                                       \
+	"{\"type\":\"error\",\"code\":\"unauthorized\",\"message\":\"invalid or expired token\"}"
+#define MESSAGE_AUTH_EXPIRED                                                                       \
+	"{\"type\":\"error\",\"code\":\"auth_expired\",\"message\":\"token expired\"}"
+#define MESSAGE_DISCONNECTED                                                                       \
+	"{\"type\":\"error\",\"code\":\"disconnected\",\"message\":\"disconnected by the "         \
+	"server\"}"
+#define MESSAGE_TOPIC_UNREGISTERED                                                                 \
+	"{\"type\":\"error\",\"code\":\"topic_unregistered\",\"message\":\"topic unregistered\"}"
+
+/* The frame {"type":"push","payload":<payload>}, or with an `id` above 0
+ * {"type":"push","id":<id>,"payload":<payload>}, as resumable connections get it, into `out`, which
+ * has room for message_push_max(payload_len) bytes. Returns its length. */
+size_t message_push_max(size_t payload_len);
+size_t message_push_write(char *out, int64_t id, const char *payload, size_t payload_len);
+
+enum { MESSAGE_RESUMED_SIZE = 96 };
+
+/* {"type":"auth_ok","last_event_id":<id>,"recovered":<recovered>}; returns its length. */
+size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_id, bool recovered);
+
+/* What a status frame tells. */
+struct message_status {
+	int64_t uptime_s;
+	int64_t registered_topics;
+	int64_t active_topics;
+	int64_t connected_clients;
+	int64_t connected_sockets;
+	int64_t cluster_nodes;
+};
+
+enum { MESSAGE_STATUS_SIZE = 512 };
+
+/* {"type":"status","payload":{"status":"ok","version":...,"uptime":...,"uptime_seconds":...,...}};
+ * returns its length. No NUL belongs to it. */
+size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct message_status *status);
+
+#endif

@@ -1,0 +1,99 @@
+/*
+ * Judging a request, and adopting its connection: see admission.h. No state of its own: the limits,
+ * the counts by address and the list of those that wait are the gateway's. The order of the checks
+ * is that of PROTOCOL.md, section 2; what costs a look into the database comes behind what keeps a
+ * flood out.
+ */
+#include "gateway/door/admission.h"
+
+#include "gateway/gateway.h"
+#include "gateway/client/session.h"
+#include "gateway/door/upgrade.h"
+#include "gateway/client/ws.h"
+#include "shared/contract/origin.h"
+
+/* Only browsers say where a page comes from. */
+static bool is_from_elsewhere(const struct config *config, struct slice origin)
+{
+	return origin.at && *config->allowed_origins &&
+	       !origin_is_listed(config->allowed_origins, origin.at, origin.len);
+}
+
+/* Clients whose address is not known (a UNIX socket, no X-Forwarded-For) are not one client. */
+static bool has_too_many(struct gateway *gateway, const struct client_address *address)
+{
+	int64_t max = gateway->config->max_connections_per_address;
+	static const struct client_address unknown;
+
+	return max > 0 && !client_address_equal(address, &unknown) &&
+	       tally_of(gateway->tally, address) >= (size_t)max;
+}
+
+static bool is_full(struct gateway *gateway)
+{
+	int64_t max = gateway->config->max_connections;
+
+	return gateway->session_count >= gateway->limits.connections ||
+	       (max > 0 && tally_connections(gateway->tally) >= (size_t)max);
+}
+
+static const struct refusal *judge_limits(struct gateway *gateway,
+					  const struct handshake *handshake,
+					  const struct client_address *address)
+{
+	if (is_from_elsewhere(gateway->config, handshake->origin))
+		return &refusal_origin;
+	if (is_full(gateway))
+		return &refusal_full;
+	return has_too_many(gateway, address) ? &refusal_address_full : NULL;
+}
+
+static const struct refusal *judge_topic(struct gateway *gateway, const char *topic,
+					 size_t topic_len)
+{
+	struct feed_topic found;
+
+	if (feed_find_topic(gateway->feed, topic, topic_len, &found) != DATABASE_OK)
+		return &refusal_unavailable;
+	return found.registered ? NULL : &refusal_not_registered;
+}
+
+const struct refusal *admission_judge(struct gateway *gateway, int fd, struct client_address peer,
+				      const struct handshake *handshake, const char *bytes,
+				      size_t len)
+{
+	char topic[TOPIC_MAX_BYTES], request[HANDSHAKE_CANONICAL_SIZE + HANDSHAKE_MAX_BYTES];
+	struct ws_newcomer newcomer = {
+		.topic = topic,
+		.address = client_address_resolve(gateway->trusted, peer, handshake->forwarded_for,
+						  handshake->forwarded_len),
+	};
+	const struct refusal *refusal = handshake_topic(handshake, topic, &newcomer.topic_len);
+
+	if (!refusal)
+		refusal = judge_limits(gateway, handshake, &newcomer.address);
+	if (!refusal)
+		refusal = judge_topic(gateway, topic, newcomer.topic_len);
+	if (!refusal)
+		refusal = handshake_upgrade(handshake);
+	if (refusal)
+		return refusal;
+
+	size_t request_len = handshake_canonical(handshake, request);
+	size_t rest = len - handshake->head_len;
+	memcpy(request + request_len, bytes + handshake->head_len, rest);
+	ws_adopt(gateway->ws, fd, request, request_len + rest, &newcomer);
+	return NULL;
+}
+
+void admission_make_room(struct gateway *gateway)
+{
+	while (gateway->pending.count > gateway->limits.pending) {
+		struct pending *first = pending_first(&gateway->pending);
+
+		if (first->kind == PENDING_HANDSHAKE)
+			upgrade_give_way(first);
+		else
+			session_give_way(first);
+	}
+}

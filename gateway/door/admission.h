@@ -1,0 +1,23 @@
+/*
+ * Who may come in: a request is judged by the contract, by the limits and by its origin; one that
+ * may become a WebSocket is handed to libwebsockets (ws_adopt). Also makes room when too many wait
+ * for their authentication. Never blocks.
+ */
+#ifndef GATEWAY_ADMISSION_H
+#define GATEWAY_ADMISSION_H
+
+#include "gateway/door/client_address.h"
+#include "gateway/door/handshake.h"
+
+struct gateway;
+
+/* NULL: `fd` is libwebsockets' now. Else the refusal that the client is to get. `bytes` hold the
+ * head of the request, which `handshake` points into, and what came behind it: `len` in all. */
+const struct refusal *admission_judge(struct gateway *gateway, int fd, struct client_address peer,
+				      const struct handshake *handshake, const char *bytes,
+				      size_t len);
+
+/* Closes those of gateway->pending that are too many. Not from within a callback of one of them. */
+void admission_make_room(struct gateway *gateway);
+
+#endif

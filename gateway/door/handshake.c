@@ -1,0 +1,211 @@
+/*
+ * Reading the request that opens a WebSocket, see handshake.h. No state, no allocation, never
+ * blocks. Called by upgrade.c for what strangers send; fuzzed by tests/fuzz/fuzz_handshake.c.
+ *
+ * Strict where leniency has been used to smuggle requests past proxies: lines end in CRLF, a header
+ * name has no white space before its colon, nothing is folded, control characters are refused.
+ */
+#include "gateway/door/handshake.h"
+
+#include <strings.h>
+
+#include "gateway/door/handshake_internal.h"
+
+static bool is_token_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+static bool is_token(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (!is_token_char(text.at[i]))
+			return false;
+	return text.len > 0;
+}
+
+bool slice_is(struct slice text, const char *word)
+{
+	return text.len == strlen(word) && strncasecmp(text.at, word, text.len) == 0;
+}
+
+/* What stands before the first `separator`; *rest is what stands behind it. */
+static struct slice split(struct slice text, char separator, struct slice *rest)
+{
+	const char *at = text.len > 0 ? memchr(text.at, separator, text.len) : NULL;
+	struct slice first = text;
+
+	*rest = (struct slice){0};
+	if (at) {
+		first.len = (size_t)(at - text.at);
+		*rest = (struct slice){at + 1, text.len - first.len - 1};
+	}
+	return first;
+}
+
+static struct slice trim(struct slice text)
+{
+	while (text.len > 0 && (*text.at == ' ' || *text.at == '\t')) {
+		text.at++;
+		text.len--;
+	}
+	while (text.len > 0 && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t'))
+		text.len--;
+	return text;
+}
+
+bool slice_lists(struct slice list, const char *word)
+{
+	while (list.at) {
+		struct slice rest;
+
+		if (slice_is(trim(split(list, ',', &rest)), word))
+			return true;
+		list = rest;
+	}
+	return false;
+}
+
+/* GET /ws?topic=x HTTP/1.1 */
+static bool parse_request_line(struct slice line, struct handshake *handshake)
+{
+	struct slice target, version;
+
+	handshake->method = split(line, ' ', &target);
+	target = split(target, ' ', &version);
+	if (!is_token(handshake->method) || target.len == 0 || version.len != 8 ||
+	    memcmp(version.at, "HTTP/1.", 7) != 0 || version.at[7] < '0' || version.at[7] > '9')
+		return false;
+	for (size_t i = 0; i < target.len; i++)
+		if (target.at[i] <= ' ' || target.at[i] == 0x7F || target.at[i] == '#')
+			return false; /* bytes beyond ASCII are negative: refused too */
+	handshake->is_http_1_1 = version.at[7] != '0';
+	handshake->path = split(target, '?', &handshake->query);
+	return true;
+}
+
+/* Joins what several headers say. Of too much the last entries stay, the hops nearest to us; half
+ * an entry could be another address. */
+static void add_forwarded(struct handshake *handshake, struct slice value)
+{
+	char joined[HANDSHAKE_MAX_BYTES + HANDSHAKE_FORWARDED_MAX + 1];
+	size_t len = handshake->forwarded_len;
+	const char *start = joined;
+
+	memcpy(joined, handshake->forwarded_for, len);
+	if (len > 0)
+		joined[len++] = ',';
+	memcpy(joined + len, value.at, value.len);
+	len += value.len;
+	if (len > HANDSHAKE_FORWARDED_MAX) {
+		start += len - HANDSHAKE_FORWARDED_MAX;
+		len = HANDSHAKE_FORWARDED_MAX;
+		const char *comma = memchr(start, ',', len);
+		size_t cut = comma ? (size_t)(comma + 1 - start) : len;
+		start += cut;
+		len -= cut;
+	}
+	memcpy(handshake->forwarded_for, start, len);
+	handshake->forwarded_len = len;
+}
+
+/* Of a header that must not be repeated, a second one makes the request wrong. */
+static bool set_once(struct slice *place, struct slice value)
+{
+	if (place->at)
+		return false;
+	*place = value;
+	return true;
+}
+
+static bool take_header(struct handshake *handshake, struct slice name, struct slice value,
+			struct upgrade_words *words)
+{
+	if (slice_is(name, "sec-websocket-key"))
+		return set_once(&handshake->key, value);
+	if (slice_is(name, "sec-websocket-version"))
+		return set_once(&handshake->version, value);
+	if (slice_is(name, "origin"))
+		return set_once(&handshake->origin, value);
+	if (slice_is(name, "upgrade"))
+		words->upgrade |= slice_lists(value, "websocket");
+	else if (slice_is(name, "connection"))
+		words->connection |= slice_lists(value, "upgrade");
+	else if (slice_is(name, "x-forwarded-for"))
+		add_forwarded(handshake, value);
+	else if (slice_is(name, "host"))
+		handshake->hosts++;
+	else if (slice_is(name, "transfer-encoding") ||
+		 (slice_is(name, "content-length") && !slice_is(value, "0")))
+		handshake->has_body = true;
+	return true;
+}
+
+static bool parse_header(struct slice line, struct handshake *handshake,
+			 struct upgrade_words *words)
+{
+	struct slice value;
+	struct slice name = split(line, ':', &value);
+
+	if (!value.at || !is_token(name))
+		return false;
+	for (size_t i = 0; i < value.len; i++)
+		if (((unsigned char)value.at[i] < ' ' && value.at[i] != '\t') ||
+		    value.at[i] == 0x7F)
+			return false;
+	return take_header(handshake, name, trim(value), words);
+}
+
+/* The line at `from`, without its CRLF. */
+static enum handshake_state next_line(const char *bytes, size_t len, size_t from,
+				      struct slice *line)
+{
+	const char *at = memchr(bytes + from, '\n', len - from);
+
+	if (!at)
+		return HANDSHAKE_INCOMPLETE;
+	*line = (struct slice){bytes + from, (size_t)(at - bytes) - from};
+	if (line->len == 0 || line->at[line->len - 1] != '\r')
+		return HANDSHAKE_MALFORMED;
+	line->len--;
+	return HANDSHAKE_WHOLE;
+}
+
+enum handshake_state handshake_parse(const char *bytes, size_t len, struct handshake *handshake)
+{
+	struct upgrade_words words = {false, false};
+	enum handshake_state state;
+	struct slice line;
+	size_t at = 0;
+
+	memset(handshake, 0, offsetof(struct handshake, forwarded_for));
+	while ((state = next_line(bytes, len, at, &line)) == HANDSHAKE_WHOLE) {
+		bool is_first = at == 0;
+
+		at += line.len + 2;
+		if (line.len == 0 && !is_first) {
+			handshake->head_len = at;
+			handshake->wants_websocket = words.upgrade && words.connection;
+			return HANDSHAKE_WHOLE;
+		}
+		if (!(is_first ? parse_request_line(line, handshake)
+			       : parse_header(line, handshake, &words)))
+			return HANDSHAKE_MALFORMED;
+	}
+	return state;
+}
+
+size_t handshake_canonical(const struct handshake *handshake, char out[HANDSHAKE_CANONICAL_SIZE])
+{
+	int len = snprintf(out, HANDSHAKE_CANONICAL_SIZE,
+			   "GET / HTTP/1.1\r\n"
+			   "Host: gateway\r\n"
+			   "Upgrade: websocket\r\n"
+			   "Connection: Upgrade\r\n"
+			   "Sec-WebSocket-Key: %.*s\r\n"
+			   "Sec-WebSocket-Version: 13\r\n\r\n",
+			   (int)handshake->key.len, handshake->key.at);
+
+	return (size_t)len;
+}

@@ -1,0 +1,78 @@
+/*
+ * The HTTP request that opens a WebSocket (RFC 6455, section 4.2.1; RFC 9112): its head as slices
+ * of the bytes received, and what is wrong with it by the contract. Pure functions; nothing is
+ * copied but the forwarding header.
+ *
+ * libwebsockets never sees a client's request: what passes here is handed to it in a canonical form
+ * (handshake_canonical). So refusals, limits and the exact bytes of a topic are ours alone.
+ */
+#ifndef GATEWAY_HANDSHAKE_H
+#define GATEWAY_HANDSHAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "shared/counters/counters.h"
+#include "shared/contract/topic_name.h"
+
+enum {
+	HANDSHAKE_MAX_BYTES = 8192, /* of a head */
+	HANDSHAKE_KEY_BYTES = 24, /* base64 of 16 bytes */
+	HANDSHAKE_FORWARDED_MAX = 512,
+	HANDSHAKE_CANONICAL_SIZE = 256
+};
+
+enum handshake_state { HANDSHAKE_INCOMPLETE, HANDSHAKE_WHOLE, HANDSHAKE_MALFORMED };
+
+struct slice {
+	const char *at; /* NULL: there is none */
+	size_t len;
+};
+
+struct handshake {
+	size_t head_len; /* the blank line included; what follows is WebSocket already */
+	struct slice method;
+	struct slice path, query; /* of the target, still percent-encoded, without the '?' */
+	bool is_http_1_1;
+	bool wants_websocket; /* Upgrade names it and Connection names Upgrade */
+	bool has_body; /* Content-Length or Transfer-Encoding */
+	int hosts; /* how many Host headers */
+	struct slice key, version, origin;
+	size_t forwarded_len;
+	char forwarded_for[HANDSHAKE_FORWARDED_MAX]; /* the last bytes of all X-Forwarded-For,
+							joined */
+};
+
+/* An answer that is not an upgrade. Constant. */
+struct refusal {
+	int status;
+	const char *phrase;
+	const char *text; /* the body, without its newline */
+	enum counter counter;
+};
+
+/* Reads the head of a request from `bytes`; HANDSHAKE_INCOMPLETE when more must come. */
+enum handshake_state handshake_parse(const char *bytes, size_t len, struct handshake *handshake);
+
+/* The topic that the request names, decoded into `topic`. NULL when it is a good one, else the
+ * refusal: another path (404), no topic (400). One that cannot exist is not registered (404). */
+const struct refusal *handshake_topic(const struct handshake *handshake,
+				      char topic[TOPIC_MAX_BYTES], size_t *topic_len);
+
+/* NULL when the request is a good upgrade to a WebSocket, else the refusal. */
+const struct refusal *handshake_upgrade(const struct handshake *handshake);
+
+/* A request of the same meaning and of known form; returns its length. Only after handshake_upgrade
+ * had nothing to say. */
+size_t handshake_canonical(const struct handshake *handshake, char out[HANDSHAKE_CANONICAL_SIZE]);
+
+extern const struct refusal refusal_malformed, refusal_too_long, refusal_not_registered,
+	refusal_unavailable;
+extern const struct refusal refusal_origin, refusal_full, refusal_address_full,
+	refusal_pending_full, refusal_timeout; /* the limits' */
+
+/* The refusal as an HTTP response, into `out` of `size` bytes; returns its length, 0 when it does
+ * not fit. */
+size_t refusal_write(const struct refusal *refusal, char *out, size_t size);
+
+#endif

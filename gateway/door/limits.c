@@ -1,0 +1,56 @@
+/* How many connections there may be, see limits.h. No state. */
+#include "gateway/door/limits.h"
+
+enum {
+	/* The database's, libuv's, the listening socket and the like, and connections that have
+	 * been dropped and are closed a few turns of the loop later. */
+	OWN_DESCRIPTORS = 288,
+	OWN_SHARE = 4, /* where there are few: at most one of so many */
+	MOST_DESCRIPTORS = 65536, /* libwebsockets has a table of them: no limit is no number */
+	PENDING_SHARE = 8, /* one of so many connections may be pending */
+	FEWEST_PENDING = 16
+};
+
+static size_t smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What max_unauthenticated is when there may be that many connections. */
+static size_t pending_of(const struct config *config, size_t connections)
+{
+	size_t share = connections / PENDING_SHARE;
+
+	if (config->max_unauthenticated > 0)
+		return (size_t)config->max_unauthenticated;
+	return share > FEWEST_PENDING ? share : FEWEST_PENDING;
+}
+
+size_t limits_descriptors(const struct config *config)
+{
+	size_t connections = (size_t)config->max_connections;
+
+	if (connections == 0)
+		return MOST_DESCRIPTORS;
+	return connections + pending_of(config, connections) + OWN_DESCRIPTORS;
+}
+
+struct limits limits_for(const struct config *config, size_t descriptors)
+{
+	size_t left = descriptors - smaller(OWN_DESCRIPTORS, descriptors / OWN_SHARE);
+	size_t room = left > 2 ? left : 2;
+	size_t wanted = config->max_connections > 0 ? (size_t)config->max_connections : room;
+	size_t pending = smaller(pending_of(config, smaller(wanted, room)), room / 2);
+
+	return (struct limits){
+		.connections = smaller(wanted, room - pending),
+		.pending = pending,
+	};
+}
+
+size_t limits_share(size_t all, size_t workers)
+{
+	size_t share = workers > 1 ? all / workers : all;
+
+	return share > 0 ? share : 1;
+}

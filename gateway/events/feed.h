@@ -1,0 +1,85 @@
+/*
+ * What is new in the database: events with an id above the last one seen, in their order, which is
+ * the order of their commits. Also answers whether a topic exists. Reads only; in WAL mode a read
+ * never waits for a writer.
+ */
+#ifndef GATEWAY_FEED_H
+#define GATEWAY_FEED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/database/database.h"
+#include "shared/database/schema.h"
+
+struct feed;
+
+/* One row of `events`; the bytes are valid during the call that hands it out. */
+struct feed_event {
+	int64_t id;
+	enum event_kind kind;
+	const char *topic;
+	size_t topic_len;
+	bool has_user; /* of EVENT_DISCONNECT: that user's sockets only */
+	int64_t user_id;
+	const char *payload; /* read only when asked for: feed_payload */
+	size_t payload_len;
+	int64_t created_ms; /* wall clock, of the publish; read with it */
+	struct feed *feed;
+};
+
+typedef void feed_handler(void *context, struct feed_event *event);
+
+/* Starts at the newest event there is. `database` is borrowed. NULL with the reason in `why`. Free
+ * with feed_close before the database is closed. */
+struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE]);
+void feed_close(struct feed *feed);
+
+/* Hands out what is new, at most `limit` events. *more: there may be more. After a failure the same
+ * events come again. */
+enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handler, void *context,
+			       bool *more);
+
+/* Reads the payload of the event in hand: rows that nobody here waits for are never read in full.
+ * False when it cannot be read: do nothing then, the event comes again. */
+bool feed_payload(struct feed_event *event);
+
+/* The id of the last event handed out. */
+int64_t feed_position(const struct feed *feed);
+
+/* The oldest and the newest event there are, in one snapshot. */
+struct feed_range {
+	int64_t oldest_id, newest_id;
+	bool from_the_start; /* nothing was ever pruned: before the oldest there was none */
+};
+
+enum database_status feed_find_range(struct feed *feed, struct feed_range *range);
+
+/* One batch of a replay. */
+struct feed_replay {
+	const char *topic; /* borrowed */
+	size_t topic_len;
+	int64_t position; /* moves with what has been read */
+	int64_t until; /* the last id of all */
+	int max_rows; /* to look at */
+	bool has_gap; /* events after `position` have been pruned: nothing was handed out */
+};
+
+/* False: the batch shall end with this event. */
+typedef bool feed_replay_handler(void *context, struct feed_event *event);
+
+/* Hands out the pushes of one topic among the events that come after the position. */
+enum database_status feed_replay(struct feed *feed, struct feed_replay *replay,
+				 feed_replay_handler *handler, void *context);
+
+struct feed_topic {
+	bool registered; /* and not past its expiry */
+	bool require_token;
+	int64_t newest_id; /* of all events, in the same snapshot */
+};
+
+enum database_status feed_find_topic(struct feed *feed, const char *topic, size_t len,
+				     struct feed_topic *found);
+
+#endif

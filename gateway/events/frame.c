@@ -1,0 +1,67 @@
+/* Shared frames, see frame.h. State: a reference count in each. */
+#include "gateway/events/frame.h"
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "shared/base/alloc.h"
+
+/* The header is written into the room before the bytes: they must touch. */
+static_assert(offsetof(struct frame, bytes) == offsetof(struct frame, room) + FRAME_ROOM,
+	      "the room lies right before the bytes");
+
+struct frame *frame_new(size_t len)
+{
+	struct frame *frame = xreallocarray(NULL, 1, sizeof(*frame) + len);
+
+	frame->references = 1;
+	frame->header_len = 0;
+	frame->waiting = 0;
+	frame->is_push = false;
+	frame->len = len;
+	return frame;
+}
+
+struct frame *frame_of_text(const char *text)
+{
+	struct frame *frame = frame_new(strlen(text));
+
+	memcpy(frame->bytes, text, frame->len);
+	return frame;
+}
+
+struct frame *frame_hold(struct frame *frame)
+{
+	frame->references++;
+	return frame;
+}
+
+void frame_release(struct frame *frame)
+{
+	if (frame && --frame->references == 0)
+		free(frame);
+}
+
+/* RFC 6455, section 5.2: a text frame, the last of its message, not masked. */
+static void write_header(struct frame *frame)
+{
+	enum { FIN_TEXT = 0x81, SHORT_MAX = 125, LEN_16 = 126, LEN_64 = 127 };
+	size_t len_bytes = frame->len <= SHORT_MAX ? 0 : frame->len <= UINT16_MAX ? 2 : 8;
+
+	frame->header_len = 2 + len_bytes;
+	unsigned char *header = (unsigned char *)frame->bytes - frame->header_len;
+	header[0] = FIN_TEXT;
+	header[1] = (unsigned char)(len_bytes == 0   ? frame->len
+				    : len_bytes == 2 ? (size_t)LEN_16
+						     : (size_t)LEN_64);
+	for (size_t i = 0; i < len_bytes; i++)
+		header[2 + i] = (unsigned char)(frame->len >> (8 * (len_bytes - 1 - i)));
+}
+
+const char *frame_wire(struct frame *frame, size_t *len)
+{
+	if (frame->header_len == 0)
+		write_header(frame);
+	*len = frame->header_len + frame->len;
+	return frame->bytes - frame->header_len;
+}

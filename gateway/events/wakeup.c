@@ -1,0 +1,170 @@
+/*
+ * Datagram and timer, see wakeup.h. State: the socket and three uv handles. Never blocks. Each
+ * failure costs at most a second of latency: the timer looks too.
+ */
+#include "gateway/events/wakeup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "shared/base/alloc.h"
+#include "shared/database/file_identity.h"
+#include "shared/base/log.h"
+#include "shared/base/unix_socket.h"
+
+enum { HANDLES = 3, DRAIN_MAX = 1024 };
+
+struct wakeup {
+	uv_poll_t poll;
+	uv_timer_t timer;
+	uv_idle_t again; /* runs while there is more to look at */
+	int open_handles;
+	int fd;
+	bool is_ours; /* the path */
+	struct file_identity file;
+	wakeup_look *look;
+	void *context;
+	char path[UNIX_SOCKET_PATH_MAX + 1]; /* "": of a worker, which has none */
+};
+
+static void on_again(uv_idle_t *again);
+
+static void look(struct wakeup *wakeup)
+{
+	if (wakeup->look(wakeup->context))
+		uv_idle_start(&wakeup->again, on_again);
+	else
+		uv_idle_stop(&wakeup->again);
+}
+
+static void on_again(uv_idle_t *again)
+{
+	look(again->data);
+}
+
+/* Who taps may stay connected to this socket for as long as it is open. */
+static void pass_on(const struct wakeup *wakeup)
+{
+	int fd = unix_datagram_connect(wakeup->path);
+
+	if (fd < 0)
+		return;
+	send(fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(fd);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+/* Somebody has deleted the socket's file: nobody new can find it. */
+static void mend(struct wakeup *wakeup)
+{
+	int fd = unix_datagram_bind(wakeup->path);
+
+	if (fd < 0)
+		return; /* again in a second */
+	log_event(LOG_WARN, WAKEUP_SOCKET_NAME " was gone, made it anew");
+	uv_poll_stop(&wakeup->poll);
+	dup2(fd, wakeup->fd); /* whoever is connected to the old one connects again */
+	close(fd);
+	fcntl(wakeup->fd, F_SETFD, FD_CLOEXEC);
+	wakeup->file = file_identity_of(wakeup->path);
+	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct wakeup *wakeup = timer->data;
+
+	look(wakeup);
+	if (wakeup->is_ours && !file_identity_same(wakeup->file, file_identity_of(wakeup->path)))
+		mend(wakeup);
+}
+
+/* Taps that wait together are one. */
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct wakeup *wakeup = poll->data;
+	char tap[1];
+
+	(void)status;
+	(void)events;
+	for (int i = 0; i < DRAIN_MAX && recv(wakeup->fd, tap, sizeof(tap), MSG_DONTWAIT) >= 0; i++)
+		;
+	if (!wakeup->is_ours && wakeup->path[0])
+		pass_on(wakeup);
+	look(wakeup);
+}
+
+static struct wakeup *start(struct wakeup *wakeup, struct uv_loop_s *loop)
+{
+	uv_poll_init(loop, &wakeup->poll, wakeup->fd);
+	uv_timer_init(loop, &wakeup->timer);
+	uv_idle_init(loop, &wakeup->again);
+	wakeup->poll.data = wakeup->timer.data = wakeup->again.data = wakeup;
+	wakeup->open_handles = HANDLES;
+	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
+	uv_timer_start(&wakeup->timer, on_timer, WAKEUP_INTERVAL_MS, WAKEUP_INTERVAL_MS);
+	return wakeup;
+}
+
+struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup_look *look_now,
+			   void *context)
+{
+	struct wakeup *wakeup = xcalloc(1, sizeof(*wakeup));
+	int len = snprintf(wakeup->path, sizeof(wakeup->path), "%s/%s", state_dir,
+			   WAKEUP_SOCKET_NAME);
+
+	errno = ENAMETOOLONG;
+	wakeup->fd = len > 0 && (size_t)len < sizeof(wakeup->path)
+			     ? unix_datagram_bind(wakeup->path)
+			     : -1;
+	if (wakeup->fd < 0) {
+		free(wakeup);
+		return NULL;
+	}
+	wakeup->is_ours = true;
+	wakeup->file = file_identity_of(wakeup->path);
+	wakeup->look = look_now;
+	wakeup->context = context;
+	return start(wakeup, loop);
+}
+
+struct wakeup *wakeup_inherit(struct uv_loop_s *loop, int fd, wakeup_look *look_now, void *context)
+{
+	struct wakeup *wakeup = xcalloc(1, sizeof(*wakeup));
+
+	wakeup->fd = fd;
+	wakeup->look = look_now;
+	wakeup->context = context;
+	return start(wakeup, loop);
+}
+
+static void forget_handle(uv_handle_t *handle)
+{
+	struct wakeup *wakeup = handle->data;
+
+	if (--wakeup->open_handles == 0)
+		free(wakeup);
+}
+
+void wakeup_hand_over(struct wakeup *wakeup)
+{
+	wakeup->is_ours = false;
+	uv_timer_start(&wakeup->timer, on_timer, WAKEUP_DRAIN_MS, WAKEUP_DRAIN_MS);
+}
+
+void wakeup_close(struct wakeup *wakeup)
+{
+	if (!wakeup)
+		return;
+	uv_poll_stop(&wakeup->poll);
+	if (wakeup->is_ours)
+		unlink(wakeup->path);
+	close(wakeup->fd);
+	uv_close((uv_handle_t *)&wakeup->poll, forget_handle);
+	uv_close((uv_handle_t *)&wakeup->timer, forget_handle);
+	uv_close((uv_handle_t *)&wakeup->again, forget_handle);
+}

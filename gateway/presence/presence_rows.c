@@ -1,0 +1,164 @@
+/*
+ * Rows of gateways and sockets, see presence_rows.h. State: prepared statements. Called on the
+ * database thread; may block on the disk. Failures come back as a status, and the caller rolls
+ * back.
+ */
+#include "gateway/presence/presence_rows.h"
+
+#include <unistd.h>
+
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/base/version.h"
+
+enum statement {
+	COMMIT,
+	PUT_GATEWAY,
+	DROP_GATEWAY,
+	DROP_SESSIONS,
+	DEAD_GATEWAYS,
+	COUNT_TOPICS,
+	PUT_SESSION,
+	DROP_SESSION,
+	STATEMENTS
+};
+
+static const char *const sql[STATEMENTS] = {
+	[COMMIT] = "COMMIT",
+	[PUT_GATEWAY] =
+		"INSERT OR REPLACE INTO gateways (pid, version, address, started_ms, "
+		"seen_ms, last_event_id, cluster_nodes, outbox_bytes, sockets, active_topics, "
+		"clients) VALUES (?1, ?2, ?3, ?4, ?5, ?6, -1, ?7, ?8, ?9, ?10)",
+	[DROP_GATEWAY] = "DELETE FROM gateways WHERE pid = ?1",
+	[DROP_SESSIONS] = "DELETE FROM sessions WHERE gateway = ?1",
+	[DEAD_GATEWAYS] = "SELECT pid FROM gateways WHERE pid <> ?1 AND NOT gateway_alive(pid) "
+			  "UNION SELECT gateway FROM sessions WHERE gateway NOT IN "
+			  "(SELECT pid FROM gateways) LIMIT 1",
+	[COUNT_TOPICS] = "UPDATE topic_count SET topics = (SELECT count(*) FROM topics)",
+	[PUT_SESSION] = "INSERT OR REPLACE INTO sessions (gateway, slot, topic, user_id, address, "
+			"connected_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[DROP_SESSION] = "DELETE FROM sessions WHERE gateway = ?1 AND slot = ?2",
+};
+
+struct presence_rows {
+	const char *address;
+	int64_t pid, started_ms;
+	sqlite3_stmt *statements[STATEMENTS];
+};
+
+struct presence_rows *presence_rows_new(struct database *database, const char *address)
+{
+	struct presence_rows *rows = xcalloc(1, sizeof(*rows));
+
+	rows->address = address;
+	rows->pid = getpid();
+	rows->started_ms = clock_wall_ms();
+	for (size_t i = 0; i < STATEMENTS; i++)
+		rows->statements[i] = database_prepare(database, sql[i]);
+	return rows;
+}
+
+void presence_rows_free(struct presence_rows *rows)
+{
+	if (!rows)
+		return;
+	for (size_t i = 0; i < STATEMENTS; i++)
+		sqlite3_finalize(rows->statements[i]);
+	free(rows);
+}
+
+static enum database_status run_for(sqlite3_stmt *statement, int64_t pid)
+{
+	sqlite3_bind_int64(statement, 1, pid);
+	return database_run(statement);
+}
+
+enum database_status presence_rows_commit(struct presence_rows *rows)
+{
+	return database_run(rows->statements[COMMIT]);
+}
+
+enum database_status presence_rows_put_gateway(struct presence_rows *rows,
+					       const struct presence_figures *figures)
+{
+	sqlite3_stmt *put = rows->statements[PUT_GATEWAY];
+
+	sqlite3_bind_int64(put, 1, rows->pid);
+	sqlite3_bind_text(put, 2, WORKER_VERSION, -1, SQLITE_STATIC);
+	sqlite3_bind_text(put, 3, rows->address, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(put, 4, rows->started_ms);
+	sqlite3_bind_int64(put, 5, clock_wall_ms());
+	sqlite3_bind_int64(put, 6, figures->last_event_id);
+	sqlite3_bind_int64(put, 7, figures->outbox_bytes);
+	sqlite3_bind_int64(put, 8, figures->headcount.sockets);
+	sqlite3_bind_int64(put, 9, figures->headcount.topics);
+	sqlite3_bind_int64(put, 10, figures->headcount.clients);
+	return database_run(put);
+}
+
+/* *pid is that of a gateway whose rows were left behind, 0 when there is none. */
+static enum database_status find_dead(struct presence_rows *rows, int64_t *pid)
+{
+	sqlite3_stmt *dead = rows->statements[DEAD_GATEWAYS];
+
+	sqlite3_bind_int64(dead, 1, rows->pid);
+	int result = sqlite3_step(dead);
+	*pid = result == SQLITE_ROW ? sqlite3_column_int64(dead, 0) : 0;
+	sqlite3_reset(dead);
+	return database_status_of(result);
+}
+
+static enum database_status drop(struct presence_rows *rows, int64_t pid)
+{
+	enum database_status status = run_for(rows->statements[DROP_SESSIONS], pid);
+
+	return status == DATABASE_OK ? run_for(rows->statements[DROP_GATEWAY], pid) : status;
+}
+
+enum database_status presence_rows_introduce(struct presence_rows *rows,
+					     const struct presence_figures *figures)
+{
+	enum database_status status = run_for(rows->statements[DROP_SESSIONS], rows->pid);
+	int64_t dead = 0;
+
+	if (status == DATABASE_OK)
+		status = find_dead(rows, &dead);
+	while (status == DATABASE_OK && dead != 0) {
+		status = drop(rows, dead);
+		if (status == DATABASE_OK)
+			status = find_dead(rows, &dead);
+	}
+	if (status == DATABASE_OK)
+		status = database_run(rows->statements[COUNT_TOPICS]);
+	return status == DATABASE_OK ? presence_rows_put_gateway(rows, figures) : status;
+}
+
+enum database_status presence_rows_put_change(struct presence_rows *rows,
+					      const struct presence_change *change)
+{
+	const struct slot *slot = &change->slot;
+	sqlite3_stmt *statement = rows->statements[slot->topic ? PUT_SESSION : DROP_SESSION];
+	char address[CLIENT_ADDRESS_TEXT_SIZE];
+
+	if (!slot->topic && !slot->written)
+		return DATABASE_OK; /* came and went unseen */
+	sqlite3_bind_int64(statement, 1, rows->pid);
+	sqlite3_bind_int64(statement, 2, change->number);
+	if (slot->topic) {
+		client_address_format(&slot->address, address);
+		sqlite3_bind_text(statement, 3, change->topic, slot->topic_len, SQLITE_STATIC);
+		sqlite3_bind_int64(statement, 4, slot->user_id);
+		sqlite3_bind_text(statement, 5, address, -1, SQLITE_STATIC);
+		sqlite3_bind_int64(statement, 6, slot->connected_ms);
+		if (slot->expires_s > 0 && slot->expires_s < INT64_MAX / 1000)
+			sqlite3_bind_int64(statement, 7, slot->expires_s * 1000);
+		else
+			sqlite3_bind_null(statement, 7);
+	}
+	return database_run(statement);
+}
+
+enum database_status presence_rows_leave(struct presence_rows *rows)
+{
+	return drop(rows, rows->pid);
+}

@@ -1,0 +1,44 @@
+/*
+ * The SQL that the database thread of the gateway writes with: its `gateways` row and its
+ * `sessions` rows, and what killed ones left behind. Each function is a statement or two of the
+ * caller's transaction. Only presence_writer.c includes this.
+ */
+#ifndef GATEWAY_PRESENCE_ROWS_H
+#define GATEWAY_PRESENCE_ROWS_H
+
+#include "gateway/presence/presence_writer.h"
+#include "shared/contract/topic_name.h"
+
+struct presence_rows;
+
+/* A slot as it was when it was taken. */
+struct presence_change {
+	uint32_t number;
+	struct slot slot;
+	char topic[TOPIC_MAX_BYTES];
+};
+
+/* Of this process. Both are borrowed; `address` is where it listens. Free with presence_rows_free
+ * before the database is closed. */
+struct presence_rows *presence_rows_new(struct database *database, const char *address);
+void presence_rows_free(struct presence_rows *rows);
+
+enum database_status presence_rows_commit(struct presence_rows *rows);
+
+/* First of all: rows that killed predecessors left go, those under our own pid too, topics
+ * are counted anew, and ours comes. The connection has the function of census.h. */
+enum database_status presence_rows_introduce(struct presence_rows *rows,
+					     const struct presence_figures *figures);
+
+/* The row of this gateway as it is now. */
+enum database_status presence_rows_put_gateway(struct presence_rows *rows,
+					       const struct presence_figures *figures);
+
+/* The row of one socket, or its end. */
+enum database_status presence_rows_put_change(struct presence_rows *rows,
+					      const struct presence_change *change);
+
+/* Last of all: ours go. */
+enum database_status presence_rows_leave(struct presence_rows *rows);
+
+#endif

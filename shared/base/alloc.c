@@ -1,0 +1,51 @@
+/*
+ * Memory or the end of the program, see alloc.h. No state; called by everybody; never blocks.
+ *
+ * The program ends with 71 (EX_OSERR) and without exit handlers: they could want memory too.
+ */
+#include "shared/base/alloc.h"
+
+#include <stdint.h>
+#include <sysexits.h>
+
+static _Noreturn void out_of_memory(void)
+{
+	fputs("out of memory\n", stderr);
+	_Exit(EX_OSERR);
+}
+
+void *xcalloc(size_t count, size_t size)
+{
+	void *memory = calloc(count ? count : 1, size ? size : 1);
+
+	if (!memory)
+		out_of_memory();
+	return memory;
+}
+
+void *xreallocarray(void *old, size_t count, size_t size)
+{
+	/* Never 0 bytes: glibc would free `old` and return NULL. */
+	void *memory = reallocarray(old, count ? count : 1, size ? size : 1);
+
+	if (!memory)
+		out_of_memory();
+	return memory;
+}
+
+char *xstrndup(const char *text, size_t len)
+{
+	if (len == SIZE_MAX)
+		out_of_memory();
+
+	char *copy = xreallocarray(NULL, len + 1, 1);
+	if (len > 0)
+		memcpy(copy, text, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+char *xstrdup(const char *text)
+{
+	return xstrndup(text, strlen(text));
+}

@@ -1,0 +1,117 @@
+/*
+ * UNIX sockets, see unix_socket.h. No state; never blocks. Failures are errno.
+ */
+#include "shared/base/unix_socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static bool address_of(const char *path, struct sockaddr_un *address)
+{
+	size_t len = strlen(path);
+
+	if (len == 0 || len > UNIX_SOCKET_PATH_MAX) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(address->sun_path, path, len + 1);
+	return true;
+}
+
+static int close_keeping_errno(int fd)
+{
+	int saved = errno;
+
+	if (fd >= 0)
+		close(fd);
+	errno = saved;
+	return -1;
+}
+
+static int new_socket(int type)
+{
+	return socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+/* The mode is set by the umask and not afterwards: there is no moment at which others could
+ * connect. */
+static bool bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode)
+{
+	mode_t old_mask = umask(~mode & 0777);
+	int result = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+
+	umask(old_mask);
+	return result == 0;
+}
+
+int unix_datagram_bind(const char *path)
+{
+	struct sockaddr_un address;
+	int fd;
+
+	if (!address_of(path, &address))
+		return -1;
+	if (unlink(path) != 0 && errno != ENOENT)
+		return -1;
+	fd = new_socket(SOCK_DGRAM);
+	if (fd < 0 || !bind_with_mode(fd, &address, 0600))
+		return close_keeping_errno(fd);
+	return fd;
+}
+
+static int connect_to(const char *path, int type)
+{
+	struct sockaddr_un address;
+	int fd;
+
+	if (!address_of(path, &address))
+		return -1;
+	fd = new_socket(type);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		return close_keeping_errno(fd);
+	return fd;
+}
+
+int unix_datagram_connect(const char *path)
+{
+	return connect_to(path, SOCK_DGRAM);
+}
+
+/* True when `path` is free now; errno says why not. */
+static bool remove_stale(const char *path)
+{
+	struct stat info;
+
+	if (lstat(path, &info) != 0)
+		return errno == ENOENT;
+	if (!S_ISSOCK(info.st_mode)) {
+		errno = ENOTSOCK;
+		return false;
+	}
+	int fd = connect_to(path, SOCK_STREAM);
+	if (fd >= 0 || errno == EAGAIN) { /* EAGAIN: alive, its queue is full */
+		if (fd >= 0)
+			close(fd);
+		errno = EADDRINUSE;
+		return false;
+	}
+	return errno == ECONNREFUSED && unlink(path) == 0;
+}
+
+int unix_stream_listen(const char *path, mode_t mode, int backlog)
+{
+	struct sockaddr_un address;
+	int fd;
+
+	if (!address_of(path, &address) || !remove_stale(path))
+		return -1;
+	fd = new_socket(SOCK_STREAM);
+	if (fd < 0 || !bind_with_mode(fd, &address, mode) || listen(fd, backlog) != 0)
+		return close_keeping_errno(fd);
+	return fd;
+}

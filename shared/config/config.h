@@ -1,0 +1,101 @@
+/*
+ * The configuration: one YAML file (a flat mapping of keys) that both programs read.
+ *
+ * One const table in config_keys.c names each key, its type, range, default and help; config_load
+ * fills the struct from a file, config_print shows what will be used (secrets hidden). Nothing here
+ * is logged: messages go to the callback, so that --check-config and the start-up log can both show
+ * them.
+ */
+#ifndef SHARED_CONFIG_H
+#define SHARED_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "shared/base/log.h"
+
+enum {
+	CONFIG_MAX_BYTES = 1024 * 1024,
+	CONFIG_MIN_SECRET_CHARACTERS = 32,
+	CONFIG_MAX_FINDINGS = 100,
+	CONFIG_LIST_MAX = 1000 /* entries of a list */
+};
+
+/* Of gateway_processes: as many as there are cores. */
+enum { CONFIG_PROCESSES_AUTO = 0 };
+
+enum config_durability { CONFIG_DURABILITY_NORMAL, CONFIG_DURABILITY_FULL };
+
+/* Strings are owned by the struct and never NULL ("" when not given); times are milliseconds. */
+struct config {
+	char *path; /* the file this came from */
+
+	char *ws_bind; /* "": all interfaces; an address; "unix:/path" */
+	int64_t ws_port;
+	int64_t ws_socket_mode; /* permission bits of a UNIX ws_bind */
+	char *internal_bind;
+	int64_t internal_port;
+	char *worker_secret;
+	char *worker_secret_previous; /* "": none */
+	char *redis_url;
+	int64_t topic_ttl_ms;
+	char *state_dir;
+
+	int64_t event_retention_ms;
+	int64_t event_limit; /* rows */
+	int64_t max_topics;
+	int64_t database_max_bytes;
+	enum config_durability durability;
+	int64_t busy_timeout_ms;
+	char *trusted_proxies; /* addresses and CIDR blocks, comma-separated, no spaces */
+	int64_t gateway_processes;
+	int64_t outbox_max_frames; /* queued frames a connection */
+	int64_t outbox_max_bytes; /* queued bytes a connection */
+	int64_t outbox_total_max_bytes; /* queued bytes of all connections */
+	int64_t max_connections; /* 0: what the descriptor limit allows */
+	int64_t max_connections_per_address; /* 0: no limit */
+	int64_t max_unauthenticated; /* handshakes included; 0: an eighth of max_connections */
+	int64_t handshake_timeout_ms; /* of the request, and again of the first frame */
+	int64_t message_rate; /* client messages a second; 0: no limit */
+	char *allowed_origins; /* normal forms of shared/contract/origin.h, comma-separated; "": any
+				*/
+	int64_t drain_ms; /* drain, >= 1 */
+	enum log_level log_level;
+	bool log_connections; /* a log line for each connect and disconnect */
+};
+
+/* Called once per finding, in the order of the file. `line` is 1-based; what concerns the whole
+ * file has line 1. After CONFIG_MAX_FINDINGS the last one says that there are more. */
+typedef void config_report(void *context, bool is_error, const char *file, size_t line,
+			   const char *message);
+
+/* The file to use: `option` when not NULL, else $WAVELOG_WORKER_CONFIG, else config.yaml in the
+ * working directory if it exists, else /etc/wavelog-worker/config.yaml. Borrowed or constant; do
+ * not free. */
+const char *config_path(const char *option);
+
+/* Reads the file. Returns a config to free with config_free, or NULL after at least one error was
+ * reported. Every fault of the file is reported, not just the first. Messages name the key and what
+ * is expected, never a value's text. */
+struct config *config_load(const char *path, config_report *report, void *context);
+
+/* The same from memory; `path` is the name for the messages. */
+struct config *config_parse(const char *text, size_t len, const char *path, config_report *report,
+			    void *context);
+
+/* NULL is allowed. */
+void config_free(struct config *config);
+
+/* Changes `live`, which a program works with, to what `fresh` says, and frees `fresh`. A key that
+ * needs a restart keeps its value; each of those that differ is reported as a warning. Texts of
+ * `live` that were borrowed are gone then. */
+void config_take_over(struct config *live, struct config *fresh, config_report *report,
+		      void *context);
+
+/* Writes every key with its help and the value in use as YAML that config_load accepts, except
+ * secrets: these are comments that say "hidden". */
+void config_print(const struct config *config, FILE *out);
+
+#endif

@@ -1,0 +1,143 @@
+/*
+ * The command line, see options.h. No state; called first of all in main. Ends the process when
+ * there is nothing to run: after an answer on stdout, or with a message on stderr (a bad command
+ * line, a bad file when checked) or in the log (a bad file otherwise).
+ */
+#include "shared/config/options.h"
+
+#include <getopt.h>
+
+#include "shared/base/log.h"
+#include "shared/base/version.h"
+
+enum { OPTION_CHECK = 256, OPTION_VERSION, OPTION_HELP };
+
+static const struct option long_options[] = {
+	{"config", required_argument, NULL, 'c'},
+	{"check-config", no_argument, NULL, OPTION_CHECK},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{0},
+};
+
+static const char help_text[] =
+	"\n"
+	"  -c, --config FILE  the configuration, a YAML file. Without it: $WAVELOG_WORKER_CONFIG,\n"
+	"                     else config.yaml in the working directory if there is one,\n"
+	"                     else /etc/wavelog-worker/config.yaml\n"
+	"      --check-config print the configuration that would be used (without secrets) and "
+	"end;\n"
+	"                     what is wrong with the file goes to stderr as FILE:LINE: ...\n"
+	"      --version      print the version and end\n"
+	"      --help         print this and end\n"
+	"\n"
+	"Runs in the foreground and logs to stderr. SIGTERM and SIGINT end it cleanly.\n"
+	"\n"
+	"Exit codes: 0 ended as asked, 1 could not go on (the log says why), 64 bad command line,\n"
+	"75 another one runs on this state_dir, 78 bad configuration.\n";
+
+/* Ends the process; what was printed may not have found room. */
+static _Noreturn void end_after_printing(void)
+{
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		perror("cannot write to stdout");
+		exit(EXIT_FAILURE);
+	}
+	exit(EXIT_SUCCESS);
+}
+
+static _Noreturn void help(const struct program *program)
+{
+	printf("Usage: %s [-c FILE] [--check-config | --version | --help]\n\n%s%s", program->name,
+	       program->summary, help_text);
+	end_after_printing();
+}
+
+static _Noreturn void version(const struct program *program)
+{
+	printf("%s %s\n", program->name, WORKER_VERSION);
+	end_after_printing();
+}
+
+static _Noreturn void usage_error(const struct program *program, const char *what)
+{
+	if (what)
+		fprintf(stderr, "%s: %s\n", program->name, what);
+	fprintf(stderr, "Try '%s --help'.\n", program->name);
+	exit(EXIT_USAGE);
+}
+
+static void print_finding(void *context, bool is_error, const char *file, size_t line,
+			  const char *message)
+{
+	(void)context;
+	fprintf(stderr, "%s:%zu: %s: %s\n", file, line, is_error ? "error" : "warning", message);
+}
+
+void options_log_finding(void *context, bool is_error, const char *file, size_t line,
+			 const char *message)
+{
+	char at[LOG_LINE_MAX];
+
+	(void)context;
+	if (line > 0)
+		snprintf(at, sizeof(at), "%s:%zu", file, line);
+	else
+		snprintf(at, sizeof(at), "%s", file);
+	log_event(is_error ? LOG_ERROR : LOG_WARN, "configuration", log_text("why", message),
+		  log_text("at", at));
+}
+
+static _Noreturn void check(const char *path)
+{
+	struct config *config = config_load(path, print_finding, NULL);
+
+	if (!config)
+		exit(EXIT_CONFIGURATION);
+	config_print(config, stdout);
+	config_free(config);
+	end_after_printing();
+}
+
+static struct config *start(const struct program *program, const char *path)
+{
+	struct config *config;
+
+	log_setup(program->short_name, LOG_INFO);
+	config = config_load(path, options_log_finding, NULL);
+	if (!config)
+		exit(EXIT_CONFIGURATION);
+	log_setup(program->short_name, config->log_level);
+	return config;
+}
+
+struct config *options_start(const struct program *program, int argc, char **argv)
+{
+	const char *file = NULL;
+	bool is_check = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:", long_options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			file = optarg;
+			break;
+		case OPTION_CHECK:
+			is_check = true;
+			break;
+		case OPTION_VERSION:
+			version(program);
+		case OPTION_HELP:
+			help(program);
+		default:
+			usage_error(program, NULL);
+		}
+	}
+	if (optind < argc)
+		usage_error(program, "there is one word too many: options begin with -");
+	if (file && *file == '\0')
+		usage_error(program, "-c needs the name of a file");
+	if (is_check)
+		check(config_path(file));
+	return start(program, config_path(file));
+}

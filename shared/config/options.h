@@ -1,0 +1,30 @@
+/*
+ * The command line that both programs share: -c FILE, --check-config, --version, --help
+ * (getopt_long).
+ */
+#ifndef SHARED_OPTIONS_H
+#define SHARED_OPTIONS_H
+
+#include "shared/config/config.h"
+
+/* Exit codes of sysexits.h that the programs use: 64 bad command line, 75 another one runs, 78 bad
+ * configuration. */
+enum { EXIT_USAGE = 64, EXIT_TEMPORARY = 75, EXIT_CONFIGURATION = 78 };
+
+struct program {
+	const char *name; /* "wavelog-worker-gateway" */
+	const char *short_name; /* for the log: "gateway" */
+	const char *summary; /* what it is and how it is started, for --help, a few lines */
+};
+
+/* Does what the command line asks. Returns the loaded configuration (free with config_free), with
+ * the log set up, when the program shall run; else ends the process with the right code: 0 after
+ * --help, --version and a good --check-config, 64, 78. Configuration findings go to stderr as
+ * `file:line: message` for --check-config, as log lines otherwise. */
+struct config *options_start(const struct program *program, int argc, char **argv);
+
+/* A config_report that logs. */
+void options_log_finding(void *context, bool is_error, const char *file, size_t line,
+			 const char *message);
+
+#endif

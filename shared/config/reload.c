@@ -1,0 +1,84 @@
+/*
+ * Taking over a changed configuration, see reload.h. State: what the file looked like when it was
+ * read. Reads one small file; a file that is gone or bad changes nothing.
+ */
+#include "shared/config/reload.h"
+
+#include <sys/stat.h>
+
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/config/config_key.h"
+#include "shared/base/log.h"
+#include "shared/config/options.h"
+
+/* Tells one state of a file from another: written in place, or replaced. */
+struct look {
+	struct timespec changed;
+	off_t size;
+	ino_t inode;
+};
+
+struct reload {
+	struct config *config;
+	struct look last;
+	int64_t looked_ms;
+};
+
+static struct look look_at(const char *path)
+{
+	struct stat info;
+
+	if (stat(path, &info) != 0)
+		return (struct look){.size = -1};
+	return (struct look){.changed = info.st_mtim, .size = info.st_size, .inode = info.st_ino};
+}
+
+static bool is_same(const struct look *a, const struct look *b)
+{
+	return a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec &&
+	       a->size == b->size && a->inode == b->inode;
+}
+
+struct reload *reload_new(struct config *config)
+{
+	struct reload *reload = xcalloc(1, sizeof(*reload));
+
+	reload->config = config;
+	reload->last = look_at(config->path);
+	return reload;
+}
+
+void reload_free(struct reload *reload)
+{
+	free(reload);
+}
+
+bool reload_now(struct reload *reload)
+{
+	/* Before the reading: a change that comes during it is seen the next time. */
+	struct look now = look_at(reload->config->path);
+	struct config *fresh = config_load(reload->config->path, options_log_finding, NULL);
+
+	reload->last = now;
+	if (!fresh) {
+		log_event(LOG_ERROR, "the changed configuration is not good, the old one stays");
+		return false;
+	}
+	config_take_over(reload->config, fresh, options_log_finding, NULL);
+	log_set_level(reload->config->log_level);
+	log_event(LOG_INFO, "configuration read again");
+	return true;
+}
+
+bool reload_if_changed(struct reload *reload)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	struct look now;
+
+	if (now_ms - reload->looked_ms < RELOAD_INTERVAL_MS)
+		return false;
+	reload->looked_ms = now_ms;
+	now = look_at(reload->config->path);
+	return !is_same(&now, &reload->last) && reload_now(reload);
+}

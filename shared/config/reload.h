@@ -1,0 +1,31 @@
+/*
+ * A changed configuration file, taken over by a program that runs: as a whole, or not at all when
+ * it has a fault. What cannot change while a program runs stays, and the log says so.
+ */
+#ifndef SHARED_RELOAD_H
+#define SHARED_RELOAD_H
+
+#include <stdbool.h>
+
+#include "shared/config/config.h"
+
+struct reload;
+
+/* Remembers what the file of `config` looks like now. `config` is borrowed, and changed in place.
+ * Free with reload_free. */
+struct reload *reload_new(struct config *config);
+
+/* NULL is allowed. */
+void reload_free(struct reload *reload);
+
+/* Reads the file again and takes it over. False, with the reason logged, when it is not good: the
+ * old values stay. */
+bool reload_now(struct reload *reload);
+
+/* The same when the file has changed since it was last read; looks at most every
+ * RELOAD_INTERVAL_MS. True when something was taken over. */
+bool reload_if_changed(struct reload *reload);
+
+enum { RELOAD_INTERVAL_MS = 100 };
+
+#endif

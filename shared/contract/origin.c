@@ -1,0 +1,145 @@
+/* Web origins, see origin.h. No state; never blocks. Called with headers that anyone may have
+ * written. */
+#include "shared/contract/origin.h"
+
+#include "shared/base/alloc.h"
+#include "shared/config/config_list.h"
+
+enum { SCHEME_MAX = 32, HOST_MAX = 255, PORT_MAX = 65535 };
+
+static const char small_letters[] = "abcdefghijklmnopqrstuvwxyz";
+static const char scheme_more[] = "0123456789+-.";
+static const char host_more[] = "0123456789-._";
+static const char ipv6_letters[] = "0123456789abcdef:.";
+
+/* What is left of the text to read, and what has been written of the result. */
+struct reader {
+	const char *at, *end;
+	char *out;
+	size_t len;
+};
+
+static char next_char(const struct reader *reader)
+{
+	char c = reader->at < reader->end ? *reader->at : '\0';
+
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static void take(struct reader *reader)
+{
+	reader->out[reader->len++] = next_char(reader);
+	reader->at++;
+}
+
+/* Takes as many characters as are of the two sets, at most `max`; returns how many. */
+static size_t take_all(struct reader *reader, const char *set, const char *more, size_t max)
+{
+	size_t count = 0;
+
+	while (next_char(reader) != '\0' && count < max &&
+	       (strchr(set, next_char(reader)) || strchr(more, next_char(reader)))) {
+		take(reader);
+		count++;
+	}
+	return count;
+}
+
+static bool take_word(struct reader *reader, const char *word)
+{
+	for (; *word; word++) {
+		if (next_char(reader) != *word)
+			return false;
+		take(reader);
+	}
+	return true;
+}
+
+static bool take_host(struct reader *reader)
+{
+	if (next_char(reader) != '[')
+		return take_all(reader, small_letters, host_more, HOST_MAX) > 0;
+	take(reader);
+	return take_all(reader, ipv6_letters, "", HOST_MAX) > 0 && take_word(reader, "]");
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+	return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* The port that the scheme has when none is said, 0: there is none. */
+static int default_port(const char *origin)
+{
+	if (starts_with(origin, "http://") || starts_with(origin, "ws://"))
+		return 80;
+	return starts_with(origin, "https://") || starts_with(origin, "wss://") ? 443 : 0;
+}
+
+/* ":443" to the end; a default port is left out. */
+static bool take_port(struct reader *reader)
+{
+	size_t host_end = reader->len;
+	int port = 0;
+
+	if (reader->at == reader->end)
+		return true;
+	if (!take_word(reader, ":") || next_char(reader) == '0')
+		return false;
+	while (next_char(reader) >= '0' && next_char(reader) <= '9' && port <= PORT_MAX) {
+		port = port * 10 + (next_char(reader) - '0');
+		take(reader);
+	}
+	if (port == 0 || port > PORT_MAX || reader->at != reader->end)
+		return false;
+	if (port == default_port(reader->out))
+		reader->len = host_end;
+	return true;
+}
+
+bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE])
+{
+	struct reader reader = {.at = text, .end = text + len, .out = out};
+
+	memset(out, 0, ORIGIN_SIZE);
+	if (take_all(&reader, small_letters, "", 1) == 0)
+		return false;
+	take_all(&reader, small_letters, scheme_more, SCHEME_MAX);
+	if (!take_word(&reader, "://") || !take_host(&reader) || !take_port(&reader))
+		return false;
+	out[reader.len] = '\0';
+	return true;
+}
+
+bool origin_is_listed(const char *list, const char *text, size_t len)
+{
+	char origin[ORIGIN_SIZE];
+
+	if (!origin_normalise(text, len, origin))
+		return false;
+	while (*list) {
+		size_t entry_len = strcspn(list, ",");
+
+		if (entry_len == strlen(origin) && memcmp(list, origin, entry_len) == 0)
+			return true;
+		list += entry_len + (list[entry_len] == ',');
+	}
+	return false;
+}
+
+bool origin_list_add(char **list, const char *text)
+{
+	bool good = true;
+
+	if (text[strspn(text, " ")] == '\0')
+		return true;
+	while (text && good) {
+		char *entry = config_list_next(&text);
+		char origin[ORIGIN_SIZE];
+
+		good = origin_normalise(entry, strlen(entry), origin) &&
+		       config_list_add(list, origin);
+		free(entry);
+	}
+	return good;
+}

@@ -1,0 +1,170 @@
+/*
+ * Tokens, see token.h. State: in a key, OpenSSL's after it has taken the secret in, which is half
+ * of the work of a short HMAC. Never blocks. Called by the gateway for each auth frame and by the
+ * API for the worker secret.
+ *
+ * Whatever goes wrong, OpenSSL's own failures included, is TOKEN_BAD: there is no way to be let in
+ * but a signature that matches.
+ */
+#include "shared/contract/token.h"
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+
+#include "shared/base/alloc.h"
+#include "shared/json/json.h"
+
+enum { MAC_BYTES = 32, MAC_HEX_BYTES = 2 * MAC_BYTES };
+
+struct token_key {
+	EVP_MAC_CTX *mac;
+};
+
+static EVP_MAC_CTX *start_mac(const char *secret)
+{
+	EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	EVP_MAC_CTX *mac = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
+	const OSSL_PARAM sha256[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char[]){"SHA256"}, 0),
+		OSSL_PARAM_construct_end(),
+	};
+	bool good = mac && EVP_MAC_init(mac, (const unsigned char *)secret, strlen(secret), sha256);
+
+	EVP_MAC_free(hmac);
+	if (good)
+		return mac;
+	EVP_MAC_CTX_free(mac);
+	return NULL;
+}
+
+struct token_key *token_key_new(const char *secret)
+{
+	EVP_MAC_CTX *mac = secret[0] ? start_mac(secret) : NULL;
+	struct token_key *key = mac ? xcalloc(1, sizeof(*key)) : NULL;
+
+	if (key)
+		key->mac = mac;
+	return key;
+}
+
+void token_key_free(struct token_key *key)
+{
+	if (!key)
+		return;
+	EVP_MAC_CTX_free(key->mac);
+	free(key);
+}
+
+static void hex_encode(const unsigned char *bytes, size_t len, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		out[2 * i] = digits[bytes[i] >> 4];
+		out[2 * i + 1] = digits[bytes[i] & 0x0F];
+	}
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1; /* upper case too: one token has one spelling */
+}
+
+static bool hex_decode(const char *hex, size_t len, char *out)
+{
+	if (len % 2 != 0)
+		return false;
+	for (size_t i = 0; i < len; i += 2) {
+		int high = hex_digit(hex[i]);
+		int low = hex_digit(hex[i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		out[i / 2] = (char)(high << 4 | low);
+	}
+	return true;
+}
+
+static bool signature_matches(struct token_key *key, const char *message, size_t message_len,
+			      const char signature[MAC_HEX_BYTES])
+{
+	unsigned char mac[MAC_BYTES];
+	size_t mac_len = 0;
+	char expected[MAC_HEX_BYTES];
+
+	if (!key || !EVP_MAC_init(key->mac, NULL, 0, NULL) ||
+	    !EVP_MAC_update(key->mac, (const unsigned char *)message, message_len) ||
+	    !EVP_MAC_final(key->mac, mac, &mac_len, sizeof(mac)) || mac_len != MAC_BYTES)
+		return false;
+	hex_encode(mac, MAC_BYTES, expected);
+	return CRYPTO_memcmp(expected, signature, MAC_HEX_BYTES) == 0;
+}
+
+/* The topic's own bytes, compared after decoding: "caf\u00e9" and "café" are one topic. */
+static bool topic_matches(struct json_value value, const char *topic, size_t topic_len)
+{
+	char decoded[TOKEN_MAX_BYTES / 2];
+	size_t len;
+
+	return json_string_decode(value, decoded, sizeof(decoded), &len) && len == topic_len &&
+	       memcmp(decoded, topic, len) == 0;
+}
+
+static bool read_claims(const char *text, size_t len, const char *topic, size_t topic_len,
+			struct token_claims *claims)
+{
+	enum { USER_ID, TOPIC, EXPIRES, MEMBERS };
+	struct json_member members[MEMBERS] = {
+		[USER_ID] = {.name = "user_id"},
+		[TOPIC] = {.name = "topic"},
+		[EXPIRES] = {.name = "expires"},
+	};
+	struct token_claims found = {.user_id = 0};
+	size_t error_at;
+
+	if (json_object_members(text, len, members, MEMBERS, &error_at))
+		return false;
+	if (!topic_matches(members[TOPIC].value, topic, topic_len))
+		return false;
+	if (!json_int64(members[EXPIRES].value, &found.expires_s))
+		return false;
+	if (members[USER_ID].value.kind != JSON_ABSENT &&
+	    members[USER_ID].value.kind != JSON_NULL &&
+	    !json_int64(members[USER_ID].value, &found.user_id))
+		return false;
+	*claims = found;
+	return true;
+}
+
+enum token_verdict token_verify(struct token_key *key, const char *token, size_t token_len,
+				const char *topic, size_t topic_len, int64_t now_s,
+				struct token_claims *claims)
+{
+	char text[TOKEN_MAX_BYTES / 2];
+	const char *dot;
+	size_t hex_len;
+
+	if (token_len <= MAC_HEX_BYTES + 1 || token_len > TOKEN_MAX_BYTES)
+		return TOKEN_BAD;
+	hex_len = token_len - MAC_HEX_BYTES - 1;
+	dot = token + hex_len;
+	if (*dot != '.' || !signature_matches(key, token, hex_len, dot + 1))
+		return TOKEN_BAD;
+	if (!hex_decode(token, hex_len, text) ||
+	    !read_claims(text, hex_len / 2, topic, topic_len, claims))
+		return TOKEN_BAD;
+	return now_s <= claims->expires_s ? TOKEN_GOOD : TOKEN_EXPIRED;
+}
+
+bool secret_equals(const char *secret, const char *given, size_t given_len)
+{
+	size_t len = strlen(secret);
+
+	return len > 0 && len == given_len && CRYPTO_memcmp(secret, given, len) == 0;
+}

@@ -1,0 +1,144 @@
+/*
+ * The names of what is counted, see counters.h. Const data, in the order of the enumerators, and
+ * the way from a cell to its number. Never blocks, never fails.
+ */
+#include "shared/counters/counters.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+const struct counter_name counter_names[COUNTERS] = {
+	[COUNT_PUBLISHES] = {"publishes", NULL, "", "Events that were committed by a publish."},
+	[COUNT_REGISTERS] = {"registers", NULL, "", "Topics registered, or registered again."},
+	[COUNT_UNREGISTERS] = {"unregisters", NULL, "", "Requests to unregister a topic."},
+	[COUNT_DISCONNECTS] = {"disconnects", NULL, "", "Requests to disconnect clients."},
+	[COUNT_REFUSAL_400] = {"refusals", "status", "400",
+			       "Requests to the internal API that were answered with an error."},
+	[COUNT_REFUSAL_403] = {"refusals", "status", "403", NULL},
+	[COUNT_REFUSAL_404] = {"refusals", "status", "404", NULL},
+	[COUNT_REFUSAL_405] = {"refusals", "status", "405", NULL},
+	[COUNT_REFUSAL_413] = {"refusals", "status", "413", NULL},
+	[COUNT_REFUSAL_503] = {"refusals", "status", "503", NULL},
+	[COUNT_REFUSAL_507] = {"refusals", "status", "507", NULL},
+	[COUNT_REFUSAL_OTHER] = {"refusals", "status", "other", NULL},
+
+	[COUNT_DELIVERIES] = {"deliveries", NULL, "", "Pushes written to a subscriber."},
+	[COUNT_DROP_OUTBOX_FULL] = {"drops", "cause", "outbox_full",
+				    "Pushes that a subscriber lost."},
+	[COUNT_DROP_POOL_FULL] = {"drops", "cause", "all_outboxes_full", NULL},
+	[COUNT_DROP_CLOSED] = {"drops", "cause", "connection_closed", NULL},
+	[COUNT_RESUME_RECOVERED] = {"resumes", "outcome", "recovered",
+				    "Clients that asked for what they had missed."},
+	[COUNT_RESUME_LOST] = {"resumes", "outcome", "lost", NULL},
+	[COUNT_RESUME_FROM_NOW] = {"resumes", "outcome", "from_now", NULL},
+	[COUNT_REPLAYED_EVENTS] = {"replayed_events", NULL, "",
+				   "Pushes written to clients that had missed them."},
+
+	[COUNT_CONNECTION_ACCEPTED] = {"connections", "outcome", "accepted",
+				       "WebSockets by the outcome of their authentication."},
+	[COUNT_CONNECTION_AUTH_REQUIRED] = {"connections", "outcome", "auth_required", NULL},
+	[COUNT_CONNECTION_UNAUTHORIZED] = {"connections", "outcome", "unauthorized", NULL},
+	[COUNT_CONNECTION_AUTH_EXPIRED] = {"connections", "outcome", "auth_expired", NULL},
+	[COUNT_CONNECTION_TIMEOUT] = {"connections", "outcome", "timeout", NULL},
+	[COUNT_CONNECTION_UNREGISTERED] = {"connections", "outcome", "topic_unregistered", NULL},
+	[COUNT_CONNECTION_TOO_BIG] = {"connections", "outcome", "message_too_big", NULL},
+	[COUNT_CONNECTION_NOT_UTF8] = {"connections", "outcome", "not_utf8", NULL},
+	[COUNT_CONNECTION_TOO_MANY_MESSAGES] = {"connections", "outcome", "too_many_messages",
+						NULL},
+	[COUNT_CONNECTION_UNAVAILABLE] = {"connections", "outcome", "unavailable", NULL},
+	[COUNT_CONNECTION_SHUTDOWN] = {"connections", "outcome", "shutdown", NULL},
+	[COUNT_CONNECTION_PENDING_FULL] = {"connections", "outcome", "pending_full", NULL},
+	[COUNT_CONNECTION_GONE] = {"connections", "outcome", "gone", NULL},
+
+	[COUNT_CLOSE_GONE] = {"closes", "cause", "gone",
+			      "Authenticated WebSockets by what ended them."},
+	[COUNT_CLOSE_SILENT] = {"closes", "cause", "silent", NULL},
+	[COUNT_CLOSE_SLOW] = {"closes", "cause", "slow", NULL},
+	[COUNT_CLOSE_UNREGISTERED] = {"closes", "cause", "topic_unregistered", NULL},
+	[COUNT_CLOSE_DISCONNECTED] = {"closes", "cause", "disconnected", NULL},
+	[COUNT_CLOSE_AUTH_EXPIRED] = {"closes", "cause", "auth_expired", NULL},
+	[COUNT_CLOSE_UNAUTHORIZED] = {"closes", "cause", "unauthorized", NULL},
+	[COUNT_CLOSE_AUTH_REQUIRED] = {"closes", "cause", "auth_required", NULL},
+	[COUNT_CLOSE_TOO_BIG] = {"closes", "cause", "message_too_big", NULL},
+	[COUNT_CLOSE_NOT_UTF8] = {"closes", "cause", "not_utf8", NULL},
+	[COUNT_CLOSE_TOO_MANY_MESSAGES] = {"closes", "cause", "too_many_messages", NULL},
+	[COUNT_CLOSE_UNAVAILABLE] = {"closes", "cause", "unavailable", NULL},
+	[COUNT_CLOSE_SHUTDOWN] = {"closes", "cause", "shutdown", NULL},
+
+	[COUNT_REFUSED_MALFORMED] = {"refused_connections", "cause", "malformed",
+				     "Handshakes that did not become a WebSocket."},
+	[COUNT_REFUSED_NOT_FOUND] = {"refused_connections", "cause", "not_found", NULL},
+	[COUNT_REFUSED_BAD_TOPIC] = {"refused_connections", "cause", "bad_topic", NULL},
+	[COUNT_REFUSED_NOT_REGISTERED] = {"refused_connections", "cause", "not_registered", NULL},
+	[COUNT_REFUSED_NOT_UPGRADE] = {"refused_connections", "cause", "not_an_upgrade", NULL},
+	[COUNT_REFUSED_ORIGIN] = {"refused_connections", "cause", "origin", NULL},
+	[COUNT_REFUSED_FULL] = {"refused_connections", "cause", "full", NULL},
+	[COUNT_REFUSED_ADDRESS_FULL] = {"refused_connections", "cause", "address_full", NULL},
+	[COUNT_REFUSED_PENDING_FULL] = {"refused_connections", "cause", "pending_full", NULL},
+	[COUNT_REFUSED_TIMEOUT] = {"refused_connections", "cause", "timeout", NULL},
+	[COUNT_REFUSED_GONE] = {"refused_connections", "cause", "gone", NULL},
+	[COUNT_REFUSED_UNAVAILABLE] = {"refused_connections", "cause", "unavailable", NULL},
+};
+
+const struct latency_name latency_names[LATENCIES] = {
+	[LATENCY_COMMIT] = {"commit", "Time a publish took to be committed, waiting included."},
+	[LATENCY_DELIVERY] = {"delivery",
+			      "Time from the publish until all subscribers were written to."},
+	[LATENCY_FANOUT] = {"fanout", "Time it took to write one event to all its subscribers."},
+};
+
+enum counter counter_of_refusal(int status)
+{
+	switch (status) {
+	case 400:
+		return COUNT_REFUSAL_400;
+	case 403:
+		return COUNT_REFUSAL_403;
+	case 404:
+		return COUNT_REFUSAL_404;
+	case 405:
+		return COUNT_REFUSAL_405;
+	case 413:
+		return COUNT_REFUSAL_413;
+	case 503:
+		return COUNT_REFUSAL_503;
+	case 507:
+		return COUNT_REFUSAL_507;
+	default:
+		return COUNT_REFUSAL_OTHER;
+	}
+}
+
+enum { CELLS_OF_LATENCY = HISTOGRAM_BUCKETS + 1 }; /* the buckets, then the sum */
+
+int64_t *counters_cell(struct counters *counters, size_t cell)
+{
+	if (cell < COUNTERS)
+		return &counters->counts[cell];
+
+	size_t at = cell - COUNTERS;
+	struct histogram *latency = &counters->latencies[at / CELLS_OF_LATENCY];
+	size_t bucket = at % CELLS_OF_LATENCY;
+	return bucket < HISTOGRAM_BUCKETS ? &latency->buckets[bucket] : &latency->sum_us;
+}
+
+void counters_cell_name(size_t cell, struct counter_cell *name)
+{
+	if (cell < COUNTERS) {
+		snprintf(name->name, sizeof(name->name), "%s", counter_names[cell].family);
+		snprintf(name->label, sizeof(name->label), "%s", counter_names[cell].label);
+		return;
+	}
+
+	size_t at = cell - COUNTERS;
+	const char *family = latency_names[at / CELLS_OF_LATENCY].family;
+	size_t bucket = at % CELLS_OF_LATENCY;
+	snprintf(name->name, sizeof(name->name), "%s_us%s", family,
+		 bucket < HISTOGRAM_BUCKETS ? "" : "_sum");
+	if (bucket < HISTOGRAM_BOUNDS)
+		snprintf(name->label, sizeof(name->label), "%" PRId64,
+			 histogram_bound_us((int)bucket));
+	else
+		snprintf(name->label, sizeof(name->label), "%s",
+			 bucket < HISTOGRAM_BUCKETS ? "more" : "");
+}

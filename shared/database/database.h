@@ -1,0 +1,100 @@
+/*
+ * The SQLite database of both programs, <state_dir>/worker.db in WAL mode: opening it, its pragmas,
+ * its migrations, and the two rules of writing: hold the write lock, and take checkpoints only
+ * while holding it.
+ *
+ * A connection belongs to one thread. It waits only between database_write_begin and
+ * database_write_end: a read outside of them that finds the database locked (a log that is being
+ * recovered, somebody's exclusive lock) is DATABASE_BUSY at once. Nothing here logs: functions
+ * return a status and the program says it once.
+ */
+#ifndef SHARED_DATABASE_H
+#define SHARED_DATABASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sqlite3.h>
+
+#include "shared/config/config.h"
+
+enum { DATABASE_WHY_SIZE = 256 };
+
+enum database_status {
+	DATABASE_OK,
+	DATABASE_BUSY, /* somebody else held a lock for as long as we were willing to wait */
+	DATABASE_FULL, /* no room on the disk */
+	DATABASE_ERROR /* an I/O error, a damaged file: see database_error */
+};
+
+struct database;
+
+/* Opens the database of the configuration's state_dir, making both (modes 0700 and 0600) when
+ * missing, and brings its schema up to date; several processes may do so at once, and wait for each
+ * other for up to 10 seconds. Returns NULL with the reason for people in `why`. Close with
+ * database_close. */
+struct database *database_open(const struct config *config, char why[DATABASE_WHY_SIZE]);
+
+/* The same for who wants to wait for `wait_ms` at most, at each lock that it meets. */
+struct database *database_open_within(const struct config *config, int64_t wait_ms,
+				      char why[DATABASE_WHY_SIZE]);
+
+/* Takes no checkpoint: another process may be committing. Every statement must be finalized before.
+ * NULL is allowed. */
+void database_close(struct database *database);
+
+/* False when the database file, its log or the write lock, which this connection holds open, no
+ * longer lies where it was opened: what is written now is lost with it, or collides with others.
+ * Close it and open it anew. */
+bool database_is_in_place(const struct database *database);
+
+sqlite3 *database_handle(struct database *database);
+
+/* A prepared statement that lives as long as the connection is used; finalize it with
+ * sqlite3_finalize. NULL when that fails, see below; SQLite takes NULL for a statement whose every
+ * step is an error. */
+sqlite3_stmt *database_prepare(struct database *database, const char *sql);
+
+/* Runs a statement that gives no rows, and resets it. */
+enum database_status database_run(sqlite3_stmt *statement);
+
+/* Runs one that gives one row of `count` whole numbers (NULL is 0), and resets it. */
+enum database_status database_read_numbers(sqlite3_stmt *statement, int64_t *numbers, int count);
+
+/* Asked when all statements are prepared: false with the reason when one of them could not be (the
+ * SQL does not fit the schema, an I/O error). Close the connection then. */
+bool database_is_prepared(const struct database *database, char why[DATABASE_WHY_SIZE]);
+
+/* Before a write: takes the write lock and gives SQLite's own lock what is left of the time until
+ * `deadline_ms` (monotonic clock). DATABASE_OK: no transaction is open; write, then call
+ * database_write_end. Else the lock is not held. */
+enum database_status database_write_begin(struct database *database, int64_t deadline_ms);
+
+/* The same without any waiting, for a thread that must not: not even SQLite's own lock is waited
+ * for. */
+enum database_status database_write_try(struct database *database);
+
+/* After either of them: begins a transaction of several statements, for the caller to commit. What
+ * fails in it needs nothing but database_write_end. */
+enum database_status database_begin(struct database *database);
+
+/* Rolls back what is not committed and releases the write lock. */
+void database_write_end(struct database *database);
+
+/* What an SQLite result code (SQLITE_OK, SQLITE_ROW and SQLITE_DONE are fine) means to us. */
+enum database_status database_status_of(int result);
+
+/* The status for people: "database is locked", "disk is full", "database error". Constant. */
+const char *database_status_text(enum database_status status);
+
+/* The last error of the connection, for the log. Valid until the next call. */
+const char *database_error(struct database *database);
+
+/* Pages in the write-ahead log after this connection's last commit. */
+int database_wal_pages(const struct database *database);
+
+/* Copies the log back into the database file with writers held off, so that the next writer starts
+ * the log anew. Syncs the disk: not for an event loop. `deadline_ms` bounds the wait for the write
+ * lock; 0: do not wait. */
+enum database_status database_checkpoint(struct database *database, int64_t deadline_ms);
+
+#endif

@@ -1,0 +1,204 @@
+/*
+ * Pruning and checkpoints, see housekeeping.h. State: prepared statements. May block on the disk;
+ * never runs on an event loop.
+ *
+ * Events go strictly from the oldest on, and the newest one stays, so that the ids in the table are
+ * always one unbroken run: a reader can tell from the oldest id alone whether it missed anything,
+ * and no id is used twice.
+ */
+#include "shared/database/housekeeping.h"
+
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+
+enum {
+	BATCH_ROWS = 500,
+	BATCH_BYTES = 4 * 1024 * 1024, /* of payloads: the lock is held for as long as they take */
+	CHECKPOINT_PAGES = 1000, /* 4 MiB of log */
+	CROWDED_TENTHS = 9
+};
+
+struct housekeeping {
+	struct database *database;
+	struct housekeeping_limits limits;
+	sqlite3_stmt *size;
+	sqlite3_stmt *find_topic;
+	sqlite3_stmt *delete_topics;
+	sqlite3_stmt *newest_event;
+	sqlite3_stmt *oldest_events;
+	sqlite3_stmt *delete_events;
+};
+
+struct housekeeping_limits housekeeping_limits_of(const struct config *config)
+{
+	return (struct housekeeping_limits){
+		.event_retention_ms = config->event_retention_ms,
+		.event_limit = config->event_limit,
+		.database_max_bytes = config->database_max_bytes,
+	};
+}
+
+void housekeeping_set_limits(struct housekeeping *housekeeping, struct housekeeping_limits limits)
+{
+	housekeeping->limits = limits;
+}
+
+struct housekeeping *housekeeping_new(struct database *database, struct housekeeping_limits limits)
+{
+	struct housekeeping *housekeeping = xcalloc(1, sizeof(*housekeeping));
+
+	*housekeeping = (struct housekeeping){
+		.database = database,
+		.limits = limits,
+		.size = database_prepare(
+			database, "SELECT (page_count - freelist_count) * page_size FROM "
+				  "pragma_page_count, pragma_freelist_count, pragma_page_size"),
+		.find_topic = database_prepare(
+			database, "SELECT 1 FROM topics WHERE expires_ms <= ?1 LIMIT 1"),
+		.delete_topics = database_prepare(
+			database, "DELETE FROM topics WHERE topic IN (SELECT topic FROM topics "
+				  "WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)"),
+		.newest_event = database_prepare(database, "SELECT max(id) FROM events"),
+		.oldest_events = database_prepare(
+			database,
+			"SELECT id, created_ms, length(CAST(payload AS BLOB)) FROM events "
+			"ORDER BY id LIMIT ?1"),
+		.delete_events = database_prepare(
+			database,
+			"DELETE FROM events WHERE id <= ?1 AND id < (SELECT max(id) FROM events)"),
+	};
+	return housekeeping;
+}
+
+void housekeeping_free(struct housekeeping *housekeeping)
+{
+	if (!housekeeping)
+		return;
+	sqlite3_finalize(housekeeping->size);
+	sqlite3_finalize(housekeeping->find_topic);
+	sqlite3_finalize(housekeeping->delete_topics);
+	sqlite3_finalize(housekeeping->newest_event);
+	sqlite3_finalize(housekeeping->oldest_events);
+	sqlite3_finalize(housekeeping->delete_events);
+	free(housekeeping);
+}
+
+/* What a step is to do. */
+struct plan {
+	int64_t now_ms;
+	bool topics;
+	int64_t last_event; /* of the batch that is to go, 0: none */
+	bool full; /* the batch is as large as it may be */
+};
+
+/* The number of a statement that has one row, or none: then it is 0. */
+static enum database_status read_number(sqlite3_stmt *statement, int64_t *number)
+{
+	int result = sqlite3_step(statement);
+
+	*number = result == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+	sqlite3_reset(statement);
+	return database_status_of(result);
+}
+
+static enum database_status plan_topics(struct housekeeping *housekeeping, struct plan *plan)
+{
+	int64_t found;
+
+	sqlite3_bind_int64(housekeeping->find_topic, 1, plan->now_ms);
+	enum database_status status = read_number(housekeeping->find_topic, &found);
+	plan->topics = found != 0;
+	return status;
+}
+
+/* `crowded`: the pages in use come near the limit that database_open.c sets. */
+static enum database_status plan_batch(struct housekeeping *housekeeping, struct plan *plan,
+				       int64_t newest_id, bool crowded)
+{
+	const struct housekeeping_limits *limits = &housekeeping->limits;
+	sqlite3_stmt *oldest = housekeeping->oldest_events;
+	int64_t bytes = 0, rows = 0;
+	int result = SQLITE_OK;
+
+	sqlite3_bind_int(oldest, 1, BATCH_ROWS);
+	while (bytes < BATCH_BYTES && (result = sqlite3_step(oldest)) == SQLITE_ROW) {
+		int64_t id = sqlite3_column_int64(oldest, 0);
+		bool old =
+			sqlite3_column_int64(oldest, 1) < plan->now_ms - limits->event_retention_ms;
+		bool over = id <= newest_id - limits->event_limit; /* ids are an unbroken run */
+
+		if (id >= newest_id || !(old || over || crowded))
+			break;
+		plan->last_event = id;
+		bytes += sqlite3_column_int64(oldest, 2);
+		rows++;
+	}
+	sqlite3_reset(oldest);
+	plan->full = bytes >= BATCH_BYTES || rows == BATCH_ROWS;
+	return database_status_of(result);
+}
+
+static enum database_status plan_events(struct housekeeping *housekeeping, struct plan *plan)
+{
+	int64_t newest_id, bytes;
+	enum database_status status = read_number(housekeeping->newest_event, &newest_id);
+
+	if (status == DATABASE_OK)
+		status = read_number(housekeeping->size, &bytes);
+	if (status != DATABASE_OK)
+		return status;
+	return plan_batch(housekeeping, plan, newest_id,
+			  bytes > housekeeping->limits.database_max_bytes / 10 * CROWDED_TENTHS);
+}
+
+static enum database_status lock(struct housekeeping *housekeeping, int64_t wait_ms)
+{
+	return wait_ms > 0 ? database_write_begin(housekeeping->database,
+						  clock_monotonic_ms() + wait_ms)
+			   : database_write_try(housekeeping->database);
+}
+
+static enum database_status prune(struct housekeeping *housekeeping, int64_t now_ms,
+				  int64_t wait_ms, bool *more)
+{
+	struct plan plan = {.now_ms = now_ms};
+	enum database_status status = plan_topics(housekeeping, &plan);
+
+	if (status == DATABASE_OK)
+		status = plan_events(housekeeping, &plan);
+	if (status != DATABASE_OK || (!plan.topics && plan.last_event == 0))
+		return status;
+	status = lock(housekeeping, wait_ms);
+	if (status != DATABASE_OK)
+		return status;
+	if (plan.last_event > 0) {
+		sqlite3_bind_int64(housekeeping->delete_events, 1, plan.last_event);
+		status = database_run(housekeeping->delete_events);
+	}
+	if (status == DATABASE_OK && plan.topics) {
+		sqlite3_bind_int64(housekeeping->delete_topics, 1, now_ms);
+		sqlite3_bind_int(housekeeping->delete_topics, 2, BATCH_ROWS);
+		status = database_run(housekeeping->delete_topics);
+		plan.full |= sqlite3_changes(database_handle(housekeeping->database)) == BATCH_ROWS;
+	}
+	database_write_end(housekeeping->database);
+	*more = plan.full;
+	return status;
+}
+
+enum database_status housekeeping_step(struct housekeeping *housekeeping, int64_t now_ms,
+				       int64_t wait_ms, bool *more)
+{
+	*more = false;
+	enum database_status status = prune(housekeeping, now_ms, wait_ms, more);
+	bool log_is_long = database_wal_pages(housekeeping->database) >= CHECKPOINT_PAGES;
+
+	/* On a full disk not even a DELETE finds room, until the log can start anew. */
+	if (status == DATABASE_FULL || (status == DATABASE_OK && log_is_long)) {
+		enum database_status copied = database_checkpoint(
+			housekeeping->database, wait_ms > 0 ? clock_monotonic_ms() + wait_ms : 0);
+		if (status == DATABASE_OK)
+			status = copied;
+	}
+	return status;
+}

@@ -1,0 +1,302 @@
+// needs: api/store.c api/store_read.c api/gauges.c
+/*
+ * The API's SQL while SQLite's calls fail, see fault_sweep.h: an operation that says that it was
+ * done was committed, one that says that it was not has changed nothing, and reads say the truth or
+ * that they could not be done.
+ */
+#include "tests/unit/fault_sweep.h"
+
+#include "api/store.h"
+#include "shared/database/schema.h"
+
+#define TOPIC "a topic"
+#define OTHER_TOPIC "another topic"
+
+enum { PAYLOAD_LEN = 20000, USER = 7 }; /* a payload of several pages */
+
+static struct database *database;
+static struct liveness *liveness;
+static struct accounts *accounts;
+static struct store *store;
+static char payload[PAYLOAD_LEN + 1];
+
+static int open_store(void **state)
+{
+	if (make_base(state) != 0)
+		return -1;
+	config.durability = CONFIG_DURABILITY_FULL;
+	database = open_database();
+	liveness = liveness_open(state_dir);
+	assert_true(liveness_claim_pid(liveness, getpid()));
+	store = store_open(&config, database, liveness);
+	accounts = accounts_new();
+	accounts_attach(accounts, database);
+	memset(payload, '1', PAYLOAD_LEN);
+	open_witness();
+	return 0;
+}
+
+static int close_store(void **state)
+{
+	tell_attempt();
+	store_close(store);
+	accounts_free(accounts);
+	liveness_close(liveness);
+	database_close(database);
+	close_witness();
+	return remove_base(state);
+}
+
+#define FAULT_TEST(test) cmocka_unit_test_setup_teardown(test, open_store, close_store)
+
+/* A failure is never taken for something else. */
+static bool is_done(enum store_outcome outcome)
+{
+	if (outcome != STORE_OK) {
+		assert_int_equal(outcome, STORE_UNAVAILABLE);
+		assert_string_not_equal(store_why(store), "ok");
+	}
+	return outcome == STORE_OK;
+}
+
+static int64_t newest_id; /* before the attempt */
+static int64_t said; /* by the operation: an id, a number */
+
+/* A commit by somebody else: what the connection has in its cache is worth nothing any more. */
+static void disturb(void)
+{
+	execute(witness, "BEGIN IMMEDIATE;"
+			 "DELETE FROM topics WHERE topic <> 'worker.status';"
+			 "INSERT INTO topics VALUES ('" OTHER_TOPIC "', 0, 1, 9000000000000000);"
+			 "INSERT INTO events (kind, topic, created_ms) VALUES (0, 'x', 0);"
+			 "DELETE FROM events WHERE id < (SELECT max(id) FROM events) - 3;"
+			 "COMMIT");
+	newest_id = query_number(witness, "SELECT max(id) FROM events");
+}
+
+static void disturb_and_enrol(void)
+{
+	disturb();
+	execute(witness, "INSERT INTO topics VALUES ('" TOPIC "', 0, 1, 9000000000000000)");
+}
+
+static int64_t count(const char *what)
+{
+	char sql[256];
+
+	snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s", what);
+	return query_number(witness, sql);
+}
+
+static int64_t count_orders(enum event_kind kind, const char *and)
+{
+	char what[160];
+
+	snprintf(what, sizeof(what), "events WHERE id > %lld AND kind = %d %s",
+		 (long long)newest_id, (int)kind, and);
+	return count(what);
+}
+
+static bool run_register(void)
+{
+	return is_done(store_register(store, TOPIC, strlen(TOPIC), true));
+}
+
+static void check_register(bool done)
+{
+	assert_at_rest(database);
+	assert_int_equal(count("topics WHERE topic = '" TOPIC "' AND require_token"), done);
+}
+
+static void register_is_committed_or_refused(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){"register",
+				  REACHES(CALL_READ) | REACHES(CALL_WRITE) | REACHES(CALL_SYNC) |
+					  REACHES(CALL_SHM_LOCK) | REACHES(CALL_MALLOC),
+				  disturb, run_register, check_register});
+}
+
+static bool run_publish(void)
+{
+	said = 0;
+	return is_done(store_publish(store, TOPIC, strlen(TOPIC), payload, PAYLOAD_LEN, &said));
+}
+
+static void check_publish(bool done)
+{
+	assert_at_rest(database);
+	assert_int_equal(count_orders(EVENT_PUSH, ""), done);
+	if (!done)
+		return;
+	assert_int_equal(said, newest_id + 1);
+	assert_string_equal(query(witness, "SELECT payload = replace(hex(zeroblob(10000)), '0', "
+					   "'1') FROM events ORDER BY id DESC LIMIT 1"),
+			    "1");
+}
+
+static void an_event_that_got_an_id_is_there(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){"publish",
+				  REACHES(CALL_READ) | REACHES(CALL_WRITE) | REACHES(CALL_SYNC) |
+					  REACHES(CALL_SHM_LOCK) | REACHES(CALL_MALLOC),
+				  disturb_and_enrol, run_publish, check_publish});
+}
+
+static bool run_unregister(void)
+{
+	return is_done(store_unregister(store, TOPIC, strlen(TOPIC)));
+}
+
+static void check_unregister(bool done)
+{
+	assert_at_rest(database);
+	assert_int_equal(count("topics WHERE topic = '" TOPIC "'"), !done);
+	assert_int_equal(count_orders(EVENT_UNREGISTER, "AND topic = '" TOPIC "'"), done);
+}
+
+static void a_topic_goes_with_its_order_or_not_at_all(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){"unregister",
+				  REACHES(CALL_READ) | REACHES(CALL_WRITE) | REACHES(CALL_SYNC) |
+					  REACHES(CALL_SHM_LOCK) | REACHES(CALL_MALLOC),
+				  disturb_and_enrol, run_unregister, check_unregister});
+}
+
+/* This process is the only gateway: two users on one topic, one of them on another too. */
+static void disturb_and_connect(void)
+{
+	char sql[512];
+
+	disturb();
+	liveness_beat(liveness, getpid());
+	snprintf(sql, sizeof(sql),
+		 "BEGIN IMMEDIATE;"
+		 "INSERT OR REPLACE INTO gateways (" GATEWAY_COLUMNS
+		 ") VALUES (%d, '', '', 1, 1, %lld, -1, 5);"
+		 "DELETE FROM sessions;"
+		 "INSERT INTO sessions VALUES (%d, 0, '" TOPIC "', 7, '', 1, NULL), "
+		 "(%d, 1, '" TOPIC "', 8, '', 1, NULL), (%d, 2, '" OTHER_TOPIC "', 7, '', 1, NULL);"
+		 "INSERT OR REPLACE INTO counters VALUES ('publishes', '', 3);"
+		 "COMMIT",
+		 getpid(), (long long)newest_id, getpid(), getpid(), getpid());
+	execute(witness, sql);
+}
+
+static bool run_disconnect(void)
+{
+	static const int64_t user = USER;
+	static const struct store_target target = {.user_id = &user};
+
+	said = -1;
+	return is_done(store_disconnect(store, &target, &said));
+}
+
+static void check_disconnect(bool done)
+{
+	assert_at_rest(database);
+	assert_int_equal(count_orders(EVENT_DISCONNECT, "AND user_id = 7 AND topic IS NULL"), done);
+	if (done)
+		assert_int_equal(said, 2);
+}
+
+static void an_order_to_disconnect_is_there_or_refused(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){"disconnect",
+				  REACHES(CALL_READ) | REACHES(CALL_WRITE) | REACHES(CALL_SYNC) |
+					  REACHES(CALL_SHM_LOCK) | REACHES(CALL_MALLOC),
+				  disturb_and_connect, run_disconnect, check_disconnect});
+}
+
+static struct service_counts counts;
+static struct gauges gauges;
+static struct counters totals;
+
+static bool run_counts(void)
+{
+	return is_done(store_counts(store, &counts));
+}
+
+static void check_counts(bool done)
+{
+	assert_at_rest(database);
+	if (!done)
+		return;
+	assert_true(counts.gateway_alive);
+	assert_int_equal(counts.registered_topics, 2);
+	assert_int_equal(counts.active_topics, 2);
+	assert_int_equal(counts.connected_clients, 2);
+	assert_int_equal(counts.connected_sockets, 3);
+}
+
+static bool run_gauges(void)
+{
+	return is_done(store_gauges(store, &gauges)) &&
+	       is_done(store_totals(store, accounts, &totals));
+}
+
+static void check_gauges(bool done)
+{
+	assert_at_rest(database);
+	if (!done)
+		return;
+	assert_int_equal(gauges.gateways, 1);
+	assert_int_equal(gauges.outbox_bytes, 5);
+	assert_int_equal(gauges.committed_event_id, newest_id);
+	assert_int_equal(gauges.delivered_event_id, newest_id);
+	assert_int_equal(totals.counts[COUNT_PUBLISHES], 3);
+}
+
+static char listed[256];
+
+static void list(void *context, const char *topic, size_t topic_len)
+{
+	size_t len = strlen(listed);
+
+	(void)context;
+	snprintf(listed + len, sizeof(listed) - len, "%.*s;", (int)topic_len, topic ? topic : "");
+}
+
+static bool run_topics(void)
+{
+	listed[0] = '\0';
+	return is_done(store_topics(store, false, -1, list, NULL)) &&
+	       is_done(store_topics(store, true, -1, list, NULL));
+}
+
+static void check_topics(bool done)
+{
+	assert_at_rest(database);
+	if (done)
+		assert_string_equal(listed,
+				    OTHER_TOPIC ";worker.status;" TOPIC ";" OTHER_TOPIC ";");
+}
+
+static void what_is_counted_and_listed_is_true_or_not_said(void **state)
+{
+	(void)state;
+	const unsigned reaches = REACHES(CALL_READ) | REACHES(CALL_SHM_LOCK) | REACHES(CALL_MALLOC);
+
+	sweep(&(struct operation){"counts", reaches, disturb_and_connect, run_counts,
+				  check_counts});
+	sweep(&(struct operation){"gauges", reaches, disturb_and_connect, run_gauges,
+				  check_gauges});
+	sweep(&(struct operation){"topics", reaches, disturb_and_connect, run_topics,
+				  check_topics});
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FAULT_TEST(register_is_committed_or_refused),
+		FAULT_TEST(an_event_that_got_an_id_is_there),
+		FAULT_TEST(a_topic_goes_with_its_order_or_not_at_all),
+		FAULT_TEST(an_order_to_disconnect_is_there_or_refused),
+		FAULT_TEST(what_is_counted_and_listed_is_true_or_not_said),
+	};
+
+	return faults_prepare() ? cmocka_run_group_tests(tests, NULL, NULL) : EXIT_FAILURE;
+}

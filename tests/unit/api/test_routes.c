@@ -1,0 +1,210 @@
+// needs: api/routes.c api/topic_handlers.c api/event_handlers.c api/status_handler.c
+// needs: api/command.c api/response.c api/service.c api/store.c api/store_read.c api/gauges.c
+// needs: api/notify.c api/metrics_handler.c api/metrics_text.c
+/*
+ * Requests and their answers: where the verb may stand in a path, and each row of the contract's
+ * table of checks, against a real database in a directory of its own.
+ */
+#include "tests/unit/api/service_fixture.h"
+#include "shared/database/write_lock.h"
+
+static void a_verb_is_found_however_the_program_is_mounted(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *script_name, *path_info, *uri;
+		const char *verb; /* NULL: not found */
+	} cases[] = {
+		{"/internal/publish", "", "", "publish"}, /* nginx fastcgi_params */
+		{"/internal/push", "", "", "push"},
+		{"/internal", "/register", "", "register"}, /* ScriptAlias /internal */
+		{"/api.fcgi", "/internal/unregister", "", "unregister"},
+		{"/cgi-bin/api.fcgi", "/any/prefix/internal/status", "", "status"},
+		{"", "/internal/status", "", "status"},
+		{"/api.fcgi", "", "/worker/internal/status?topics=1", "status"},
+		{"/api.fcgi", "", "http://host/internal/status#x", "status"},
+		{"/internal/register", "/x", "/internal/publish", "publish"},
+		{"/internal/publish", "", "/internal/register", "publish"},
+		{"", "", "/x?y=/internal/publish", NULL},
+		{"", "", "", NULL},
+		{"/internal/", "", "", NULL},
+		{"/internal/nothing", "", "", NULL},
+		{"/internal/publish/", "", "", NULL},
+		{"/internal/publishx", "", "", NULL},
+		{"/internal/Publish", "", "", NULL},
+		{"/xinternal/publish", "", "", NULL},
+		{"internal/publish", "", "", NULL},
+		{"/publish", "", "", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct request request = {.script_name = cases[i].script_name,
+					  .path_info = cases[i].path_info,
+					  .uri = cases[i].uri};
+		const struct route *route = routes_find(&request);
+
+		if (!cases[i].verb) {
+			assert_null(route);
+			continue;
+		}
+		assert_non_null(route);
+		assert_string_equal(routes_verb(route), cases[i].verb);
+	}
+}
+
+static void a_path_too_long_to_join_is_found_by_its_end(void **state)
+{
+	(void)state;
+	static char long_name[5000];
+	struct request request = {
+		.script_name = long_name, .path_info = "/internal/status", .uri = ""};
+
+	memset(long_name, 'x', sizeof(long_name) - 1);
+	assert_string_equal(routes_verb(routes_find(&request)), "status");
+}
+
+static void the_first_check_that_fails_answers(void **state)
+{
+	(void)state;
+	struct request request = request_to("nothing", "not json");
+
+	request.method = "PUT";
+	request.secret = "wrong";
+	request.body_state = REQUEST_BODY_TOO_LARGE;
+	assert_string_equal(answer(&request, 404), "not found\n");
+	request.script_name = "/internal/publish";
+	assert_string_equal(answer(&request, 405), "method not allowed\n");
+	request.method = "POST";
+	assert_string_equal(answer(&request, 403), "forbidden\n");
+	request.secret = SECRET;
+	assert_string_equal(answer(&request, 413), "body too large\n");
+	request.body_state = REQUEST_BODY_CUT_SHORT;
+	assert_string_equal(answer(&request, 400), "bad request: body is shorter than announced\n");
+	request.body_state = REQUEST_BODY_WHOLE;
+	assert_memory_equal(answer(&request, 400), "bad request: ", 13);
+	assert_string_equal(post("publish", "{}", 400), "missing topic\n");
+	assert_string_equal(post("publish", "{\"topic\":5}", 400), "bad topic: not a string\n");
+	assert_string_equal(post("publish", "{\"topic\":\"nobody\"}", 400), "missing payload\n");
+	assert_string_equal(post("publish", "{\"topic\":\"nobody\",\"payload\":1}", 404),
+			    "topic not registered\n");
+}
+
+static void a_method_is_allowed_exactly(void **state)
+{
+	(void)state;
+	static const char *const methods[] = {"HEAD", "OPTIONS", "DELETE", "get", ""};
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		struct request request = request_to("status", "");
+		size_t len;
+
+		request.method = methods[i];
+		answer(&request, 405);
+		assert_non_null(strstr(response_bytes(response, &len), "\r\nAllow: GET\r\n"));
+		request.script_name = "/internal/push";
+		answer(&request, 405);
+		assert_non_null(strstr(response_bytes(response, &len), "\r\nAllow: POST\r\n"));
+	}
+}
+
+static void status_too_needs_the_secret(void **state)
+{
+	(void)state;
+	static const char *const wrong[] = {"", "x", SECRET "0", "0123456789abcdef"};
+	struct request request = request_to("status", "");
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		request.secret = wrong[i];
+		assert_string_equal(answer(&request, 403), "forbidden\n");
+	}
+}
+
+static void a_topic_lives_from_register_to_unregister(void **state)
+{
+	(void)state;
+	char first[64], second[64];
+
+	assert_string_equal(post("register", "{\"topic\":\"a\"}", 200), "");
+	assert_string_equal(post("register", "{\"topic\":\"a\"}", 200), "");
+	assert_false(service->tap_due);
+	snprintf(first, sizeof(first), "%s",
+		 post("publish", "{\"topic\":\"a\",\"payload\":1}", 200));
+	assert_true(service->tap_due);
+	snprintf(second, sizeof(second), "%s",
+		 post("push", "{\"topic\":\"a\",\"payload\":null}", 200));
+	assert_memory_equal(first, "{\"id\":", 6);
+	assert_true(strtoll(second + 6, NULL, 10) > strtoll(first + 6, NULL, 10));
+	service_tap(service);
+	assert_false(service->tap_due);
+	assert_string_equal(post("unregister", "{\"topic\":\"a\"}", 200), "");
+	assert_true(service->tap_due);
+	assert_string_equal(post("unregister", "{\"topic\":\"a\"}", 200), "");
+	post("publish", "{\"topic\":\"a\",\"payload\":1}", 404);
+	service_tap(service);
+}
+
+static void a_topic_past_its_expiry_is_not_registered(void **state)
+{
+	(void)state;
+	post("register", "{\"topic\":\"old\"}", 200);
+	execute("UPDATE topics SET expires_ms = 1 WHERE topic = 'old'");
+	post("publish", "{\"topic\":\"old\",\"payload\":1}", 404);
+	post("register", "{\"topic\":\"old\"}", 200);
+	post("publish", "{\"topic\":\"old\",\"payload\":1}", 200);
+}
+
+static void worker_status_cannot_be_changed(void **state)
+{
+	(void)state;
+	assert_string_equal(
+		post("register", "{\"topic\":\"worker.status\",\"require_token\":false}", 200), "");
+	assert_string_equal(post("unregister", "{\"topic\":\"worker.status\"}", 400),
+			    "bad topic: worker.status is reserved\n");
+	post("publish", "{\"topic\":\"worker.status\",\"payload\":1}", 200);
+	execute("CREATE TEMP TABLE must AS SELECT 1 FROM topics WHERE topic = 'worker.status' "
+		"AND require_token = 1 AND expires_ms = 9223372036854775807");
+	assert_int_equal(sqlite3_changes(database_handle(service->database)), 1);
+}
+
+static void a_locked_database_is_unavailable_and_an_unknown_topic_still_unknown(void **state)
+{
+	(void)state;
+	char path[256];
+	size_t len;
+
+	post("register", "{\"topic\":\"a\"}", 200);
+	snprintf(path, sizeof(path), "%s/write.lock", directory);
+	struct write_lock *other = write_lock_open(path);
+	assert_true(write_lock_take(other, clock_monotonic_ms() + 1000));
+	assert_string_equal(post("publish", "{\"topic\":\"a\",\"payload\":1}", 503),
+			    "unavailable: database is locked\n");
+	assert_non_null(strstr(response_bytes(response, &len), "\r\nRetry-After: 1\r\n"));
+	post("register", "{\"topic\":\"b\"}", 503);
+	post("unregister", "{\"topic\":\"a\"}", 503);
+	assert_true(service->trouble[SERVICE_WRITE].is_on);
+	post("publish", "{\"topic\":\"nobody\",\"payload\":1}", 404);
+	struct request status = request_to("status", "");
+	answer(&status, 503); /* for want of a gateway */
+	assert_false(service->trouble[SERVICE_READ].is_on);
+	write_lock_close(other);
+	post("publish", "{\"topic\":\"a\",\"payload\":1}", 200);
+	assert_false(service->trouble[SERVICE_WRITE].is_on);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_verb_is_found_however_the_program_is_mounted),
+		cmocka_unit_test(a_path_too_long_to_join_is_found_by_its_end),
+		cmocka_unit_test(the_first_check_that_fails_answers),
+		cmocka_unit_test(a_method_is_allowed_exactly),
+		cmocka_unit_test(status_too_needs_the_secret),
+		cmocka_unit_test(a_topic_lives_from_register_to_unregister),
+		cmocka_unit_test(a_topic_past_its_expiry_is_not_registered),
+		cmocka_unit_test(worker_status_cannot_be_changed),
+		cmocka_unit_test(
+			a_locked_database_is_unavailable_and_an_unknown_topic_still_unknown),
+	};
+
+	return cmocka_run_group_tests(tests, open_service, close_service);
+}

@@ -1,0 +1,112 @@
+// needs: gateway/events/frame.c
+/*
+ * Shared frames. A frame freed too early or never is found by the build with sanitizers.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "gateway/events/frame.h"
+
+static void a_new_frame_has_its_room_and_one_reference(void **state)
+{
+	struct frame *frame = frame_new(1000);
+
+	(void)state;
+	assert_int_equal(frame->len, 1000);
+	assert_int_equal(frame->references, 1);
+	memset(frame->bytes, 'x', frame->len);
+	frame_release(frame);
+}
+
+static void a_new_frame_waits_nowhere_and_may_not_be_dropped(void **state)
+{
+	struct frame *frames[] = {frame_new(10), frame_of_text("text")};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(frames[i]->waiting, 0);
+		assert_false(frames[i]->is_push);
+		frame_release(frames[i]);
+	}
+}
+
+static void a_frame_of_text_holds_its_bytes_without_the_nul(void **state)
+{
+	struct frame *frame = frame_of_text("{\"type\":\"auth_ok\"}");
+	struct frame *empty = frame_of_text("");
+
+	(void)state;
+	assert_int_equal(frame->len, 18);
+	assert_memory_equal(frame->bytes, "{\"type\":\"auth_ok\"}", 18);
+	assert_int_equal(empty->len, 0);
+	frame_release(frame);
+	frame_release(empty);
+}
+
+static void assert_wire(size_t len, const char *header, size_t header_len)
+{
+	struct frame *frame = frame_new(len);
+	size_t wire_len;
+
+	memset(frame->bytes, 'x', len);
+	for (int turn = 0; turn < 2; turn++) { /* it is asked for by each who gets it */
+		const char *wire = frame_wire(frame, &wire_len);
+
+		assert_int_equal(wire_len, header_len + len);
+		assert_memory_equal(wire, header, header_len);
+		assert_ptr_equal(wire + header_len, frame->bytes);
+		for (size_t i = 0; i < len; i++)
+			assert_int_equal(frame->bytes[i], 'x');
+	}
+	frame_release(frame);
+}
+
+static void on_the_wire_it_has_the_shortest_header_of_an_unmasked_text(void **state)
+{
+	(void)state;
+	assert_wire(0, "\x81\x00", 2);
+	assert_wire(125, "\x81\x7D", 2);
+	assert_wire(126, "\x81\x7E\x00\x7E", 4);
+	assert_wire(65535, "\x81\x7E\xFF\xFF", 4);
+	assert_wire(65536, "\x81\x7F\x00\x00\x00\x00\x00\x01\x00\x00", 10);
+	assert_wire(1048600, "\x81\x7F\x00\x00\x00\x00\x00\x10\x00\x18", 10);
+}
+
+static void it_lives_until_the_last_one_releases_it(void **state)
+{
+	struct frame *frame = frame_of_text("shared");
+
+	(void)state;
+	for (size_t i = 0; i < 1000; i++)
+		assert_ptr_equal(frame_hold(frame), frame);
+	assert_int_equal(frame->references, 1001);
+	for (size_t i = 0; i < 1000; i++) {
+		frame_release(frame);
+		assert_memory_equal(frame->bytes, "shared", 6);
+	}
+	assert_int_equal(frame->references, 1);
+	frame_release(frame);
+}
+
+static void releasing_null_does_nothing(void **state)
+{
+	(void)state;
+	frame_release(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_new_frame_has_its_room_and_one_reference),
+		cmocka_unit_test(a_new_frame_waits_nowhere_and_may_not_be_dropped),
+		cmocka_unit_test(a_frame_of_text_holds_its_bytes_without_the_nul),
+		cmocka_unit_test(on_the_wire_it_has_the_shortest_header_of_an_unmasked_text),
+		cmocka_unit_test(it_lives_until_the_last_one_releases_it),
+		cmocka_unit_test(releasing_null_does_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

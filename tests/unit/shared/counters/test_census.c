@@ -1,0 +1,274 @@
+/*
+ * Who is counted: sessions of living gateways, users once, live topics.
+ */
+#include "tests/unit/database_fixture.h"
+#include "shared/counters/census.h"
+
+static struct database *database;
+static sqlite3 *handle;
+static struct liveness *liveness, *gateway;
+static struct census *census;
+
+enum { ALIVE = 4711, ALIVE_TOO = 4712, DEAD = 4713 };
+
+static int open_census(void **state)
+{
+	if (make_base(state) != 0)
+		return -1;
+	database = open_database();
+	handle = database_handle(database);
+	liveness = liveness_open(state_dir);
+	gateway = liveness_open(state_dir);
+	census = census_new(database, liveness);
+	return gateway && liveness_claim_pid(gateway, ALIVE) ? 0 : -1;
+}
+
+static int close_census(void **state)
+{
+	census_free(census);
+	census_free(NULL);
+	liveness_close(gateway);
+	liveness_close(liveness);
+	database_close(database);
+	return remove_base(state);
+}
+
+#define CENSUS_TEST(test) cmocka_unit_test_setup_teardown(test, open_census, close_census)
+
+static void add_gateway(int64_t pid, int64_t started_ms, int64_t cluster_nodes)
+{
+	char sql[256];
+
+	snprintf(sql, sizeof(sql),
+		 "INSERT INTO gateways (pid, version, address, started_ms, seen_ms, last_event_id, "
+		 "cluster_nodes) VALUES (%lld, '1', 'here', %lld, 0, 0, %lld)",
+		 (long long)pid, (long long)started_ms, (long long)cluster_nodes);
+	execute(handle, sql);
+}
+
+/* What a gateway says of itself. */
+static void set_headcount(int64_t pid, int sockets, int topics, int clients)
+{
+	char sql[160];
+
+	snprintf(sql, sizeof(sql),
+		 "UPDATE gateways SET sockets = %d, active_topics = %d, clients = %d "
+		 "WHERE pid = %lld",
+		 sockets, topics, clients, (long long)pid);
+	execute(handle, sql);
+}
+
+static void add_session(int64_t pid, const char *topic, int64_t user_id)
+{
+	static int slot;
+	char sql[160];
+
+	snprintf(sql, sizeof(sql),
+		 "INSERT INTO sessions VALUES (%lld, %d, '%s', %lld, '', 0, NULL)", (long long)pid,
+		 slot++, topic, (long long)user_id);
+	execute(handle, sql);
+}
+
+static struct service_counts counts_now(void)
+{
+	struct service_counts counts;
+
+	memset(&counts, 0xFF, sizeof(counts));
+	assert_int_equal(census_take(census, &counts), DATABASE_OK);
+	return counts;
+}
+
+static void assert_nobody(struct service_counts counts)
+{
+	assert_false(counts.gateway_alive);
+	assert_int_equal(counts.uptime_s, 0);
+	assert_int_equal(counts.registered_topics, 0);
+	assert_int_equal(counts.active_topics, 0);
+	assert_int_equal(counts.connected_clients, 0);
+	assert_int_equal(counts.connected_sockets, 0);
+	assert_int_equal(counts.cluster_nodes, -1);
+}
+
+static void without_a_living_gateway_all_is_zero(void **state)
+{
+	(void)state;
+	assert_nobody(counts_now());
+	add_gateway(DEAD, 0, 3);
+	add_session(DEAD, "a", 1);
+	add_session(ALIVE, "a", 1); /* its row in `gateways` is not there yet */
+	assert_nobody(counts_now());
+	add_gateway(ALIVE, clock_wall_ms(), -1);
+	assert_true(counts_now().gateway_alive);
+	liveness_close(gateway);
+	gateway = NULL;
+	assert_nobody(counts_now());
+}
+
+static void a_user_counts_once_and_an_anonymous_socket_too(void **state)
+{
+	(void)state;
+	add_gateway(ALIVE, 0, -1);
+	assert_int_equal(counts_now().connected_sockets, 0);
+	add_session(ALIVE, "a", 7);
+	add_session(ALIVE, "a", 7);
+	add_session(ALIVE, "b", 7);
+	add_session(ALIVE, "b", -7);
+	add_session(ALIVE, "b", 0);
+	add_session(ALIVE, "c", 0);
+	struct service_counts counts = counts_now();
+	assert_int_equal(counts.connected_sockets, 6);
+	assert_int_equal(counts.connected_clients, 4);
+	assert_int_equal(counts.active_topics, 3);
+}
+
+static void it_is_over_all_living_gateways(void **state)
+{
+	(void)state;
+	struct liveness *second = liveness_open(state_dir);
+	int64_t now_ms = clock_wall_ms();
+
+	assert_true(liveness_claim_pid(second, ALIVE_TOO));
+	add_gateway(ALIVE, now_ms - 100000, 2);
+	add_gateway(ALIVE_TOO, now_ms - 200000, 3);
+	add_gateway(DEAD, now_ms - 900000, 9);
+	add_session(ALIVE, "a", 7);
+	add_session(ALIVE_TOO, "a", 7);
+	add_session(ALIVE_TOO, "b", 8);
+	add_session(DEAD, "c", 9);
+	struct service_counts counts = counts_now();
+	assert_int_equal(counts.connected_sockets, 3);
+	assert_int_equal(counts.connected_clients, 2);
+	assert_int_equal(counts.active_topics, 2);
+	assert_int_equal(counts.cluster_nodes, 3);
+	assert_in_range(counts.uptime_s, 200, 300);
+	liveness_close(second);
+	counts = counts_now();
+	assert_int_equal(counts.connected_sockets, 1);
+	assert_int_equal(counts.cluster_nodes, 2);
+	assert_in_range(counts.uptime_s, 100, 199);
+}
+
+static void a_gateway_that_is_alone_has_counted_already(void **state)
+{
+	(void)state;
+	add_gateway(ALIVE, 0, -1);
+	add_gateway(DEAD, 0, -1);
+	add_session(ALIVE, "a", 7); /* its rows are not looked at */
+	set_headcount(ALIVE, 30, 10, 20);
+	set_headcount(DEAD, 300, 100, 200);
+	struct service_counts counts = counts_now();
+	assert_int_equal(counts.connected_sockets, 30);
+	assert_int_equal(counts.active_topics, 10);
+	assert_int_equal(counts.connected_clients, 20);
+	set_headcount(ALIVE, 0, 0, 0);
+	assert_int_equal(counts_now().connected_sockets, 0);
+}
+
+static void what_several_have_counted_is_not_added_up(void **state)
+{
+	(void)state;
+	struct liveness *second = liveness_open(state_dir);
+
+	assert_true(liveness_claim_pid(second, ALIVE_TOO));
+	add_gateway(ALIVE, 0, -1);
+	add_gateway(ALIVE_TOO, 0, -1);
+	add_session(ALIVE, "a", 7);
+	add_session(ALIVE_TOO, "a", 7);
+	set_headcount(ALIVE, 1, 1, 1);
+	set_headcount(ALIVE_TOO, 1, 1, 1);
+	struct service_counts counts = counts_now();
+	assert_int_equal(counts.connected_sockets, 2);
+	assert_int_equal(counts.active_topics, 1);
+	assert_int_equal(counts.connected_clients, 1);
+	liveness_close(second);
+}
+
+static void a_gateway_counts_its_own(void **state)
+{
+	(void)state;
+	struct census *own = census_new(database, gateway);
+	struct service_counts counts;
+
+	add_gateway(ALIVE, 0, -1);
+	add_session(ALIVE, "a", 7);
+	assert_int_equal(census_take(own, &counts), DATABASE_OK);
+	assert_true(counts.gateway_alive);
+	assert_int_equal(counts.connected_sockets, 1);
+	census_free(own);
+}
+
+static void topics_past_their_expiry_do_not_count(void **state)
+{
+	(void)state;
+	char sql[160];
+
+	add_gateway(ALIVE, 0, -1);
+	assert_int_equal(counts_now().registered_topics, 1); /* worker.status */
+	snprintf(sql, sizeof(sql),
+		 "INSERT INTO topics VALUES ('a', 0, 0, 1), ('b', 0, 0, %lld), ('c', 0, 0, %lld)",
+		 (long long)clock_wall_ms(), (long long)clock_wall_ms() + 100000);
+	execute(handle, sql);
+	assert_int_equal(counts_now().registered_topics, 2);
+}
+
+static void no_uptime_is_below_zero(void **state)
+{
+	(void)state;
+	/* The clock has stepped back since it started. */
+	add_gateway(ALIVE, clock_wall_ms() + 3600000, -1);
+	assert_int_equal(counts_now().uptime_s, 0);
+	assert_true(counts_now().gateway_alive);
+}
+
+static void a_number_that_is_no_pid_is_dead(void **state)
+{
+	(void)state;
+	add_gateway(0, 0, -1);
+	add_gateway(-1, 0, -1);
+	add_gateway(INT64_MAX, 0, -1);
+	assert_nobody(counts_now());
+}
+
+static void a_writer_does_not_stop_it(void **state)
+{
+	(void)state;
+	sqlite3 *person = open_by_hand();
+
+	add_gateway(ALIVE, 0, -1);
+	execute(person, "BEGIN IMMEDIATE; DELETE FROM gateways");
+	assert_true(counts_now().gateway_alive);
+	execute(person, "COMMIT");
+	assert_false(counts_now().gateway_alive);
+	sqlite3_close(person);
+}
+
+static void a_database_that_cannot_be_read_has_no_numbers(void **state)
+{
+	(void)state;
+	struct service_counts counts;
+
+	add_gateway(ALIVE, 0, -1);
+	add_session(ALIVE, "a", 1);
+	execute(handle, "DROP TABLE sessions");
+	assert_int_equal(census_take(census, &counts), DATABASE_ERROR);
+	assert_nobody(counts);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CENSUS_TEST(without_a_living_gateway_all_is_zero),
+		CENSUS_TEST(a_user_counts_once_and_an_anonymous_socket_too),
+		CENSUS_TEST(it_is_over_all_living_gateways),
+		CENSUS_TEST(a_gateway_that_is_alone_has_counted_already),
+		CENSUS_TEST(what_several_have_counted_is_not_added_up),
+		CENSUS_TEST(a_gateway_counts_its_own),
+		CENSUS_TEST(topics_past_their_expiry_do_not_count),
+		CENSUS_TEST(no_uptime_is_below_zero),
+		CENSUS_TEST(a_number_that_is_no_pid_is_dead),
+		CENSUS_TEST(a_writer_does_not_stop_it),
+		CENSUS_TEST(a_database_that_cannot_be_read_has_no_numbers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,306 @@
+/*
+ * Living gateways: told by locks that the kernel takes back, between real processes and within one.
+ */
+#include "tests/unit/database_fixture.h"
+#include "shared/database/liveness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+static int make_state_dir(void **state)
+{
+	return make_base(state) == 0 && mkdir(state_dir, 0700) == 0 ? 0 : -1;
+}
+
+#define LIVENESS_TEST(test) cmocka_unit_test_setup_teardown(test, make_state_dir, remove_base)
+
+enum { PID = 4711 };
+
+static struct liveness *open_liveness(void)
+{
+	struct liveness *liveness = liveness_open(state_dir);
+
+	assert_non_null(liveness);
+	return liveness;
+}
+
+/* A gateway process with PID, that lives until it is killed. */
+static void be_a_gateway(void *argument)
+{
+	struct liveness *liveness = liveness_open(state_dir);
+	int *pipe_ends = argument;
+	char byte = '!';
+
+	MUST(liveness && liveness_claim_service(liveness) && liveness_claim_pid(liveness, PID));
+	MUST(liveness_check(liveness, PID));
+	MUST(write(pipe_ends[1], &byte, 1) == 1);
+	pause();
+}
+
+static pid_t start_gateway(void)
+{
+	int pipe_ends[2];
+	char byte;
+
+	assert_int_equal(pipe(pipe_ends), 0);
+	pid_t child = start_child(be_a_gateway, pipe_ends);
+	assert_int_equal(read(pipe_ends[0], &byte, 1), 1);
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+	return child;
+}
+
+/* As if that gateway had last been heard of so long ago. */
+static void set_beat(int64_t pid, int64_t ago_ms)
+{
+	int64_t beat_ms = clock_monotonic_ms() - ago_ms;
+	int fd = open(path_of("gateway.lock"), O_WRONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, &beat_ms, 8, pid * 8), 8);
+	close(fd); /* open file description locks do not mind */
+}
+
+static void a_gateway_is_alive_while_its_process_is(void **state)
+{
+	(void)state;
+	struct liveness *liveness = open_liveness();
+
+	assert_false(liveness_check(liveness, PID));
+	pid_t gateway = start_gateway();
+	assert_true(liveness_check(liveness, PID));
+	assert_false(liveness_check(liveness, PID + 1));
+	assert_false(liveness_check(liveness, PID - 1));
+	kill_child(gateway);
+	assert_false(liveness_check(liveness, PID));
+	gateway = start_gateway();
+	assert_true(liveness_check(liveness, PID));
+	kill_child(gateway);
+	liveness_close(liveness);
+	liveness_close(NULL);
+}
+
+static void a_gateway_that_hangs_counts_as_dead(void **state)
+{
+	(void)state;
+	struct liveness *liveness = open_liveness();
+	pid_t gateway = start_gateway();
+
+	set_beat(PID, LIVENESS_LIMIT_MS / 2);
+	assert_true(liveness_check(liveness, PID));
+	set_beat(PID, LIVENESS_LIMIT_MS);
+	assert_false(liveness_check(liveness, PID));
+	liveness_beat(liveness, PID); /* it comes to itself */
+	assert_true(liveness_check(liveness, PID));
+	kill_child(gateway);
+	liveness_close(liveness);
+}
+
+static void a_gateway_sees_itself(void **state)
+{
+	(void)state;
+	struct liveness *gateway = open_liveness(), *other = open_liveness();
+
+	assert_true(liveness_claim_service(gateway));
+	assert_true(liveness_claim_pid(gateway, PID));
+	assert_true(liveness_check(gateway, PID));
+	assert_true(liveness_check(other, PID));
+	set_beat(PID, 2 * LIVENESS_LIMIT_MS);
+	assert_false(liveness_check(gateway, PID));
+	assert_false(liveness_check(other, PID));
+	liveness_beat(gateway, PID);
+	assert_true(liveness_check(gateway, PID));
+	assert_false(liveness_check(gateway, PID + 1));
+	liveness_close(gateway);
+	assert_false(liveness_check(other, PID));
+	liveness_close(other);
+}
+
+static void several_gateways_live_side_by_side(void **state)
+{
+	(void)state;
+	struct liveness *gateways[20], *other = open_liveness();
+
+	for (int i = 0; i < 20; i++) {
+		gateways[i] = open_liveness();
+		assert_true(liveness_claim_pid(gateways[i], PID + i));
+	}
+	for (int i = 0; i < 20; i += 2)
+		liveness_close(gateways[i]);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(liveness_check(other, PID + i), i % 2);
+		assert_int_equal(liveness_check(gateways[1], PID + i), i % 2);
+	}
+	for (int i = 1; i < 20; i += 2)
+		liveness_close(gateways[i]);
+	liveness_close(other);
+}
+
+static void one_has_the_right_to_serve(void **state)
+{
+	(void)state;
+	pid_t gateway = start_gateway();
+	struct liveness *one = open_liveness(), *two = open_liveness();
+
+	assert_false(liveness_claim_service(one));
+	assert_false(liveness_claim_pid(one, PID));
+	assert_true(liveness_check(one, PID)); /* the other one's */
+	kill_child(gateway);
+	assert_false(liveness_check(one, PID)); /* and not ours */
+	assert_true(liveness_claim_service(one));
+	assert_false(liveness_claim_service(two));
+	liveness_close(one);
+	assert_true(liveness_claim_service(two));
+	liveness_close(two);
+}
+
+static void the_right_to_serve_can_be_inherited(void **state)
+{
+	(void)state;
+	struct liveness *one = open_liveness(), *heir = open_liveness(), *other = open_liveness();
+
+	assert_int_equal(liveness_service_fd(one), -1);
+	assert_true(liveness_claim_service(one));
+	assert_true(liveness_claim_pid(one, PID));
+	liveness_inherit_service(heir, dup(liveness_service_fd(one)));
+	liveness_close(one);
+	assert_false(liveness_claim_service(other));
+	assert_false(liveness_check(other, PID)); /* the right alone */
+	liveness_close(heir);
+	assert_true(liveness_claim_service(other));
+	liveness_close(other);
+}
+
+static void the_right_to_serve_is_no_pid(void **state)
+{
+	(void)state;
+	static const int64_t none[] = {
+		0, -1, INT64_MIN, INT64_MAX, INT64_MAX / 8, INT64_MAX / 8 + 1, INT64_C(1) << 40,
+	};
+	struct liveness *gateway = open_liveness(), *other = open_liveness();
+
+	assert_true(liveness_claim_service(gateway));
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		assert_false(liveness_check(other, none[i]));
+		assert_false(liveness_check(gateway, none[i]));
+	}
+	liveness_close(other);
+	liveness_close(gateway);
+}
+
+static void a_beat_before_the_machine_started_is_no_reason_to_be_dead(void **state)
+{
+	(void)state;
+	struct liveness *gateway = open_liveness(), *other = open_liveness();
+
+	/* The file survives a reboot; the monotonic clock begins anew. */
+	assert_true(liveness_claim_pid(gateway, PID));
+	set_beat(PID, -1000000000);
+	assert_true(liveness_check(other, PID));
+	/* A beat that could not be written: the lock alone tells. */
+	assert_int_equal(truncate(path_of("gateway.lock"), 0), 0);
+	assert_true(liveness_check(other, PID));
+	liveness_close(other);
+	liveness_close(gateway);
+}
+
+static void the_file_is_private_sparse_and_no_link(void **state)
+{
+	(void)state;
+	mode_t old_mask = umask(0);
+	struct liveness *liveness = open_liveness();
+	struct stat info;
+
+	umask(old_mask);
+	assert_true(liveness_claim_pid(liveness, 4194304)); /* the largest pid of Linux */
+	assert_int_equal(stat(path_of("gateway.lock"), &info), 0);
+	assert_int_equal(info.st_mode & 07777, 0600);
+	assert_true(info.st_blocks * 512 < 100000);
+	liveness_close(liveness);
+
+	unlink(path_of("gateway.lock"));
+	assert_int_equal(symlink("elsewhere", path_of("gateway.lock")), 0);
+	assert_null(liveness_open(state_dir));
+	assert_int_equal(errno, ELOOP);
+	assert_null(liveness_open("/nowhere/at/all"));
+	assert_int_equal(errno, ENOENT);
+}
+
+static void be_an_api(void *argument)
+{
+	struct liveness *liveness = liveness_open(state_dir);
+	int *pipe_ends = argument;
+	char byte = '!';
+
+	MUST(liveness);
+	liveness_claim_api(liveness, getpid());
+	MUST(write(pipe_ends[1], &byte, 1) == 1);
+	pause();
+}
+
+static void processes_of_the_api_are_counted_while_they_live(void **state)
+{
+	(void)state;
+	enum { PROCESSES = 9 };
+	struct liveness *liveness = open_liveness();
+	pid_t children[PROCESSES];
+	int pipe_ends[2];
+	char byte;
+
+	pid_t gateway = start_gateway();
+	assert_int_equal(pipe(pipe_ends), 0);
+	assert_int_equal(liveness_count_api(liveness), 0);
+	for (int i = 0; i < PROCESSES; i++) {
+		children[i] = start_child(be_an_api, pipe_ends);
+		assert_int_equal(read(pipe_ends[0], &byte, 1), 1);
+		assert_int_equal(liveness_count_api(liveness), i + 1);
+	}
+	liveness_claim_api(liveness, getpid());
+	assert_int_equal(liveness_count_api(liveness), PROCESSES + 1);
+	assert_true(liveness_check(liveness, PID));
+	assert_false(liveness_check(liveness, children[0]));
+	kill_child(gateway);
+	for (int i = 0; i < PROCESSES; i++) {
+		kill_child(children[(i * 5) % PROCESSES]);
+		assert_int_equal(liveness_count_api(liveness), PROCESSES - i);
+	}
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+	liveness_close(liveness);
+}
+
+static void numbers_that_are_no_pid_are_not_counted(void **state)
+{
+	(void)state;
+	static const int64_t wrong[] = {0, -1, INT64_MIN, INT64_MAX, (int64_t)INT32_MAX + 1};
+	struct liveness *liveness = open_liveness();
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		liveness_claim_api(liveness, wrong[i]);
+		assert_int_equal(liveness_count_api(liveness), 0);
+	}
+	liveness_claim_api(liveness, INT32_MAX);
+	struct liveness *other = open_liveness();
+	assert_int_equal(liveness_count_api(other), 1);
+	liveness_close(other);
+	liveness_close(liveness);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		LIVENESS_TEST(a_gateway_is_alive_while_its_process_is),
+		LIVENESS_TEST(a_gateway_that_hangs_counts_as_dead),
+		LIVENESS_TEST(a_gateway_sees_itself),
+		LIVENESS_TEST(several_gateways_live_side_by_side),
+		LIVENESS_TEST(one_has_the_right_to_serve),
+		LIVENESS_TEST(the_right_to_serve_can_be_inherited),
+		LIVENESS_TEST(the_right_to_serve_is_no_pid),
+		LIVENESS_TEST(a_beat_before_the_machine_started_is_no_reason_to_be_dead),
+		LIVENESS_TEST(the_file_is_private_sparse_and_no_link),
+		LIVENESS_TEST(processes_of_the_api_are_counted_while_they_live),
+		LIVENESS_TEST(numbers_that_are_no_pid_are_not_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
