@@ -28,6 +28,9 @@ enum { CONFIG_PROCESSES_AUTO = 0 };
 
 enum config_durability { CONFIG_DURABILITY_NORMAL, CONFIG_DURABILITY_FULL };
 
+/* What happens to an open connection when its token expires: it is closed, or it stays. */
+enum config_token_expiry { CONFIG_TOKEN_EXPIRY_CLOSE, CONFIG_TOKEN_EXPIRY_KEEP };
+
 /* Strings are owned by the struct and never NULL ("" when not given); times are milliseconds. */
 struct config {
 	char *path; /* the file this came from */
@@ -61,6 +64,7 @@ struct config {
 	int64_t message_rate; /* client messages a second; 0: no limit */
 	char *allowed_origins; /* normal forms of shared/contract/origin.h, comma-separated; "": any
 				*/
+	enum config_token_expiry token_expiry;
 	int64_t drain_ms; /* drain, >= 1 */
 	enum log_level log_level;
 	bool log_connections; /* a log line for each connect and disconnect */

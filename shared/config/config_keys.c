@@ -9,6 +9,9 @@
 static const char *const durabilities[] = {"normal", "full", NULL}; /* enum config_durability */
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL}; /* enum log_level */
 
+/* enum config_token_expiry */
+static const char *const token_expiries[] = {"close", "keep", NULL};
+
 enum { SECOND = 1000, KIB = 1024, MIB = 1024 * KIB };
 
 const struct config_key config_keys[] = {
@@ -168,6 +171,13 @@ const struct config_key config_keys[] = {
 	 .type = CONFIG_ORIGIN_LIST,
 	 .offset = FIELD(allowed_origins),
 	 .default_text = ""},
+	{.name = "token_expiry",
+	 .help = "close: a connection is closed the moment its token expires; keep: a token is\n"
+		 "checked when it is shown, and an open connection stays.",
+	 .type = CONFIG_CHOICE,
+	 .offset = FIELD(token_expiry),
+	 .default_text = "close",
+	 .choices = token_expiries},
 	{.name = "gateway_processes",
 	 .help = "How many processes the gateway has, each on a core of its own; auto: as many as "
 		 "there are\ncores. They share the port.",
@@ -206,7 +216,7 @@ const struct config_key config_keys[] = {
 		 "so that they do not all come back at once.",
 	 .type = CONFIG_DURATION,
 	 .offset = FIELD(drain_ms),
-	 .default_text = "5s",
+	 .default_text = "1s",
 	 .min = 1,
 	 .max = 300 * SECOND},
 	{.name = "log_level",

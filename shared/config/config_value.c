@@ -19,6 +19,7 @@
 
 /* A choice is stored through an unsigned int, whatever its enum. */
 _Static_assert(sizeof(enum config_durability) == sizeof(unsigned int), "an enum is an int");
+_Static_assert(sizeof(enum config_token_expiry) == sizeof(unsigned int), "an enum is an int");
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned int), "an enum is an int");
 
 bool config_type_is_text(enum config_type type)

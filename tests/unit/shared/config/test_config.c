@@ -33,7 +33,8 @@ static void the_defaults_are_those_of_the_contract(void **state)
 	assert_int_equal(config->handshake_timeout_ms, 10000);
 	assert_int_equal(config->message_rate, 20);
 	assert_string_equal(config->allowed_origins, "");
-	assert_int_equal(config->drain_ms, 5000);
+	assert_int_equal(config->token_expiry, CONFIG_TOKEN_EXPIRY_CLOSE);
+	assert_int_equal(config->drain_ms, 1000);
 	assert_string_equal(config->worker_secret_previous, "");
 	assert_int_equal(config->max_topics, 1000000);
 	assert_int_equal(config->database_max_bytes, 1 << 30);
@@ -163,11 +164,12 @@ static void booleans_are_read_as_yaml_1_1_writes_them(void **state)
 
 static void choices_are_read(void **state)
 {
-	struct config *config = good("durability: full\nlog_level: debug\n");
+	struct config *config = good("durability: full\nlog_level: debug\ntoken_expiry: keep\n");
 
 	(void)state;
 	assert_int_equal(config->durability, CONFIG_DURABILITY_FULL);
 	assert_int_equal(config->log_level, LOG_DEBUG);
+	assert_int_equal(config->token_expiry, CONFIG_TOKEN_EXPIRY_KEEP);
 	config_free(config);
 	config = good("durability: 'normal'\nlog_level: error\n");
 	assert_int_equal(config->durability, CONFIG_DURABILITY_NORMAL);

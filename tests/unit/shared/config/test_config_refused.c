@@ -63,6 +63,7 @@ static const struct {
 	{"log_connections: y\n", "log_connections: expected true or false"},
 	{"log_connections:\n", "log_connections: expected true or false"},
 	{"durability: Full\n", "durability: expected one of normal, full"},
+	{"token_expiry: ignore\n", "token_expiry: expected one of close, keep"},
 	{"log_level: 3\n", "log_level: expected one of error, warn, info, debug"},
 	{"log_level: [info]\n", "log_level: expected one of error, warn, info, debug, not a list"},
 	{"ws_bind: localhost\n", BIND},
