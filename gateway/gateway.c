@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "gateway/door/client_address.h"
+#include "gateway/door/forwarded_for.h"
 #include "gateway/events/fanout.h"
 #include "gateway/door/listener.h"
 #include "gateway/client/message.h"

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "gateway/door/client_address.h"
+#include "gateway/presence/client_address.h"
 #include "gateway/events/frame.h"
 #include "gateway/events/subscriptions.h"
 

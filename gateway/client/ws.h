@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#include "gateway/door/client_address.h"
+#include "gateway/presence/client_address.h"
 
 struct gateway;
 struct ws;

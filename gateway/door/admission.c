@@ -6,10 +6,11 @@
  */
 #include "gateway/door/admission.h"
 
-#include "gateway/gateway.h"
 #include "gateway/client/session.h"
-#include "gateway/door/upgrade.h"
 #include "gateway/client/ws.h"
+#include "gateway/door/forwarded_for.h"
+#include "gateway/door/upgrade.h"
+#include "gateway/gateway.h"
 #include "shared/contract/origin.h"
 
 /* Only browsers say where a page comes from. */
@@ -23,9 +24,8 @@ static bool is_from_elsewhere(const struct config *config, struct slice origin)
 static bool has_too_many(struct gateway *gateway, const struct client_address *address)
 {
 	int64_t max = gateway->config->max_connections_per_address;
-	static const struct client_address unknown;
 
-	return max > 0 && !client_address_equal(address, &unknown) &&
+	return max > 0 && !client_address_is_unknown(address) &&
 	       tally_of(gateway->tally, address) >= (size_t)max;
 }
 
@@ -65,8 +65,8 @@ const struct refusal *admission_judge(struct gateway *gateway, int fd, struct cl
 	char topic[TOPIC_MAX_BYTES], request[HANDSHAKE_CANONICAL_SIZE + HANDSHAKE_MAX_BYTES];
 	struct ws_newcomer newcomer = {
 		.topic = topic,
-		.address = client_address_resolve(gateway->trusted, peer, handshake->forwarded_for,
-						  handshake->forwarded_len),
+		.address = forwarded_for_resolve(gateway->trusted, peer, handshake->forwarded_for,
+						 handshake->forwarded_len),
 	};
 	const struct refusal *refusal = handshake_topic(handshake, topic, &newcomer.topic_len);
 

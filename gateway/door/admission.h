@@ -6,7 +6,7 @@
 #ifndef GATEWAY_ADMISSION_H
 #define GATEWAY_ADMISSION_H
 
-#include "gateway/door/client_address.h"
+#include "gateway/presence/client_address.h"
 #include "gateway/door/handshake.h"
 
 struct gateway;

@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#include "gateway/door/client_address.h"
+#include "gateway/presence/client_address.h"
 #include "shared/counters/census.h"
 #include "shared/config/config.h"
 #include "shared/counters/counters.h"

@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#include "gateway/door/client_address.h"
+#include "gateway/presence/client_address.h"
 
 struct tally;
 

@@ -1,4 +1,4 @@
-// needs: gateway/presence/address_counts.c gateway/door/client_address.c
+// needs: gateway/presence/address_counts.c gateway/presence/client_address.c
 /*
  * Counting connections by address: sentence by sentence, and against an array by a fixed sequence
  * of random steps.

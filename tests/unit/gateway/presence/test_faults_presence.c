@@ -1,5 +1,5 @@
 // needs: gateway/presence/presence_writer.c gateway/presence/presence_rows.c
-// needs: gateway/door/client_address.c
+// needs: gateway/presence/client_address.c
 /*
  * The gateway's database thread while SQLite's calls fail, see fault_sweep.h: what it could not
  * write it writes as soon as that works again, all of it and once; what it leaves behind at its end

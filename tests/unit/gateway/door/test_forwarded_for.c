@@ -1,10 +1,10 @@
-// needs: gateway/door/client_address.c
+// needs: gateway/door/forwarded_for.c gateway/presence/client_address.c
 /*
  * Where a client really is: addresses of sockets, and which of the hops in a header counts. The
- * entries of a header are in test_client_address_entry.c, who is believed in
- * test_client_address_trusted.c.
+ * entries of a header are in test_forwarded_for_entry.c, who is believed in
+ * test_forwarded_for_trusted.c.
  */
-#include "tests/unit/gateway/door/client_address_fixture.h"
+#include "tests/unit/gateway/door/forwarded_for_fixture.h"
 
 #include <sys/un.h>
 #include <unistd.h>
@@ -56,10 +56,10 @@ static void without_a_header_the_peer_counts(void **state)
 	struct client_address peer = peer_of("127.0.0.1");
 
 	(void)state;
-	assert_address(client_address_resolve(trusted, peer, NULL, 0), "127.0.0.1", "NULL");
-	assert_address(client_address_resolve(trusted, unknown, NULL, 0), "local", "UNIX, NULL");
-	assert_address(client_address_resolve(trusted, peer, "", 0), "127.0.0.1", "empty");
-	assert_address(client_address_resolve(trusted, unknown, " ,\t,", 4), "local", "blank");
+	assert_address(forwarded_for_resolve(trusted, peer, NULL, 0), "127.0.0.1", "NULL");
+	assert_address(forwarded_for_resolve(trusted, unknown, NULL, 0), "local", "UNIX, NULL");
+	assert_address(forwarded_for_resolve(trusted, peer, "", 0), "127.0.0.1", "empty");
+	assert_address(forwarded_for_resolve(trusted, unknown, " ,\t,", 4), "local", "blank");
 	trusted_proxies_free(trusted);
 	trusted_proxies_free(NULL);
 }

@@ -3,8 +3,8 @@
  * the build with sanitizers finds a byte read too many. Addresses are those kept for documentation
  * (RFC 5737, RFC 3849).
  */
-#ifndef TESTS_UNIT_CLIENT_ADDRESS_FIXTURE_H
-#define TESTS_UNIT_CLIENT_ADDRESS_FIXTURE_H
+#ifndef TESTS_UNIT_FORWARDED_FOR_FIXTURE_H
+#define TESTS_UNIT_FORWARDED_FOR_FIXTURE_H
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "gateway/door/client_address.h"
+#include "gateway/door/forwarded_for.h"
 #include "shared/base/alloc.h"
 
 static const struct client_address unknown; /* a UNIX socket */
@@ -49,7 +49,7 @@ static inline struct client_address resolve(const char *trusted_list, struct cli
 	struct client_address client;
 
 	memcpy(exact, header, len);
-	client = client_address_resolve(trusted, peer, exact, len);
+	client = forwarded_for_resolve(trusted, peer, exact, len);
 	free(exact);
 	trusted_proxies_free(trusted);
 	return client;

@@ -1,4 +1,4 @@
-// needs: gateway/door/client_address.c
+// needs: gateway/door/forwarded_for.c gateway/presence/client_address.c
 /*
  * Any bytes as X-Forwarded-For; what comes before a first line end is the list of trusted proxies.
  * A peer that is not trusted is believed nothing; behind one that is, what a client writes in front
@@ -9,7 +9,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "gateway/door/client_address.h"
+#include "gateway/door/forwarded_for.h"
 
 static struct client_address address_of(const char *text)
 {
@@ -50,7 +50,7 @@ static struct client_address resolve(const struct trusted_proxies *trusted, cons
 	memcpy(text + before_len, header, len);
 	memcpy(text + before_len + len, behind, behind_len);
 	struct client_address found =
-		client_address_resolve(trusted, address_of("127.0.0.1"), text, whole);
+		forwarded_for_resolve(trusted, address_of("127.0.0.1"), text, whole);
 	free(text);
 	return found;
 }
@@ -71,7 +71,7 @@ static void check_header(const struct trusted_proxies *trusted, const char *head
 	struct client_address witness = address_of("2001:db8::7");
 
 	check_print(found);
-	assert(equal(client_address_resolve(trusted, stranger, header, len), stranger));
+	assert(equal(forwarded_for_resolve(trusted, stranger, header, len), stranger));
 	assert(equal(resolve(trusted, "", header, len, ", [2001:db8::7]:80 ,"), witness));
 	assert(equal(resolve(trusted, "", header, len, ",not an address"),
 		     address_of("127.0.0.1")));

@@ -1,9 +1,9 @@
-// needs: gateway/door/client_address.c
+// needs: gateway/door/forwarded_for.c gateway/presence/client_address.c
 /*
  * An entry of the header that says where a client is: an address with or without a port and nothing
  * else, and whatever it is, none of its bytes comes out.
  */
-#include "tests/unit/gateway/door/client_address_fixture.h"
+#include "tests/unit/gateway/door/forwarded_for_fixture.h"
 
 /* An entry alone; what does not parse leaves the proxy itself. */
 static void assert_refused(const char *entry)

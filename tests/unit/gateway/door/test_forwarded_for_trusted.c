@@ -1,9 +1,9 @@
-// needs: gateway/door/client_address.c
+// needs: gateway/door/forwarded_for.c gateway/presence/client_address.c
 /*
  * Who is believed when it says where a client is: the list of trusted proxies, and who is trusted
  * without being in it.
  */
-#include "tests/unit/gateway/door/client_address_fixture.h"
+#include "tests/unit/gateway/door/forwarded_for_fixture.h"
 
 #include <unistd.h>
 

@@ -1,16 +1,13 @@
 /*
- * Who is at the other end, see client_address.h. State: the list of trusted blocks, which does not
+ * Who is at the other end, see forwarded_for.h. State: the list of trusted blocks, which does not
  * change. Called once for each connection, with a header that anyone may have written; never
  * blocks. What does not parse is never believed.
  */
-#include "gateway/door/client_address.h"
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
+#include "gateway/door/forwarded_for.h"
 
 #include "shared/base/alloc.h"
 
-enum { ADDRESS_BYTES = 16, IPV4_AT = 12, MAX_PORT = 65535, MAX_DIGITS = 5 };
+enum { ADDRESS_BYTES = sizeof(struct client_address), MAX_PORT = 65535, MAX_DIGITS = 5 };
 
 /* `address` where it matters: the bits that are set in `mask`. */
 struct block {
@@ -27,29 +24,6 @@ struct slice {
 	const char *at;
 	size_t len;
 };
-
-static const unsigned char ipv4_prefix[IPV4_AT] = {[10] = 0xff, [11] = 0xff};
-
-static struct client_address map_ipv4(const void *ipv4)
-{
-	struct client_address address;
-
-	memcpy(address.bytes, ipv4_prefix, IPV4_AT);
-	memcpy(address.bytes + IPV4_AT, ipv4, sizeof(struct in_addr));
-	return address;
-}
-
-static bool is_ipv4(const struct client_address *address)
-{
-	return memcmp(address->bytes, ipv4_prefix, IPV4_AT) == 0;
-}
-
-static bool is_unknown(const struct client_address *address)
-{
-	static const struct client_address unknown;
-
-	return client_address_equal(address, &unknown);
-}
 
 static struct slice trim(struct slice text)
 {
@@ -78,23 +52,6 @@ static bool parse_number(struct slice text, unsigned max, unsigned *out)
 	return value <= max;
 }
 
-/* A bare address: IPv4, IPv6 or IPv4 mapped into IPv6; no zone. */
-static bool parse_address(struct slice text, struct client_address *out)
-{
-	char copy[INET6_ADDRSTRLEN];
-	struct in_addr ipv4;
-
-	if (text.len >= sizeof(copy) || memchr(text.at, '\0', text.len))
-		return false;
-	memcpy(copy, text.at, text.len);
-	copy[text.len] = '\0';
-	if (inet_pton(AF_INET, copy, &ipv4) == 1) {
-		*out = map_ipv4(&ipv4);
-		return true;
-	}
-	return inet_pton(AF_INET6, copy, out->bytes) == 1;
-}
-
 /* An address or a CIDR block. */
 static bool parse_block(struct slice text, struct block *out)
 {
@@ -105,14 +62,15 @@ static bool parse_block(struct slice text, struct block *out)
 
 	if (slash) {
 		struct slice number = {slash + 1, (size_t)(end - slash - 1)};
-		unsigned first_bit = memchr(text.at, ':', text.len) ? 0 : 8 * IPV4_AT;
+		unsigned first_bit =
+			memchr(text.at, ':', text.len) ? 0 : 8 * CLIENT_ADDRESS_IPV4_AT;
 
 		if (!parse_number(number, bits - first_bit, &bits))
 			return false;
 		bits += first_bit;
 		text.len = (size_t)(slash - text.at);
 	}
-	if (!parse_address(text, &address))
+	if (!client_address_parse(text.at, text.len, &address))
 		return false;
 	memcpy(out->address, address.bytes, ADDRESS_BYTES);
 	for (unsigned i = 0; i < ADDRESS_BYTES; i++) {
@@ -176,7 +134,8 @@ static bool contains(const struct block *block, const struct client_address *add
 	for (size_t i = 0; i < ADDRESS_BYTES; i++)
 		differ |= (block->address[i] ^ address->bytes[i]) & block->mask[i];
 	/* "::/0" is all of IPv6, it does not mean IPv4 too. */
-	return differ == 0 && (block->mask[IPV4_AT - 1] == 0xff || !is_ipv4(address));
+	return differ == 0 && (block->mask[CLIENT_ADDRESS_IPV4_AT - 1] == 0xff ||
+			       !client_address_is_ipv4(address));
 }
 
 static bool is_trusted(const struct trusted_proxies *trusted, const struct client_address *address)
@@ -185,25 +144,6 @@ static bool is_trusted(const struct trusted_proxies *trusted, const struct clien
 		if (contains(&trusted->blocks[i], address))
 			return true;
 	return false;
-}
-
-struct client_address client_address_of_peer(const struct sockaddr *peer)
-{
-	static const unsigned char nobody[sizeof(struct in_addr)];
-	struct client_address address = {0};
-
-	switch (peer->sa_family) {
-	case AF_UNIX:
-		return address;
-	case AF_INET:
-		return map_ipv4(&((const struct sockaddr_in *)(const void *)peer)->sin_addr);
-	case AF_INET6:
-		memcpy(address.bytes, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
-		       ADDRESS_BYTES);
-		return address;
-	default:
-		return map_ipv4(nobody);
-	}
 }
 
 /* Takes the brackets and the port off one entry; false when they are not well-formed. */
@@ -237,41 +177,27 @@ static bool strip_port(struct slice *entry)
 	return parse_number(port, MAX_PORT, &number);
 }
 
-struct client_address client_address_resolve(const struct trusted_proxies *trusted,
-					     struct client_address peer, const char *forwarded_for,
-					     size_t len)
+struct client_address forwarded_for_resolve(const struct trusted_proxies *trusted,
+					    struct client_address peer, const char *forwarded_for,
+					    size_t len)
 {
 	struct slice rest = {forwarded_for, len};
 	struct slice entry;
 	struct client_address client = peer;
 
-	if (!is_unknown(&peer) && !is_trusted(trusted, &peer))
+	if (!client_address_is_unknown(&peer) && !is_trusted(trusted, &peer))
 		return peer;
 	while (take_last(&rest, &entry)) {
 		struct client_address hop;
 
 		if (entry.len == 0) /* RFC 9110, section 5.6.1: no entry */
 			continue;
-		if (!strip_port(&entry) || !parse_address(entry, &hop) || is_unknown(&hop))
+		if (!strip_port(&entry) || !client_address_parse(entry.at, entry.len, &hop) ||
+		    client_address_is_unknown(&hop))
 			break;
 		client = hop;
 		if (!is_trusted(trusted, &hop))
 			break;
 	}
 	return client;
-}
-
-bool client_address_equal(const struct client_address *a, const struct client_address *b)
-{
-	return memcmp(a->bytes, b->bytes, ADDRESS_BYTES) == 0;
-}
-
-void client_address_format(const struct client_address *address, char out[CLIENT_ADDRESS_TEXT_SIZE])
-{
-	if (is_unknown(address))
-		snprintf(out, CLIENT_ADDRESS_TEXT_SIZE, "local");
-	else if (is_ipv4(address))
-		inet_ntop(AF_INET, address->bytes + IPV4_AT, out, CLIENT_ADDRESS_TEXT_SIZE);
-	else
-		inet_ntop(AF_INET6, address->bytes, out, CLIENT_ADDRESS_TEXT_SIZE);
 }

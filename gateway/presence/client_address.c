@@ -1,0 +1,82 @@
+/*
+ * The address of a client as a value: see client_address.h. No state, never blocks, cannot fail.
+ */
+#include "gateway/presence/client_address.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+enum { IPV4_AT = CLIENT_ADDRESS_IPV4_AT };
+
+static const unsigned char ipv4_prefix[IPV4_AT] = {[10] = 0xff, [11] = 0xff};
+
+static struct client_address map_ipv4(const void *ipv4)
+{
+	struct client_address address;
+
+	memcpy(address.bytes, ipv4_prefix, IPV4_AT);
+	memcpy(address.bytes + IPV4_AT, ipv4, sizeof(struct in_addr));
+	return address;
+}
+
+bool client_address_is_ipv4(const struct client_address *address)
+{
+	return memcmp(address->bytes, ipv4_prefix, IPV4_AT) == 0;
+}
+
+bool client_address_is_unknown(const struct client_address *address)
+{
+	static const struct client_address unknown;
+
+	return client_address_equal(address, &unknown);
+}
+
+struct client_address client_address_of_peer(const struct sockaddr *peer)
+{
+	static const unsigned char nobody[sizeof(struct in_addr)];
+	struct client_address address = {0};
+
+	switch (peer->sa_family) {
+	case AF_UNIX:
+		return address;
+	case AF_INET:
+		return map_ipv4(&((const struct sockaddr_in *)(const void *)peer)->sin_addr);
+	case AF_INET6:
+		memcpy(address.bytes, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr,
+		       sizeof(address.bytes));
+		return address;
+	default:
+		return map_ipv4(nobody);
+	}
+}
+
+bool client_address_parse(const char *text, size_t len, struct client_address *out)
+{
+	char copy[INET6_ADDRSTRLEN];
+	struct in_addr ipv4;
+
+	if (len >= sizeof(copy) || memchr(text, '\0', len))
+		return false;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	if (inet_pton(AF_INET, copy, &ipv4) == 1) {
+		*out = map_ipv4(&ipv4);
+		return true;
+	}
+	return inet_pton(AF_INET6, copy, out->bytes) == 1;
+}
+
+bool client_address_equal(const struct client_address *a, const struct client_address *b)
+{
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+void client_address_format(const struct client_address *address, char out[CLIENT_ADDRESS_TEXT_SIZE])
+{
+	if (client_address_is_unknown(address))
+		snprintf(out, CLIENT_ADDRESS_TEXT_SIZE, "local");
+	else if (client_address_is_ipv4(address))
+		inet_ntop(AF_INET, address->bytes + IPV4_AT, out, CLIENT_ADDRESS_TEXT_SIZE);
+	else
+		inet_ntop(AF_INET6, address->bytes, out, CLIENT_ADDRESS_TEXT_SIZE);
+}

@@ -1,0 +1,40 @@
+/*
+ * The address of a client, as a value: from a socket's peer or from text, compared, printed. It is
+ * printed anew, never as it was written, so that no byte of a header reaches a log. Who the client
+ * behind a proxy is, is found out at the door (forwarded_for.h). Pure functions.
+ */
+#ifndef GATEWAY_CLIENT_ADDRESS_H
+#define GATEWAY_CLIENT_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+enum {
+	CLIENT_ADDRESS_IPV4_AT = 12, /* where the four bytes of an IPv4 address are */
+	CLIENT_ADDRESS_TEXT_SIZE = 48 /* any output of client_address_format, NUL included */
+};
+
+/* An IPv6 address; IPv4 is mapped into it (::ffff:a.b.c.d). All zero: unknown (a UNIX socket
+ * without a header). */
+struct client_address {
+	unsigned char bytes[16];
+};
+
+/* The address of an accepted socket's peer; all zero for AF_UNIX. For a family that is none of ours
+ * 0.0.0.0, which nobody trusts. */
+struct client_address client_address_of_peer(const struct sockaddr *peer);
+
+/* A bare address: IPv4, IPv6, or IPv4 mapped into IPv6; no port, no zone. False for anything else.
+ */
+bool client_address_parse(const char *text, size_t len, struct client_address *out);
+
+bool client_address_equal(const struct client_address *a, const struct client_address *b);
+bool client_address_is_ipv4(const struct client_address *address);
+bool client_address_is_unknown(const struct client_address *address);
+
+/* "192.0.2.1", "2001:db8::1", or "local" for an unknown one. */
+void client_address_format(const struct client_address *address,
+			   char out[CLIENT_ADDRESS_TEXT_SIZE]);
+
+#endif
