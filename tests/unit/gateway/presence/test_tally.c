@@ -1,5 +1,5 @@
 // needs: gateway/presence/tally.c gateway/presence/address_counts.c
-// gateway/presence/client_address.c
+// needs: gateway/presence/client_address.c
 /*
  * Counting connections in one process and in several that share memory, one of which dies.
  */
