@@ -12,8 +12,8 @@
 typedef void handler(struct service *service, const struct request *request,
 		     struct response *response);
 
-handler handle_register, handle_unregister; /* topic_handlers.c */
-handler handle_publish, handle_disconnect; /* event_handlers.c */
+handler handle_register, handle_unregister, handle_publish,
+	handle_disconnect; /* command_handlers.c */
 handler handle_status; /* status_handler.c */
 handler handle_metrics; /* metrics_handler.c */
 

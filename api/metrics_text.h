@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#include "api/gauges.h"
+#include "api/store.h"
 #include "shared/counters/census.h"
 #include "shared/counters/counters.h"
 

@@ -1,9 +1,11 @@
 /*
- * The API's writes, see store.h. State: prepared statements and how many writes in a row timed out.
- * May block for busy_timeout, and on the disk. Failures are STORE_UNAVAILABLE with a reason; they
- * leave the database as it was.
+ * All SQL of the API, see store.h. State: prepared statements and how many writes in a row timed
+ * out. A write may block for busy_timeout, and on the disk; reads never wait for writers (WAL).
+ * Failures are STORE_UNAVAILABLE with a reason; they leave the database as it was.
  */
-#include "api/store_internal.h"
+#include "api/store.h"
+
+#include <sys/stat.h>
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
@@ -13,7 +15,30 @@
 static const int patience_parts[] = {1, 10, 40};
 enum { LEAST_PATIENCE = sizeof(patience_parts) / sizeof(patience_parts[0]) - 1 };
 
-static void prepare_writes(struct store *store)
+struct store {
+	const struct config *config;
+	struct database *database;
+	const struct liveness *liveness;
+	struct census *census;
+	enum database_status last; /* of the last operation */
+	int timeouts; /* of the last writes in a row */
+
+	sqlite3_stmt *begin_read, *commit;
+	sqlite3_stmt *register_topic;
+	sqlite3_stmt *delete_topic, *add_event;
+	sqlite3_stmt *publish, *is_registered;
+	sqlite3_stmt *all_topics, *active_topics, *count_sockets;
+	sqlite3_stmt *gateways, *events, *size;
+};
+
+/* Remembers the status for store_why. */
+static enum store_outcome outcome_of(struct store *store, enum database_status status)
+{
+	store->last = status;
+	return status == DATABASE_OK ? STORE_OK : STORE_UNAVAILABLE;
+}
+
+static void prepare_statements(struct store *store)
 {
 	struct database *database = store->database;
 
@@ -40,6 +65,20 @@ static void prepare_writes(struct store *store)
 			  "SELECT 0, ?1, ?2, ?3 FROM topics WHERE topic = ?1 AND expires_ms > ?3");
 	store->is_registered = database_prepare(
 		database, "SELECT 1 FROM topics WHERE topic = ?1 AND expires_ms > ?2");
+	store->begin_read = database_prepare(database, "BEGIN");
+	store->all_topics = database_prepare(
+		database, "SELECT topic FROM topics WHERE expires_ms > ?1 ORDER BY topic LIMIT ?2");
+	store->active_topics =
+		database_prepare(database, "SELECT DISTINCT topic FROM " CENSUS_LIVE_SESSIONS
+					   " AND ?1 NOT NULL ORDER BY topic LIMIT ?2");
+	store->gateways = database_prepare(
+		database, "SELECT count(*), coalesce(sum(outbox_bytes), 0), min(last_event_id) "
+			  "FROM gateways WHERE gateway_alive(pid)");
+	/* Apart, because min() and max() together look at every row. */
+	store->events = database_prepare(
+		database, "SELECT (SELECT max(id) FROM events), (SELECT min(id) FROM events)");
+	store->size = database_prepare(
+		database, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
 }
 
 struct store *store_open(const struct config *config, struct database *database,
@@ -49,10 +88,9 @@ struct store *store_open(const struct config *config, struct database *database,
 
 	store->config = config;
 	store->database = database;
-	store->census = census_new(database, liveness); /* active_topics uses its function */
-	store->gauges = gauge_reader_new(database, liveness); /* likewise */
-	prepare_writes(store);
-	store_prepare_reads(store);
+	store->liveness = liveness;
+	store->census = census_new(database, liveness); /* whose function the statements use */
+	prepare_statements(store);
 	return store;
 }
 
@@ -60,14 +98,6 @@ void store_close(struct store *store)
 {
 	if (!store)
 		return;
-	sqlite3_stmt *all[] = {
-		store->commit,	store->register_topic, store->delete_topic,  store->add_event,
-		store->publish, store->is_registered,  store->count_sockets,
-	};
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		sqlite3_finalize(all[i]);
-	store_finalize_reads(store);
-	gauge_reader_free(store->gauges);
 	census_free(store->census);
 	free(store);
 }
@@ -115,7 +145,7 @@ enum store_outcome store_register(struct store *store, const char *topic, size_t
 	enum database_status status = begin_write(store);
 
 	if (status != DATABASE_OK)
-		return store_outcome_of(store, status);
+		return outcome_of(store, status);
 	bind_text(store->register_topic, 1, topic, topic_len);
 	sqlite3_bind_int(store->register_topic, 2, require_token);
 	sqlite3_bind_int64(store->register_topic, 3, now_ms);
@@ -126,7 +156,7 @@ enum store_outcome store_register(struct store *store, const char *topic, size_t
 	end_write(store, status);
 	if (status == DATABASE_OK && !done)
 		return STORE_TOO_MANY_TOPICS;
-	return store_outcome_of(store, status);
+	return outcome_of(store, status);
 }
 
 /* An event without a payload: something that the gateways shall do. */
@@ -165,10 +195,10 @@ enum store_outcome store_unregister(struct store *store, const char *topic, size
 	enum database_status status = begin_write(store);
 
 	if (status != DATABASE_OK)
-		return store_outcome_of(store, status);
+		return outcome_of(store, status);
 	status = remove_topic(store, topic, topic_len);
 	end_write(store, status);
-	return store_outcome_of(store, status);
+	return outcome_of(store, status);
 }
 
 /* A database that cannot be written can still be read: an unknown topic is told from a locked
@@ -231,11 +261,79 @@ enum store_outcome store_disconnect(struct store *store, const struct store_targ
 	enum database_status status = begin_write(store);
 
 	if (status != DATABASE_OK)
-		return store_outcome_of(store, status);
+		return outcome_of(store, status);
 	status = count_sockets(store, target, sockets);
 	if (status == DATABASE_OK)
 		status = add_order(store, EVENT_DISCONNECT, target->topic, target->topic_len,
 				   target->user_id);
 	end_write(store, status);
-	return store_outcome_of(store, status);
+	return outcome_of(store, status);
+}
+
+enum store_outcome store_read_begin(struct store *store)
+{
+	return outcome_of(store, database_run(store->begin_read));
+}
+
+/* What fails here is mended by the next write, which rolls back first. */
+void store_read_end(struct store *store)
+{
+	if (sqlite3_get_autocommit(database_handle(store->database)) == 0)
+		database_run(store->commit);
+}
+
+enum store_outcome store_counts(struct store *store, struct service_counts *counts)
+{
+	return outcome_of(store, census_take(store->census, counts));
+}
+
+static int64_t file_bytes(const char *path)
+{
+	struct stat info;
+
+	return stat(path, &info) == 0 ? info.st_size : 0;
+}
+
+enum store_outcome store_gauges(struct store *store, struct gauges *gauges)
+{
+	const char *path = sqlite3_db_filename(database_handle(store->database), "main");
+	int64_t gateways[3] = {0}, events[2] = {0}, size[1] = {0};
+	enum database_status status = database_read_numbers(store->gateways, gateways, 3);
+
+	if (status == DATABASE_OK)
+		status = database_read_numbers(store->events, events, 2);
+	if (status == DATABASE_OK)
+		status = database_read_numbers(store->size, size, 1);
+	*gauges = (struct gauges){
+		.api_processes = liveness_count_api(store->liveness),
+		.gateways = gateways[0],
+		.outbox_bytes = gateways[1],
+		.delivered_event_id = gateways[2],
+		.committed_event_id = events[0],
+		.event_rows = events[0] - events[1] + 1, /* ids are an unbroken run */
+		.database_bytes = size[0],
+		.wal_bytes = file_bytes(sqlite3_filename_wal(path)),
+	};
+	return outcome_of(store, status);
+}
+
+enum store_outcome store_totals(struct store *store, struct accounts *accounts,
+				struct counters *totals)
+{
+	return outcome_of(store, accounts_read(accounts, totals));
+}
+
+enum store_outcome store_topics(struct store *store, bool active, int64_t limit,
+				store_topic_visitor *each, void *context)
+{
+	sqlite3_stmt *statement = active ? store->active_topics : store->all_topics;
+	int result;
+
+	sqlite3_bind_int64(statement, 1, clock_wall_ms());
+	sqlite3_bind_int64(statement, 2, limit);
+	while ((result = sqlite3_step(statement)) == SQLITE_ROW)
+		each(context, (const char *)sqlite3_column_text(statement, 0),
+		     (size_t)sqlite3_column_bytes(statement, 0));
+	sqlite3_reset(statement);
+	return outcome_of(store, database_status_of(result));
 }

@@ -14,7 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/gauges.h"
 #include "shared/counters/accounts.h"
 #include "shared/counters/census.h"
 #include "shared/config/config.h"
@@ -65,6 +64,19 @@ enum store_outcome store_disconnect(struct store *store, const struct store_targ
  * store_read_end, which is due in any case. */
 enum store_outcome store_read_begin(struct store *store);
 void store_read_end(struct store *store);
+
+/* How large the database is and how far the gateways have come; nothing that takes looking at many
+ * rows. */
+struct gauges {
+	int64_t api_processes;
+	int64_t gateways; /* living ones */
+	int64_t outbox_bytes; /* that wait in them */
+	int64_t delivered_event_id; /* of the one that is furthest behind; 0 without a gateway */
+	int64_t committed_event_id;
+	int64_t event_rows;
+	int64_t database_bytes;
+	int64_t wal_bytes; /* the write-ahead log's file */
+};
 
 /* What the service looks like now. */
 enum store_outcome store_counts(struct store *store, struct service_counts *counts);

@@ -38,7 +38,7 @@ struct database *database_open(const struct config *config, char why[DATABASE_WH
 struct database *database_open_within(const struct config *config, int64_t wait_ms,
 				      char why[DATABASE_WHY_SIZE]);
 
-/* Takes no checkpoint: another process may be committing. Every statement must be finalized before.
+/* Takes no checkpoint: another process may be committing. Finalizes the statements that are left.
  * NULL is allowed. */
 void database_close(struct database *database);
 
@@ -49,9 +49,8 @@ bool database_is_in_place(const struct database *database);
 
 sqlite3 *database_handle(struct database *database);
 
-/* A prepared statement that lives as long as the connection is used; finalize it with
- * sqlite3_finalize. NULL when that fails, see below; SQLite takes NULL for a statement whose every
- * step is an error. */
+/* A prepared statement that lives until database_close, unless it is finalized before. NULL when
+ * that fails, see below; SQLite takes NULL for a statement whose every step is an error. */
 sqlite3_stmt *database_prepare(struct database *database, const char *sql);
 
 /* Runs a statement that gives no rows, and resets it. */

@@ -72,14 +72,6 @@ struct housekeeping *housekeeping_new(struct database *database, struct housekee
 
 void housekeeping_free(struct housekeeping *housekeeping)
 {
-	if (!housekeeping)
-		return;
-	sqlite3_finalize(housekeeping->size);
-	sqlite3_finalize(housekeeping->find_topic);
-	sqlite3_finalize(housekeeping->delete_topics);
-	sqlite3_finalize(housekeeping->newest_event);
-	sqlite3_finalize(housekeeping->oldest_events);
-	sqlite3_finalize(housekeeping->delete_events);
 	free(housekeeping);
 }
 
@@ -111,7 +103,7 @@ static enum database_status plan_topics(struct housekeeping *housekeeping, struc
 	return status;
 }
 
-/* `crowded`: the pages in use come near the limit that database_open.c sets. */
+/* `crowded`: the pages in use come near the limit that database.c sets. */
 static enum database_status plan_batch(struct housekeeping *housekeeping, struct plan *plan,
 				       int64_t newest_id, bool crowded)
 {

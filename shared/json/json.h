@@ -10,31 +10,12 @@
 #ifndef SHARED_JSON_H
 #define SHARED_JSON_H
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
+
+#include "shared/json/json_value.h"
 
 /* Arrays and objects may be nested this deep, the outermost one included. */
 enum { JSON_MAX_DEPTH = 1024 };
-
-enum json_kind {
-	JSON_ABSENT = 0, /* the object has no such member */
-	JSON_NULL,
-	JSON_FALSE,
-	JSON_TRUE,
-	JSON_NUMBER,
-	JSON_STRING,
-	JSON_ARRAY,
-	JSON_OBJECT
-};
-
-/* A value inside a text that somebody else owns: from its first byte to its last, quotes and
- * brackets included, no white space around it. */
-struct json_value {
-	enum json_kind kind;
-	const char *at;
-	size_t len;
-};
 
 /* One top-level member that a caller asks for. `name` is plain ASCII; it matches whatever way the
  * text escapes it ("topic", "\u0074opic"). Of members given twice the last one counts, as in PHP
@@ -51,17 +32,5 @@ struct json_member {
  * that is not an object is an error too ("not an object"). */
 const char *json_object_members(const char *text, size_t len, struct json_member *members,
 				size_t count, size_t *error_at);
-
-/* The decoded bytes of a JSON_STRING, without a NUL behind them, into `out` of `size` bytes.
- * Returns false, and leaves *out_len alone, when it does not fit or holds a lone surrogate escape.
- * An escaped NUL is a byte as any. */
-bool json_string_decode(struct json_value string, char *out, size_t size, size_t *out_len);
-
-/* True, and *out set, when the value is a number written as an integer (no fraction, no exponent)
- * that fits 64 bits. */
-bool json_int64(struct json_value number, int64_t *out);
-
-/* True when the value is a string that decodes to just these bytes. */
-bool json_string_is(struct json_value string, const char *plain);
 
 #endif

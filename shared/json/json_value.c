@@ -1,8 +1,9 @@
 /*
- * What a single JSON value says, see json.h. No state, no allocation, never blocks. Called with
- * values that json_object_members pointed at: their grammar is not checked again.
+ * What a single JSON value says, see json_value.h. No state, no allocation, never blocks. Called
+ * with values that json_object_members pointed at: their grammar is not checked again.
  */
-#include "shared/json/json.h"
+#include "shared/json/json_value.h"
+
 #include "shared/base/utf8.h"
 
 enum { ESCAPE_U_LEN = 6 }; /* \u0041 */
@@ -54,30 +55,14 @@ static size_t decode_unicode(const char **at, const char *end, char out[UTF8_MAX
 /* Decodes the escape at *at and moves behind it; returns the length, 0 for a lone surrogate. */
 static size_t decode_escape(const char **at, const char *end, char out[UTF8_MAX_BYTES])
 {
-	char letter = (*at)[1];
+	static const char plain[] = "bfnrt", meant[] = "\b\f\n\r\t";
+	const char *letter = *at + 1;
+	const char *named = strchr(plain, *letter);
 
-	if (letter == 'u')
+	if (*letter == 'u')
 		return decode_unicode(at, end, out);
 	*at += 2;
-	switch (letter) {
-	case 'b':
-		out[0] = '\b';
-		break;
-	case 'f':
-		out[0] = '\f';
-		break;
-	case 'n':
-		out[0] = '\n';
-		break;
-	case 'r':
-		out[0] = '\r';
-		break;
-	case 't':
-		out[0] = '\t';
-		break;
-	default:
-		out[0] = letter;
-	}
+	out[0] = named ? meant[named - plain] : *letter;
 	return 1;
 }
 

@@ -1,4 +1,4 @@
-// needs: api/store.c api/store_read.c api/gauges.c
+// needs: api/store.c
 /*
  * The API's SQL while SQLite's calls fail, see fault_sweep.h: an operation that says that it was
  * done was committed, one that says that it was not has changed nothing, and reads say the truth or

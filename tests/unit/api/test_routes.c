@@ -1,5 +1,5 @@
-// needs: api/routes.c api/topic_handlers.c api/event_handlers.c api/status_handler.c
-// needs: api/command.c api/response.c api/service.c api/store.c api/store_read.c api/gauges.c
+// needs: api/routes.c api/command_handlers.c api/status_handler.c
+// needs: api/command.c api/response.c api/service.c api/store.c
 // needs: api/notify.c api/metrics_handler.c api/metrics_text.c
 /*
  * Requests and their answers: where the verb may stand in a path, and each row of the contract's

@@ -1,4 +1,4 @@
-// needs: api/store.c api/store_read.c api/gauges.c
+// needs: api/store.c
 /*
  * The API's SQL on a real database: what each operation changes. What it reads is in
  * test_store_read.c, what happens when nothing can be written in test_store_unavailable.c.

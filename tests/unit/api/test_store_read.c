@@ -1,4 +1,4 @@
-// needs: api/store.c api/store_read.c api/gauges.c
+// needs: api/store.c
 /*
  * What the API reads from a real database: lists of topics, all of them or those that somebody
  * listens to, and that what is read together is of one moment.

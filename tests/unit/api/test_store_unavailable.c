@@ -1,4 +1,4 @@
-// needs: api/store.c api/store_read.c api/gauges.c
+// needs: api/store.c
 /*
  * The API's SQL when nothing can be written: what each operation says and leaves, and how long it
  * takes, when the database is locked or the disk is full; afterwards all works again.
