@@ -1,0 +1,31 @@
+/* Slices, see slice.h. No state, no allocation, never blocks. */
+#include "shared/base/slice.h"
+
+static int is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+struct slice slice_trim(struct slice text)
+{
+	while (text.len > 0 && is_blank(text.at[0])) {
+		text.at++;
+		text.len--;
+	}
+	while (text.len > 0 && is_blank(text.at[text.len - 1]))
+		text.len--;
+	return text;
+}
+
+struct slice slice_split(struct slice text, char separator, struct slice *rest)
+{
+	const char *at = text.len > 0 ? memchr(text.at, separator, text.len) : NULL;
+	struct slice first = text;
+
+	*rest = (struct slice){0};
+	if (at) {
+		first.len = (size_t)(at - text.at);
+		*rest = (struct slice){at + 1, text.len - first.len - 1};
+	}
+	return first;
+}

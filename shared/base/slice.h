@@ -1,0 +1,21 @@
+/*
+ * A piece of a text that somebody else owns: it has a length and no NUL behind it. Pure functions.
+ */
+#ifndef SHARED_SLICE_H
+#define SHARED_SLICE_H
+
+#include <stddef.h>
+
+struct slice {
+	const char *at; /* NULL: there is none */
+	size_t len;
+};
+
+/* Without the spaces and tabs at both ends. */
+struct slice slice_trim(struct slice text);
+
+/* What stands before the first `separator`, or all of it. *rest is what stands behind the
+ * separator, and has a NULL `at` when there is none. */
+struct slice slice_split(struct slice text, char separator, struct slice *rest);
+
+#endif

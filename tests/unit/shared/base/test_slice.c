@@ -1,0 +1,64 @@
+/* Slices: cut at a separator, and trimmed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "shared/base/slice.h"
+
+static struct slice slice_of(const char *text)
+{
+	return (struct slice){text, strlen(text)};
+}
+
+static void assert_slice(struct slice slice, const char *text)
+{
+	assert_int_equal(slice.len, strlen(text));
+	assert_memory_equal(slice.at, text, slice.len);
+}
+
+static void trimming_takes_spaces_and_tabs_off_both_ends_and_nothing_else(void **state)
+{
+	(void)state;
+	assert_slice(slice_trim(slice_of(" \t a b\t\n\t ")), "a b\t\n");
+	assert_slice(slice_trim(slice_of("a")), "a");
+	assert_slice(slice_trim(slice_of(" \t ")), "");
+	assert_slice(slice_trim(slice_of("")), "");
+	assert_null(slice_trim((struct slice){0}).at);
+}
+
+static void splitting_walks_through_a_list_to_its_end(void **state)
+{
+	static const char *const parts[] = {"a", "", " b", ""};
+	struct slice rest = slice_of("a,, b,");
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		assert_non_null(rest.at);
+		assert_slice(slice_split(rest, ',', &rest), parts[i]);
+	}
+	assert_null(rest.at);
+}
+
+static void a_text_without_the_separator_is_one_piece(void **state)
+{
+	struct slice rest;
+
+	(void)state;
+	assert_slice(slice_split(slice_of("a b"), ',', &rest), "a b");
+	assert_null(rest.at);
+	assert_slice(slice_split(slice_of(""), ',', &rest), "");
+	assert_null(rest.at);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(trimming_takes_spaces_and_tabs_off_both_ends_and_nothing_else),
+		cmocka_unit_test(splitting_walks_through_a_list_to_its_end),
+		cmocka_unit_test(a_text_without_the_separator_is_one_piece),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
