@@ -13,11 +13,9 @@ static enum store_outcome collect(struct service *service, struct metrics *metri
 	enum store_outcome outcome = store_read_begin(service->store);
 
 	if (outcome == STORE_OK)
-		outcome = store_totals(service->store, service->accounts, &metrics->totals);
+		outcome = store_totals(service->store, service->totals, &metrics->totals);
 	if (outcome == STORE_OK)
-		outcome = store_counts(service->store, &metrics->counts);
-	if (outcome == STORE_OK)
-		outcome = store_gauges(service->store, &metrics->gauges);
+		outcome = store_all_gauges(service->store, &metrics->gauges);
 	store_read_end(service->store);
 	return outcome;
 }

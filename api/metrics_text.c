@@ -63,17 +63,17 @@ static void put_gauge(FILE *out, const char *name, int64_t value, const char *he
 	fprintf(out, PREFIX "%s %" PRId64 "\n", name, value);
 }
 
-static void put_service(FILE *out, const struct service_counts *counts, const struct gauges *gauges)
+static void put_service(FILE *out, const struct gauges *gauges)
 {
 	put_gauge(out, "api_processes", gauges->api_processes,
 		  "Processes of the internal API, waiting ones included.");
 	put_gauge(out, "gateways", gauges->gateways, "Gateway processes that are alive.");
-	put_gauge(out, "sessions", counts->connected_sockets, "Authenticated WebSockets.");
-	put_gauge(out, "clients", counts->connected_clients,
+	put_gauge(out, "sessions", gauges->connected_sockets, "Authenticated WebSockets.");
+	put_gauge(out, "clients", gauges->connected_clients,
 		  "Distinct users; each anonymous WebSocket is one.");
-	put_gauge(out, "topics", counts->registered_topics,
+	put_gauge(out, "topics", gauges->registered_topics,
 		  "Live topics; 0 while no gateway is alive.");
-	put_gauge(out, "active_topics", counts->active_topics, "Topics with a subscriber.");
+	put_gauge(out, "active_topics", gauges->active_topics, "Topics with a subscriber.");
 	put_gauge(out, "outbox_bytes", gauges->outbox_bytes,
 		  "Bytes that wait for slow clients; what many wait for counts once.");
 }
@@ -102,7 +102,7 @@ char *metrics_text(const struct metrics *metrics, size_t *len)
 	put_counters(out, &metrics->totals);
 	for (size_t i = 0; i < LATENCIES; i++)
 		put_latency(out, &latency_names[i], &metrics->totals.latencies[i]);
-	put_service(out, &metrics->counts, &metrics->gauges);
+	put_service(out, &metrics->gauges);
 	put_database(out, &metrics->gauges);
 	put_head(out, "info", "", "gauge", "The version of the internal API's program.");
 	fprintf(out, PREFIX "info{version=\"%s\"} 1\n", WORKER_VERSION);

@@ -6,13 +6,11 @@
 
 #include <stddef.h>
 
-#include "api/store.h"
-#include "shared/counters/census.h"
+#include "shared/counters/gauges.h"
 #include "shared/counters/counters.h"
 
 struct metrics {
 	struct counters totals;
-	struct service_counts counts;
 	struct gauges gauges;
 };
 

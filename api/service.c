@@ -31,7 +31,7 @@ static void close_state(struct service *service)
 {
 	housekeeping_free(service->housekeeping);
 	store_close(service->store);
-	accounts_attach(service->accounts, NULL);
+	totals_attach(service->totals, NULL);
 	liveness_close(service->liveness);
 	database_close(service->database);
 	service->housekeeping = NULL;
@@ -59,7 +59,7 @@ static bool prepare_statements(struct service *service, char why[DATABASE_WHY_SI
 
 	service->store = store_open(config, service->database, service->liveness);
 	service->housekeeping = housekeeping_new(service->database, housekeeping_limits_of(config));
-	accounts_attach(service->accounts, service->database);
+	totals_attach(service->totals, service->database);
 	return database_is_prepared(service->database, why);
 }
 
@@ -97,7 +97,7 @@ struct service *service_open(struct config *config)
 	struct service *service = xcalloc(1, sizeof(*service));
 
 	service->config = config;
-	service->accounts = accounts_new();
+	service->totals = totals_new();
 	prepare_log(service);
 	service->reload = reload_new(config);
 	service->notify = notify_new(config->state_dir);
@@ -113,13 +113,13 @@ void service_close(struct service *service)
 		return;
 	notify_free(service->notify);
 	reload_free(service->reload);
-	if (accounts_are_due(service->accounts, &service->counters))
-		accounts_write(service->accounts, &service->counters, LAST_WAIT_MS);
+	if (totals_are_due(service->totals, &service->counters))
+		totals_write(service->totals, &service->counters, LAST_WAIT_MS);
 	for (size_t i = 0; i < SERVICE_USES; i++)
 		log_repeat_flush(&service->trouble[i], clock_monotonic_ms());
 	log_repeat_flush(&service->no_database, clock_monotonic_ms());
 	close_state(service);
-	accounts_free(service->accounts);
+	totals_free(service->totals);
 	free(service);
 }
 
@@ -194,9 +194,9 @@ void service_tick(struct service *service)
 		log_repeat_tick(&service->trouble[i], now_ms);
 	log_repeat_tick(&service->no_database, now_ms);
 	/* A database that is locked has held up callers already: it is not waited for here too. */
-	if (accounts_are_due(service->accounts, &service->counters))
-		accounts_write(service->accounts, &service->counters,
-			       service->trouble[SERVICE_WRITE].is_on ? 0 : UPKEEP_WAIT_MS);
+	if (totals_are_due(service->totals, &service->counters))
+		totals_write(service->totals, &service->counters,
+			     service->trouble[SERVICE_WRITE].is_on ? 0 : UPKEEP_WAIT_MS);
 }
 
 /* One step; true when there is more to do. A lock that others hold is no trouble, and after a

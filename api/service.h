@@ -11,7 +11,7 @@
 #include "api/notify.h"
 #include "api/response.h"
 #include "api/store.h"
-#include "shared/counters/accounts.h"
+#include "shared/counters/totals.h"
 #include "shared/config/config.h"
 #include "shared/counters/counters.h"
 #include "shared/database/housekeeping.h"
@@ -31,7 +31,7 @@ struct service {
 
 	bool tap_due; /* a handler has committed something for the gateway */
 	struct counters counters; /* since the start */
-	struct accounts *accounts;
+	struct totals *totals;
 	int64_t ticked_ms; /* monotonic, of the last service_tick */
 	struct log_repeat trouble[SERVICE_USES];
 	struct log_repeat no_database;

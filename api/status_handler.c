@@ -18,7 +18,7 @@ static bool is_pair(const char *at, size_t len, const char *pair)
 	return len == strlen(pair) && memcmp(at, pair, len) == 0;
 }
 
-/* The value of `topics` in a query string; the last one counts, a value we do not know is none. */
+/* The value of `topics` in a query string; the last one gauges, a value we do not know is none. */
 static enum lists lists_asked_for(const char *query)
 {
 	enum lists lists = SHORT_LIST;
@@ -55,25 +55,25 @@ static bool add_list(struct service *service, cJSON *object, const char *name, b
 }
 
 /* The members existing clients know, in the order they know, and then ours. */
-static bool fill(struct service *service, cJSON *object, const struct service_counts *counts,
+static bool fill(struct service *service, cJSON *object, const struct gauges *gauges,
 		 enum lists lists, struct response *response)
 {
 	char uptime[DURATION_TEXT_SIZE];
-	bool is_alive = counts->gateway_alive;
+	bool is_alive = gauges->gateway_alive;
 
-	duration_format(counts->uptime_s, uptime);
+	duration_format(gauges->uptime_s, uptime);
 	cJSON_AddStringToObject(object, "status", is_alive ? "ok" : "degraded");
 	cJSON_AddStringToObject(object, "version", WORKER_VERSION);
 	cJSON_AddStringToObject(object, "uptime", uptime);
-	cJSON_AddNumberToObject(object, "registered_topics", (double)counts->registered_topics);
-	cJSON_AddNumberToObject(object, "active_topics", (double)counts->active_topics);
-	cJSON_AddNumberToObject(object, "connected_clients", (double)counts->connected_clients);
-	cJSON_AddNumberToObject(object, "connected_sockets", (double)counts->connected_sockets);
+	cJSON_AddNumberToObject(object, "registered_topics", (double)gauges->registered_topics);
+	cJSON_AddNumberToObject(object, "active_topics", (double)gauges->active_topics);
+	cJSON_AddNumberToObject(object, "connected_clients", (double)gauges->connected_clients);
+	cJSON_AddNumberToObject(object, "connected_sockets", (double)gauges->connected_sockets);
 	if (lists != NO_LISTS &&
 	    !add_list(service, object, "topic_list", false,
 		      lists == ALL_LISTS ? -1 : DEFAULT_TOPICS, is_alive, response))
 		return false;
-	cJSON_AddNumberToObject(object, "cluster_nodes", (double)counts->cluster_nodes);
+	cJSON_AddNumberToObject(object, "cluster_nodes", (double)gauges->cluster_nodes);
 
 	if (!is_alive)
 		cJSON_AddStringToObject(object, "reason", "no gateway is running");
@@ -81,15 +81,15 @@ static bool fill(struct service *service, cJSON *object, const struct service_co
 	       add_list(service, object, "active_topic_list", true, -1, is_alive, response);
 }
 
-static bool collect(struct service *service, cJSON *object, struct service_counts *counts,
-		    enum lists lists, struct response *response)
+static bool collect(struct service *service, cJSON *object, struct gauges *gauges, enum lists lists,
+		    struct response *response)
 {
 	enum store_outcome outcome = store_read_begin(service->store);
 
 	if (outcome == STORE_OK)
-		outcome = store_counts(service->store, counts);
+		outcome = store_gauges(service->store, gauges);
 	bool good = service_available(service, SERVICE_READ, outcome, response) &&
-		    fill(service, object, counts, lists, response);
+		    fill(service, object, gauges, lists, response);
 	store_read_end(service->store);
 	return good;
 }
@@ -97,15 +97,15 @@ static bool collect(struct service *service, cJSON *object, struct service_count
 void handle_status(struct service *service, const struct request *request,
 		   struct response *response)
 {
-	struct service_counts counts = {0};
+	struct gauges gauges = {0};
 	cJSON *object = cJSON_CreateObject();
 	char *text = NULL;
 
-	if (!collect(service, object, &counts, lists_asked_for(request->query), response))
+	if (!collect(service, object, &gauges, lists_asked_for(request->query), response))
 		goto out;
 	text = cJSON_PrintUnformatted(object);
 	if (text)
-		response_json(response, counts.gateway_alive ? 200 : 503, text, strlen(text));
+		response_json(response, gauges.gateway_alive ? 200 : 503, text, strlen(text));
 	else
 		response_error(response, 503, "unavailable: out of memory");
 out:

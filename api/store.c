@@ -5,8 +5,6 @@
  */
 #include "api/store.h"
 
-#include <sys/stat.h>
-
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/database/schema.h"
@@ -18,8 +16,7 @@ enum { LEAST_PATIENCE = sizeof(patience_parts) / sizeof(patience_parts[0]) - 1 }
 struct store {
 	const struct config *config;
 	struct database *database;
-	const struct liveness *liveness;
-	struct census *census;
+	struct gauge_reader *gauges;
 	enum database_status last; /* of the last operation */
 	int timeouts; /* of the last writes in a row */
 
@@ -28,7 +25,6 @@ struct store {
 	sqlite3_stmt *delete_topic, *add_event;
 	sqlite3_stmt *publish, *is_registered;
 	sqlite3_stmt *all_topics, *active_topics, *count_sockets;
-	sqlite3_stmt *gateways, *events, *size;
 };
 
 /* Remembers the status for store_why. */
@@ -44,7 +40,7 @@ static void prepare_statements(struct store *store)
 
 	store->commit = database_prepare(database, "COMMIT");
 	store->count_sockets = database_prepare(
-		database, "SELECT count(*) FROM " CENSUS_LIVE_SESSIONS
+		database, "SELECT count(*) FROM " LIVE_SESSIONS
 			  " AND (?1 IS NULL OR topic = ?1) AND (?2 IS NULL OR user_id = ?2)");
 	store->register_topic = database_prepare(
 		database,
@@ -69,16 +65,8 @@ static void prepare_statements(struct store *store)
 	store->all_topics = database_prepare(
 		database, "SELECT topic FROM topics WHERE expires_ms > ?1 ORDER BY topic LIMIT ?2");
 	store->active_topics =
-		database_prepare(database, "SELECT DISTINCT topic FROM " CENSUS_LIVE_SESSIONS
+		database_prepare(database, "SELECT DISTINCT topic FROM " LIVE_SESSIONS
 					   " AND ?1 NOT NULL ORDER BY topic LIMIT ?2");
-	store->gateways = database_prepare(
-		database, "SELECT count(*), coalesce(sum(outbox_bytes), 0), min(last_event_id) "
-			  "FROM gateways WHERE gateway_alive(pid)");
-	/* Apart, because min() and max() together look at every row. */
-	store->events = database_prepare(
-		database, "SELECT (SELECT max(id) FROM events), (SELECT min(id) FROM events)");
-	store->size = database_prepare(
-		database, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
 }
 
 struct store *store_open(const struct config *config, struct database *database,
@@ -88,8 +76,8 @@ struct store *store_open(const struct config *config, struct database *database,
 
 	store->config = config;
 	store->database = database;
-	store->liveness = liveness;
-	store->census = census_new(database, liveness); /* whose function the statements use */
+	store->gauges =
+		gauge_reader_new(database, liveness); /* whose function the statements use */
 	prepare_statements(store);
 	return store;
 }
@@ -98,7 +86,7 @@ void store_close(struct store *store)
 {
 	if (!store)
 		return;
-	census_free(store->census);
+	gauge_reader_free(store->gauges);
 	free(store);
 }
 
@@ -282,45 +270,19 @@ void store_read_end(struct store *store)
 		database_run(store->commit);
 }
 
-enum store_outcome store_counts(struct store *store, struct service_counts *counts)
-{
-	return outcome_of(store, census_take(store->census, counts));
-}
-
-static int64_t file_bytes(const char *path)
-{
-	struct stat info;
-
-	return stat(path, &info) == 0 ? info.st_size : 0;
-}
-
 enum store_outcome store_gauges(struct store *store, struct gauges *gauges)
 {
-	const char *path = sqlite3_db_filename(database_handle(store->database), "main");
-	int64_t gateways[3] = {0}, events[2] = {0}, size[1] = {0};
-	enum database_status status = database_read_numbers(store->gateways, gateways, 3);
-
-	if (status == DATABASE_OK)
-		status = database_read_numbers(store->events, events, 2);
-	if (status == DATABASE_OK)
-		status = database_read_numbers(store->size, size, 1);
-	*gauges = (struct gauges){
-		.api_processes = liveness_count_api(store->liveness),
-		.gateways = gateways[0],
-		.outbox_bytes = gateways[1],
-		.delivered_event_id = gateways[2],
-		.committed_event_id = events[0],
-		.event_rows = events[0] - events[1] + 1, /* ids are an unbroken run */
-		.database_bytes = size[0],
-		.wal_bytes = file_bytes(sqlite3_filename_wal(path)),
-	};
-	return outcome_of(store, status);
+	return outcome_of(store, gauges_read(store->gauges, gauges));
 }
 
-enum store_outcome store_totals(struct store *store, struct accounts *accounts,
-				struct counters *totals)
+enum store_outcome store_all_gauges(struct store *store, struct gauges *gauges)
 {
-	return outcome_of(store, accounts_read(accounts, totals));
+	return outcome_of(store, gauges_read_all(store->gauges, gauges));
+}
+
+enum store_outcome store_totals(struct store *store, struct totals *totals, struct counters *sums)
+{
+	return outcome_of(store, totals_read(totals, sums));
 }
 
 enum store_outcome store_topics(struct store *store, bool active, int64_t limit,

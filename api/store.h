@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "shared/counters/accounts.h"
-#include "shared/counters/census.h"
+#include "shared/counters/gauges.h"
+#include "shared/counters/totals.h"
 #include "shared/config/config.h"
 #include "shared/database/database.h"
 #include "shared/database/liveness.h"
@@ -65,26 +65,12 @@ enum store_outcome store_disconnect(struct store *store, const struct store_targ
 enum store_outcome store_read_begin(struct store *store);
 void store_read_end(struct store *store);
 
-/* How large the database is and how far the gateways have come; nothing that takes looking at many
- * rows. */
-struct gauges {
-	int64_t api_processes;
-	int64_t gateways; /* living ones */
-	int64_t outbox_bytes; /* that wait in them */
-	int64_t delivered_event_id; /* of the one that is furthest behind; 0 without a gateway */
-	int64_t committed_event_id;
-	int64_t event_rows;
-	int64_t database_bytes;
-	int64_t wal_bytes; /* the write-ahead log's file */
-};
-
-/* What the service looks like now. */
-enum store_outcome store_counts(struct store *store, struct service_counts *counts);
+/* How the service stands now: gauges_read and gauges_read_all. */
 enum store_outcome store_gauges(struct store *store, struct gauges *gauges);
+enum store_outcome store_all_gauges(struct store *store, struct gauges *gauges);
 
-/* What all processes have counted, by `accounts` of the same database. */
-enum store_outcome store_totals(struct store *store, struct accounts *accounts,
-				struct counters *totals);
+/* What all processes have counted, by `totals` of the same database. */
+enum store_outcome store_totals(struct store *store, struct totals *totals, struct counters *sums);
 
 /* Calls `each` for the live topics (or for those with a subscriber, when `active`) in byte order,
  * for at most `limit` (-1: all). */

@@ -129,7 +129,7 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	return gateway->feed || fail_in_state_dir(gateway, "no database", why);
 }
 
-static void on_counted(void *context, bool known, const struct service_counts *counts)
+static void on_counted(void *context, bool known, const struct gauges *counts)
 {
 	if (known)
 		session_answer_status(context, counts);

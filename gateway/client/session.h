@@ -21,7 +21,7 @@
 struct gateway;
 struct lws;
 struct pending;
-struct service_counts;
+struct gauges;
 struct session;
 
 /* RFC 6455, section 7.4.1 and the IANA registry. */
@@ -81,7 +81,7 @@ void session_disconnect(struct session *session, int64_t event_id, const int64_t
 void session_disconnect_user(struct gateway *gateway, int64_t event_id, int64_t user_id);
 
 /* The answer to those who asked for the status. */
-void session_answer_status(struct gateway *gateway, const struct service_counts *counts);
+void session_answer_status(struct gateway *gateway, const struct gauges *counts);
 
 /* Works out anew when each session has to be looked at: the clock was set. */
 void session_schedule_all(struct gateway *gateway);

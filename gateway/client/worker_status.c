@@ -22,7 +22,7 @@ void session_ask_status(struct session *session)
 	presence_count(session->gateway->presence);
 }
 
-static struct frame *status_frame(const struct service_counts *counts)
+static struct frame *status_frame(const struct gauges *counts)
 {
 	struct message_status status = {
 		.uptime_s = counts->uptime_s,
@@ -38,7 +38,7 @@ static struct frame *status_frame(const struct service_counts *counts)
 	return frame;
 }
 
-void session_answer_status(struct gateway *gateway, const struct service_counts *counts)
+void session_answer_status(struct gateway *gateway, const struct gauges *counts)
 {
 	struct topic *topic =
 		subscriptions_find(gateway->audience.topics, TOPIC_STATUS, strlen(TOPIC_STATUS));

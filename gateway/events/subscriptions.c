@@ -10,8 +10,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sysexits.h>
-#include <unistd.h>
 
 #include "shared/base/alloc.h"
 #include "shared/base/siphash.h"
@@ -39,10 +37,7 @@ struct subscriptions *subscriptions_new(void)
 {
 	struct subscriptions *subscriptions = xcalloc(1, sizeof(*subscriptions));
 
-	if (getentropy(subscriptions->key, sizeof(subscriptions->key)) != 0) {
-		fputs("no random numbers\n", stderr);
-		_Exit(EX_OSERR);
-	}
+	xrandom(subscriptions->key, sizeof(subscriptions->key));
 	subscriptions->bucket_count = FEWEST_BUCKETS;
 	subscriptions->buckets = xcalloc(FEWEST_BUCKETS, sizeof(struct topic *));
 	return subscriptions;

@@ -20,14 +20,14 @@ static void free_presence(uv_handle_t *handle)
 	pthread_mutex_destroy(&presence->mutex);
 	free(presence->slots);
 	free(presence->address);
-	accounts_free(presence->accounts);
+	totals_free(presence->totals);
 	free(presence);
 }
 
 static void hand_out_counts(uv_async_t *async)
 {
 	struct presence *presence = async->data;
-	struct service_counts counts;
+	struct gauges counts;
 	bool known;
 
 	pthread_mutex_lock(&presence->mutex);
@@ -44,7 +44,7 @@ struct presence *presence_start(const struct presence_options *options, char why
 	pthread_condattr_t attributes;
 
 	presence->options = *options;
-	presence->accounts = accounts_new();
+	presence->totals = totals_new();
 	presence->limits = housekeeping_limits_of(options->config);
 	presence->address =
 		xstrdup(options->address); /* the listener closes before the thread ends */

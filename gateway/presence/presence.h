@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "gateway/presence/client_address.h"
-#include "shared/counters/census.h"
+#include "shared/counters/gauges.h"
 #include "shared/config/config.h"
 #include "shared/counters/counters.h"
 #include "shared/database/housekeeping.h"
@@ -25,7 +25,7 @@ struct uv_loop_s;
 
 /* Called on the loop with the counts that presence_count asked for; `known` is false when the
  * database could not be read. */
-typedef void presence_counted(void *context, bool known, const struct service_counts *counts);
+typedef void presence_counted(void *context, bool known, const struct gauges *counts);
 
 struct presence_options {
 	const struct config *config; /* borrowed */

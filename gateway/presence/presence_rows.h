@@ -26,7 +26,7 @@ void presence_rows_free(struct presence_rows *rows);
 enum database_status presence_rows_commit(struct presence_rows *rows);
 
 /* First of all: rows that killed predecessors left go, those under our own pid too, topics
- * are counted anew, and ours comes. The connection has the function of census.h. */
+ * are counted anew, and ours comes. The connection has the function of gauges.h. */
 enum database_status presence_rows_introduce(struct presence_rows *rows,
 					     const struct presence_figures *figures);
 

@@ -26,7 +26,7 @@ struct presence_writer {
 	struct presence *presence;
 	struct database *database;
 	struct housekeeping *housekeeping;
-	struct census *census;
+	struct gauge_reader *gauges;
 	struct presence_rows *rows;
 	int64_t seen_at_ms, kept_at_ms;
 	struct log_repeat trouble;
@@ -55,8 +55,8 @@ struct presence_writer *presence_writer_open(struct presence *presence, char why
 		(struct log_repeat){.level = LOG_ERROR, .message = "cannot write to the database"};
 	writer->database = database;
 	writer->housekeeping = housekeeping_new(database, presence->limits);
-	writer->census = census_new(database, presence->options.liveness);
-	accounts_attach(presence->accounts, database);
+	writer->gauges = gauge_reader_new(database, presence->options.liveness);
+	totals_attach(presence->totals, database);
 	writer->rows = presence_rows_new(database, presence->address);
 	if (database_is_prepared(database, why))
 		return writer;
@@ -68,8 +68,8 @@ void presence_writer_close(struct presence_writer *writer)
 {
 	presence_rows_free(writer->rows);
 	housekeeping_free(writer->housekeeping);
-	census_free(writer->census);
-	accounts_attach(writer->presence->accounts, NULL);
+	gauge_reader_free(writer->gauges);
+	totals_attach(writer->presence->totals, NULL);
 	database_close(writer->database);
 	free(writer);
 }
@@ -150,12 +150,12 @@ static enum database_status write_all(struct presence_writer *writer, const stru
 	if (status == DATABASE_OK && batch->say_seen)
 		status = presence_rows_put_gateway(writer->rows, &batch->figures);
 	if (status == DATABASE_OK)
-		status = accounts_add(writer->presence->accounts, &batch->figures.counters);
+		status = totals_add(writer->presence->totals, &batch->figures.counters);
 	if (status == DATABASE_OK)
 		status = presence_rows_commit(writer->rows);
 	database_write_end(writer->database);
 	if (status == DATABASE_OK)
-		accounts_added(writer->presence->accounts, &batch->figures.counters);
+		totals_added(writer->presence->totals, &batch->figures.counters);
 	return status;
 }
 
@@ -186,11 +186,11 @@ static void write_batch(struct presence_writer *writer, bool *again)
 static void answer_count(struct presence_writer *writer)
 {
 	struct presence *presence = writer->presence;
-	struct service_counts counts;
-	bool known = census_take(writer->census, &counts) == DATABASE_OK;
+	struct gauges gauges;
+	bool known = gauges_read(writer->gauges, &gauges) == DATABASE_OK;
 
 	pthread_mutex_lock(&presence->mutex);
-	presence->counts = counts;
+	presence->counts = gauges;
 	presence->counts_known = known;
 	pthread_mutex_unlock(&presence->mutex);
 	uv_async_send(&presence->counted);
@@ -260,7 +260,7 @@ static void say_goodbye(struct presence_writer *writer)
 		return;
 	if (database_begin(writer->database) == DATABASE_OK &&
 	    presence_rows_leave(writer->rows) == DATABASE_OK &&
-	    accounts_add(writer->presence->accounts, &writer->presence->figures.counters) ==
+	    totals_add(writer->presence->totals, &writer->presence->figures.counters) ==
 		    DATABASE_OK)
 		presence_rows_commit(writer->rows);
 	database_write_end(writer->database);

@@ -8,7 +8,7 @@
 #include <uv.h>
 
 #include "gateway/presence/presence.h"
-#include "shared/counters/accounts.h"
+#include "shared/counters/totals.h"
 
 #define NO_SLOT UINT32_MAX
 
@@ -38,7 +38,7 @@ struct presence {
 	struct presence_options options;
 	char *address;
 	struct presence_writer *writer;
-	struct accounts *accounts; /* the thread's */
+	struct totals *totals; /* the thread's */
 	pthread_t thread;
 	uv_async_t counted;
 
@@ -54,7 +54,7 @@ struct presence {
 	struct housekeeping_limits limits;
 	bool count_wanted;
 	bool counts_known;
-	struct service_counts counts;
+	struct gauges counts;
 	bool stop;
 };
 

@@ -1,5 +1,6 @@
 /*
- * Memory or the end of the program, see alloc.h. No state; called by everybody; never blocks.
+ * Memory or the end of the program, see alloc.h. No state; called by everybody; never blocks (but
+ * for a kernel that has only just started, and has no randomness yet).
  *
  * The program ends with 71 (EX_OSERR) and without exit handlers: they could want memory too.
  */
@@ -7,11 +8,17 @@
 
 #include <stdint.h>
 #include <sysexits.h>
+#include <unistd.h>
+
+static _Noreturn void end(const char *why)
+{
+	fputs(why, stderr);
+	_Exit(EX_OSERR);
+}
 
 static _Noreturn void out_of_memory(void)
 {
-	fputs("out of memory\n", stderr);
-	_Exit(EX_OSERR);
+	end("out of memory\n");
 }
 
 void *xcalloc(size_t count, size_t size)
@@ -48,4 +55,10 @@ char *xstrndup(const char *text, size_t len)
 char *xstrdup(const char *text)
 {
 	return xstrndup(text, strlen(text));
+}
+
+void xrandom(void *bytes, size_t len)
+{
+	if (getentropy(bytes, len) != 0)
+		end("the kernel gives no random numbers\n");
 }

@@ -1,5 +1,6 @@
 /*
- * Memory that is there or the program ends: the one place where running out of memory is decided.
+ * Memory, or randomness, that is there or the program ends: the one place where running out of
+ * either is decided.
  *
  * A service that cannot get a few hundred bytes cannot report, log or answer either; ending at
  * once lets the supervisor start it anew on a database that is whole (commit first, then answer).
@@ -21,5 +22,8 @@ char *xstrndup(const char *text, size_t len);
 
 /* A copy of a NUL-terminated string; the caller frees it. */
 char *xstrdup(const char *text);
+
+/* Fills up to 256 bytes with random ones: a key. Ends the program when the kernel gives none. */
+void xrandom(void *bytes, size_t len);
 
 #endif

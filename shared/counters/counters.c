@@ -1,6 +1,6 @@
 /*
- * The names of what is counted, see counters.h. Const data, in the order of the enumerators, and
- * the way from a cell to its number. Never blocks, never fails.
+ * The names of what is counted, the buckets of latencies, and the way from a cell to its number:
+ * see counters.h. Const data, in the order of the enumerators. Never blocks, never fails.
  */
 #include "shared/counters/counters.h"
 
@@ -19,7 +19,6 @@ const struct counter_name counter_names[COUNTERS] = {
 	[COUNT_REFUSAL_405] = {"refusals", "status", "405", NULL},
 	[COUNT_REFUSAL_413] = {"refusals", "status", "413", NULL},
 	[COUNT_REFUSAL_503] = {"refusals", "status", "503", NULL},
-	[COUNT_REFUSAL_507] = {"refusals", "status", "507", NULL},
 	[COUNT_REFUSAL_OTHER] = {"refusals", "status", "other", NULL},
 
 	[COUNT_DELIVERIES] = {"deliveries", NULL, "", "Pushes written to a subscriber."},
@@ -102,11 +101,39 @@ enum counter counter_of_refusal(int status)
 		return COUNT_REFUSAL_413;
 	case 503:
 		return COUNT_REFUSAL_503;
-	case 507:
-		return COUNT_REFUSAL_507;
 	default:
 		return COUNT_REFUSAL_OTHER;
 	}
+}
+
+enum { FIRST_BOUND_BITS = 3 };
+
+/* A day: what a wrong clock claims must not make the sum overflow. */
+static const int64_t longest_us = (int64_t)24 * 3600 * 1000000;
+
+_Static_assert(1 << FIRST_BOUND_BITS == HISTOGRAM_FIRST_BOUND_US, "bounds are powers of two");
+
+int64_t histogram_bound_us(int bucket)
+{
+	return bucket < HISTOGRAM_BOUNDS ? (int64_t)HISTOGRAM_FIRST_BOUND_US << bucket : INT64_MAX;
+}
+
+static int bucket_of(int64_t us)
+{
+	if (us <= HISTOGRAM_FIRST_BOUND_US)
+		return 0;
+	/* The bits of us - 1 are those of the smallest power of two that is not below us. */
+	int bits = 64 - __builtin_clzll((unsigned long long)us - 1);
+	int bucket = bits - FIRST_BOUND_BITS;
+	return bucket < HISTOGRAM_BOUNDS ? bucket : HISTOGRAM_BOUNDS;
+}
+
+void histogram_add(struct histogram *histogram, int64_t us)
+{
+	int64_t taken_us = us < 0 ? 0 : us;
+
+	histogram->buckets[bucket_of(taken_us)]++;
+	histogram->sum_us += taken_us < longest_us ? taken_us : longest_us;
 }
 
 enum { CELLS_OF_LATENCY = HISTOGRAM_BUCKETS + 1 }; /* the buckets, then the sum */

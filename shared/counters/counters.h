@@ -1,7 +1,7 @@
 /*
- * What the programs count, by name: plain integers in memory that the owner adds to, one thread
- * each. accounts.h adds them to the database, where they are totals since it was made. The names
- * and the order are those of GET /internal/metrics.
+ * What the programs count, by name: plain integers in memory, of one thread each. totals.h adds
+ * them to the database. The names and the order are those of GET /internal/metrics. README.md has
+ * the words for all that is counted.
  *
  * A new counter is an enumerator beside those of its family and its row in counters.c.
  */
@@ -10,8 +10,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-
-#include "shared/counters/histogram.h"
 
 enum counter {
 	/* Of the API. */
@@ -25,7 +23,6 @@ enum counter {
 	COUNT_REFUSAL_405,
 	COUNT_REFUSAL_413,
 	COUNT_REFUSAL_503,
-	COUNT_REFUSAL_507,
 	COUNT_REFUSAL_OTHER,
 
 	/* Of the gateway. A push to a subscriber is delivered, dropped, or still waits. */
@@ -91,6 +88,22 @@ enum latency {
 	LATENCY_FANOUT, /* the gateway: the writing alone */
 	LATENCIES
 };
+
+/* How long something took: counts in buckets whose upper bounds double from 8 microseconds to 17
+ * seconds. All latencies have the same bounds, so that they can be added up and kept as plain
+ * numbers. The last bucket takes whatever is longer than every bound. */
+enum { HISTOGRAM_FIRST_BOUND_US = 8, HISTOGRAM_BOUNDS = 22, HISTOGRAM_BUCKETS };
+
+struct histogram {
+	int64_t buckets[HISTOGRAM_BUCKETS]; /* each counts what is not in a lower one */
+	int64_t sum_us;
+};
+
+/* The longest time that bucket takes, in microseconds; INT64_MAX for the last one. */
+int64_t histogram_bound_us(int bucket);
+
+/* Counts one that took `us` microseconds. Below 0, when a clock was set back, counts as 0. */
+void histogram_add(struct histogram *histogram, int64_t us);
 
 /* Begin with zeroes. */
 struct counters {

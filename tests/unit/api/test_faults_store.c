@@ -16,7 +16,7 @@ enum { PAYLOAD_LEN = 20000, USER = 7 }; /* a payload of several pages */
 
 static struct database *database;
 static struct liveness *liveness;
-static struct accounts *accounts;
+static struct totals *totals;
 static struct store *store;
 static char payload[PAYLOAD_LEN + 1];
 
@@ -29,8 +29,8 @@ static int open_store(void **state)
 	liveness = liveness_open(state_dir);
 	assert_true(liveness_claim_pid(liveness, getpid()));
 	store = store_open(&config, database, liveness);
-	accounts = accounts_new();
-	accounts_attach(accounts, database);
+	totals = totals_new();
+	totals_attach(totals, database);
 	memset(payload, '1', PAYLOAD_LEN);
 	open_witness();
 	return 0;
@@ -40,7 +40,7 @@ static int close_store(void **state)
 {
 	tell_attempt();
 	store_close(store);
-	accounts_free(accounts);
+	totals_free(totals);
 	liveness_close(liveness);
 	database_close(database);
 	close_witness();
@@ -211,13 +211,12 @@ static void an_order_to_disconnect_is_there_or_refused(void **state)
 				  disturb_and_connect, run_disconnect, check_disconnect});
 }
 
-static struct service_counts counts;
 static struct gauges gauges;
-static struct counters totals;
+static struct counters sums;
 
 static bool run_counts(void)
 {
-	return is_done(store_counts(store, &counts));
+	return is_done(store_gauges(store, &gauges));
 }
 
 static void check_counts(bool done)
@@ -225,17 +224,17 @@ static void check_counts(bool done)
 	assert_at_rest(database);
 	if (!done)
 		return;
-	assert_true(counts.gateway_alive);
-	assert_int_equal(counts.registered_topics, 2);
-	assert_int_equal(counts.active_topics, 2);
-	assert_int_equal(counts.connected_clients, 2);
-	assert_int_equal(counts.connected_sockets, 3);
+	assert_true(gauges.gateway_alive);
+	assert_int_equal(gauges.registered_topics, 2);
+	assert_int_equal(gauges.active_topics, 2);
+	assert_int_equal(gauges.connected_clients, 2);
+	assert_int_equal(gauges.connected_sockets, 3);
 }
 
 static bool run_gauges(void)
 {
-	return is_done(store_gauges(store, &gauges)) &&
-	       is_done(store_totals(store, accounts, &totals));
+	return is_done(store_all_gauges(store, &gauges)) &&
+	       is_done(store_totals(store, totals, &sums));
 }
 
 static void check_gauges(bool done)
@@ -247,7 +246,7 @@ static void check_gauges(bool done)
 	assert_int_equal(gauges.outbox_bytes, 5);
 	assert_int_equal(gauges.committed_event_id, newest_id);
 	assert_int_equal(gauges.delivered_event_id, newest_id);
-	assert_int_equal(totals.counts[COUNT_PUBLISHES], 3);
+	assert_int_equal(sums.counts[COUNT_PUBLISHES], 3);
 }
 
 static char listed[256];

@@ -52,7 +52,7 @@ static void what_is_read_together_is_of_one_moment(void **state)
 	assert_string_equal(topics(false, -1), "a worker.status ");
 	execute(person, "DELETE FROM topics WHERE topic = 'a'; DELETE FROM events");
 	assert_string_equal(topics(false, -1), "a worker.status ");
-	assert_int_equal(store_gauges(store, &gauges), STORE_OK);
+	assert_int_equal(store_all_gauges(store, &gauges), STORE_OK);
 	assert_int_equal(gauges.event_rows, 1);
 	store_read_end(store);
 	assert_string_equal(topics(false, -1), "worker.status ");

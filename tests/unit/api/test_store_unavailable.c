@@ -25,7 +25,7 @@ static void assert_unavailable(enum store_outcome outcome, const char *why)
 static void expect_a_locked_database(void)
 {
 	int64_t id, start_ms = clock_monotonic_ms();
-	struct service_counts counts;
+	struct gauges gauges;
 
 	config.busy_timeout_ms = 200;
 	assert_unavailable(enrol("b", false), "database is locked");
@@ -35,7 +35,7 @@ static void expect_a_locked_database(void)
 	assert_unavailable(enrol("a", true), "database is locked");
 	/* Reads go on: an unknown topic is told from a locked database. */
 	assert_int_equal(publish("unknown", "1", &id), STORE_NOT_REGISTERED);
-	assert_int_equal(store_counts(store, &counts), STORE_OK);
+	assert_int_equal(store_gauges(store, &gauges), STORE_OK);
 }
 
 static void nothing_has_changed_and_all_works_again(int64_t events)

@@ -51,7 +51,7 @@ static void make_presence(void)
 	presence = (struct presence){
 		.options = {.config = &config, .liveness = liveness},
 		.address = somewhere,
-		.accounts = accounts_new(),
+		.totals = totals_new(),
 		.limits = housekeeping_limits_of(&config),
 		.mutex = PTHREAD_MUTEX_INITIALIZER,
 		.wake = PTHREAD_COND_INITIALIZER,
@@ -104,7 +104,7 @@ static void prepare_gateway(void)
 
 static void free_presence(void)
 {
-	accounts_free(presence.accounts);
+	totals_free(presence.totals);
 	free(presence.slots);
 }
 

@@ -1,5 +1,5 @@
 /*
- * What keeps the database small, and the accounts, while SQLite's calls fail, see fault_sweep.h: a
+ * What keeps the database small, and the totals, while SQLite's calls fail, see fault_sweep.h: a
  * step that says that it was done has done its work, one that says that it was not has lost
  * nothing, and what was counted is added once.
  */
@@ -7,14 +7,14 @@
 
 #include <fcntl.h>
 
-#include "shared/counters/accounts.h"
+#include "shared/counters/totals.h"
 #include "shared/database/housekeeping.h"
 
 enum { OLD_EVENTS = 6, YOUNG_EVENTS = 3, LATER_MS = 600000 };
 
 static struct database *database;
 static struct housekeeping *housekeeping;
-static struct accounts *accounts;
+static struct totals *totals;
 static int64_t now_ms; /* of the steps: all that was there at the start is old */
 
 static int open_all(void **state)
@@ -24,8 +24,8 @@ static int open_all(void **state)
 	config.durability = CONFIG_DURABILITY_FULL;
 	database = open_database();
 	housekeeping = housekeeping_new(database, housekeeping_limits_of(&config));
-	accounts = accounts_new();
-	accounts_attach(accounts, database);
+	totals = totals_new();
+	totals_attach(totals, database);
 	open_witness();
 	now_ms = clock_wall_ms() + LATER_MS;
 	return 0;
@@ -35,7 +35,7 @@ static int close_all(void **state)
 {
 	tell_attempt();
 	housekeeping_free(housekeeping);
-	accounts_free(accounts);
+	totals_free(totals);
 	database_close(database);
 	close_witness();
 	return remove_base(state);
@@ -162,51 +162,51 @@ static void count_something(void)
 	histogram_add(&counted.latencies[LATENCY_COMMIT], 100);
 }
 
-static bool run_accounts(void)
+static bool run_totals_write(void)
 {
-	return accounts_write(accounts, &counted, 1000) == DATABASE_OK;
+	return totals_write(totals, &counted, 1000) == DATABASE_OK;
 }
 
-static void check_accounts(bool done)
+static void check_totals_write(bool done)
 {
-	struct counters totals;
+	struct counters sums;
 
 	assert_at_rest(database);
 	if (done)
 		written = counted.counts[COUNT_PUBLISHES];
-	assert_int_equal(accounts_read(accounts, &totals), DATABASE_OK);
-	assert_int_equal(totals.counts[COUNT_PUBLISHES], written);
-	assert_int_equal(totals.counts[COUNT_REGISTERS], 2 * written);
-	assert_int_equal(totals.latencies[LATENCY_COMMIT].sum_us, 100 * written);
-	assert_int_equal(accounts_are_due(accounts, &counted), !done);
+	assert_int_equal(totals_read(totals, &sums), DATABASE_OK);
+	assert_int_equal(sums.counts[COUNT_PUBLISHES], written);
+	assert_int_equal(sums.counts[COUNT_REGISTERS], 2 * written);
+	assert_int_equal(sums.latencies[LATENCY_COMMIT].sum_us, 100 * written);
+	assert_int_equal(totals_are_due(totals, &counted), !done);
 }
 
 static void what_was_counted_is_added_once(void **state)
 {
 	(void)state;
-	sweep(&(struct operation){"accounts", all_calls, count_something, run_accounts,
-				  check_accounts});
+	sweep(&(struct operation){"totals written", all_calls, count_something, run_totals_write,
+				  check_totals_write});
 }
 
-static struct counters totals_read;
+static struct counters sums_read;
 
 static bool run_read(void)
 {
-	return accounts_read(accounts, &totals_read) == DATABASE_OK;
+	return totals_read(totals, &sums_read) == DATABASE_OK;
 }
 
 static void check_read(bool done)
 {
 	assert_at_rest(database);
 	if (done)
-		assert_int_equal(totals_read.counts[COUNT_PUBLISHES],
+		assert_int_equal(sums_read.counts[COUNT_PUBLISHES],
 				 counted.counts[COUNT_PUBLISHES]);
 }
 
 static void count_and_write(void)
 {
 	count_something();
-	assert_true(run_accounts());
+	assert_true(run_totals_write());
 	execute(witness, "UPDATE counters SET value = value");
 }
 
@@ -214,7 +214,7 @@ static void totals_are_right_or_not_said(void **state)
 {
 	(void)state;
 	counted = (struct counters){0};
-	sweep(&(struct operation){"totals", REACHES(CALL_READ) | REACHES(CALL_MALLOC),
+	sweep(&(struct operation){"totals read", REACHES(CALL_READ) | REACHES(CALL_MALLOC),
 				  count_and_write, run_read, check_read});
 }
 

@@ -2,16 +2,16 @@
  * Who is counted: sessions of living gateways, users once, live topics.
  */
 #include "tests/unit/database_fixture.h"
-#include "shared/counters/census.h"
+#include "shared/counters/gauges.h"
 
 static struct database *database;
 static sqlite3 *handle;
 static struct liveness *liveness, *gateway;
-static struct census *census;
+static struct gauge_reader *reader;
 
 enum { ALIVE = 4711, ALIVE_TOO = 4712, DEAD = 4713 };
 
-static int open_census(void **state)
+static int open_reader(void **state)
 {
 	if (make_base(state) != 0)
 		return -1;
@@ -19,21 +19,21 @@ static int open_census(void **state)
 	handle = database_handle(database);
 	liveness = liveness_open(state_dir);
 	gateway = liveness_open(state_dir);
-	census = census_new(database, liveness);
+	reader = gauge_reader_new(database, liveness);
 	return gateway && liveness_claim_pid(gateway, ALIVE) ? 0 : -1;
 }
 
-static int close_census(void **state)
+static int close_reader(void **state)
 {
-	census_free(census);
-	census_free(NULL);
+	gauge_reader_free(reader);
+	gauge_reader_free(NULL);
 	liveness_close(gateway);
 	liveness_close(liveness);
 	database_close(database);
 	return remove_base(state);
 }
 
-#define CENSUS_TEST(test) cmocka_unit_test_setup_teardown(test, open_census, close_census)
+#define GAUGES_TEST(test) cmocka_unit_test_setup_teardown(test, open_reader, close_reader)
 
 static void add_gateway(int64_t pid, int64_t started_ms, int64_t cluster_nodes)
 {
@@ -69,16 +69,16 @@ static void add_session(int64_t pid, const char *topic, int64_t user_id)
 	execute(handle, sql);
 }
 
-static struct service_counts counts_now(void)
+static struct gauges counts_now(void)
 {
-	struct service_counts counts;
+	struct gauges counts;
 
 	memset(&counts, 0xFF, sizeof(counts));
-	assert_int_equal(census_take(census, &counts), DATABASE_OK);
+	assert_int_equal(gauges_read(reader, &counts), DATABASE_OK);
 	return counts;
 }
 
-static void assert_nobody(struct service_counts counts)
+static void assert_nobody(struct gauges counts)
 {
 	assert_false(counts.gateway_alive);
 	assert_int_equal(counts.uptime_s, 0);
@@ -115,7 +115,7 @@ static void a_user_counts_once_and_an_anonymous_socket_too(void **state)
 	add_session(ALIVE, "b", -7);
 	add_session(ALIVE, "b", 0);
 	add_session(ALIVE, "c", 0);
-	struct service_counts counts = counts_now();
+	struct gauges counts = counts_now();
 	assert_int_equal(counts.connected_sockets, 6);
 	assert_int_equal(counts.connected_clients, 4);
 	assert_int_equal(counts.active_topics, 3);
@@ -135,7 +135,7 @@ static void it_is_over_all_living_gateways(void **state)
 	add_session(ALIVE_TOO, "a", 7);
 	add_session(ALIVE_TOO, "b", 8);
 	add_session(DEAD, "c", 9);
-	struct service_counts counts = counts_now();
+	struct gauges counts = counts_now();
 	assert_int_equal(counts.connected_sockets, 3);
 	assert_int_equal(counts.connected_clients, 2);
 	assert_int_equal(counts.active_topics, 2);
@@ -156,7 +156,7 @@ static void a_gateway_that_is_alone_has_counted_already(void **state)
 	add_session(ALIVE, "a", 7); /* its rows are not looked at */
 	set_headcount(ALIVE, 30, 10, 20);
 	set_headcount(DEAD, 300, 100, 200);
-	struct service_counts counts = counts_now();
+	struct gauges counts = counts_now();
 	assert_int_equal(counts.connected_sockets, 30);
 	assert_int_equal(counts.active_topics, 10);
 	assert_int_equal(counts.connected_clients, 20);
@@ -176,7 +176,7 @@ static void what_several_have_counted_is_not_added_up(void **state)
 	add_session(ALIVE_TOO, "a", 7);
 	set_headcount(ALIVE, 1, 1, 1);
 	set_headcount(ALIVE_TOO, 1, 1, 1);
-	struct service_counts counts = counts_now();
+	struct gauges counts = counts_now();
 	assert_int_equal(counts.connected_sockets, 2);
 	assert_int_equal(counts.active_topics, 1);
 	assert_int_equal(counts.connected_clients, 1);
@@ -186,15 +186,15 @@ static void what_several_have_counted_is_not_added_up(void **state)
 static void a_gateway_counts_its_own(void **state)
 {
 	(void)state;
-	struct census *own = census_new(database, gateway);
-	struct service_counts counts;
+	struct gauge_reader *own = gauge_reader_new(database, gateway);
+	struct gauges counts;
 
 	add_gateway(ALIVE, 0, -1);
 	add_session(ALIVE, "a", 7);
-	assert_int_equal(census_take(own, &counts), DATABASE_OK);
+	assert_int_equal(gauges_read(own, &counts), DATABASE_OK);
 	assert_true(counts.gateway_alive);
 	assert_int_equal(counts.connected_sockets, 1);
-	census_free(own);
+	gauge_reader_free(own);
 }
 
 static void topics_past_their_expiry_do_not_count(void **state)
@@ -245,29 +245,59 @@ static void a_writer_does_not_stop_it(void **state)
 static void a_database_that_cannot_be_read_has_no_numbers(void **state)
 {
 	(void)state;
-	struct service_counts counts;
+	struct gauges counts;
 
 	add_gateway(ALIVE, 0, -1);
 	add_session(ALIVE, "a", 1);
 	execute(handle, "DROP TABLE sessions");
-	assert_int_equal(census_take(census, &counts), DATABASE_ERROR);
+	assert_int_equal(gauges_read(reader, &counts), DATABASE_ERROR);
 	assert_nobody(counts);
+}
+
+static void the_same_one_counts_once_however_many_there_are(void **state)
+{
+	(void)state;
+	enum { SESSIONS = 50000, TOPICS = 30000, USERS = 40000 };
+	char sql[400];
+
+	add_gateway(ALIVE, 0, -1);
+	snprintf(sql, sizeof(sql),
+		 "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) "
+		 "INSERT INTO sessions SELECT %d, 1000 + i, 't' || (i %% %d), i %% %d + 1, '', 0, "
+		 "NULL "
+		 "FROM n",
+		 SESSIONS - 1, ALIVE, TOPICS, USERS);
+	execute(handle, sql);
+	for (int round = 0; round < 2; round++) {
+		struct gauges gauges = counts_now();
+
+		assert_int_equal(gauges.connected_sockets, SESSIONS);
+		assert_int_equal(gauges.active_topics, TOPICS);
+		assert_int_equal(gauges.connected_clients, USERS);
+	}
+	add_session(ALIVE, "one more", INT64_MIN);
+	add_session(ALIVE, "", INT64_MIN);
+	execute(handle, "UPDATE sessions SET topic = CAST(x'6100' AS TEXT) WHERE topic = 't0'");
+	add_session(ALIVE, "a", 1);
+	assert_int_equal(counts_now().active_topics, TOPICS + 3);
+	assert_int_equal(counts_now().connected_clients, USERS + 1);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CENSUS_TEST(without_a_living_gateway_all_is_zero),
-		CENSUS_TEST(a_user_counts_once_and_an_anonymous_socket_too),
-		CENSUS_TEST(it_is_over_all_living_gateways),
-		CENSUS_TEST(a_gateway_that_is_alone_has_counted_already),
-		CENSUS_TEST(what_several_have_counted_is_not_added_up),
-		CENSUS_TEST(a_gateway_counts_its_own),
-		CENSUS_TEST(topics_past_their_expiry_do_not_count),
-		CENSUS_TEST(no_uptime_is_below_zero),
-		CENSUS_TEST(a_number_that_is_no_pid_is_dead),
-		CENSUS_TEST(a_writer_does_not_stop_it),
-		CENSUS_TEST(a_database_that_cannot_be_read_has_no_numbers),
+		GAUGES_TEST(without_a_living_gateway_all_is_zero),
+		GAUGES_TEST(a_user_counts_once_and_an_anonymous_socket_too),
+		GAUGES_TEST(it_is_over_all_living_gateways),
+		GAUGES_TEST(a_gateway_that_is_alone_has_counted_already),
+		GAUGES_TEST(what_several_have_counted_is_not_added_up),
+		GAUGES_TEST(a_gateway_counts_its_own),
+		GAUGES_TEST(the_same_one_counts_once_however_many_there_are),
+		GAUGES_TEST(topics_past_their_expiry_do_not_count),
+		GAUGES_TEST(no_uptime_is_below_zero),
+		GAUGES_TEST(a_number_that_is_no_pid_is_dead),
+		GAUGES_TEST(a_writer_does_not_stop_it),
+		GAUGES_TEST(a_database_that_cannot_be_read_has_no_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

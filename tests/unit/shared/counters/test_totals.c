@@ -4,45 +4,45 @@
  */
 #include "tests/unit/database_fixture.h"
 
-#include "shared/counters/accounts.h"
+#include "shared/counters/totals.h"
 #include "shared/database/write_lock.h"
 
 static struct database *database;
-static struct accounts *accounts;
+static struct totals *totals;
 static struct counters counted;
 
-static int open_accounts(void **state)
+static int open_totals(void **state)
 {
 	if (make_base(state) != 0)
 		return -1;
 	database = open_database();
-	accounts = accounts_new();
-	accounts_attach(accounts, database);
+	totals = totals_new();
+	totals_attach(totals, database);
 	counted = (struct counters){0};
 	return 0;
 }
 
-static int close_accounts(void **state)
+static int close_totals(void **state)
 {
-	accounts_free(accounts);
-	accounts_free(NULL);
+	totals_free(totals);
+	totals_free(NULL);
 	database_close(database);
 	return remove_base(state);
 }
 
-#define ACCOUNTS_TEST(test) cmocka_unit_test_setup_teardown(test, open_accounts, close_accounts)
+#define TOTALS_TEST(test) cmocka_unit_test_setup_teardown(test, open_totals, close_totals)
 
 static void write_now(void)
 {
-	assert_int_equal(accounts_write(accounts, &counted, 1000), DATABASE_OK);
+	assert_int_equal(totals_write(totals, &counted, 1000), DATABASE_OK);
 }
 
 static struct counters read_all(void)
 {
-	struct counters totals;
+	struct counters sums;
 
-	assert_int_equal(accounts_read(accounts, &totals), DATABASE_OK);
-	return totals;
+	assert_int_equal(totals_read(totals, &sums), DATABASE_OK);
+	return sums;
 }
 
 static int64_t value_of(const char *name, const char *label)
@@ -60,8 +60,8 @@ static void what_was_counted_is_read_back(void **state)
 	for (size_t i = 0; i < COUNTER_CELLS; i++)
 		*counters_cell(&counted, i) = (int64_t)i * 3 + 1;
 	write_now();
-	struct counters totals = read_all();
-	assert_memory_equal(&totals, &counted, sizeof(totals));
+	struct counters sums = read_all();
+	assert_memory_equal(&sums, &counted, sizeof(sums));
 	assert_int_equal(query_number(database_handle(database), "SELECT count(*) FROM counters"),
 			 COUNTER_CELLS);
 }
@@ -95,31 +95,31 @@ static void only_what_was_counted_has_a_row(void **state)
 static void nothing_is_due_when_nothing_was_counted(void **state)
 {
 	(void)state;
-	assert_false(accounts_are_due(accounts, &counted));
+	assert_false(totals_are_due(totals, &counted));
 	counted.latencies[LATENCY_COMMIT].sum_us++;
-	assert_true(accounts_are_due(accounts, &counted));
+	assert_true(totals_are_due(totals, &counted));
 	write_now();
-	assert_false(accounts_are_due(accounts, &counted));
+	assert_false(totals_are_due(totals, &counted));
 }
 
 static void processes_add_up(void **state)
 {
 	(void)state;
 	enum { PROCESSES = 4, ROUNDS = 25 };
-	struct accounts *all[PROCESSES];
+	struct totals *all[PROCESSES];
 	struct counters theirs[PROCESSES] = {{{0}, {{{0}, 0}}}};
 
 	for (int i = 0; i < PROCESSES; i++) {
-		all[i] = accounts_new();
-		accounts_attach(all[i], database);
+		all[i] = totals_new();
+		totals_attach(all[i], database);
 	}
 	for (int round = 0; round < ROUNDS; round++)
 		for (int i = 0; i < PROCESSES; i++) {
 			theirs[i].counts[COUNT_DELIVERIES] += i + 1;
-			assert_int_equal(accounts_write(all[i], &theirs[i], 1000), DATABASE_OK);
+			assert_int_equal(totals_write(all[i], &theirs[i], 1000), DATABASE_OK);
 		}
 	for (int i = 0; i < PROCESSES; i++)
-		accounts_free(all[i]);
+		totals_free(all[i]);
 	assert_int_equal(read_all().counts[COUNT_DELIVERIES], ROUNDS * (1 + 2 + 3 + 4));
 }
 
@@ -130,13 +130,13 @@ static void a_write_that_fails_is_made_up_for(void **state)
 
 	counted.counts[COUNT_PUBLISHES] = 3;
 	assert_true(write_lock_try(other));
-	assert_int_equal(accounts_write(accounts, &counted, 5), DATABASE_BUSY);
-	assert_true(accounts_are_due(accounts, &counted));
+	assert_int_equal(totals_write(totals, &counted, 5), DATABASE_BUSY);
+	assert_true(totals_are_due(totals, &counted));
 	write_lock_close(other);
 
 	sqlite3 *person = open_by_hand();
 	execute(person, "BEGIN IMMEDIATE");
-	assert_int_equal(accounts_write(accounts, &counted, 5), DATABASE_BUSY);
+	assert_int_equal(totals_write(totals, &counted, 5), DATABASE_BUSY);
 	execute(person, "ROLLBACK");
 	sqlite3_close(person);
 
@@ -152,14 +152,14 @@ static void what_was_rolled_back_is_added_again(void **state)
 
 	counted.counts[COUNT_PUBLISHES] = 3;
 	execute(handle, "BEGIN IMMEDIATE");
-	assert_int_equal(accounts_add(accounts, &counted), DATABASE_OK);
+	assert_int_equal(totals_add(totals, &counted), DATABASE_OK);
 	execute(handle, "ROLLBACK");
-	assert_true(accounts_are_due(accounts, &counted));
+	assert_true(totals_are_due(totals, &counted));
 	execute(handle, "BEGIN IMMEDIATE");
-	assert_int_equal(accounts_add(accounts, &counted), DATABASE_OK);
+	assert_int_equal(totals_add(totals, &counted), DATABASE_OK);
 	execute(handle, "COMMIT");
-	accounts_added(accounts, &counted);
-	assert_false(accounts_are_due(accounts, &counted));
+	totals_added(totals, &counted);
+	assert_false(totals_are_due(totals, &counted));
 	assert_int_equal(value_of("publishes", ""), 3);
 }
 
@@ -168,15 +168,15 @@ static void another_database_gets_only_what_comes_after_the_first(void **state)
 	(void)state;
 	counted.counts[COUNT_PUBLISHES] = 3;
 	write_now();
-	accounts_attach(accounts, NULL);
+	totals_attach(totals, NULL);
 	counted.counts[COUNT_PUBLISHES] = 5;
-	assert_false(accounts_are_due(accounts, &counted)); /* there is none */
+	assert_false(totals_are_due(totals, &counted)); /* there is none */
 	database_close(database);
 	assert_int_equal(remove(path_of("worker.db")), 0);
 	remove(path_of("worker.db-wal"));
 	remove(path_of("worker.db-shm"));
 	database = open_database();
-	accounts_attach(accounts, database);
+	totals_attach(totals, database);
 	write_now();
 	assert_int_equal(value_of("publishes", ""), 2);
 }
@@ -222,17 +222,17 @@ static void people_see_latencies_with_their_share(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ACCOUNTS_TEST(what_was_counted_is_read_back),
-		ACCOUNTS_TEST(only_what_is_new_is_added),
-		ACCOUNTS_TEST(only_what_was_counted_has_a_row),
-		ACCOUNTS_TEST(nothing_is_due_when_nothing_was_counted),
-		ACCOUNTS_TEST(processes_add_up),
-		ACCOUNTS_TEST(a_write_that_fails_is_made_up_for),
-		ACCOUNTS_TEST(what_was_rolled_back_is_added_again),
-		ACCOUNTS_TEST(another_database_gets_only_what_comes_after_the_first),
-		ACCOUNTS_TEST(rows_of_others_are_left_alone),
-		ACCOUNTS_TEST(a_read_leaves_no_transaction),
-		ACCOUNTS_TEST(people_see_latencies_with_their_share),
+		TOTALS_TEST(what_was_counted_is_read_back),
+		TOTALS_TEST(only_what_is_new_is_added),
+		TOTALS_TEST(only_what_was_counted_has_a_row),
+		TOTALS_TEST(nothing_is_due_when_nothing_was_counted),
+		TOTALS_TEST(processes_add_up),
+		TOTALS_TEST(a_write_that_fails_is_made_up_for),
+		TOTALS_TEST(what_was_rolled_back_is_added_again),
+		TOTALS_TEST(another_database_gets_only_what_comes_after_the_first),
+		TOTALS_TEST(rows_of_others_are_left_alone),
+		TOTALS_TEST(a_read_leaves_no_transaction),
+		TOTALS_TEST(people_see_latencies_with_their_share),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,53 @@
+/*
+ * How the service stands now, over all living gateways: the numbers of GET /internal/status, of the
+ * status frames and, with gauges_read_all, of GET /internal/metrics. Reads only, and never waits
+ * for writers.
+ */
+#ifndef SHARED_GAUGES_H
+#define SHARED_GAUGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/database/database.h"
+#include "shared/database/liveness.h"
+
+/* The sessions of the gateways that live, for a FROM clause. The function belongs to the
+ * connection, see gauge_reader_new. */
+#define LIVE_SESSIONS                                                                              \
+	"sessions WHERE gateway IN (SELECT pid FROM gateways WHERE gateway_alive(pid))"
+
+struct gauges {
+	bool gateway_alive; /* else all numbers down to the next comment are 0, cluster_nodes -1 */
+	int64_t uptime_s; /* of the gateway that has run longest */
+	int64_t registered_topics; /* live ones, worker.status included */
+	int64_t active_topics; /* with a subscriber */
+	int64_t connected_clients; /* distinct users; each anonymous socket is one */
+	int64_t connected_sockets;
+	int64_t cluster_nodes;
+
+	/* gauges_read_all only. */
+	int64_t api_processes;
+	int64_t gateways; /* living ones */
+	int64_t outbox_bytes; /* that wait in them */
+	int64_t delivered_event_id; /* of the one that is furthest behind; 0 without a gateway */
+	int64_t committed_event_id;
+	int64_t event_rows;
+	int64_t database_bytes;
+	int64_t wal_bytes; /* the write-ahead log's file */
+};
+
+struct gauge_reader;
+
+/* Also gives the connection the SQL function gateway_alive(pid). Both arguments are borrowed. Free
+ * with gauge_reader_free, which allows NULL. */
+struct gauge_reader *gauge_reader_new(struct database *database, struct liveness *liveness);
+void gauge_reader_free(struct gauge_reader *reader);
+
+/* Those of the status; looks at every session when several gateways live. */
+enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gauges);
+
+/* The others too. */
+enum database_status gauges_read_all(struct gauge_reader *reader, struct gauges *gauges);
+
+#endif

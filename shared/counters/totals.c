@@ -1,0 +1,125 @@
+/*
+ * Totals, see totals.h. State: prepared statements, and what was added so far.
+ * totals_write may block for the time it is given, and on the disk; reads never wait for writers.
+ * After a failure nothing was added, and the next call adds it all.
+ */
+#include "shared/counters/totals.h"
+
+#include <string.h>
+
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+
+enum statement { COMMIT, ADD, READ, STATEMENTS };
+
+static const char *const sql[STATEMENTS] = {
+	[COMMIT] = "COMMIT",
+	[ADD] = "INSERT INTO counters (name, label, value) VALUES (?1, ?2, ?3) "
+		"ON CONFLICT (name, label) DO UPDATE SET value = value + excluded.value",
+	[READ] = "SELECT name, label, value FROM counters",
+};
+
+struct totals {
+	struct database *database; /* NULL: none now */
+	struct counters added;
+	struct counter_cell names[COUNTER_CELLS];
+	sqlite3_stmt *statements[STATEMENTS];
+};
+
+struct totals *totals_new(void)
+{
+	struct totals *totals = xcalloc(1, sizeof(*totals));
+
+	for (size_t i = 0; i < COUNTER_CELLS; i++)
+		counters_cell_name(i, &totals->names[i]);
+	return totals;
+}
+
+void totals_free(struct totals *totals)
+{
+	free(totals);
+}
+
+void totals_attach(struct totals *totals, struct database *database)
+{
+	for (size_t i = 0; i < STATEMENTS; i++)
+		totals->statements[i] = database ? database_prepare(database, sql[i]) : NULL;
+	totals->database = database;
+}
+
+bool totals_are_due(const struct totals *totals, const struct counters *now)
+{
+	return totals->database && memcmp(&totals->added, now, sizeof(*now)) != 0;
+}
+
+enum database_status totals_add(struct totals *totals, const struct counters *now)
+{
+	enum database_status status = DATABASE_OK;
+	sqlite3_stmt *add = totals->statements[ADD];
+	struct counters counted = *now;
+
+	for (size_t i = 0; i < COUNTER_CELLS && status == DATABASE_OK; i++) {
+		int64_t more = *counters_cell(&counted, i) - *counters_cell(&totals->added, i);
+
+		if (more == 0)
+			continue;
+		sqlite3_bind_text(add, 1, totals->names[i].name, -1, SQLITE_STATIC);
+		sqlite3_bind_text(add, 2, totals->names[i].label, -1, SQLITE_STATIC);
+		sqlite3_bind_int64(add, 3, more);
+		status = database_run(add);
+	}
+	return status;
+}
+
+void totals_added(struct totals *totals, const struct counters *now)
+{
+	totals->added = *now;
+}
+
+enum database_status totals_write(struct totals *totals, const struct counters *now,
+				  int64_t wait_ms)
+{
+	enum database_status status =
+		database_write_begin(totals->database, clock_monotonic_ms() + wait_ms);
+
+	if (status != DATABASE_OK)
+		return status;
+	status = database_begin(totals->database);
+	if (status == DATABASE_OK)
+		status = totals_add(totals, now);
+	if (status == DATABASE_OK)
+		status = database_run(totals->statements[COMMIT]);
+	database_write_end(totals->database);
+	if (status == DATABASE_OK)
+		totals_added(totals, now);
+	return status;
+}
+
+/* The cell of that row; NULL when it is none of ours: a newer version knows more. */
+static int64_t *find_cell(const struct totals *totals, struct counters *sums, const char *name,
+			  const char *label)
+{
+	for (size_t i = 0; i < COUNTER_CELLS; i++)
+		if (strcmp(totals->names[i].label, label) == 0 &&
+		    strcmp(totals->names[i].name, name) == 0)
+			return counters_cell(sums, i);
+	return NULL;
+}
+
+enum database_status totals_read(struct totals *totals, struct counters *sums)
+{
+	sqlite3_stmt *row = totals->statements[READ];
+	int result;
+
+	*sums = (struct counters){0};
+	while ((result = sqlite3_step(row)) == SQLITE_ROW) {
+		const char *name = (const char *)sqlite3_column_text(row, 0);
+		const char *label = (const char *)sqlite3_column_text(row, 1);
+		int64_t *cell = name && label ? find_cell(totals, sums, name, label) : NULL;
+
+		if (cell)
+			*cell = sqlite3_column_int64(row, 2);
+	}
+	sqlite3_reset(row);
+	return database_status_of(result);
+}
