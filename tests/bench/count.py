@@ -14,8 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
-from harness.process import adopt_orphans  # noqa: E402
-from harness.waiting import wait_until  # noqa: E402
+from harness.process import adopt_orphans, wait_until  # noqa: E402
 
 from driver import machine  # noqa: E402
 from driver.contenders import BareLoop, Worker  # noqa: E402

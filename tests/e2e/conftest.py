@@ -1,7 +1,11 @@
 """Fixtures of the end-to-end tests. The programs come from $WORKER_BUILD (default: build).
 
 	worker          a running service behind nginx, shared by the tests of one file; topics are not
+	service         its Service, with the open topic "t"
+	others_are_served
+	                for tests that do their worst to it: before and after, a neighbour on "t" is served
 	make_service    a factory of services of a test's own: make_service(topic_ttl="1s").start()
+	make_server     the same behind an Nginx, started, with the topic "t"
 	certificates    a throw-away authority and a certificate for 127.0.0.1
 
 When a service is closed each of its processes must end with 0, and no log may hold a sanitizer's report
@@ -12,10 +16,10 @@ import pytest
 
 pytest.register_assert_rewrite("harness")  # before it is imported: what failed is shown there too
 
-from harness.nginx import Nginx
 from harness.process import adopt_orphans
 from harness.service import Service
-from harness.tls import Certificates
+from harness.web_servers import Certificates, Nginx
+from harness.websocket import authenticated, push_of
 
 
 def pytest_configure(config):
@@ -45,6 +49,16 @@ def make_service(certificates):
     _close(services)
 
 
+@pytest.fixture
+def make_server(make_service, certificates):
+    def make(**config):
+        server = Nginx(make_service(**config).start(), certificates)
+        assert server.api.register("t").status == 200
+        return server
+
+    return make
+
+
 @pytest.fixture(scope="module")
 def worker(certificates):
     """An Nginx in front of a Service: worker.api, worker.subscribe(topic), worker.service."""
@@ -53,3 +67,18 @@ def worker(certificates):
         yield Nginx(service.start(), certificates)
     finally:
         _close([service])
+
+
+@pytest.fixture(scope="module")
+def service(worker):
+    assert worker.api.register("t").status == 200
+    return worker.service
+
+
+@pytest.fixture
+def others_are_served(worker, service):
+    with authenticated(service, "t") as neighbour:
+        yield
+        assert worker.api.publish("t", "still here").status == 200
+        while neighbour.read_message() != push_of('"still here"'):
+            pass

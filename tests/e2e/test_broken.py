@@ -8,12 +8,10 @@ import time
 
 import pytest
 
-from harness import logs
-from harness.follower import Follower
-from harness.nginx import Nginx
-from harness.process import Process, give_to_user
-from harness.tokens import make_token
-from harness.waiting import wait_until
+from harness.api import make_token
+from harness.process import Process, give_to_user, log_tail, wait_until
+from harness.web_servers import Nginx
+from harness.websocket import Follower
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
 
@@ -92,7 +90,7 @@ def test_a_deleted_wakeup_socket_is_made_anew(make_service, certificates):
         assert client.receive() == '{"type":"push","payload":1}'
         socket.unlink()
         wait_until(socket.exists, "the socket is made anew")
-        assert "wakeup.sock was gone" in logs.tail(service.log_dir)
+        assert "wakeup.sock was gone" in log_tail(service.log_dir)
         for n in range(10):
             server.api.publish("t", n)
             assert client.receive(0.9) == f'{{"type":"push","payload":{n}}}'  # the timer alone takes 1 s
@@ -125,7 +123,7 @@ def test_a_deleted_database_is_made_anew_and_said_in_the_log(make_service, certi
         old = service.gateway
         for path in service.state_dir.glob(files):
             path.unlink()
-        assert old.wait() == 0, logs.tail(service.log_dir)
+        assert old.wait() == 0, log_tail(service.log_dir)
         assert "deleted or replaced" in (service.log_dir / "gateway.log").read_text()
         wait_until(lambda: server.api.register("t").status == 200, "the API has a database again")
         wait_until(lambda: server.api.status().json["connected_sockets"] == 1, "the client is back", 30)

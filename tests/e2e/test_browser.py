@@ -4,10 +4,9 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.apache import Apache
+from harness.api import make_token
 from harness.browser import Browser
-from harness.nginx import Nginx
-from harness.tokens import make_token
+from harness.web_servers import Apache, Nginx
 
 
 @pytest.fixture(scope="module")

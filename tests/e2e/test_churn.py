@@ -9,12 +9,13 @@ import threading
 
 import pytest
 
-from harness.direct import auth_frame, authenticated, close_payload, path_of, push_of, rows, upgraded
-from harness.nginx import Nginx
-from harness.process import SANITIZER_ENV, Process
-from harness.raw_websocket import CLOSE, PONG, TEXT, RawWebSocket
-from harness.tokens import make_token
-from harness.waiting import accepts, wait_until
+from harness.api import make_token
+from harness.process import SANITIZER_ENV, Process, accepts, wait_until
+from harness.sqlite import rows
+from harness.web_servers import Nginx
+from harness.websocket import (
+    CLOSE, PONG, TEXT, WebSocket, auth_frame, authenticated, close_payload, path_of, push_of, upgraded,
+)  # fmt: skip
 
 CONNECTIONS = 1000
 AT_ONCE = 100
@@ -56,10 +57,10 @@ def come(service, number):
     """One connection, stopped somewhere on its way in."""
     kind = number % 10
     if kind == 0:
-        return RawWebSocket(service.ws_address)  # no handshake
+        return WebSocket(service.ws_address)  # no handshake
     if kind == 1:
-        client = RawWebSocket(service.ws_address)
-        client.send(RawWebSocket.request()[: number % 150])  # half a handshake
+        client = WebSocket(service.ws_address)
+        client.send(WebSocket.request()[: number % 150])  # half a handshake
         return client
     if kind == 2:
         return upgraded(service, "passing")  # no auth
@@ -68,8 +69,8 @@ def come(service, number):
         client.send_frame(auth_frame("wrong"))
         return client
     if kind == 4:
-        client = RawWebSocket(service.ws_address)
-        client.send(RawWebSocket.request(path_of("no such topic")))
+        client = WebSocket(service.ws_address)
+        client.send(WebSocket.request(path_of("no such topic")))
         return client
     if kind == 5:
         return authenticated(service, "closed", make_token(service.secret, "closed", user_id=number))

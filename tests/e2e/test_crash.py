@@ -9,11 +9,10 @@ import threading
 
 import pytest
 
-from harness import fastcgi, sqlite
-from harness.nginx import Nginx
-from harness.process import Process
-from harness.substitute import REPO
-from harness.waiting import wait_until
+from harness import sqlite
+from harness.process import Process, wait_until
+from harness.service import REPO
+from harness.web_servers import Nginx
 
 SEED = int(os.environ.get("CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 KILLS = 14
@@ -52,12 +51,12 @@ class Crashes:
     def __init__(self, service, listener, chance):
         self.service, self.listener, self.chance = service, listener, chance
         service.start_gateway()
-        service.api = [fastcgi.spawn(service, listener) for _ in range(API_PROCESSES)]
+        service.api = [service.spawn_api(listener) for _ in range(API_PROCESSES)]
 
     def kill_an_api_process(self):
         victim = self.chance.randrange(API_PROCESSES)
         self.service.api[victim].kill()
-        self.service.api[victim] = fastcgi.spawn(self.service, self.listener)
+        self.service.api[victim] = self.service.spawn_api(self.listener)
 
     def kill_the_gateway(self):
         self.service.gateway.kill()
@@ -69,7 +68,7 @@ class Crashes:
         for process in [self.service.gateway, *self.service.api]:
             process.wait()
         self.service.start_gateway()
-        self.service.api = [fastcgi.spawn(self.service, self.listener) for _ in range(API_PROCESSES)]
+        self.service.api = [self.service.spawn_api(self.listener) for _ in range(API_PROCESSES)]
 
 
 def assert_whole(service):
@@ -107,7 +106,7 @@ def test_killed_at_random_moments_nothing_answered_is_lost(make_service, certifi
     print(f"CRASH_SEED={SEED}")
     chance = random.Random(SEED)
     service = make_service()
-    with fastcgi.listen(service) as listener:
+    with service.listen_api() as listener:
         crashes = Crashes(service, listener, chance)
         server = Nginx(service, certificates)
         for topic in TOPICS:
@@ -153,7 +152,7 @@ def test_killed_while_it_makes_the_database_the_next_start_finds_it_whole(make_s
 
     def start():
         if program == "api":
-            service.api = [fastcgi.spawn(service, listener)]
+            service.api = [service.spawn_api(listener)]
             return service.api[0]
         command = [service.gateway_program, "-c", service.config_file]
         service.gateway = Process.start("gateway", command, service.log_dir / "gateway.log")
@@ -174,7 +173,7 @@ def test_killed_while_it_makes_the_database_the_next_start_finds_it_whole(make_s
     def is_made():
         return size() > 0 and sqlite.value(service.database, "PRAGMA user_version") == SCHEMA_VERSION
 
-    with fastcgi.listen(service) as listener:
+    with service.listen_api() as listener:
         process = start_anew()
         wait_until(is_made, "it makes the database")
         process.kill()

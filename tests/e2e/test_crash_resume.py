@@ -12,9 +12,9 @@ import pytest
 from harness import sqlite
 from harness.crashes import API_PROCESSES, TEMPORARY, Crashes
 from harness.crowd import Crowd, Member
-from harness.nginx import Nginx
-from harness.numbered import PUBLISHERS_MAX, Ledger, Publisher, key_of
-from harness.waiting import wait_until
+from harness.ledger import PUBLISHERS_MAX, Ledger, Publisher, key_of
+from harness.process import wait_until
+from harness.web_servers import Nginx
 
 SEED = int(os.environ.get("CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 KILLS = int(os.environ.get("CRASH_KILLS", "40"))

@@ -7,13 +7,12 @@ import time
 
 import pytest
 
-from harness import fastcgi, sqlite
-from harness.nginx import Nginx
-from harness.process import Process
-from harness.subscriber import refusal
-from harness.substitute import REPO
-from harness.tokens import make_token
-from harness.waiting import wait_until
+from harness import sqlite
+from harness.api import make_token
+from harness.process import Process, wait_until
+from harness.service import REPO
+from harness.web_servers import Nginx
+from harness.websocket import refusal
 
 READABLE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
@@ -216,8 +215,8 @@ def start_and_wait_for_the_end(service, program):
     if program == "gateway":
         process = Process.start(program, [service.gateway_program, "-c", service.config_file], log)
     else:
-        with fastcgi.listen(service) as listener:
-            process = fastcgi.spawn(service, listener)
+        with service.listen_api() as listener:
+            process = service.spawn_api(listener)
     return process.wait(), log.read_text()
 
 
@@ -249,11 +248,11 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(make_service, prog
 @pytest.mark.parametrize("attempt", range(3))
 def test_programs_that_start_at_once_on_an_empty_state_dir_all_come_up(make_service, certificates, attempt):
     service = make_service()
-    with fastcgi.listen(service) as listener:
-        service.api = [fastcgi.spawn(service, listener) for _ in range(3)]
+    with service.listen_api() as listener:
+        service.api = [service.spawn_api(listener) for _ in range(3)]
         command = [service.gateway_program, "-c", service.config_file]
         service.gateway = Process.start("gateway", command, service.log_dir / "gateway.log")
-        service.api += [fastcgi.spawn(service, listener) for _ in range(3)]
+        service.api += [service.spawn_api(listener) for _ in range(3)]
     server = Nginx(service, certificates)
     wait_until(lambda: server.api.status().status == 200, "the gateway is up")
     for number in range(12):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.tokens import make_token
-from harness.waiting import wait_until
+from harness.api import make_token
+from harness.process import wait_until
 
 GOODBYE = '{"type":"error","code":"disconnected","message":"disconnected by the server"}'
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.service import BUILD
-from harness.substitute import REPO
+from harness.service import BUILD, REPO
 
 README = (REPO / "README.md").read_text()
 SAMPLE = (REPO / "config.sample.yaml").read_text()

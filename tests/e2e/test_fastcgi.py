@@ -9,10 +9,8 @@ import socket
 import pytest
 
 from harness import sqlite
-from harness.fastcgi import ABORT_REQUEST, FastCgi, listen, record, spawn
-from harness.internal import is_error
-from harness.process import give_to_user
-from harness.waiting import LIMIT_S, wait_until
+from harness.api import ABORT_REQUEST, FastCgi, is_error, record
+from harness.process import LIMIT_S, give_to_user, wait_until
 
 MIB = 1048576
 
@@ -157,8 +155,8 @@ def in_the_way_of(pid):
 def test_an_answer_is_complete_and_its_end_seen_before_the_gateway_is_tapped(make_service):
     """nginx sends an answer on when it sees the end, and the gateway may take the processor for a whole fan-out."""
     service = make_service()
-    with listen(service) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gateway:
-        service.api = [spawn(service, listener)]
+    with service.listen_api() as listener, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gateway:
+        service.api = [service.spawn_api(listener)]
         assert FastCgi(service.api_socket, service.secret).call("register", b'{"topic":"t"}').status == 200
         gateway.bind(str(service.state_dir / "wakeup.sock"))
         give_to_user(service.state_dir / "wakeup.sock", 0o600)

@@ -13,14 +13,13 @@ import time
 
 import pytest
 
-from harness import logs
-from harness.bystanders import bystanders
-from harness.counters import wait_until_counted
-from harness.direct import AUTH_OK, auth_frame, path_of, push_of, upgraded
-from harness.nginx import Nginx
-from harness.process import Process
-from harness.raw_websocket import ConnectionEnded, RawWebSocket, build_frame
-from harness.waiting import accepts, wait_until
+from harness.crowd import bystanders
+from harness.process import Process, accepts, log_tail, wait_until
+from harness.sqlite import wait_until_counted
+from harness.web_servers import Nginx
+from harness.websocket import (
+    AUTH_OK, ConnectionEnded, WebSocket, auth_frame, build_frame, path_of, push_of, upgraded,
+)  # fmt: skip
 
 pytestmark = pytest.mark.alone
 
@@ -52,7 +51,7 @@ def server(make_service, certificates):
     assert server.api.register("closed", require_token=True).status == 200
     with bystanders(server, "t", STREAM_RATE):
         yield server
-    lines = logs.tail(service.log_dir, lines=100000).splitlines()
+    lines = log_tail(service.log_dir, lines=100000).splitlines()
     assert sum("refused a connection" in line for line in lines) < 20, "a flood floods the log"
 
 
@@ -73,7 +72,7 @@ def newcomer_seconds(service, retry=False):
     started = time.monotonic()
     while True:
         try:
-            with RawWebSocket(service.ws_address) as client:
+            with WebSocket(service.ws_address) as client:
                 status, _, _ = client.handshake(path_of("t"))
                 assert status == 101 or retry and status == 503, status
                 client.send_frame(auth_frame())
@@ -84,14 +83,14 @@ def newcomer_seconds(service, retry=False):
                 raise
 
 
-REQUEST = RawWebSocket.request(path_of("t"))
+REQUEST = WebSocket.request(path_of("t"))
 FLOODS = {
     "silent": b"",
     "half a request": REQUEST[: len(REQUEST) // 2],
     "no first frame": REQUEST,
     "half a first frame": REQUEST + build_frame(auth_frame().encode())[:-1],
-    "refused": RawWebSocket.request(path_of("no such topic")),
-    "wrong token": RawWebSocket.request(path_of("closed")) + build_frame(auth_frame("wrong").encode()),
+    "refused": WebSocket.request(path_of("no such topic")),
+    "wrong token": WebSocket.request(path_of("closed")) + build_frame(auth_frame("wrong").encode()),
 }
 
 
@@ -156,7 +155,7 @@ def test_a_gateway_with_1024_descriptors_survives_5000_connections(make_service,
         member.close()
     for client in flood.clients:
         client.close()
-    assert "cannot accept connections" not in logs.tail(service.log_dir)
+    assert "cannot accept connections" not in log_tail(service.log_dir)
 
 
 def test_a_slow_loris_is_sent_away_in_time(server):

@@ -5,14 +5,12 @@ import os
 
 import pytest
 
-from harness.direct import authenticated, in_network_of, rows
-from harness.process import GID, UID, Process
-from harness.raw_websocket import RawWebSocket
+from harness.api import make_token
+from harness.process import GID, UID, Process, wait_until
 from harness.service import Service
-from harness.subscriber import Subscriber
-from harness.tokens import make_token
-from harness.waiting import wait_until
-from harness.web_server import OTHER_NETWORK, PUBLIC_ADDRESS, VISITOR_ADDRESS
+from harness.sqlite import rows
+from harness.web_servers import OTHER_NETWORK, PUBLIC_ADDRESS, VISITOR_ADDRESS, in_network_of
+from harness.websocket import Subscriber, WebSocket, authenticated
 
 
 def started(service):
@@ -104,7 +102,7 @@ def test_other_headers_that_claim_an_address_are_ignored(trusting):
 @pytest.mark.parametrize("byte", [*range(1, 9), 11, 12, *range(14, 32), 127])
 def test_a_control_character_in_the_header_is_refused_or_harmless(trusting, byte):
     headers = {"X-Forwarded-For": f"1.2.3.4{chr(byte)}[31m"}
-    with RawWebSocket(trusting.ws_address) as client:
+    with WebSocket(trusting.ws_address) as client:
         status, _, _ = client.handshake("/ws?topic=worker.status", headers=headers)
     assert status in (101, 400)
     log = (trusting.log_dir / "gateway.log").read_bytes()

@@ -4,8 +4,7 @@ connections are open at once."""
 import select
 import time
 
-from harness.direct import authenticated, push_of
-from harness.raw_websocket import CLOSE, PING, PONG, TEXT, ConnectionEnded
+from harness.websocket import CLOSE, PING, PONG, TEXT, ConnectionEnded, authenticated, push_of
 
 PING_EVERY_S, SILENCE_LIMIT_S = 30, 60
 SLACK_S = 2.5

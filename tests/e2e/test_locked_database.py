@@ -11,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from harness import sqlite
-from harness.nginx import Nginx
-from harness.process import give_to_user
-from harness.tokens import make_token
-from harness.waiting import wait_until
+from harness.api import make_token
+from harness.process import give_to_user, wait_until
+from harness.web_servers import Nginx
 
 pytestmark = pytest.mark.alone
 

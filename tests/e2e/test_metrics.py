@@ -1,14 +1,23 @@
-"""GET /internal/metrics: its format, who may ask, and that its numbers are right after known calls of the API, without
-a gateway, and with very many sessions and topics."""
+"""GET /internal/metrics: its format, who may ask, and that its numbers are right: those of the API, of connections and of
+pushes; and the totals, which are the same in the database, and longer-lived than the processes that counted."""
+
+import signal
+import time
 
 import pytest
 
 from harness import sqlite
-from harness.metrics import PREFIX, counted, scrape
-from harness.metrics import server  # a fixture
-from harness.nginx import Nginx
-from harness.prometheus import Malformed, Metrics
-from harness.waiting import wait_until
+from harness.api import make_token, publishing
+from harness.metrics import PREFIX, Malformed, Metrics, counted, scrape
+from harness.process import wait_until
+from harness.web_servers import Nginx
+from harness.websocket import WebSocket, auth_frame, authenticated, path_of, upgraded
+
+
+@pytest.fixture
+def server(make_service, certificates):
+    """A service of the test's own, so that all counts are known."""
+    return Nginx(make_service().start(), certificates)
 
 
 def test_the_format_is_what_prometheus_takes(server):
@@ -106,3 +115,367 @@ def test_the_numbers_are_right_with_many_sessions_and_topics(make_service, certi
     assert server.api.status("?topics=0").json["connected_sockets"] == 10000
     assert scrape(server)["topics"] == 100001
     sqlite.change(service.database, "DELETE FROM sessions WHERE slot > 1000")
+
+
+def send_auth(service, topic, frame):
+    """The close code that this first frame ends in."""
+    socket = upgraded(service, topic)
+    socket.send_frame(frame)
+    return socket.close_code()
+
+
+def test_connections_are_counted_by_what_became_of_them(server):
+    service = server.service
+    server.api.register("open")
+    server.api.register("closed", require_token=True)
+    assert send_auth(service, "open", "not json") == 1008
+    assert send_auth(service, "closed", auth_frame()) == 1008
+    assert send_auth(service, "closed", auth_frame("x.y")) == 1008
+    assert send_auth(service, "closed", auth_frame(make_token(service.secret, "open"))) == 1008
+    assert send_auth(service, "closed", auth_frame(make_token(service.secret, "closed", expires=1))) == 1008
+    assert send_auth(service, "open", "x" * 5000) == 1009
+    upgraded(service, "open").close()
+    good = authenticated(service, "closed", make_token(service.secret, "closed", user_id=1))
+    counted(server, {
+        "connections_total": {
+            "accepted": 1, "auth_required": 2, "unauthorized": 2, "auth_expired": 1, "message_too_big": 1, "gone": 1,
+        },
+        "closes_total": {},
+    })  # fmt: skip
+    good.close()
+    counted(server, {"closes_total": {"gone": 1}})
+
+
+def test_closes_are_counted_by_their_cause(server):
+    service = server.service
+    server.api.register("t")
+    server.api.register("closed", require_token=True)
+    token = make_token(service.secret, "closed", user_id=1)
+    bad, big, ended, out = [authenticated(service, "closed", token) for _ in range(4)]
+    bad.send_frame(auth_frame("x.y"))
+    assert bad.close_code() == 1008
+    big.send_frame("x" * 5000)
+    assert big.close_code() == 1009
+    server.api.call("disconnect", {"user_id": 1})
+    assert (ended.close_code(), out.close_code()) == (1008, 1008)
+    topic = authenticated(service, "t")
+    server.api.unregister("t")
+    assert topic.close_code() == 1000
+    server.api.register("t")
+    expiring = authenticated(service, "closed", make_token(service.secret, "closed", expires=int(time.time()) + 1))
+    assert expiring.close_code() == 1008
+    away = authenticated(service, "t")
+    service.restart_gateway()
+    assert away.close_code() == 1001
+    counted(server, {
+        "closes_total": {
+            "unauthorized": 1, "message_too_big": 1, "disconnected": 2, "topic_unregistered": 1, "auth_expired": 1,
+            "shutdown": 1,
+        },
+        "disconnects_total": 1, "connections_total": {"accepted": 7},
+    })  # fmt: skip
+
+
+def test_refused_handshakes_are_counted_by_cause_and_logged_once(server):
+    server.api.register("t")
+    for _ in range(10):
+        with WebSocket(server.service.ws_address) as socket:
+            assert socket.handshake(path_of("nobody"))[0] == 404
+    for path, options in (("/other", {}), ("/ws", {}), (path_of("t"), {"headers": {"Upgrade": None}})):
+        with WebSocket(server.service.ws_address) as socket:
+            assert socket.handshake(path, **options)[0] in (400, 404, 426)
+    with WebSocket(server.service.ws_address) as socket:
+        socket.send(b"\0\r\n\r\n")
+        socket.ended()
+    causes = {"not_registered": 10, "not_found": 1, "bad_topic": 1, "not_an_upgrade": 1, "malformed": 1}
+    found = scrape(server).labels("refused_connections_total").get("gone", 0)  # who looked whether the port is there
+    counted(server, {"refused_connections_total": {**causes, **({"gone": found} if found else {"gone": 1})}})
+    assert server.service.gateway.stop() is None
+    log = (server.service.log_dir / "gateway.log").read_text().splitlines()
+    said = [line.partition("msg=")[2] for line in log if "refused a connection" in line and "not_registered" in line]
+    assert said[0] == '"refused a connection" cause="not_registered"'
+    assert len(said) == 2 and said[1].startswith(said[0] + " times=9 seconds=")
+    server.service.start_gateway()
+
+
+def test_resumes_are_counted_by_outcome(server):
+    service = server.service
+    server.api.register("t")
+    first = server.api.publish("t", 0).json["id"]
+    for _ in range(4):
+        server.api.publish("t", 1)
+    for position in (None, first, 5):
+        with upgraded(service, "t") as socket:
+            socket.send_frame(auth_frame(last_event_id=position))
+            socket.read_message()
+            if position == first:
+                for _ in range(4):
+                    socket.read_message()
+    counted(server, {
+        "resumes_total": {"recovered": 1, "lost": 1, "from_now": 1}, "replayed_events_total": 4, "deliveries_total": 0,
+    })  # fmt: skip
+
+
+# Delivered
+
+
+def test_deliveries_and_their_latencies_are_counted(server):
+    server.api.register("t")
+    browsers = [authenticated(server.service, "t") for _ in range(3)]
+    for number in range(20):
+        server.api.publish("t", number)
+    for browser in browsers:
+        for _ in range(20):
+            browser.read_message()
+    server.api.register("nobody is here")
+    server.api.publish("nobody is here", 1)
+    last = server.api.publish("t", "last").json["id"]
+    metrics = counted(server, {
+        "deliveries_total": 63, "delivery_seconds_count": 21, "fanout_seconds_count": 21, "drops_total": {},
+        "committed_event_id": last, "delivered_event_id": last, "sessions": 3, "clients": 3, "active_topics": 1,
+        "topics": 3, "gateways": 1, "outbox_bytes": 0,
+    })  # fmt: skip
+    assert 0 < metrics["fanout_seconds_sum"] <= metrics["delivery_seconds_sum"] < 21 * 5
+    for browser in browsers:
+        browser.close()
+
+
+def test_the_latency_of_what_waited_for_a_gateway_is_how_long_it_waited(server):
+    server.api.register("t")
+    browser = authenticated(server.service, "t")
+    server.service.gateway.send(signal.SIGSTOP)
+    try:
+        server.api.publish("t", 1)
+        time.sleep(0.6)  # it is to wait
+    finally:
+        server.service.gateway.send(signal.SIGCONT)
+    browser.read_message()
+    metrics = counted(server, {"delivery_seconds_count": 1})
+    assert metrics["delivery_seconds_bucket", "0.524288"] == 0
+    assert metrics["delivery_seconds_sum"] >= 0.6
+    assert metrics["fanout_seconds_sum"] < 0.6
+    browser.close()
+
+
+# Dropped
+
+PAYLOAD = "x" * 100000
+FRAME_BYTES = len(PAYLOAD) + len('{"type":"push","payload":""}')
+
+
+def fall_behind(server, count, cause="outbox_full"):
+    """A client that does not read, when some of `count` pushes to it have been dropped, and the rest waits."""
+    server.api.register("t")
+    slow = authenticated(server.service, "t")
+    for _ in range(count):
+        assert server.api.publish("t", PAYLOAD).status == 200
+
+    def accounts():
+        metrics = scrape(server)
+        waiting = metrics["outbox_bytes"]
+        return metrics["deliveries_total"], metrics.labels("drops_total"), waiting, metrics["gateways"]
+
+    def settled():
+        delivered, drops, waiting, gateways = accounts()
+        if delivered + drops.get(cause, 0) + waiting / FRAME_BYTES == count:
+            return drops, waiting, gateways
+        return None
+
+    drops, waiting, gateways = wait_until(settled, lambda: f"{count} pushes are accounted for, not {accounts()}")
+    assert gateways == 1
+    assert drops.keys() == {cause}
+    assert 0 < waiting <= 1048576
+    return slow
+
+
+@pytest.fixture
+def small_outboxes(make_service, certificates):
+    return Nginx(make_service(outbox_max_bytes=1048576, outbox_max_frames=100).start(), certificates)
+
+
+def test_every_push_to_a_slow_reader_is_delivered_or_counted_as_dropped(small_outboxes):
+    """And what waits is the outbox's gauge."""
+    server, count = small_outboxes, 200
+    slow = fall_behind(server, count)
+    waiting = scrape(server)["outbox_bytes"]
+    assert sqlite.value(server.service.database, "SELECT outbox_bytes FROM gateways") == waiting
+    last = server.api.publish("t", "last")
+    assert last.status == 200
+    received = 1
+    while slow.read_message() != '{"type":"push","payload":"last"}':
+        received += 1
+    metrics = counted(server, {"outbox_bytes": 0, "deliveries_total": received})
+    assert received + metrics["drops_total", "outbox_full"] == count + 1
+    assert metrics.labels("drops_total").keys() == {"outbox_full"}
+    slow.close()
+
+
+def test_drops_because_all_outboxes_together_are_full_have_a_cause_of_their_own(make_service, certificates):
+    server = Nginx(make_service(outbox_total_max_bytes=1048576).start(), certificates)
+    fall_behind(server, 200, "all_outboxes_full").close()
+
+
+def test_what_waits_for_a_connection_that_ends_is_counted_as_dropped(small_outboxes):
+    server, count = small_outboxes, 200
+    slow = fall_behind(server, count)
+    waiting = scrape(server)["outbox_bytes"] / FRAME_BYTES
+    slow.close()
+    metrics = counted(server, {"outbox_bytes": 0})
+    drops = metrics.labels("drops_total")
+    assert drops["connection_closed"] == waiting
+    assert metrics["deliveries_total"] + sum(drops.values()) == count
+
+
+FLUSH_LIMIT_S = 2.0  # the second between two flushes, and some time for a slow machine
+
+
+def table(server):
+    rows = sqlite.ask(server.service.database, "SELECT name, label, value FROM counters")
+    found = {(row["name"], row["label"]): row["value"] for row in rows}
+    for latency in ("commit_us", "delivery_us", "fanout_us"):
+        found[latency, "sum of buckets"] = sum(value for (name, _), value in found.items() if name == latency)
+    return found
+
+
+def test_the_database_has_the_same_numbers(server):
+    server.api.register("t")
+    browser = authenticated(server.service, "t")
+    for number in range(30):
+        server.api.publish("t", number)
+        server.api.publish("nobody", number)
+        browser.read_message()
+    browser.close()
+    metrics = counted(server, {
+        "publishes_total": 30, "refusals_total": {"404": 30}, "deliveries_total": 30, "closes_total": {"gone": 1},
+        "delivery_seconds_count": 30,
+    })  # fmt: skip
+    rows = table(server)
+    shown = {}
+    for name, family in metrics.families.items():
+        for sample, labels, value in family.samples:
+            name = sample.removeprefix(PREFIX)
+            if family.type == "counter" and value:
+                shown[name.removesuffix("_total"), next(iter(labels.values()), "")] = value
+            elif name.endswith("_seconds_sum") and value:
+                shown[name.removesuffix("_seconds_sum") + "_us_sum", ""] = round(value * 1e6)
+    assert shown == {key: value for key, value in rows.items() if not key[0].endswith("_us")}
+    for latency in ("commit", "delivery", "fanout"):
+        assert rows[f"{latency}_us", "sum of buckets"] == metrics[f"{latency}_seconds_count"] == 30
+    overview = sqlite.ask(server.service.database, "SELECT * FROM gauge_overview")[0]
+    for column in overview:
+        assert overview[column] == metrics[{"events": "event_rows", "sockets": "sessions"}.get(column, column)], column
+
+
+def test_totals_outlive_a_gateway_that_ends_in_order(server):
+    service = server.service
+    server.api.register("t")
+    for turn in range(1, 4):
+        with authenticated(service, "t") as browser:
+            for number in range(10):
+                server.api.publish("t", number)
+                browser.read_message()
+        assert service.gateway.stop(signal.SIGINT) is None  # at once: its last numbers are not written yet
+        rows = table(server)
+        assert rows["deliveries", ""] == rows["delivery_us", "sum of buckets"] == 10 * turn
+        assert rows["connections", "accepted"] == turn
+        assert sum(value for (name, _), value in rows.items() if name == "closes") == turn
+        service.start_gateway()
+        assert scrape(server)["deliveries_total"] == 10 * turn
+
+
+def test_what_is_counted_while_the_database_is_locked_is_written_when_it_is_free(server):
+    server.api.register("t")
+    counted(server, {"registers_total": 1})
+    with sqlite.OpenTransaction(server.service.database):
+        for _ in range(10):
+            with WebSocket(server.service.ws_address) as socket:
+                assert socket.handshake(path_of("nobody"))[0] == 404
+            assert server.api.publish("t", 1).status == 503
+        time.sleep(1.5)  # the gateway is to try, and fail
+        assert scrape(server)["refused_connections_total", "not_registered"] == 0
+    counted(server, {
+        "refused_connections_total": {"gone": 1, "not_registered": 10}, "refusals_total": {"503": 10},
+    }, FLUSH_LIMIT_S)  # fmt: skip
+
+
+def test_totals_outlive_a_killed_gateway(server):
+    server.api.register("t")
+    browser = authenticated(server.service, "t")
+    for number in range(10):
+        server.api.publish("t", number)
+    counted(server, {"deliveries_total": 10, "connections_total": {"accepted": 1}})
+    server.service.gateway.kill()
+    server.service.start_gateway()
+    metrics = scrape(server)
+    assert (metrics["deliveries_total"], metrics["connections_total", "accepted"]) == (10, 1)
+    browser.close()
+    with authenticated(server.service, "t"):
+        server.api.publish("t", 1)
+        counted(server, {"deliveries_total": 11, "connections_total": {"accepted": 2}})
+
+
+def test_totals_outlive_api_processes_and_a_killed_one_loses_a_second_at_most(make_service, certificates):
+    service = make_service().start(api_processes=3)
+    server = Nginx(service, certificates)
+    server.api.register("t")
+    for number in range(40):
+        server.api.publish("t", number)
+    counted(server, {"publishes_total": 40, "commit_seconds_count": 40}, FLUSH_LIMIT_S)  # nobody asks but we
+    assert scrape(server)["api_processes"] == 3
+    for process in service.api:
+        process.kill()
+    service.api_socket.unlink()
+    service.start_api(3)
+    assert scrape(server)["publishes_total"] == 40
+    for number in range(25):
+        server.api.publish("t", number)
+    assert service.stop_api() == []  # in order, and at once: nothing is lost
+    assert table(server)["publishes", ""] == 65
+    service.start_api(1)
+    counted(server, {"publishes_total": 65, "api_processes": 1})
+
+
+def test_an_idle_process_writes_what_it_counted_without_another_request(make_service, certificates):
+    service = make_service().start(api_processes=1)
+    server = Nginx(service, certificates)
+    server.api.register("t")
+    server.api.publish("t", 1)
+    wait_until(lambda: table(server).get(("publishes", "")) == 1, "the row is there", FLUSH_LIMIT_S)
+
+
+def test_totals_never_seem_to_fall_whichever_process_answers(make_service, certificates):
+    service = make_service().start(api_processes=4)
+    server = Nginx(service, certificates)
+    server.api.register("t")
+    with publishing(server, "t", publishers=3), authenticated(service, "t"):
+        before = scrape(server)
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            now = scrape(server)
+            for family in now.families.values():
+                for name, labels, value in family.samples:
+                    if family.type != "gauge":
+                        key = (name.removeprefix(PREFIX), *labels.values())
+                        assert value >= before[key if labels else key[0]], name
+            assert now["delivered_event_id"] <= now["committed_event_id"]
+            before = now
+    assert before["publishes_total"] > 0 and before["deliveries_total"] > 0
+
+
+def test_an_idle_service_writes_nothing_for_its_accounts(server):
+    server.api.register("t")
+    with authenticated(server.service, "t"):
+        server.api.publish("t", 1)
+        counted(server, {"deliveries_total": 1, "publishes_total": 1})
+        before = table(server)
+        wal = server.service.state_dir / "worker.db-wal"
+        changes, last = 0, wal.stat().st_mtime_ns
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:  # an observation: nothing is to happen
+            scrape(server)
+            now = wal.stat().st_mtime_ns
+            changes += now != last
+            last = now
+            time.sleep(0.05)
+        assert changes <= 1  # the gateway says every 5 s that it is alive
+        assert table(server) == before

@@ -7,12 +7,10 @@ import time
 
 import pytest
 
-from harness.counters import counted, wait_until_counted
-from harness.direct import auth_frame, authenticated, rows, upgraded
-from harness.follower import Follower
-from harness.nginx import Nginx
-from harness.raw_websocket import ConnectionEnded
-from harness.waiting import wait_until
+from harness.process import wait_until
+from harness.sqlite import counted, rows, wait_until_counted
+from harness.web_servers import Nginx
+from harness.websocket import ConnectionEnded, Follower, auth_frame, authenticated, upgraded
 
 FILL = 20000  # bytes of a push, more or less
 KERNEL_HOLDS = 40  # pushes, at most: net.core.wmem_default is 208 KiB
@@ -59,7 +57,7 @@ def publish_beside(server, neighbour, numbers, topic="t"):
 
 
 def resumable(service, topic="t", last_event_id=None):
-    """A subscribed RawWebSocket that gets ids, and the position that it was told."""
+    """A subscribed WebSocket that gets ids, and the position that it was told."""
     client = upgraded(service, topic)
     client.send_frame(auth_frame(last_event_id=last_event_id))
     answer = json.loads(client.read_message())

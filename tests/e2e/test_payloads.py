@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+
+
 MIB = 1048576
 SUBSCRIBER = "payloads"
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.apache import Apache
-from harness.nginx import Nginx
-from harness.tokens import make_token
+from harness.api import make_token
+from harness.web_servers import Apache, Nginx
 
 SCRIPT = Path(__file__).parent / "php/publish.php"
 

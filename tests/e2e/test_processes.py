@@ -9,13 +9,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from harness import logs
-from harness.follower import Follower
-from harness.nginx import Nginx
-from harness.process import Process
-from harness.subscriber import Subscriber, refusal
-from harness.tokens import make_token
-from harness.waiting import wait_until
+from harness.api import make_token
+from harness.process import Process, log_tail, wait_until
+from harness.web_servers import Nginx
+from harness.websocket import Follower, Subscriber, refusal
 
 WORKERS = 3
 
@@ -240,7 +237,7 @@ def test_auto_is_one_for_each_core_and_the_default_one_in_all(make_service):
         service.start_gateway()
         assert len(wait_for_workers(service, count)) == count
         said = f'msg="supervising" pid={service.gateway.pid} workers={count} '
-        wait_until(lambda: (said in logs.tail(service.log_dir)) == (count > 1), "a parent, or none")
+        wait_until(lambda: (said in log_tail(service.log_dir)) == (count > 1), "a parent, or none")
 
 
 def test_a_second_one_is_refused(server):

@@ -1,18 +1,22 @@
-"""From a publish to its subscribers (PROTOCOL.md section 2, `push`): the bytes, the order, who gets it and who not."""
+"""From a publish to its subscribers (PROTOCOL.md section 2, `push`): the bytes, the order, who gets it and who does not.
+A plain subscriber that reads slowly or never again loses the oldest and keeps the newest, within the bounds of its
+outbox, and nobody else waits for it (test_outbox.py looks closer, over a UNIX socket)."""
 
 import json
 import signal
+import socket
 import threading
+import time
 
 import pytest
 
-from harness.direct import (
-    AUTH_OK, TOPIC_UNREGISTERED, auth_frame, authenticated, path_of, push_of, subscriber, upgraded,
+from harness.api import make_token
+from harness.process import wait_until
+from harness.web_servers import Nginx
+from harness.websocket import (
+    AUTH_OK, PING, PONG, TEXT, TOPIC_UNREGISTERED, ConnectionEnded, WebSocket, auth_frame, authenticated, path_of,
+    push_of, subscriber, upgraded,
 )  # fmt: skip
-from harness.nginx import Nginx
-from harness.raw_websocket import PING, PONG, TEXT, RawWebSocket
-from harness.tokens import make_token
-from harness.waiting import wait_until
 
 MIB = 1048576
 
@@ -205,7 +209,7 @@ def test_a_topic_that_expires_keeps_its_sockets(make_service, certificates):
         client.send_frame("still there?", opcode=PING)
         while (frame := client.read_frame()).opcode != PONG:
             assert frame.payload == push_of('"x"').encode()
-        assert RawWebSocket(service.ws_address).handshake(path_of("expires"))[0] == 404
+        assert WebSocket(service.ws_address).handshake(path_of("expires"))[0] == 404
         worker.api.register("expires")
         assert worker.api.publish("expires", "back").status == 200
         for socket_ in (client, other):
@@ -243,3 +247,90 @@ def test_a_gateway_that_was_stopped_for_a_while_goes_on_where_it_was(worker, ser
         finally:
             service.gateway.send(signal.SIGCONT)
         assert [client.read_message() for _ in range(50)] == [push_of(str(number)) for number in range(50)]
+
+
+def read_to(client, last):
+    """The numbers of the pushes up to this one."""
+    got = []
+    while not got or got[-1] != last:
+        frame = client.read_frame()
+        assert frame.opcode == TEXT
+        got.append(json.loads(frame.payload)["payload"][0])
+    return got
+
+
+@pytest.fixture
+def small_outbox(make_service, certificates):
+    service = make_service(outbox_max_frames=4)
+    worker = Nginx(service.start(), certificates)
+    assert worker.api.register("slow").status == 200
+    return worker
+
+
+def slow_reader(service, topic="slow"):
+    client = authenticated(service, topic)
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262144)
+    return client
+
+
+def test_a_slow_reader_loses_its_oldest_pushes_and_never_the_newest(small_outbox):
+    worker, service, count, fill = small_outbox, small_outbox.service, 60, "f" * 300000
+    with slow_reader(service) as slow, authenticated(service, "slow") as quick, subscriber(service, "slow") as library:
+        slowest = 0.0
+        for number in range(count):
+            started = time.monotonic()
+            assert worker.api.publish("slow", [number, fill]).status == 200
+            assert json.loads(quick.read_message())["payload"][0] == number
+            assert library.receive_json()["payload"][0] == number
+            slowest = max(slowest, time.monotonic() - started)
+        assert slowest < 1.0, "the others had to wait for the slow one"
+        got = read_to(slow, count - 1)
+        assert got[-4:] == list(range(count - 4, count)), got
+        first = got[:-4]
+        assert first == list(range(len(first))), "what reached the kernel came whole and in order"
+        assert 0 < len(first) < count - 4, "nothing was lost: the test published too little"
+        worker.api.publish("slow", [count, ""])
+        assert json.loads(slow.read_message())["payload"][0] == count
+
+
+def left_of_60_pushes(server):
+    """The numbers of those, of 300 KB each, that a slow reader still gets."""
+    server.api.register("slow")
+    with slow_reader(server.service) as slow:
+        for number in range(60):
+            assert server.api.publish("slow", [number, "f" * 300000]).status == 200
+        return read_to(slow, 59)
+
+
+def test_the_outbox_is_bounded_in_bytes_too(make_service, certificates):
+    """A frame that is on its way counts too: two or three of 300 KB fit."""
+    got = left_of_60_pushes(Nginx(make_service(outbox_max_bytes=1000000).start(), certificates))
+    assert got[-2:] == [58, 59] and 56 not in got, got
+
+
+def test_a_push_larger_than_the_outbox_still_arrives(make_service, certificates):
+    got = left_of_60_pushes(Nginx(make_service(outbox_max_bytes=1024).start(), certificates))
+    assert got[-1] == 59 and 58 not in got, got
+
+
+def test_a_reader_that_never_reads_again_costs_nobody_else(small_outbox):
+    worker, service = small_outbox, small_outbox.service
+    stuck = [slow_reader(service) for _ in range(10)]
+    with authenticated(service, "slow") as quick:
+        for number in range(30):
+            assert worker.api.publish("slow", [number, "f" * 300000]).status == 200
+            assert json.loads(quick.read_message())["payload"][0] == number
+        for client in stuck[::2]:
+            client.close()  # resets: there is unread data
+        worker.api.publish("slow", [30, ""])
+        assert json.loads(quick.read_message())["payload"][0] == 30
+        assert worker.api.unregister("slow").status == 200
+        assert quick.read_message() == TOPIC_UNREGISTERED
+        # One that does not read its last words is cut off (5 seconds), so that its memory comes back.
+        query = "the stuck ones are gone"
+        wait_until(lambda: worker.api.status().json["connected_sockets"] == 0, query)
+    for client in stuck[1::2]:
+        with pytest.raises((ConnectionEnded, OSError)):
+            while True:
+                client.read_frame()
+        client.close()

@@ -5,11 +5,9 @@ import signal
 
 import pytest
 
-from harness import logs
-from harness.internal import InternalApi
-from harness.nginx import Nginx
-from harness.tokens import make_token
-from harness.waiting import wait_until
+from harness.api import InternalApi, make_token
+from harness.process import log_tail, wait_until
+from harness.web_servers import Nginx
 
 
 @pytest.fixture
@@ -18,7 +16,7 @@ def server(make_service, certificates):
 
 
 def log_says(server, text, count=1):
-    wait_until(lambda: logs.tail(server.service.log_dir, 200).count(text) >= count, f"the log says {text!r}")
+    wait_until(lambda: log_tail(server.service.log_dir, 200).count(text) >= count, f"the log says {text!r}")
 
 
 def reload_gateway(server, count=1):
@@ -63,7 +61,7 @@ def test_a_bad_file_is_refused_as_a_whole_and_the_old_values_stay(server):
 
     def api_says_so_too():
         assert server.api.publish("t", 1).status == 200
-        return logs.tail(server.service.log_dir, 200).count("the old one stays") >= 2
+        return log_tail(server.service.log_dir, 200).count("the old one stays") >= 2
 
     wait_until(api_says_so_too, "a process of the API has looked at the file too")
     with server.subscribe("t") as client:

@@ -4,13 +4,11 @@ import os
 import signal
 import sqlite3
 
-from harness import logs
 from harness.crowd import Crowd, Member
-from harness.nginx import Nginx
-from harness.numbered import Ledger, Publisher
-from harness.process import Process
-from harness.subscriber import Subscriber
-from harness.waiting import accepts, wait_until
+from harness.ledger import Ledger, Publisher
+from harness.process import Process, accepts, free_port, log_tail, wait_until
+from harness.web_servers import Nginx
+from harness.websocket import Subscriber
 
 CLIENTS = 1000
 PUBLISHES_A_SECOND = 200
@@ -65,7 +63,7 @@ def test_clients_of_a_draining_gateway_are_pushed_to_at_once_until_they_are_sent
     with server.subscribe("t") as before:
         before.authenticate()
         old = replace(server.service)
-        wait_until(lambda: "draining" in logs.tail(server.service.log_dir), "the old gateway drains")
+        wait_until(lambda: "draining" in log_tail(server.service.log_dir), "the old gateway drains")
         with server.subscribe("t") as after:
             after.authenticate()
             for n in range(20):
@@ -85,7 +83,7 @@ def test_a_successor_that_does_not_start_changes_nothing(make_service, certifica
     with server.subscribe("t") as client:
         client.authenticate()
         service.gateway.send(signal.SIGUSR2)
-        wait_until(lambda: "the successor did not start" in logs.tail(service.log_dir), "the log says so")
+        wait_until(lambda: "the successor did not start" in log_tail(service.log_dir), "the log says so")
         server.api.publish("t", 1)
         assert client.receive() == '{"type":"push","payload":1}'
         service.write_config()
@@ -96,8 +94,6 @@ def test_a_successor_that_does_not_start_changes_nothing(make_service, certifica
 
 
 def test_a_successor_listens_where_the_changed_configuration_says(make_service):
-    from harness.waiting import free_port
-
     service = make_service(drain="100ms").start()
     port = free_port()
     service.write_config(ws_port=port)

@@ -6,9 +6,8 @@ import threading
 
 import pytest
 
-from harness.follower import Follower, wait_for_position
-from harness.nginx import Nginx
-from harness.subscriber import Subscriber
+from harness.web_servers import Nginx
+from harness.websocket import Follower, Subscriber, wait_for_position
 
 
 def subscriber(worker, topic):

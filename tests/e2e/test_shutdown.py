@@ -9,11 +9,13 @@ import time
 
 import pytest
 
-from harness.direct import authenticated, close_payload, push_of, rows, upgraded
-from harness.nginx import Nginx
-from harness.raw_websocket import CLOSE, ConnectionEnded, RawWebSocket
-from harness.tokens import make_token
-from harness.waiting import accepts, wait_until
+from harness.api import make_token
+from harness.process import accepts, wait_until
+from harness.sqlite import rows
+from harness.web_servers import Nginx
+from harness.websocket import (
+    CLOSE, ConnectionEnded, WebSocket, authenticated, close_payload, push_of, upgraded,
+)  # fmt: skip
 
 DRAIN_S = 1.0
 GOODBYE_S = 2.0  # for clients that do not answer the close frame: at the end of a drain, and at the end
@@ -100,9 +102,9 @@ def test_those_who_are_not_sent_away_yet_still_get_what_is_published(make_servic
 def test_clients_that_do_not_answer_cannot_hold_it_up(running, number):
     service = running.service
     silent = [authenticated(service, "t") for _ in range(10)]
-    half = RawWebSocket(service.ws_address)
-    half.send(RawWebSocket.request()[:50])
-    nothing = RawWebSocket(service.ws_address)
+    half = WebSocket(service.ws_address)
+    half.send(WebSocket.request()[:50])
+    nothing = WebSocket(service.ws_address)
     middle = authenticated(service, "t")
     middle.send_frame("x", length=1000)
     fragment = authenticated(service, "t")

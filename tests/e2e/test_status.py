@@ -9,10 +9,9 @@ import time
 import pytest
 
 from harness import sqlite
-from harness.nginx import Nginx
-from harness.publishing import publishing
-from harness.tokens import make_token
-from harness.waiting import LIMIT_S, wait_until
+from harness.api import make_token, publishing
+from harness.process import LIMIT_S, wait_until
+from harness.web_servers import Nginx
 
 MEMBERS = [
     "status", "version", "uptime", "registered_topics", "active_topics", "connected_clients", "connected_sockets",

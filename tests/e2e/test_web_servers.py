@@ -5,12 +5,10 @@ import subprocess
 
 import pytest
 
-from harness.apache import Apache, SharedHosting
-from harness.nginx import Nginx
-from harness.subscriber import refusal
-from harness.tokens import make_token
-from harness.waiting import wait_until
-from harness.web_server import PUBLIC_ADDRESS, VISITOR_ADDRESS
+from harness.api import make_token
+from harness.process import wait_until
+from harness.web_servers import PUBLIC_ADDRESS, VISITOR_ADDRESS, Apache, Nginx, SharedHosting
+from harness.websocket import refusal
 
 MIB = 1048576
 

@@ -5,10 +5,9 @@ import time
 
 import pytest
 
-from harness.direct import auth_frame, authenticated, push_of, upgraded
-from harness.raw_websocket import PING, PONG, TEXT
-from harness.tokens import make_token
-from harness.waiting import wait_until
+from harness.api import make_token
+from harness.process import wait_until
+from harness.websocket import PING, PONG, TEXT, auth_frame, authenticated, push_of, upgraded
 
 EVERY_S = 0.7
 ASK = '{"type":"status"}'

@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 from harness.crowd import Crowd, Member
-from harness.nginx import Nginx
-from harness.numbered import Ledger, Publisher
-from harness.process import SANITIZER_ENV
-from harness.waiting import wait_until
+from harness.ledger import Ledger, Publisher
+from harness.process import SANITIZER_ENV, wait_until
+from harness.web_servers import Nginx
 from test_churn import QUIET_MEMORY, come, descriptors, go, resident_kb
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))

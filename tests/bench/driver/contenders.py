@@ -12,13 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.apache import Apache
-from harness.internal import InternalApi
-from harness.nginx import Nginx
-from harness.process import USER, Process, give_to_user
+from harness.api import InternalApi
+from harness.process import USER, Process, accepts, free_port, give_to_user, wait_until
 from harness.service import BUILD, Service
-from harness.tls import Certificates
-from harness.waiting import accepts, free_port, wait_until
+from harness.web_servers import Apache, Certificates, Nginx
 
 from . import machine
 from .load import Failure

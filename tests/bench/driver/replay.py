@@ -4,8 +4,8 @@ import json
 import sqlite3
 import threading
 
-from harness.raw_websocket import RawWebSocket
-from harness.tokens import make_token
+from harness.api import make_token
+from harness.websocket import WebSocket
 
 from .contenders import Worker
 from .report import Row
@@ -55,7 +55,7 @@ class Replayer:
         end = f'"id":{self.last},'.encode()
         frame = {"type": "auth", "token": make_token(self.service.secret, TOPIC), "last_event_id": self.first}
         while not self._stop.is_set():
-            with RawWebSocket(self.service.ws_address) as client:
+            with WebSocket(self.service.ws_address) as client:
                 assert client.handshake(f"/ws?topic={TOPIC}")[0] == 101
                 client.send_frame(json.dumps(frame))
                 tail = b""

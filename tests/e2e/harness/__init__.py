@@ -1,1 +1,14 @@
-"""What the end-to-end tests are built from: real programs and servers, each in a directory of its own."""
+"""What the end-to-end tests are built from: real programs and servers, each in a directory of its own.
+
+	process         a program, started and stopped; waiting with a limit, free ports, what logs may not hold
+	service         an installation: its configuration, the gateway, the processes of the API
+	web_servers     nginx and Apache in front of it, with the repository's site files; certificates
+	api             what PHP does: the internal API, tokens; and FastCGI without a web server
+	websocket       one client: well-behaved, or breaking every rule
+	crowd           a thousand of them in one thread, who come back whenever they are sent away
+	ledger          publishes that carry numbers, and who lost, repeated or reordered them
+	crashes         random kills, and the supervisor that starts what has been killed
+	sqlite          the database as people look into it
+	metrics         GET /internal/metrics, read as strictly as Prometheus does
+	browser         a headless Chromium on the demo page
+"""

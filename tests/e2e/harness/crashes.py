@@ -8,8 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from .process import Process
-from .waiting import accepts, wait_until
+from .process import Process, accepts, wait_until
 
 API_PROCESSES = 3
 TEMPORARY = 75  # how a gateway ends that finds another one: it is started again

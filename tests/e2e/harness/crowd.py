@@ -2,6 +2,7 @@
 dies, and keeps what it received. They know just enough of RFC 6455 for a server that keeps to it."""
 
 import collections
+import contextlib
 import heapq
 import json
 import os
@@ -15,9 +16,9 @@ import time
 from array import array
 from urllib.parse import quote
 
-from . import numbered
-from .raw_websocket import CLOSE, PING, PONG, TEXT, RawWebSocket, build_frame
-from .waiting import LIMIT_S, wait_until
+from .ledger import Ledger, Publisher, read_push
+from .process import LIMIT_S, wait_until
+from .websocket import CLOSE, PING, PONG, TEXT, WebSocket, build_frame
 
 RETRY_S = 0.05
 READ_BYTES = 262144
@@ -29,7 +30,7 @@ class Member:
     """One client. `resume`: "always" asks after each break for what came after the last event it has; "never" asks
     for ids, but from now on; "no" is a plain one.
 
-    `keys` has the number (see numbered.py) of each push in the order of arrival, `ids` its id when it asked for them;
+    `keys` has the number (see ledger.py) of each push in the order of arrival, `ids` its id when it asked for them;
     `starts` where in them each connection began; `position` the first auth_ok's; `closes` and `refusals` count the
     codes of each end and the causes of each attempt that came to nothing."""
 
@@ -54,7 +55,7 @@ class Member:
 
     def take(self, message):
         """A text message of the server's."""
-        push = numbered.read_push(message)
+        push = read_push(message)
         if push:
             identity, key = push
             self.keys.append(key)
@@ -226,7 +227,7 @@ class Crowd:
                 if error:
                     self._end(member, os.strerror(error))
                     return
-                member.socket.send(RawWebSocket.request(member.path))
+                member.socket.send(WebSocket.request(member.path))
                 member.state = HANDSHAKE
                 self._selector.modify(member.socket, selectors.EVENT_READ, member)
                 return
@@ -283,3 +284,22 @@ class Crowd:
                 member.code = int.from_bytes(buffer[start : start + 2], "big") if length else 1005
                 self._send(member, build_frame(buffer[start:at], opcode=CLOSE))
         member.buffer = buffer[at:]
+
+
+@contextlib.contextmanager
+def bystanders(server, topic, rate):
+    """A crowd of two. At the end each must have received all, over one connection. `rate`: publishes a second."""
+    assert server.api.register(topic).status == 200
+    publisher = Publisher(server.api, [topic], by=0, rate=rate)
+    with Crowd() as crowd:
+        for resume in ("always", "no"):
+            crowd.add(Member(server.service.ws_address, topic, resume))
+        crowd.wait_until_open()
+        publisher.start()
+        yield crowd
+        last = publisher.finish()[topic]
+        wait_until(lambda: all(member.last_key == last for member in crowd.members), "the last publish comes")
+    assert Ledger([publisher], crowd.members).faults() == []
+    assert set(publisher.statuses) == {200} and not publisher.lost_answers
+    for member in crowd.members:
+        assert len(member.keys) == publisher.count and len(member.starts) == 1 and not member.closes, "it was cut off"

@@ -1,13 +1,55 @@
-"""A program under test: started as an unprivileged user, its stderr in a file, stopped by its own pid."""
+"""A program under test: started as an unprivileged user, its stderr in a file, stopped by its own pid. Also what every
+test needs around programs: waiting with a limit, free ports, and what no log may hold afterwards."""
 
 import ctypes
 import os
 import pwd
 import signal
+import socket
 import subprocess
+import time
 from pathlib import Path
 
-from .waiting import wait_until
+LIMIT_S = 15.0  # for whatever should be quick: long enough for a loaded machine under sanitizers
+
+
+def wait_until(condition, what, limit_s=LIMIT_S, interval_s=0.02):
+    """Asks condition() until it returns something true, and returns that. Fails with `what` at the limit."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {limit_s:g} s: {what() if callable(what) else what}")
+        time.sleep(interval_s)
+
+
+_given = set()
+
+
+def free_port():
+    """A TCP port that nobody listens on now, and that was not given out before."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
+
+
+def accepts(address):
+    """True when somebody accepts connections: on ("127.0.0.1", port), or on the path of a UNIX socket."""
+    family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(address)
+        except OSError:
+            return False
+    return True
+
 
 USER = "www-data" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 UID, GID = pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid
@@ -108,3 +150,35 @@ class Process:
             self.kill()
             return str(error)
         return None if code == 0 else f"{self.name} ended with {code}"
+
+
+FORBIDDEN_IN_LOGS = (
+    b"ERROR: AddressSanitizer",
+    b"runtime error:",
+    b"LeakSanitizer",
+    b"AddressSanitizer:DEADLYSIGNAL",
+    b"UndefinedBehaviorSanitizer",
+)
+
+
+def log_faults(directory, secret):
+    """Every log line below `directory` that must not be there, as text."""
+    found = []
+    for path in sorted(directory.rglob("*.log")):
+        content = path.read_bytes()
+        if any(word in content for word in FORBIDDEN_IN_LOGS):
+            found.append(f"{path.name}: a sanitizer report:\n{content[-6000:].decode(errors='replace')}")
+        for line in content.splitlines():
+            if secret.encode() in line:
+                found.append(f"{path.name}: the secret: {line.decode(errors='replace')}")
+    return found
+
+
+def log_tail(directory, lines=25):
+    """The ends of all logs, to show beside a failure."""
+    parts = []
+    for path in sorted(directory.rglob("*.log")):
+        text = path.read_text(errors="replace").splitlines()
+        if text:
+            parts.append("\n".join([f"--- {path.name}", *text[-lines:]]))
+    return "\n".join(parts)

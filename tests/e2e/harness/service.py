@@ -5,14 +5,36 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
-from . import logs
-from .process import UID, GID, Process, environment, give_to_user
-from .substitute import REPO
-from .waiting import accepts, free_port, wait_until
+from .process import GID, UID, Process, accepts, environment, free_port, give_to_user, log_faults, log_tail, wait_until
+
+REPO = Path(__file__).resolve().parents[3]
+
+
+def substitute(text, changes, name="text"):
+    """Replaces each key by its value, everywhere. A key that is not in the text fails the test."""
+    for old, new in changes.items():
+        if old not in text:
+            raise AssertionError(f"{name} does not hold {old!r} any more")
+        text = text.replace(old, new)
+    return text
+
+
+def copy_with(source, target, changes):
+    """Copies a file of the repository (`source` below its root) to `target`, with changes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(substitute((REPO / source).read_text(), changes, source))
+    target.chmod(0o644)
+
+
+def uncomment(line):
+    """The change that takes the # away from a line, to be used as **uncomment("...")."""
+    return {"#" + line: line}
+
 
 BUILD = (REPO / os.environ.get("WORKER_BUILD", "build")).resolve()
 
@@ -94,7 +116,7 @@ class Service:
         self.gateway = gateway
 
         def ready():
-            assert gateway.runs(), f"the gateway ended with {gateway.exit_code}\n{logs.tail(self.log_dir)}"
+            assert gateway.runs(), f"the gateway ended with {gateway.exit_code}\n{log_tail(self.log_dir)}"
             return accepts(self.ws_address)
 
         wait_until(ready, "the gateway accepts connections")
@@ -125,6 +147,19 @@ class Service:
         wait_until(lambda: all(p.takes_sigterm() or not p.runs() for p in self.api), "the processes of the API start")
         return self.api
 
+    def listen_api(self):
+        """The listening socket that spawn_api() hands to its processes, where the web servers look for it."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(self.api_socket))
+        give_to_user(self.api_socket, 0o660)
+        listener.listen(128)
+        return listener
+
+    def spawn_api(self, listener, name="api"):
+        """One API process on that socket. The service stops it in the end when it is in self.api."""
+        command = [self.api_program, "-c", self.config_file]
+        return Process.start(name, command, self.log_dir / "api.log", stdin=listener)
+
     def stop_api(self):
         """Stops the API's processes; returns what was wrong, a list of texts."""
         stopped = [process.stop() for process in self.api]
@@ -141,7 +176,7 @@ class Service:
         if self.gateway and self.gateway.exit_code is None:
             fault = self.gateway.stop()
             faults += [fault] if fault else []
-        faults += logs.faults(self.dir, self.secret)
+        faults += log_faults(self.dir, self.secret)
         if not faults:
             shutil.rmtree(self.dir)
         else:

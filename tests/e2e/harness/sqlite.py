@@ -1,9 +1,10 @@
 """Looking into the database as people do: with the sqlite3 command line, while the programs run."""
 
 import json
+import sqlite3
 import subprocess
 
-from .waiting import LIMIT_S
+from .process import LIMIT_S, wait_until
 
 # Checkpoints are the programs' business: none of ours may come between (DESIGN.md, invariant 6).
 FIRST = """.output /dev/null
@@ -38,6 +39,15 @@ def change(database, sql):
     assert done.returncode == 0, done.stderr
 
 
+def rows(service, query, *values):
+    """What a person with sqlite3 would see."""
+    database = sqlite3.connect(f"file:{service.database}?mode=ro", uri=True, timeout=5)
+    try:
+        return database.execute(query, values).fetchall()
+    finally:
+        database.close()
+
+
 class OpenTransaction:
     """Somebody's sqlite3 that began a transaction and went for lunch: a context manager."""
 
@@ -61,3 +71,16 @@ class OpenTransaction:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.end()
+
+
+def counted(service, name, label=""):
+    found = rows(service, "SELECT value FROM counters WHERE name = ? AND label = ?", name, label)
+    return found[0][0] if found else 0
+
+
+def wait_until_counted(service, name, label, expected):
+    """It is written about once a second."""
+    wait_until(
+        lambda: counted(service, name, label) == expected,
+        lambda: f"{expected} {name} {label}, not {counted(service, name, label)}",
+    )

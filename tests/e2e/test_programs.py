@@ -1,0 +1,423 @@
+"""Both programs as their operator meets them: the command line and the configuration file; what they find at their start,
+such as another gateway, sockets of a dead one or a state_dir that cannot be; and the signals that end them."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from harness import sqlite
+from harness.api import FastCgi
+from harness.process import Process, accepts, environment, free_port, give_to_user, wait_until
+from harness.web_servers import Nginx
+from harness.websocket import WebSocket
+
+USAGE, TEMPORARY, CONFIGURATION = 64, 75, 78
+PROGRAMS = ["api", "gateway"]
+programs = pytest.mark.parametrize("program", PROGRAMS)
+
+
+def run(service, program, *arguments, cwd="/", **variables):
+    """Runs a program by hand, as it would be in a terminal of the account it belongs to."""
+    path = service.bin / f"wavelog-worker-{program}"
+    done = subprocess.run(
+        [path, *arguments], env=environment(variables), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, errors="replace", timeout=30,
+    )  # fmt: skip
+    assert service.secret not in done.stdout + done.stderr
+    return done
+
+
+# The command line
+
+
+@programs
+def test_help_says_what_it_is_and_how_it_is_started(make_service, program):
+    done = run(make_service(), program, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in (f"wavelog-worker-{program}", "-c", "--check-config", "--version", "--help", "SIGTERM", "Exit codes"):
+        assert word in done.stdout
+
+
+@programs
+def test_version_is_one_line(make_service, program):
+    done = run(make_service(), program, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"wavelog-worker-{program} 0.1.0\n", "")
+
+
+@programs
+@pytest.mark.parametrize("arguments", ["--nonsense", "-x", "-c", "argument", "--check-config more", "-c x more"])
+def test_bad_command_line_exits_64(make_service, program, arguments):
+    done = run(make_service(), program, *arguments.split())
+    assert (done.returncode, done.stdout) == (USAGE, "") and "--help" in done.stderr
+
+
+@programs
+def test_check_config_prints_what_will_be_used_without_the_secret(make_service, program):
+    service = make_service(topic_ttl="90m", event_limit=5000)
+    done = run(service, program, "--check-config", "-c", service.config_file)
+    assert (done.returncode, done.stderr) == (0, "")
+    for line in (
+        f'state_dir: "{service.state_dir}"', f"ws_port: {service.ws_port}", "event_limit: 5000", "topic_ttl: 1h30m0s",
+        "event_retention: 1h0m0s", "# worker_secret: (hidden)",
+    ):  # fmt: skip
+        assert f"\n{line}\n" in done.stdout, line
+    assert list(service.state_dir.iterdir()) == []  # it only looks
+
+
+# The configuration file
+
+FAULTS = {  # lines of the file, what stderr names
+    "a short secret": ("worker_secret: too-short\n", 1, "worker_secret"),
+    "an empty secret": ('\nworker_secret: ""\n', 2, "worker_secret"),
+    "a port out of range": ("{secret}ws_port: 70000\n", 2, "ws_port"),
+    "a port that is text": ("{secret}\n\nws_port: http\n", 4, "ws_port"),
+    "a duration that is none": ("{secret}topic_ttl: 1 day\n", 2, "topic_ttl"),
+    "a duration of zero": ("{secret}topic_ttl: 0s\n", 2, "topic_ttl"),
+    "a sequence for a text": ("{secret}state_dir: [a, b]\n", 2, "state_dir"),
+    "a tab": ("{secret}ws_port:\t\n\t- 1\n", 3, ""),
+    "a key given twice": ("{secret}ws_port: 9000\nws_port: 9001\n", 3, "ws_port"),
+    "no mapping": ("- a\n- b\n", 1, ""),
+    "an alias": ("{secret}state_dir: *x\n", 2, ""),
+    "two documents": ("{secret}---\nws_port: 1\n", 2, ""),
+}
+
+
+@programs
+@pytest.mark.parametrize("text, line, key", FAULTS.values(), ids=FAULTS)
+def test_a_fault_in_the_configuration_exits_78_and_names_file_and_line(make_service, program, text, line, key):
+    service = make_service()
+    service.config_file.write_text(text.replace("{secret}", f"worker_secret: {service.secret}\n"))
+    place = f"{service.config_file}:{line}"
+    for arguments, place in (["--check-config"], f"{place}: "), ([], f'at="{place}"'):
+        done = run(service, program, *arguments, "-c", service.config_file)
+        assert done.returncode == CONFIGURATION, done.stderr
+        assert place in done.stderr and key in done.stderr
+        assert "too-short" not in done.stderr and done.stdout == ""
+
+
+@programs
+@pytest.mark.parametrize("content", [
+    b"", b"\n# nothing\n", b"\0\1\2\xff" * 1000, b"x" * 10_000_000, b"a: " + b"[" * 500_000, b"a: " + b"- " * 300_000,
+    b"a: " + b"{b: " * 200_000,
+], ids=["empty", "comment", "binary", "10 MB", "deep", "deep block", "deep mapping"])  # fmt: skip
+def test_a_file_that_is_no_configuration_exits_78_without_a_crash(make_service, program, content):
+    service = make_service()
+    service.config_file.write_bytes(content)
+    done = run(service, program, "--check-config", "-c", service.config_file)
+    assert done.returncode == CONFIGURATION and str(service.config_file) in done.stderr
+    assert len(done.stderr) < 5000 and all(character.isprintable() or character == "\n" for character in done.stderr)
+
+
+@programs
+def test_a_configuration_that_cannot_be_read_exits_78_and_says_why(make_service, program):
+    service = make_service()
+    for path, why in ((service.dir / "missing.yaml", "No such file"), (service.dir, "irectory")):
+        for arguments in (["--check-config"], []):
+            done = run(service, program, *arguments, "-c", path)
+            assert done.returncode == CONFIGURATION
+            assert str(path) in done.stderr and why in done.stderr
+
+    service.config_file.chmod(0)
+    os.chown(service.config_file, os.geteuid(), os.getegid())
+    log = service.log_dir / "unreadable.log"
+    process = Process.start(program, [service.bin / f"wavelog-worker-{program}", "-c", service.config_file], log)
+    assert process.wait() == CONFIGURATION
+    assert "Permission denied" in log.read_text()
+
+
+@programs
+def test_an_unknown_key_and_a_file_that_others_can_read_are_warnings(make_service, program):
+    service = make_service(made_up=1)
+    service.config_file.chmod(0o644)
+    done = run(service, program, "--check-config", "-c", service.config_file)
+    assert done.returncode == 0
+    line = len(service.config_file.read_text().splitlines())
+    assert f"{service.config_file}:{line}" in done.stderr and "made_up" in done.stderr
+    assert "others" in done.stderr
+    service.config_file.chmod(0o600)
+    assert "others" not in run(service, program, "--check-config", "-c", service.config_file).stderr
+
+
+@programs
+def test_the_configuration_comes_from_the_option_else_the_variable_else_the_working_directory(make_service, program):
+    service = make_service(event_limit=1001)
+    directory = service.dir / "cwd"
+    directory.mkdir()
+    secret = f"worker_secret: {service.secret}\n"
+    (directory / "config.yaml").write_text(secret + "event_limit: 1003\n")
+    (service.dir / "variable.yaml").write_text(secret + "event_limit: 1002\n")
+    variable = {"WAVELOG_WORKER_CONFIG": str(service.dir / "variable.yaml")}
+
+    def limit(*arguments, **variables):
+        done = run(service, program, "--check-config", *arguments, cwd=directory, **variables)
+        assert done.returncode == 0, done.stderr
+        return re.search(r"^event_limit: (\d+)", done.stdout, re.M)[1]
+
+    assert limit("-c", service.config_file, **variable) == "1001"
+    assert limit(**variable) == "1002"
+    assert limit() == "1003"
+
+
+# Started by hand
+
+
+def test_the_api_started_by_hand_says_who_starts_it(make_service):
+    service = make_service()
+    done = run(service, "api", "-c", service.config_file)
+    assert (done.returncode, done.stdout) == (USAGE, "")
+    assert "descriptor 0 is not a listening socket" in done.stderr and "spawn-fcgi" in done.stderr
+    assert list(service.state_dir.iterdir()) == []
+
+
+# One gateway a state_dir
+
+
+@pytest.mark.parametrize("first", ["runs", "is stopped"])
+def test_a_second_gateway_on_a_state_dir_says_so_and_exits_75(make_service, first):
+    service = make_service()
+    service.start_gateway()
+    service.write_config(ws_port=free_port())
+    if first == "is stopped":
+        service.gateway.send(signal.SIGSTOP)
+    try:
+        log = service.log_dir / "second.log"
+        second = Process.start("second", [service.gateway_program, "-c", service.config_file], log)
+        assert second.wait() == TEMPORARY
+        assert "another gateway runs" in log.read_text() and str(service.state_dir) in log.read_text()
+        assert not accepts(("127.0.0.1", service.config["ws_port"]))
+    finally:
+        service.gateway.send(signal.SIGCONT)
+    assert accepts(service.ws_address)
+    assert sqlite.ask(service.database, "SELECT pid FROM gateways") == [{"pid": service.gateway.pid}]
+
+
+def test_gateways_with_a_state_dir_each_run_side_by_side(make_service):
+    one, two = make_service(), make_service()
+    one.start_gateway()
+    two.start_gateway()
+    assert one.gateway.runs() and two.gateway.runs()
+
+
+# OpenSSL
+
+
+def test_a_gateway_that_could_check_no_token_says_so_and_ends(make_service):
+    """An openssl.cnf that turns the default provider off."""
+    service = make_service()
+    openssl = service.dir / "openssl.cnf"
+    openssl.write_text(
+        "openssl_conf = init\n[init]\nproviders = providers\n[providers]\nnull = null\n[null]\nactivate = 1\n"
+    )
+    openssl.chmod(0o644)
+    log = service.log_dir / "gateway.log"
+    command = [service.gateway_program, "-c", service.config_file]
+    assert Process.start("gateway", command, log, env={"OPENSSL_CONF": str(openssl)}).wait() == 1
+    assert 'msg="cannot check tokens" why="OpenSSL gives no HMAC-SHA256"' in log.read_text()
+    assert not accepts(service.ws_address)
+
+
+# Sockets
+
+
+def test_sockets_of_a_killed_gateway_are_replaced(make_service, certificates):
+    service = make_service(unix=True)
+    server = Nginx(service.start(), certificates)
+    server.api.register("t")
+    for _ in range(2):
+        service.gateway.kill()
+        assert service.ws_socket.is_socket() and (service.state_dir / "wakeup.sock").is_socket()
+        assert not accepts(service.ws_address)
+        service.start_gateway()
+        with server.subscribe("t") as browser:
+            assert browser.authenticate() == '{"type":"auth_ok"}'
+            for number in range(3):  # each before the gateway's timer: the API found the new wake-up socket
+                server.api.publish("t", number)
+                assert browser.receive(0.9) == f'{{"type":"push","payload":{number}}}'
+
+
+@pytest.mark.parametrize(("config", "mode"), [({}, 0o660), ({"ws_socket_mode": "0600"}, 0o600)], ids=["default", "own"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_gateway_listens_on_a_unix_socket_of_the_mode_that_is_configured(make_service, config, mode, processes):
+    service = make_service(unix=True, gateway_processes=processes, **config)
+    service.start_gateway()
+    assert stat.S_IMODE(service.ws_socket.stat().st_mode) == mode
+    with WebSocket(service.ws_address) as client:
+        assert client.handshake("/ws?topic=worker.status")[0] == 101
+    assert service.gateway.stop() is None
+    assert not service.ws_socket.exists() and not (service.state_dir / "wakeup.sock").exists()
+
+
+def test_gateway_takes_no_socket_from_another_program_and_no_file_from_anybody(make_service):
+    service = make_service(unix=True)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(service.ws_socket))
+        give_to_user(service.ws_socket, 0o600)
+        other.listen()
+        start_refused(service, "in use")
+        assert accepts(service.ws_address)
+    service.ws_socket.unlink()
+    service.ws_socket.write_text("somebody's notes")
+    start_refused(service, "ocket")
+    assert service.ws_socket.read_text() == "somebody's notes"
+
+
+def start_refused(service, why):
+    log = service.log_dir / "refused.log"
+    process = Process.start("gateway", [service.gateway_program, "-c", service.config_file], log)
+    assert process.wait() == 1
+    assert why in log.read_text()
+    assert sqlite.ask(service.database, "SELECT * FROM gateways") == []
+
+
+def test_gateway_says_so_when_its_port_is_taken(make_service):
+    service = make_service()
+    with socket.socket() as other:
+        other.bind(service.ws_address)
+        other.listen()
+        start_refused(service, str(service.ws_port))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network of its own")
+def test_gateway_listens_on_ipv4_and_ipv6_when_ws_bind_is_empty(make_service):
+    service = make_service(ws_bind="")
+    alone = ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    command = [*alone, service.gateway_program, "-c", service.config_file]
+    service.gateway = Process.start("gateway", command, service.log_dir / "gateway.log", as_user=False)
+
+    def status(host):
+        curl = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"http://{host}:{service.ws_port}/elsewhere"]
+        inside = ["nsenter", f"--net=/proc/{service.gateway.pid}/ns/net", *curl]
+        return subprocess.run(inside, capture_output=True, text=True).stdout
+
+    wait_until(lambda: status("127.0.0.1") == "404", "it answers on IPv4")
+    assert status("[::1]") == "404"
+
+
+# state_dir
+
+
+@programs
+def test_a_missing_state_dir_is_made(make_service, program):
+    service = make_service()
+    service.state_dir.rmdir()
+    service.dir.chmod(0o777)
+    if program == "gateway":
+        service.start_gateway()
+    else:
+        service.start_api(1)
+    wait_until(lambda: service.database.exists(), "the database is made")
+    assert stat.S_IMODE(service.state_dir.stat().st_mode) == 0o700
+
+
+@programs
+@pytest.mark.parametrize("obstacle", ["a file", "no parent", "not ours"])
+def test_a_state_dir_that_cannot_be_is_said_and_the_program_ends(make_service, program, obstacle):
+    service = make_service()
+    if obstacle == "a file":
+        path = service.config_file
+    elif obstacle == "no parent":
+        path = service.dir / "no/such"
+    else:
+        path = service.dir / "root's"
+        path.mkdir(mode=0o500)
+    service.write_config(state_dir=str(path))
+    log = service.log_dir / "refused.log"
+    if program == "gateway":
+        process = Process.start("gateway", [service.gateway_program, "-c", service.config_file], log)
+    else:
+        with service.listen_api() as listener:
+            process = service.spawn_api(listener)
+        log = service.log_dir / "api.log"
+    assert process.wait() == 1
+    assert "state_dir" in log.read_text() and str(path) in log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_both_programs_end_with_0_and_leave_a_clean_house(make_service, certificates, number):
+    service = make_service(unix=True)
+    server = Nginx(service.start(), certificates)
+    server.api.register("t")
+    with server.subscribe("t") as browser:
+        browser.authenticate()
+        assert [process.stop(number) for process in [*service.api, service.gateway]] == [None] * 3
+        assert browser.close_code() == 1001
+    for table in ("sessions", "gateways"):
+        assert sqlite.ask(service.database, f"SELECT * FROM {table}") == []
+    assert sqlite.value(service.database, "PRAGMA integrity_check") == "ok"
+    for log in ("api.log", "gateway.log"):
+        assert "ended" in (service.log_dir / log).read_text()
+    service.api = []
+
+
+@pytest.fixture
+def lone_api(make_service):
+    """A service with one API process, straight at its socket."""
+    service = make_service()
+    with service.listen_api() as listener:
+        service.api = [service.spawn_api(listener)]
+    wait_until(lambda: "started" in (service.log_dir / "api.log").read_text(), "the API is up")
+    return service
+
+
+def is_pending(process, number):
+    """True when the signal was sent and is held back."""
+    with open(f"/proc/{process.pid}/status") as file:
+        masks = [int(line.split()[1], 16) for line in file if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_the_api_finishes_the_request_it_is_in(lone_api, number):
+    service, (api,) = lone_api, lone_api.api
+    assert FastCgi(service.api_socket, service.secret).call("register", b'{"topic":"slow"}').status == 200
+    body = b'{"topic":"slow","payload":"' + b"x" * 100_000 + b'"}'
+    with FastCgi(service.api_socket, service.secret) as connection:
+        connection.begin("publish", len(body))
+        connection.send_body(body[:50_000])
+        connection.wait_until_read()
+        os.kill(api.pid, number)
+        assert is_pending(api, number) and api.runs()
+        connection.send_body(body[50_000:])
+        connection.end_body()
+        reply = connection.reply()
+    assert reply.status == 200
+    assert api.wait() == 0
+    payload = sqlite.value(service.database, f"SELECT length(payload) AS n FROM events WHERE id = {reply.json['id']}")
+    assert payload == 100_002
+
+
+@programs
+def test_a_signal_during_the_start_ends_it_in_order(make_service, program):
+    service = make_service()
+    with service.listen_api() as listener:
+        for _ in range(6):
+            for path in service.state_dir.iterdir():
+                path.unlink()
+            if program == "api":
+                process = service.spawn_api(listener)
+            else:
+                command = [service.gateway_program, "-c", service.config_file]
+                process = Process.start("gateway", command, service.log_dir / "gateway.log")
+            wait_until(lambda: (service.state_dir / "write.lock").exists(), "it opens the database", interval_s=0)
+            assert process.stop() is None
+
+
+def test_the_api_ends_at_once_when_it_waits_for_requests(lone_api):
+    assert lone_api.api[0].stop() is None
+    assert "ended" in (lone_api.log_dir / "api.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGPIPE])
+def test_signals_of_a_closed_terminal_or_pipe_do_no_harm_to_the_gateway(make_service, number):
+    service = make_service()
+    service.start_gateway()
+    if number == signal.SIGPIPE:
+        service.gateway.send(number)
+        with WebSocket(service.ws_address) as client:
+            assert client.handshake("/ws?topic=")[0] == 400
+    assert service.gateway.runs()
