@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.process import adopt_orphans  # noqa: E402
 
-from driver import connections, fanout, machine, publishing, replay, status  # noqa: E402
+from driver import burst, connections, fanout, machine, publishing, replay, status  # noqa: E402
 from driver.contenders import Nchan  # noqa: E402
 from driver.load import Failure, Load  # noqa: E402
 from driver.report import Report  # noqa: E402
@@ -24,8 +24,8 @@ from driver.report import Report  # noqa: E402
 SCENARIOS = (
     fanout.fan_out, fanout.last_subscriber, fanout.gateway_processes, connections.connecting,
     connections.idle_connections, connections.large_database, publishing.one_publisher,
-    publishing.eight_publishers, publishing.delivery, replay.replay,
-    status.status,
+    publishing.eight_publishers, publishing.delivery, burst.burst,
+    burst.newcomers, burst.durable, replay.replay, status.status,
 )  # fmt: skip
 
 
@@ -34,6 +34,10 @@ class Scale:
     slices: int = 8  # of a round; the figures below that are marked with * are those of a slice
     fan: tuple = ((1000, 50), (5000, 10))  # subscribers, publishes *
     last: tuple = (10_000, 3)  # *
+    burst: tuple = ((100, 8000, 3000), (1000, 3000, 300))  # subscribers, publishes to ours *, to the bare loop *
+    burst_slices: int = 2
+    crowd: tuple = (6000, 800, 0.3)  # subscribers, pushes, in how many seconds
+    durable: int = 50  # publishes of each publisher *
     connections: int = 10_000
     idle: int = 15_000  # what a process may hold where the limit of descriptors is 20,000
     publishes: int = 500  # *
@@ -46,7 +50,7 @@ class Scale:
 
 SMOKE = Scale(
     slices=2,
-    fan=((20, 5), (50, 5)), last=(50, 3), connections=40, idle=50, publishes=50, paced=25, topics=100, events=1000,
+    fan=((20, 5), (50, 5)), last=(50, 3), burst=((20, 50, 50),), crowd=(50, 40, 0.3), connections=40, idle=50, publishes=50, paced=25, topics=100, events=1000,
     replayed=1000,
 )
 

@@ -71,7 +71,8 @@ struct group *group_connect(const struct group_options *options)
 
 void group_clear(struct group *group)
 {
-	group->receipts = group->missed = group->repeated = group->corrupt = group->closed = 0;
+	group->sent = group->receipts = group->missed = group->repeated = group->corrupt =
+		group->closed = 0;
 	samples_clear(&group->deliveries);
 }
 
@@ -80,8 +81,14 @@ int64_t group_behind(const struct group *group)
 	int64_t behind = 0;
 
 	for (size_t i = 0; i < group->count; i++)
-		behind += group->subscribers[i].received != group->published;
+		behind += memcmp(group->subscribers[i].received, group->published,
+				 sizeof(group->published)) != 0;
 	return behind;
+}
+
+bool group_all_delivered(const struct group *group)
+{
+	return group->receipts + group->missed >= group->sent * (int64_t)group->count;
 }
 
 void group_drop(struct group *group)

@@ -40,11 +40,12 @@ struct group {
 	struct subscriber *subscribers;
 	size_t count, started, open;
 
-	uint32_t published; /* pushes so far; set by publishers */
+	uint32_t published[LANES]; /* pushes so far; set by publishers */
 	size_t payload_len; /* of the next one */
 	int64_t last_ns; /* when the last push came */
 
 	/* Counted since they were last cleared. */
+	int64_t sent; /* by all publishers */
 	int64_t receipts;
 	int64_t missed; /* a later one came instead */
 	int64_t repeated; /* one that had come, or that was not published */
@@ -65,6 +66,9 @@ void group_clear(struct group *group);
 
 /* How many subscribers have not received all that was published. */
 int64_t group_behind(const struct group *group);
+
+/* True when every subscriber has received, or missed for good, all that was sent. */
+bool group_all_delivered(const struct group *group);
 
 /* Ends the connections by a reset, which leaves no port in TIME_WAIT, and frees the group. */
 void group_drop(struct group *group);

@@ -7,12 +7,10 @@
  * connect  group, port, target (/ws?topic=), topic, count; topics (1), first (0), underway (256),
  *          auth (none, open, token), secret
  * publish  port, path, before, after (what stands around the payload), bytes, count; secret,
- *          rate (0: as fast as it is answered), groups (a publisher for each; # in `before` is its
- *          name) and until (answered, delivered), or publishers (1), who publish to nobody;
- *          awake (0): 1 for never to sleep meanwhile
- * request  port, path, count; secret, rate
- * usage    pids
- * drop     group
+ *          rate (0: as fast as it is answered), groups (# in `before` is the name of one) and until
+ *          (answered, delivered), publishers (1; of each group, or who publish to nobody), awake
+ * (0): 1 for never to sleep meanwhile request  port, path, count; secret, rate usage    pids drop
+ * group
  */
 #include <signal.h>
 #include <sys/epoll.h>
@@ -91,18 +89,22 @@ static void read_run(const struct arguments *arguments, struct run_options *opti
 		fail("too many publishers");
 }
 
-/* One publisher for each group. */
+/* As many publishers for each group. */
 static void read_groups(const char *list, struct run_options *options)
 {
 	char names[GROUP_NAME_SIZE * MOST_PUBLISHERS], *rest = NULL;
 
-	options->publishers = 0;
 	snprintf(names, sizeof(names), "%s", list);
 	for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-		if (options->publishers == MOST_PUBLISHERS)
+		if (options->group_count == MOST_PUBLISHERS)
 			fail("too many groups");
-		options->groups[options->publishers++] = group_named(name);
+		options->groups[options->group_count++] = group_named(name);
 	}
+	if (options->publishers > LANES)
+		fail("too many publishers of one group");
+	options->publishers *= options->group_count;
+	if (options->publishers > MOST_PUBLISHERS)
+		fail("too many publishers");
 }
 
 static void publish(const struct arguments *arguments)

@@ -81,9 +81,11 @@ static void write_request(struct publisher *publisher)
 	publisher->request_len = head_len + body_len;
 }
 
-void publisher_open(struct publisher *publisher, struct publish_plan *plan, struct group *group)
+void publisher_open(struct publisher *publisher, struct publish_plan *plan, struct group *group,
+		    uint32_t lane)
 {
-	*publisher = (struct publisher){.plan = plan, .group = group, .reply_room = FIRST_ROOM};
+	*publisher = (struct publisher){
+		.plan = plan, .group = group, .lane = lane, .reply_room = FIRST_ROOM};
 	publisher->reply = xcalloc(1, publisher->reply_room);
 	write_request(publisher);
 	open_connection(publisher);
@@ -104,9 +106,13 @@ void publisher_send(struct publisher *publisher, int64_t at_ns)
 	size_t done = 0;
 
 	if (publisher->plan->payload_len > 0)
-		payload_write(publisher->request + publisher->payload_at,
-			      publisher->plan->payload_len,
-			      group ? group->published++ : (uint32_t)publisher->sent, at_ns);
+		payload_write(
+			publisher->request + publisher->payload_at, publisher->plan->payload_len,
+			publisher->lane << LANE_SHIFT | (group ? group->published[publisher->lane]++
+							       : (uint32_t)publisher->sent),
+			at_ns);
+	if (group)
+		group->sent++;
 	publisher->sent++;
 	publisher->is_busy = true;
 	publisher->is_awaited = group != NULL;
@@ -131,7 +137,8 @@ static void answered(struct publisher *publisher, const struct http_reply *reply
 {
 	struct publish_plan *plan = publisher->plan;
 
-	samples_add(&plan->answers, loop_now_ns() - publisher->sent_ns);
+	plan->answered_ns = loop_now_ns();
+	samples_add(&plan->answers, plan->answered_ns - publisher->sent_ns);
 	if (reply->status > 0 && reply->status < STATUSES)
 		plan->statuses[reply->status]++;
 	plan->body_len = reply->body_len;
@@ -162,11 +169,4 @@ void publisher_on_event(struct publisher *publisher)
 	publisher->reply_len += (size_t)got;
 	if (http_reply_read(publisher->reply, publisher->reply_len, &reply))
 		answered(publisher, &reply);
-}
-
-bool publisher_all_delivered(const struct publisher *publisher)
-{
-	const struct group *group = publisher->group;
-
-	return !group || group->receipts >= publisher->sent * (int64_t)group->count;
 }

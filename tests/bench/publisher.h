@@ -25,6 +25,7 @@ struct publish_plan {
 	size_t payload_len; /* 0: no body */
 
 	struct samples answers; /* from sending to the whole answer */
+	int64_t answered_ns; /* when the last one came */
 	int64_t statuses[STATUSES]; /* how often each came */
 	size_t body_len; /* of the last answer */
 };
@@ -33,6 +34,7 @@ struct publisher {
 	struct watched watched;
 	struct publish_plan *plan;
 	struct group *group; /* or NULL */
+	uint32_t lane; /* in the group */
 	int64_t sent; /* requests */
 	bool is_busy; /* an answer is to come */
 	bool is_awaited; /* so are deliveries */
@@ -44,15 +46,13 @@ struct publisher {
 };
 
 /* Connects; the program ends when it cannot. `group` may be NULL. */
-void publisher_open(struct publisher *publisher, struct publish_plan *plan, struct group *group);
+void publisher_open(struct publisher *publisher, struct publish_plan *plan, struct group *group,
+		    uint32_t lane);
 void publisher_close(struct publisher *publisher);
 
 /* Sends the next request; its payload says `at_ns`. */
 void publisher_send(struct publisher *publisher, int64_t at_ns);
 
 void publisher_on_event(struct publisher *publisher);
-
-/* True when every subscriber has received every push of this run. */
-bool publisher_all_delivered(const struct publisher *publisher);
 
 #endif

@@ -22,17 +22,21 @@ static int64_t receipts(const struct run *run)
 {
 	int64_t sum = (int64_t)run->plan->answers.count;
 
-	for (size_t i = 0; i < run->options->publishers; i++)
-		if (run->options->groups[i])
-			sum += run->options->groups[i]->receipts;
+	for (size_t i = 0; i < run->options->group_count; i++)
+		sum += run->options->groups[i]->receipts;
 	return sum;
+}
+
+static bool all_delivered(const struct publisher *publisher)
+{
+	return !publisher->group || group_all_delivered(publisher->group);
 }
 
 static bool may_send(const struct run *run, const struct publisher *publisher, int64_t now_ns)
 {
 	if (run->sent == run->options->count || publisher->is_busy)
 		return false;
-	if (run->options->until == RUN_DELIVERED && !publisher_all_delivered(publisher))
+	if (run->options->until == RUN_DELIVERED && !all_delivered(publisher))
 		return false;
 	return run->interval_ns == 0 || now_ns >= publisher->due_ns;
 }
@@ -50,7 +54,7 @@ static void send_next(struct run *run, struct publisher *publisher, int64_t now_
 
 static void note_completion(struct run *run, struct publisher *publisher)
 {
-	if (!publisher->is_awaited || !publisher_all_delivered(publisher))
+	if (!publisher->is_awaited || !all_delivered(publisher))
 		return;
 	publisher->is_awaited = false;
 	samples_add(&run->completions, publisher->group->last_ns - publisher->sent_ns);
@@ -70,7 +74,7 @@ static size_t step(struct run *run, int64_t *wait_ns)
 		note_completion(run, publisher);
 		if (may_send(run, publisher, now_ns))
 			send_next(run, publisher, now_ns);
-		waiting += publisher->is_busy || !publisher_all_delivered(publisher);
+		waiting += publisher->is_busy || !all_delivered(publisher);
 		int64_t due_in_ns = publisher->due_ns - now_ns;
 		if (run->interval_ns > 0 && run->sent < run->options->count &&
 		    !publisher->is_busy && due_in_ns < *wait_ns)
@@ -105,11 +109,9 @@ static void print_groups(const struct run *run)
 {
 	int64_t missed = 0, repeated = 0, corrupt = 0, closed = 0, behind = 0;
 
-	for (size_t i = 0; i < run->options->publishers; i++) {
+	for (size_t i = 0; i < run->options->group_count; i++) {
 		const struct group *group = run->options->groups[i];
 
-		if (!group)
-			continue;
 		missed += group->missed;
 		repeated += group->repeated;
 		corrupt += group->corrupt;
@@ -127,10 +129,10 @@ static void print_deliveries(const struct run *run)
 {
 	struct samples all = {0};
 
-	for (size_t i = 0; i < run->options->publishers; i++) {
+	for (size_t i = 0; i < run->options->group_count; i++) {
 		const struct group *group = run->options->groups[i];
 
-		for (size_t k = 0; group && k < group->deliveries.count; k++)
+		for (size_t k = 0; k < group->deliveries.count; k++)
 			samples_add(&all, group->deliveries.values[k]);
 	}
 	samples_print(&all, "deliveries");
@@ -141,8 +143,10 @@ static void print(struct run *run)
 {
 	const char *comma = "";
 
-	printf("{\"sent\":%lld,\"seconds\":%.6f,\"body_bytes\":%zu,\"statuses\":{",
+	printf("{\"sent\":%lld,\"seconds\":%.6f,\"answered_seconds\":%.6f,\"body_bytes\":%zu,"
+	       "\"statuses\":{",
 	       (long long)run->sent, (double)(run->end_ns - run->start_ns) / (double)second_ns,
+	       (double)(run->plan->answered_ns - run->start_ns) / (double)second_ns,
 	       run->plan->body_len);
 	for (int status = 0; status < STATUSES; status++) {
 		if (run->plan->statuses[status] == 0)
@@ -167,11 +171,13 @@ void run(struct publish_plan *plan, const struct run_options *options)
 	if (options->rate > 0)
 		run.interval_ns = second_ns * (int64_t)options->publishers / options->rate;
 	run.publishers = xcalloc(options->publishers, sizeof(struct publisher));
-	for (size_t i = 0; i < options->publishers; i++) {
-		if (options->groups[i])
-			group_clear(options->groups[i]);
-		publisher_open(&run.publishers[i], plan, options->groups[i]);
-	}
+	for (size_t i = 0; i < options->group_count; i++)
+		group_clear(options->groups[i]);
+	for (size_t i = 0; i < options->publishers; i++)
+		publisher_open(&run.publishers[i], plan,
+			       options->group_count ? options->groups[i % options->group_count]
+						    : NULL,
+			       options->group_count ? (uint32_t)(i / options->group_count) : 0);
 	go(&run);
 	print(&run);
 	for (size_t i = 0; i < options->publishers; i++)

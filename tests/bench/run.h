@@ -17,10 +17,11 @@ struct run_options {
 	int64_t count; /* of requests, of all publishers together */
 	int64_t rate; /* of them a second; 0: as fast as they can */
 	enum run_until until;
-	size_t publishers;
+	size_t publishers; /* of all groups together */
 	bool is_awake; /* looks again and again instead of sleeping, so that nobody has to wake it
 			*/
-	struct group *groups[MOST_PUBLISHERS]; /* of each; NULL: it publishes nothing */
+	size_t group_count; /* each has as many publishers; 0: they publish to nobody */
+	struct group *groups[MOST_PUBLISHERS];
 };
 
 /* Runs it and prints what came of it on stdout, as one JSON object. */

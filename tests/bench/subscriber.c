@@ -107,7 +107,7 @@ static void connected(struct subscriber *subscriber)
 static void opened(struct subscriber *subscriber)
 {
 	subscriber->state = SUBSCRIBER_OPEN;
-	subscriber->received = subscriber->group->published;
+	memcpy(subscriber->received, subscriber->group->published, sizeof(subscriber->received));
 	subscriber->group->open++;
 }
 
@@ -149,22 +149,25 @@ static size_t take_handshake(struct subscriber *subscriber, const char *bytes, s
 static void take_push(struct subscriber *subscriber, const char *text, size_t len)
 {
 	struct group *group = subscriber->group;
-	uint32_t sequence;
+	uint32_t sequence, lane;
 	int64_t at_ns, now_ns = loop_now_ns();
 
-	if (!payload_read(text, len, group->payload_len, &sequence, &at_ns)) {
+	if (!payload_read(text, len, group->payload_len, &sequence, &at_ns) ||
+	    sequence >> LANE_SHIFT >= LANES) {
 		group->corrupt++;
 		return;
 	}
 	group->receipts++;
 	group->last_ns = now_ns;
 	samples_add(&group->deliveries, now_ns - at_ns);
-	if (sequence < subscriber->received || sequence >= group->published) {
+	lane = sequence >> LANE_SHIFT;
+	sequence &= (1U << LANE_SHIFT) - 1;
+	if (sequence < subscriber->received[lane] || sequence >= group->published[lane]) {
 		group->repeated++;
 		return;
 	}
-	group->missed += sequence - subscriber->received;
-	subscriber->received = sequence + 1;
+	group->missed += sequence - subscriber->received[lane];
+	subscriber->received[lane] = sequence + 1;
 }
 
 static void end(struct subscriber *subscriber)

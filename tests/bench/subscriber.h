@@ -12,6 +12,10 @@
 struct group;
 struct partial;
 
+/* Publishers of one group, each with a sequence of its own: only what one publisher sent has an
+ * order. The number of a push begins with the lane. */
+enum { LANES = 8, LANE_SHIFT = 24 };
+
 enum subscriber_state {
 	SUBSCRIBER_CONNECTING,
 	SUBSCRIBER_HANDSHAKE,
@@ -25,7 +29,7 @@ struct subscriber {
 	enum subscriber_state state;
 	struct group *group;
 	uint32_t number; /* in its group */
-	uint32_t received; /* pushes: the sequence number that must come next */
+	uint32_t received[LANES]; /* pushes: the sequence number that must come next */
 	struct partial *partial; /* what has come of a frame that is not whole yet, else NULL */
 };
 

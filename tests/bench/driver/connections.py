@@ -49,7 +49,7 @@ def connecting(bench):
     count, topics = bench.scale.connections, bench.scale.connections // 10
     bench.rows(
         Row(f"memory of an idle authenticated connection, of {count:,}, ten a topic", "KB", "memory ours",
-            bar="<= 2.5"),
+            bar="<= 2.2"),
         Row("(each on a topic of its own)", "KB", "memory own"),
         Row("(nginx + nchan)", "KB", "memory nchan"),
         Row(f"CPU a connection, {count:,} authenticated, against the bare loop's handshake and auth frame", "µs",

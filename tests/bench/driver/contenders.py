@@ -91,19 +91,22 @@ class Contender:
 
 class Worker(Contender):
     """The service behind nginx or Apache, with the very site files of this repository. `bare`: the bare FastCGI
-    program has the place of the API, and there is no gateway. `seed`: see _seed. `gateway_under` and `api_under`: what
+    program has the place of the API, and there is no gateway. `seed`: see _seed. `on_disk`: see _move_state. `gateway_under` and `api_under`: what
     stands before the program in its command, such as valgrind. Other keywords are keys of config.yaml."""
 
     name = "wavelog-worker"
 
     def __init__(self, front=Nginx, bare=False, cores=machine.SERVERS, processes=4, seed=None, gateway_under=(),
-                 api_under=(), **config):  # fmt: skip
+                 api_under=(), on_disk=False, **config):  # fmt: skip
         self.front, self.bare, self.cores, self.processes, self.seed = front, bare, cores, processes, seed
         self.gateway_under, self.api_under = list(gateway_under), list(api_under)
+        self.on_disk = on_disk
         self.config = {"event_limit": 10_000_000, "event_retention": "24h", "drain": "10ms", **config}
 
     def start(self):
         self.service = Service(**self.config)
+        if self.on_disk:
+            self._move_state()
         if self.bare:
             shutil.copy(BUILD / "bench/bare_fastcgi", self.service.api_program)
         else:
@@ -118,7 +121,20 @@ class Worker(Contender):
         self.api = InternalApi(self.web.plain_url, self.service.secret)
 
     def stop(self):
-        return self.service.close()
+        faults = self.service.close()
+        if self.on_disk:
+            shutil.rmtree(self.service.state_dir)
+        return faults
+
+    def _move_state(self):
+        """The state directory is where the build is, unless that is in memory as well; there nobody else may look in,
+        but the service must."""
+        for parent in (BUILD, Path("/var/tmp")):
+            if machine.file_system(parent) not in machine.IN_MEMORY and _may_enter(parent):
+                break
+        self.service.state_dir = Path(tempfile.mkdtemp(prefix="wlw-state-", dir=parent))
+        give_to_user(self.service.state_dir, 0o700)
+        self.service.write_config(state_dir=str(self.service.state_dir))
 
     def _seed(self, topics, events=0):
         """Registers topics seed.0, seed.1, ... and puts events into the database, before anybody uses it."""
@@ -195,6 +211,11 @@ class Worker(Contender):
         settle(load, self.gateway_pids)
 
 
+def _may_enter(directory):
+    """Whether everybody may pass through a directory and those above it."""
+    return all(path.stat().st_mode & 0o001 for path in (directory, *directory.parents))
+
+
 def settle(load, pids):
     """Waits until the processes rest: less than 1 ms in a tenth of a second."""
 
@@ -206,6 +227,10 @@ def settle(load, pids):
 
 class BareLoop(Contender):
     name = "bare loop"
+
+    def __init__(self, cores=machine.SERVERS):
+        self.cores = cores
+
     gateway_pids = property(lambda self: self.pids)
 
     def start(self):

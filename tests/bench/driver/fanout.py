@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 
+from . import machine
 from .contenders import BareLoop, Nchan, Worker
 from .report import Row
 
@@ -9,11 +10,11 @@ LARGE = 16 * 1024
 WARM_UP = 5
 
 
-def _crowds(bench, stack, makes, subscribers):
+def crowds_of(bench, stack, makes, subscribers, cores=machine.LOAD):
     """All contenders beside one another, each with as many subscribers to its topic "fan"."""
     crowds = []
     for make in makes:
-        contender, load = stack.enter_context(make()), stack.enter_context(bench.load())
+        contender, load = stack.enter_context(make()), stack.enter_context(bench.load(cores))
         contender.register("fan", token=True)
         load.connect(contender, "fan", "fan", subscribers)
         contender.settle(load, subscribers)
@@ -37,7 +38,7 @@ def _cost(bench, crowd, key, deliveries, publishes, size=150, awake=1):
 
 def _fan_out(bench, subscribers, publishes):
     with ExitStack() as stack:
-        ours, bare, *nchan = _crowds(bench, stack, bench.contenders(Worker, BareLoop, Nchan), subscribers)
+        ours, bare, *nchan = crowds_of(bench, stack, bench.contenders(Worker, BareLoop, Nchan), subscribers)
         for size, awake, crowds in ((150, 1, (ours, bare, *nchan)), (150, 0, (ours, bare)), (LARGE, 1, (ours, bare))):
             for _ in bench.each_slice():
                 for crowd in crowds:
@@ -75,7 +76,7 @@ def last_subscriber(bench):
     )
     for _ in bench.each_round():
         with ExitStack() as stack:
-            crowds = _crowds(bench, stack, bench.contenders(Worker, BareLoop, Nchan), subscribers)
+            crowds = crowds_of(bench, stack, bench.contenders(Worker, BareLoop, Nchan), subscribers)
             for _ in bench.each_slice():
                 for contender, load in crowds:
                     load.publish(contender, "fan", "fan", 1, until="delivered")  # to warm up
@@ -95,7 +96,7 @@ def gateway_processes(bench):
     for _ in bench.each_round():
         with ExitStack() as stack:
             makes = [lambda count=count: Worker(gateway_processes=count) for count in names]
-            crowds = _crowds(bench, stack, makes, subscribers)
+            crowds = crowds_of(bench, stack, makes, subscribers)
             for _ in bench.each_slice():
                 for crowd, name in zip(crowds, names.values()):
                     _cost(bench, crowd, name, subscribers * publishes, publishes)

@@ -1,6 +1,7 @@
 """The load generator, build/bench/load: starts it, sends it commands, and checks what it says."""
 
 import json
+import select
 import subprocess
 from dataclasses import dataclass
 
@@ -45,6 +46,9 @@ class Load:
         except BrokenPipeError:
             pass
 
+    def has_ended(self):
+        return bool(select.select([self.process.stdout], [], [], 0)[0])
+
     def end(self):
         answer = self.process.stdout.readline()
         if not answer:
@@ -57,20 +61,30 @@ class Load:
 
     def connect(self, contender, group, topic, count, **options):
         """`count` subscribers, authenticated where there is something to authenticate to."""
-        return self.command("connect", group=group, topic=topic, count=count, **{**contender.subscribing, **options})
+        self.begin_connect(contender, group, topic, count, **options)
+        return self.end()
+
+    def begin_connect(self, contender, group, topic, count, **options):
+        self.begin("connect", group=group, topic=topic, count=count, **{**contender.subscribing, **options})
 
     def drop(self, group):
         counts = self.command("drop", group=group)
         if counts["corrupt"] or counts["closed"]:
             raise Failure(f"the group {group}: {counts}")
 
-    def publish(self, contender, topic, groups, count, all_accepted=True, size=150, **options):
+    def publish(self, contender, topic, groups, count, all_accepted=True, may_lose=False, **options):
         """Publishes and waits for all deliveries. Anything lost, repeated, out of order or changed is a Failure, and so
-        is a publish that is refused, unless the caller looks at that."""
-        result = self.command(
-            "publish", groups=groups, count=count, bytes=size, **contender.publishing(topic), **options
-        )
-        lost = {name: result[name] for name in ("missed", "repeated", "corrupt", "closed", "behind") if result[name]}
+        is a publish that is refused, unless the caller looks at what is missed or refused."""
+        self.begin_publish(contender, topic, groups, count, **options)
+        return self.end_publish(contender, all_accepted, may_lose)
+
+    def begin_publish(self, contender, topic, groups, count, size=150, **options):
+        self.begin("publish", groups=groups, count=count, bytes=size, **contender.publishing(topic), **options)
+
+    def end_publish(self, contender, all_accepted=True, may_lose=False):
+        result = self.end()
+        faults = ("repeated", "corrupt", "closed", "behind", *(() if may_lose else ("missed",)))
+        lost = {name: result[name] for name in faults if result[name]}
         if lost or (all_accepted and set(result["statuses"]) != {contender.accepted}):
             raise Failure(f"{contender.name} lost or refused something: {lost} {result['statuses']}")
         return result

@@ -25,6 +25,14 @@ def on_cores(cores):
         os.sched_setaffinity(0, ANY)
 
 
+IN_MEMORY = ("tmpfs", "ramfs")
+
+
+def file_system(path):
+    """Its name, by statfs(2)."""
+    return subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def raise_descriptor_limit():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -15,6 +15,7 @@ class Row:
     ours: str
     other: str = None
     bar: str = None
+    enough: float = None  # a figure that is good whatever the ratio
     shift: bool = False  # the bar is for the difference between the two, not the ratio
 
 
@@ -59,13 +60,16 @@ class Report:
         return statistics.median(ours - other if row.shift else ours / other for ours, other in pairs)
 
     def _is_missed(self, row):
-        return self.judging and row.bar and not _reaches(self._compare(row), row.bar)
+        if not self.judging or not row.bar or (row.enough and self.median(row.ours) <= row.enough):
+            return False
+        return not _reaches(self._compare(row), row.bar)
 
     def _cells(self, row):
         other = self._figure(row.other) if row.other else ""
         compared = f"{self._compare(row):{'+' if row.shift else ''}.3f}" if row.other else ""
         verdict = "**missed**" if self._is_missed(row) else "good" if self.judging and row.bar else ""
-        return [row.what, row.unit, self._figure(row.ours), other, compared, row.bar or "", verdict]
+        bar = (row.bar or "") + (f", or {row.enough} {row.unit}" if row.enough else "")
+        return [row.what, row.unit, self._figure(row.ours), other, compared, bar, verdict]
 
     def lines(self):
         """The table as markdown."""
