@@ -209,7 +209,7 @@ install: all
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 config.sample.yaml nginx/demo.html $(DESTDIR)$(PREFIX)/share/wavelog-worker
 	install -m 644 $(SCHEMA) $(DESTDIR)$(PREFIX)/share/wavelog-worker/sql
-	cp -R apache nginx $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker
+	cp -R apache nginx systemd $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker
 	rm $(addprefix $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker/nginx/,run demo.html)
 
 clean:
