@@ -1,4 +1,5 @@
-"""What the README and the sample configuration say is what the programs do: keys, defaults, log lines, links."""
+"""What the documentation and the sample configuration say is what the programs do: keys, defaults, log lines, links,
+queries, units. The commands are in test_documentation_commands.py."""
 
 import re
 import subprocess
@@ -6,17 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.api import make_token
+from harness.pages import PAGES, blocks, read, section, without_code
 from harness.service import BUILD, REPO
 
-README = (REPO / "README.md").read_text()
-SAMPLE = (REPO / "config.sample.yaml").read_text()
 NO_DEFAULT = "worker_secret"
-EMPTY = {"empty": ""}  # what the README calls a default that is an empty text
+EMPTY = {"empty": ""}  # what the documentation calls a default that is an empty text
 SAME_LENGTH = {"24h": "24h0m0s", "1h": "1h0m0s"}  # as people write it, and as --check-config does
-
-
-def without_code(text):
-    return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.M | re.S)
+FRONT_DOOR_LINES = 250
 
 
 @pytest.fixture
@@ -31,29 +29,29 @@ def in_use(tmp_path):
     return {name: value.strip('"') for name, value in keys}
 
 
-def readme_defaults():
-    """From the table of the README; a row may hold several keys and as many defaults."""
-    section = README.split("\n## Configuration\n")[1].split("\n## ")[0]
+def documented_defaults():
+    """From the table of keys; a row may hold several keys and as many defaults."""
+    table = read("docs/configuration.md").split("\n## ")[0]
     defaults = {}
-    for names, values in re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", section, re.M):
+    for names, values in re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", table, re.M):
         values = [EMPTY.get(value, value.strip("`").strip('"')) for value in values.split(", ")]
         defaults.update(zip(re.findall(r"`([a-z_]+)`", names), values, strict=True))
     return defaults
 
 
-def test_the_readme_names_every_key_with_its_default(in_use):
-    readme = readme_defaults()
-    assert set(readme) == set(in_use)
+def test_the_documentation_names_every_key_with_its_default(in_use):
+    documented = documented_defaults()
+    assert set(documented) == set(in_use)
     wrong = {
-        name: (readme[name], value)
+        name: (documented[name], value)
         for name, value in in_use.items()
-        if name != NO_DEFAULT and SAME_LENGTH.get(readme[name], readme[name]) != value
+        if name != NO_DEFAULT and SAME_LENGTH.get(documented[name], documented[name]) != value
     }
     assert wrong == {}
 
 
 def test_the_sample_configuration_has_every_key(in_use):
-    assert set(re.findall(r"^#([a-z_]+):", SAMPLE, re.M)) == set(in_use)
+    assert set(re.findall(r"^#([a-z_]+):", read("config.sample.yaml"), re.M)) == set(in_use)
 
 
 CONSTANT = r'(?:[A-Z_]+ )?"([^"]+)"'
@@ -65,27 +63,40 @@ LOGGED = (
 )
 
 
+def sources():
+    """The C sources, with adjoining strings joined and the names of strings replaced by what they say."""
+    paths = [path for top in ("api", "gateway", "shared") for path in sorted((REPO / top).rglob("*.[ch]"))]
+    text = "\n".join(path.read_text() for path in paths if path.parent.name != "json")  # whose faults are answers
+    text = re.sub(r'"\s*"', "", text)
+    for name, value in re.findall(r'#define (\w+) +"([^"]*)"', text):
+        text = text.replace(f'" {name}', value).replace(f'{name} "', f'"{value}')
+    return text
+
+
 def logged_messages():
-    """The constant sentences of the log, from the sources; of one that begins with a macro, the rest."""
-    sources = [path.read_text() for folder in ("api", "gateway", "shared") for path in (REPO / folder).rglob("*.c")]
-    return {text.strip() for source in sources for call in LOGGED for text in re.findall(call, source)}
+    """The constant sentences of the log; of one that begins with a name, the rest."""
+    return {text.strip() for call in LOGGED for text in re.findall(call, sources())}
 
 
-def test_the_readme_explains_every_log_line():
-    section = README.split("\n## The log\n")[1].split("\n## ")[0]
-    explained = re.findall(r"`([^`]+)`", without_code(section))
-    messages = logged_messages()
+def explained_messages():
+    table = re.findall(r"^\| (?:both|api|gateway) \| (`.*?`) \| ", section("docs/operating.md", "The log"), re.M)
+    return [text for row in table for text in re.findall(r"`([^`]+)`", row)]
+
+
+def test_the_documentation_explains_every_log_line():
+    explained, messages = explained_messages(), logged_messages()
     assert len(messages) > 20, "the sources are not read any more"
     assert [text for text in sorted(messages) if not any(name.endswith(text) for name in explained)] == []
+
+
+def test_the_documentation_explains_no_log_line_that_is_gone():
+    assert [text for text in explained_messages() if text not in sources()] == []
 
 
 def headings(text):
     """Anchors as GitHub makes them."""
     titles = re.findall(r"^#+ (.*)$", without_code(text), re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-PAGES = sorted(REPO.glob("*.md")) + sorted(REPO.glob("*/README.md"))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=[str(page.relative_to(REPO)) for page in PAGES])
@@ -99,3 +110,55 @@ def test_links_lead_somewhere(path):
         if not target.exists() or (anchor and anchor not in headings(Path(target).read_text())):
             broken.append(link)
     assert broken == []
+
+
+def test_the_front_door_is_short_and_leads_to_every_page():
+    front_door = read("README.md")
+    assert len(front_door.splitlines()) <= FRONT_DOOR_LINES
+    assert [page.name for page in PAGES if page.parent.name == "docs" and f"docs/{page.name}" not in front_door] == []
+
+
+def test_the_rooms_of_the_front_door_are_there():
+    rooms = re.findall(r"`((?:gateway/)?\w+/)`", section("README.md", "Finding your way in the code"))
+    there = {f"{path.relative_to(REPO)}/" for path in REPO.glob("gateway/*") if path.is_dir()}
+    missing = {"gateway/cluster/"} - there  # the page says that it is not there yet
+    assert {room for room in rooms if room.startswith("gateway/") and room != "gateway/"} == there | missing
+    for path in (REPO / "shared").glob("*/"):
+        assert f"{path.name}/" in rooms
+
+
+QUERY = re.compile(r'^(?:sqlite> (.*)|\$ db "(.*)")\n((?:(?!sqlite>|\$|```).+\n)?)', re.M)
+QUERIES = {match[1] or match[2]: match[3] for block in blocks(language="") for match in QUERY.finditer(block.text)}
+
+
+def test_the_queries_work_and_have_the_columns_that_are_shown(make_service):
+    service = make_service()
+    service.start_gateway()
+    assert len(QUERIES) > 10, "the pages are not read any more"
+    for query, columns in QUERIES.items():
+        # Rows that are not there are shown without columns: so one is added.
+        command = ["sqlite3", "-readonly", "-header", "-list", "-separator", " ", service.database]
+        query = query.rstrip(";")
+        rows = subprocess.run([*command, query], capture_output=True, text=True)
+        assert (rows.returncode, rows.stderr) == (0, ""), query
+        if rows.stdout:
+            assert rows.stdout.splitlines()[0].split() == columns.split(), query
+
+
+def test_supervisor_starts_what_systemd_starts():
+    (supervisor,) = blocks("docs/operating.md", language="ini")
+    command = re.search(r"^command=(.*)$", supervisor.text, re.M)[1]
+    assert f"\nExecStart={command}\n" in read("systemd/wavelog-worker-gateway.service")
+
+
+def test_the_token_that_php_makes_is_one(tmp_path):
+    (function,) = [block.text for block in blocks("docs/clients.md", language="php")]
+    script = tmp_path / "token.php"
+    script.write_text(f"<?php\n{function}\necho worker_token('a secret', 'a topic', 7, 60), ' ', time() + 60;")
+    token, expires = subprocess.run(["php", script], capture_output=True, text=True, check=True).stdout.split()
+
+    def claims(text):
+        return bytes.fromhex(text.split(".")[0]).replace(b" ", b"")
+
+    ours = make_token("a secret", "a topic", 7, int(expires))
+    assert claims(token) == claims(ours).replace(b"atopic", b"a topic").replace(b" ", b"")
