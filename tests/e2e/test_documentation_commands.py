@@ -1,0 +1,194 @@
+"""The commands of the documentation, run word for word: each `sh` block of each page is in one of the walks below, or in
+NOT_RUN with the reason. A walk is what a reader would do, from top to bottom, in a sandbox of its own."""
+
+import re
+from typing import NamedTuple
+
+import pytest
+
+from harness import sandbox
+from harness.pages import Block, blocks
+
+LANGUAGES = {"", "sh", "crontab", "ini", "php"}
+
+# (page, first line of the block): why no walk has it
+NOT_RUN = {
+    ("README.md", "make test"): "it is what runs this",
+}
+
+
+class Read(NamedTuple):
+    """The blocks below a heading, and what they must say."""
+
+    page: str
+    heading: str
+    says: tuple = ()
+    account: str = ""  # whose shell or crontab it is; "": that of root
+
+    def blocks(self):
+        return [block for block in blocks(self.page, self.heading) if block.language in ("sh", "crontab")]
+
+
+class Do(NamedTuple):
+    """What the reader is told to do in words."""
+
+    text: str
+    says: tuple = ()
+
+
+UP = '"status":"ok"'
+NGINX_CHECK = Read("docs/install-nginx.md", "5. Check it", (UP, "upgrade required"))
+APACHE_CHECK = Read("docs/install-apache.md", "5. Check it", (UP, "upgrade required: Sec-WebSocket-Version 13"))
+NEW_SECRET = """
+sed -i 's/^worker_secret:/worker_secret_previous:/' /etc/wavelog-worker/config.yaml
+printf 'worker_secret: "%s"\\n' "$(openssl rand -hex 32)" >>/etc/wavelog-worker/config.yaml
+"""
+APACHE_IN_FRONT_OF_AN_ACCOUNT = r"""
+a2enmod -q ssl proxy proxy_http proxy_wstunnel fcgid rewrite
+sed -i 's/APACHE_RUN_USER=.*/APACHE_RUN_USER=me/; s/APACHE_RUN_GROUP=.*/APACHE_RUN_GROUP=me/' /etc/apache2/envvars
+tee /etc/apache2/sites-available/host.conf <<'END'
+FcgidMaxRequestLen 16777216
+<Directory /home/me/www>
+	AllowOverride All
+	Require all granted
+</Directory>
+<VirtualHost *:443>
+	DocumentRoot /home/me/www
+	SSLEngine on
+	SSLCertificateFile /etc/ssl/certs/worker.example.org.pem
+	SSLCertificateKeyFile /etc/ssl/private/worker.example.org.key
+</VirtualHost>
+END
+a2ensite -q host
+chown -R me: /var/lib/apache2
+apachectl start
+"""
+MAKE_RUN = """
+make run >/tmp/run.out 2>&1 &
+for i in $(seq 100); do
+	grep -q '^Ctrl-C' /tmp/run.out && break
+	sleep 0.2
+done
+cat /tmp/run.out
+curl -sS -o /dev/null -w 'demo page %{http_code}\\n' "$(sed -n 's/^ *demo page *//p' /tmp/run.out)"
+eval "$(sed -n 's/^ *publish *//p' /tmp/run.out)"
+echo
+eval "$(sed -n 's/^ *database *//p' /tmp/run.out) 'SELECT kind, topic FROM event_overview'"
+kill -TERM $!
+wait $! || true
+"""
+
+WALKS = {
+    "try it": [Do(MAKE_RUN, ("made /home/me/sources/run/config.yaml", "demo page 200", r'\{"id":\d+\}', r"push\|demo"))],
+    "nginx, quick start, then everyday work": [
+        Do("nginx"),  # as Debian starts it
+        Read("README.md", "Behind nginx", ("syntax is ok",)),
+        NGINX_CHECK,
+        Read("docs/operating.md", "Restarts and upgrades"),
+        NGINX_CHECK,
+        Do("ask() { sed -n 's/^worker_secret: .\\(.*\\).$/X-Worker-Secret: \\1/p' /etc/wavelog-worker/config.yaml"
+           " | curl -sS -H @- \"$@\"; }"),
+        Do(NEW_SECRET),
+        Read("docs/operating.md", "Changing the secret"),
+        Do("sleep 1; ask http://127.0.0.1:9001/internal/status", (UP,)),
+        Read("sql/README.md", "Writing by hand"),
+        Do("ask 'http://127.0.0.1:9001/internal/status?topics=1'", (r'"topic_list":\["worker.status"\]',)),
+        Do("journalctl", ('msg="listening"', 'msg="draining"', 'msg="configuration read again"')),
+    ],
+    "nginx, step by step, without systemd": [
+        Read("docs/install-nginx.md", "1. Build and install"),
+        Read("docs/install-nginx.md", "2. User and configuration", (r"worker_secret: \(hidden\)",)),
+        Do("nginx"),
+        Read("docs/install-nginx.md", "4. nginx"),
+        Read("docs/install-nginx.md", "Without systemd", ("child spawned successfully",)),
+        Read("docs/operating.md", "Without systemd", account="wavelog-worker"),
+        NGINX_CHECK,
+    ],
+    "nginx, step by step": [
+        Read("docs/install-nginx.md", "1. Build and install"),
+        Read("docs/install-nginx.md", "2. User and configuration"),
+        Read("docs/install-nginx.md", "3. The programs", ('msg="listening"',)),
+        Do("nginx"),
+        Read("docs/install-nginx.md", "4. nginx"),
+        NGINX_CHECK,
+    ],
+    "apache, quick start": [
+        Read("README.md", "Behind Apache", ("Syntax OK",)),
+        APACHE_CHECK,
+        Read("docs/install-apache.md", "More browsers", ("Syntax OK",)),
+        APACHE_CHECK,
+    ],
+    "apache, step by step": [
+        Read("docs/install-apache.md", "1. Build and install"),
+        Read("docs/install-apache.md", "2. Configuration", (r"worker_secret: \(hidden\)",)),
+        Read("docs/install-apache.md", "3. The gateway", ('msg="listening"',)),
+        Read("docs/install-apache.md", "4. Apache", ("Syntax OK",)),
+        APACHE_CHECK,
+    ],
+    "shared hosting": [
+        Do(APACHE_IN_FRONT_OF_AN_ACCOUNT),
+        Read("docs/shared-hosting.md", "Setting it up", account="me"),
+        Read("docs/shared-hosting.md", "Check it", (UP, "upgrade required: Sec-WebSocket-Version 13"), account="me"),
+        Do("curl -sS https://www.example.org/worker/demo.html", ("<html",)),
+    ],
+}  # fmt: skip
+
+AT_THE_END = """
+! grep -rlE 'AddressSanitizer|LeakSanitizer|runtime error' /var/log /var/lib/wavelog-worker /home/me/wavelog-worker 2>/dev/null
+"""
+
+
+def crontab(block):
+    """Starts what a line of a crontab says, as cron would, and waits until it listens."""
+    command = block.text.split(None, 5)[5].strip()
+    return (
+        f"/bin/sh -c '{command}' &\n"
+        "for i in $(seq 100); do curl -s -o /dev/null http://127.0.0.1:9000/ && break; sleep 0.1; done\n"
+    )
+
+
+def script_of(step):
+    if isinstance(step, Do):
+        return step.text
+    # What a list of && ends with is not looked at by -e.
+    lines = [crontab(block) if block.language == "crontab" else block.text + "[ $? -eq 0 ]\n" for block in step.blocks()]
+    text = "".join(lines)
+    if not step.account:
+        return text
+    return f"cat >/tmp/step <<'END_OF_STEP'\n{text}END_OF_STEP\nrunuser -u {step.account} -- /bin/sh -eu /tmp/step"
+
+
+def whole_script(walk):
+    """Step after step in one shell, which remembers folders and functions. A mark begins the output of each."""
+    steps = [f"printf '\\n@@ {number}\\n'\n{script_of(step)}\n" for number, step in enumerate(walk)]
+    return sandbox.PREPARE + "".join(steps) + "printf '\\n@@ end\\n'\n" + AT_THE_END
+
+
+@pytest.fixture(scope="module")
+def machine():
+    if not sandbox.is_allowed():
+        pytest.skip("needs root, and leave to mount")
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_the_commands_work_as_they_are_written(machine, name):
+    code, output = sandbox.run(whole_script(WALKS[name]))
+    assert code == 0, output
+    said = re.split(r"^@@ \w+\n", output, flags=re.M)[1:]
+    for step, text in zip(WALKS[name], said):
+        for words in step.says:
+            assert re.search(words, text), f"{words!r} is not said by {step}:\n{output}"
+
+
+def test_every_command_is_in_a_walk_or_has_a_reason_why_not():
+    walked = {block for walk in WALKS.values() for step in walk if isinstance(step, Read) for block in step.blocks()}
+    walked |= {Block("README.md", "Two commands to try it", "sh", "make run\n")}
+    assert all(step.blocks() for walk in WALKS.values() for step in walk if isinstance(step, Read))
+    commands = {block for language in ("sh", "crontab") for block in blocks(language=language)}
+    left = {(block.page, block.first_line) for block in commands - walked}
+    assert left == set(NOT_RUN)
+    assert walked <= commands
+
+
+def test_every_block_says_what_language_it_is_in():
+    assert {block.language for block in blocks()} <= LANGUAGES
