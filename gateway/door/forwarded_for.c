@@ -6,6 +6,7 @@
 #include "gateway/door/forwarded_for.h"
 
 #include "shared/base/alloc.h"
+#include "shared/base/slice.h"
 
 enum { ADDRESS_BYTES = sizeof(struct client_address), MAX_PORT = 65535, MAX_DIGITS = 5 };
 
@@ -19,22 +20,6 @@ struct trusted_proxies {
 	size_t count;
 	struct block blocks[];
 };
-
-struct slice {
-	const char *at;
-	size_t len;
-};
-
-static struct slice trim(struct slice text)
-{
-	while (text.len > 0 && (text.at[0] == ' ' || text.at[0] == '\t')) {
-		text.at++;
-		text.len--;
-	}
-	while (text.len > 0 && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t'))
-		text.len--;
-	return text;
-}
 
 /* Digits and nothing else, no zero in front, at most `max`. */
 static bool parse_number(struct slice text, unsigned max, unsigned *out)
@@ -91,7 +76,7 @@ static bool take_last(struct slice *list, struct slice *part)
 	comma = memrchr(list->at, ',', list->len);
 	part->at = comma ? comma + 1 : list->at;
 	part->len = list->len - (size_t)(part->at - list->at);
-	*part = trim(*part);
+	*part = slice_trim(*part);
 	list->len = comma ? (size_t)(comma - list->at) : 0;
 	if (!comma)
 		list->at = NULL;

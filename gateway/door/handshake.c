@@ -1,6 +1,6 @@
 /*
- * Reading the request that opens a WebSocket, see handshake.h. No state, no allocation, never
- * blocks. Called by upgrade.c for what strangers send; fuzzed by tests/fuzz/fuzz_handshake.c.
+ * Reading the request that opens a WebSocket, and judging it by PROTOCOL.md, section 2: see
+ * handshake.h. No state, no allocation, never blocks. Called for what strangers send.
  *
  * Strict where leniency has been used to smuggle requests past proxies: lines end in CRLF, a header
  * name has no white space before its colon, nothing is folded, control characters are refused.
@@ -9,7 +9,12 @@
 
 #include <strings.h>
 
-#include "gateway/door/handshake_internal.h"
+#define PATH_END "/ws"
+
+/* Whether the two headers of an upgrade (RFC 9110, section 7.8) say what they must. */
+struct upgrade_words {
+	bool upgrade, connection;
+};
 
 static bool is_token_char(char c)
 {
@@ -25,45 +30,18 @@ static bool is_token(struct slice text)
 	return text.len > 0;
 }
 
-bool slice_is(struct slice text, const char *word)
+/* True when it is this word, in any case. */
+static bool slice_is(struct slice text, const char *word)
 {
 	return text.len == strlen(word) && strncasecmp(text.at, word, text.len) == 0;
 }
 
-/* What stands before the first `separator`; *rest is what stands behind it. */
-static struct slice split(struct slice text, char separator, struct slice *rest)
+/* True when the comma-separated list has this word. */
+static bool slice_lists(struct slice list, const char *word)
 {
-	const char *at = text.len > 0 ? memchr(text.at, separator, text.len) : NULL;
-	struct slice first = text;
-
-	*rest = (struct slice){0};
-	if (at) {
-		first.len = (size_t)(at - text.at);
-		*rest = (struct slice){at + 1, text.len - first.len - 1};
-	}
-	return first;
-}
-
-static struct slice trim(struct slice text)
-{
-	while (text.len > 0 && (*text.at == ' ' || *text.at == '\t')) {
-		text.at++;
-		text.len--;
-	}
-	while (text.len > 0 && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t'))
-		text.len--;
-	return text;
-}
-
-bool slice_lists(struct slice list, const char *word)
-{
-	while (list.at) {
-		struct slice rest;
-
-		if (slice_is(trim(split(list, ',', &rest)), word))
+	while (list.at)
+		if (slice_is(slice_trim(slice_split(list, ',', &list)), word))
 			return true;
-		list = rest;
-	}
 	return false;
 }
 
@@ -72,8 +50,8 @@ static bool parse_request_line(struct slice line, struct handshake *handshake)
 {
 	struct slice target, version;
 
-	handshake->method = split(line, ' ', &target);
-	target = split(target, ' ', &version);
+	handshake->method = slice_split(line, ' ', &target);
+	target = slice_split(target, ' ', &version);
 	if (!is_token(handshake->method) || target.len == 0 || version.len != 8 ||
 	    memcmp(version.at, "HTTP/1.", 7) != 0 || version.at[7] < '0' || version.at[7] > '9')
 		return false;
@@ -81,12 +59,12 @@ static bool parse_request_line(struct slice line, struct handshake *handshake)
 		if (target.at[i] <= ' ' || target.at[i] == 0x7F || target.at[i] == '#')
 			return false; /* bytes beyond ASCII are negative: refused too */
 	handshake->is_http_1_1 = version.at[7] != '0';
-	handshake->path = split(target, '?', &handshake->query);
+	handshake->path = slice_split(target, '?', &handshake->query);
 	return true;
 }
 
-/* Joins what several headers say. Of too much the last entries stay, the hops nearest to us; half
- * an entry could be another address. */
+/* Joins what several headers say. When that is too much, the last entries are kept: the hops
+ * nearest to us. An entry that is cut in two goes, for half of it could be another address. */
 static void add_forwarded(struct handshake *handshake, struct slice value)
 {
 	char joined[HANDSHAKE_MAX_BYTES + HANDSHAKE_FORWARDED_MAX + 1];
@@ -146,7 +124,7 @@ static bool parse_header(struct slice line, struct handshake *handshake,
 			 struct upgrade_words *words)
 {
 	struct slice value;
-	struct slice name = split(line, ':', &value);
+	struct slice name = slice_split(line, ':', &value);
 
 	if (!value.at || !is_token(name))
 		return false;
@@ -154,7 +132,7 @@ static bool parse_header(struct slice line, struct handshake *handshake,
 		if (((unsigned char)value.at[i] < ' ' && value.at[i] != '\t') ||
 		    value.at[i] == 0x7F)
 			return false;
-	return take_header(handshake, name, trim(value), words);
+	return take_header(handshake, name, slice_trim(value), words);
 }
 
 /* The line at `from`, without its CRLF. */
@@ -194,6 +172,71 @@ enum handshake_state handshake_parse(const char *bytes, size_t len, struct hands
 			return HANDSHAKE_MALFORMED;
 	}
 	return state;
+}
+
+/* The value of the first parameter `topic`; .at is NULL when there is none. */
+static struct slice topic_parameter(struct slice query)
+{
+	while (query.at) {
+		struct slice value;
+		struct slice parameter = slice_split(query, '&', &query);
+		struct slice name = slice_split(parameter, '=', &value);
+
+		if (name.len == 5 && memcmp(name.at, "topic", 5) == 0 && value.at)
+			return value;
+	}
+	return (struct slice){0};
+}
+
+const struct refusal *handshake_topic(const struct handshake *handshake,
+				      char topic[TOPIC_MAX_BYTES], size_t *topic_len)
+{
+	struct slice path = handshake->path;
+	const size_t end_len = sizeof(PATH_END) - 1;
+	char decoded[HANDSHAKE_MAX_BYTES];
+
+	if (path.len < end_len || memcmp(path.at + path.len - end_len, PATH_END, end_len) != 0)
+		return &refusal_not_found;
+	struct slice value = topic_parameter(handshake->query);
+	if (value.len == 0)
+		return &refusal_missing_topic;
+	if (!topic_percent_decode(value.at, value.len, decoded, sizeof(decoded), topic_len))
+		return &refusal_bad_topic;
+	if (topic_name_fault(decoded, *topic_len))
+		return &refusal_not_registered;
+	memcpy(topic, decoded, *topic_len);
+	return NULL;
+}
+
+static bool is_base64(char c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+	       c == '+' || c == '/';
+}
+
+/* RFC 6455, section 4.2.1: the base64 form of 16 bytes. */
+static bool is_key(struct slice key)
+{
+	if (key.len != HANDSHAKE_KEY_BYTES)
+		return false;
+	for (size_t i = 0; i < HANDSHAKE_KEY_BYTES - 2; i++)
+		if (!is_base64(key.at[i]))
+			return false;
+	return memcmp(key.at + HANDSHAKE_KEY_BYTES - 2, "==", 2) == 0;
+}
+
+const struct refusal *handshake_upgrade(const struct handshake *handshake)
+{
+	if (!handshake->wants_websocket || !handshake->is_http_1_1 || handshake->method.len != 3 ||
+	    memcmp(handshake->method.at, "GET", 3) != 0)
+		return &refusal_not_an_upgrade;
+	if (handshake->version.len != 2 || memcmp(handshake->version.at, "13", 2) != 0)
+		return &refusal_bad_version;
+	if (handshake->hosts != 1)
+		return &refusal_malformed;
+	if (handshake->has_body)
+		return &refusal_has_body;
+	return is_key(handshake->key) ? NULL : &refusal_bad_key;
 }
 
 size_t handshake_canonical(const struct handshake *handshake, char out[HANDSHAKE_CANONICAL_SIZE])

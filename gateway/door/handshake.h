@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "shared/counters/counters.h"
+#include "gateway/door/refusals.h"
+#include "shared/base/slice.h"
 #include "shared/contract/topic_name.h"
 
 enum {
@@ -23,11 +24,6 @@ enum {
 };
 
 enum handshake_state { HANDSHAKE_INCOMPLETE, HANDSHAKE_WHOLE, HANDSHAKE_MALFORMED };
-
-struct slice {
-	const char *at; /* NULL: there is none */
-	size_t len;
-};
 
 struct handshake {
 	size_t head_len; /* the blank line included; what follows is WebSocket already */
@@ -41,14 +37,6 @@ struct handshake {
 	size_t forwarded_len;
 	char forwarded_for[HANDSHAKE_FORWARDED_MAX]; /* the last bytes of all X-Forwarded-For,
 							joined */
-};
-
-/* An answer that is not an upgrade. Constant. */
-struct refusal {
-	int status;
-	const char *phrase;
-	const char *text; /* the body, without its newline */
-	enum counter counter;
 };
 
 /* Reads the head of a request from `bytes`; HANDSHAKE_INCOMPLETE when more must come. */
@@ -65,14 +53,5 @@ const struct refusal *handshake_upgrade(const struct handshake *handshake);
 /* A request of the same meaning and of known form; returns its length. Only after handshake_upgrade
  * had nothing to say. */
 size_t handshake_canonical(const struct handshake *handshake, char out[HANDSHAKE_CANONICAL_SIZE]);
-
-extern const struct refusal refusal_malformed, refusal_too_long, refusal_not_registered,
-	refusal_unavailable;
-extern const struct refusal refusal_origin, refusal_full, refusal_address_full,
-	refusal_pending_full, refusal_timeout; /* the limits' */
-
-/* The refusal as an HTTP response, into `out` of `size` bytes; returns its length, 0 when it does
- * not fit. */
-size_t refusal_write(const struct refusal *refusal, char *out, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Who was turned away, and why: see refusals.h. State: the log lines that are held back. Called for
+ * Who is turned away, and how: see refusals.h. State: the log lines that are held back. Called for
  * each connection that is refused; blocks only where log.h does.
  */
 #include "gateway/door/refusals.h"
@@ -7,6 +7,64 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log_repeat.h"
+
+const struct refusal refusal_not_found = {404, "Not Found", "not found", COUNT_REFUSED_NOT_FOUND};
+const struct refusal refusal_missing_topic = {400, "Bad Request", "missing topic",
+					      COUNT_REFUSED_BAD_TOPIC};
+const struct refusal refusal_bad_topic = {400, "Bad Request", "bad topic: broken percent-encoding",
+					  COUNT_REFUSED_BAD_TOPIC};
+const struct refusal refusal_not_an_upgrade = {426, "Upgrade Required", "upgrade required",
+					       COUNT_REFUSED_NOT_UPGRADE};
+const struct refusal refusal_bad_version = {426, "Upgrade Required",
+					    "upgrade required: Sec-WebSocket-Version 13",
+					    COUNT_REFUSED_NOT_UPGRADE};
+const struct refusal refusal_bad_key = {400, "Bad Request", "bad request: Sec-WebSocket-Key",
+					COUNT_REFUSED_MALFORMED};
+const struct refusal refusal_has_body = {400, "Bad Request", "bad request: a body",
+					 COUNT_REFUSED_MALFORMED};
+
+const struct refusal refusal_malformed = {400, "Bad Request", "bad request: malformed HTTP",
+					  COUNT_REFUSED_MALFORMED};
+const struct refusal refusal_too_long = {431, "Request Header Fields Too Large",
+					 "request head too large", COUNT_REFUSED_MALFORMED};
+const struct refusal refusal_not_registered = {404, "Not Found", "topic not registered",
+					       COUNT_REFUSED_NOT_REGISTERED};
+const struct refusal refusal_unavailable = {
+	503, "Service Unavailable", "unavailable: database error", COUNT_REFUSED_UNAVAILABLE};
+const struct refusal refusal_origin = {403, "Forbidden", "origin not allowed",
+				       COUNT_REFUSED_ORIGIN};
+const struct refusal refusal_full = {503, "Service Unavailable", "too many connections",
+				     COUNT_REFUSED_FULL};
+const struct refusal refusal_address_full = {429, "Too Many Requests",
+					     "too many connections from this address",
+					     COUNT_REFUSED_ADDRESS_FULL};
+const struct refusal refusal_pending_full = {503, "Service Unavailable",
+					     "too many connections without authentication",
+					     COUNT_REFUSED_PENDING_FULL};
+const struct refusal refusal_timeout = {408, "Request Timeout", "request timeout",
+					COUNT_REFUSED_TIMEOUT};
+
+size_t refusal_write(const struct refusal *refusal, char *out, size_t size)
+{
+	const char *extra = "";
+
+	if (refusal->status == 426)
+		extra = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+	else if (refusal->status == 503 || refusal->status == 429)
+		extra = "Retry-After: 1\r\n";
+	int len =
+		snprintf(out, size,
+			 "HTTP/1.1 %d %s\r\n"
+			 "Content-Type: text/plain; charset=utf-8\r\n"
+			 "Content-Length: %zu\r\n"
+			 "X-Content-Type-Options: nosniff\r\n"
+			 "Connection: %s\r\n"
+			 "%s\r\n%s\n",
+			 refusal->status, refusal->phrase, strlen(refusal->text) + 1,
+			 refusal->status == 426 ? "close, Upgrade" : "close", extra, refusal->text);
+
+	return len > 0 && (size_t)len < size ? (size_t)len : 0;
+}
 
 /* The causes are counters that follow one another. */
 enum {

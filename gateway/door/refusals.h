@@ -1,11 +1,37 @@
 /*
- * Connections that do not become a WebSocket, counted and logged by cause: what repeats is said at
- * most once a minute.
+ * Connections that do not become a WebSocket: what each is answered, and who was turned away,
+ * counted and logged by cause. What repeats is said at most once a minute.
  */
 #ifndef GATEWAY_REFUSALS_H
 #define GATEWAY_REFUSALS_H
 
+#include <stddef.h>
+
 #include "shared/counters/counters.h"
+
+/* An answer that is not an upgrade. Constant. */
+struct refusal {
+	int status;
+	const char *phrase;
+	const char *text; /* the body, without its newline */
+	enum counter cause;
+};
+
+/* The request is at fault. */
+extern const struct refusal refusal_malformed, refusal_too_long, refusal_has_body, refusal_bad_key,
+	refusal_bad_version, refusal_not_an_upgrade, refusal_not_found, refusal_missing_topic,
+	refusal_bad_topic, refusal_not_registered;
+
+/* It comes at a bad time, from a bad place, or too slowly. */
+extern const struct refusal refusal_unavailable, refusal_origin, refusal_full, refusal_address_full,
+	refusal_pending_full, refusal_timeout;
+
+/* Enough for any response of refusal_write. */
+enum { REFUSAL_SIZE = 512 };
+
+/* The refusal as an HTTP response, into `out` of `size` bytes; returns its length, 0 when it does
+ * not fit. */
+size_t refusal_write(const struct refusal *refusal, char *out, size_t size);
 
 struct refusals;
 

@@ -16,7 +16,6 @@
 
 enum {
 	FIRST_SIZE = 512,
-	REFUSAL_SIZE = 512,
 	REFUSED_LIMIT_MS = 2000, /* for the client to take its refusal and go */
 	REFUSED_MAX_BYTES = 65536 /* that a refused client may still send */
 };
@@ -99,7 +98,7 @@ static bool write_refusal(int fd, const struct refusal *refusal)
  * reset the connection and the refusal with it. */
 static void refuse(struct gateway *gateway, int fd, const struct refusal *refusal)
 {
-	refusals_count(gateway->refusals, refusal->counter);
+	refusals_count(gateway->refusals, refusal->cause);
 	if (write_refusal(fd, refusal))
 		shutdown(fd, SHUT_WR);
 }
@@ -265,7 +264,7 @@ void upgrade_begin(void *context, int fd, const struct sockaddr *peer)
 static void turn_away(struct upgrade *upgrade, const struct refusal *refusal)
 {
 	if (!upgrade->is_refused) {
-		refusals_count(upgrade->owner->gateway->refusals, refusal->counter);
+		refusals_count(upgrade->owner->gateway->refusals, refusal->cause);
 		if (upgrade->len > 0)
 			write_refusal(upgrade->fd, refusal);
 	}

@@ -1,4 +1,4 @@
-// needs: gateway/door/handshake.c gateway/door/handshake_check.c
+// needs: gateway/door/handshake.c gateway/door/refusals.c
 /*
  * Any bytes as the request that opens a WebSocket. A head is whole with its last byte and not
  * before; what is malformed stays so, whatever comes. What is found lies within the head, a topic

@@ -1,5 +1,4 @@
-// needs: gateway/door/handshake.c
-// needs: gateway/door/handshake_check.c
+// needs: gateway/door/handshake.c gateway/door/refusals.c
 /*
  * Requests that open a WebSocket, good and bad: what is read, in which order it is judged, and what
  * libwebsockets gets to see.
