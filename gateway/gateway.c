@@ -97,11 +97,12 @@ static bool take_the_right(struct gateway *gateway)
 static bool open_tally(struct gateway *gateway)
 {
 	const struct inheritance *inheritance = &gateway->inheritance;
+	const char *why;
 
-	gateway->tally = inheritance->worker > 0
-				 ? tally_join(inheritance->tally_fd, (size_t)inheritance->worker)
-				 : tally_new();
-	return gateway->tally || fail("cannot share the tally", strerror(errno));
+	gateway->tally = inheritance->worker > 0 ? tally_join(inheritance->tally_fd,
+							      (size_t)inheritance->worker, &why)
+						 : tally_new(gateway->limits.connections, &why);
+	return gateway->tally || fail("cannot count connections", why);
 }
 
 /* The right to serve comes first: whoever has it may also hold the database. */

@@ -61,7 +61,7 @@ struct session *session_new(struct gateway *gateway, struct lws *peer, const cha
 	gateway->session_count++;
 	session->pending.kind = PENDING_SESSION;
 	pending_put(&gateway->pending, &session->pending, PENDING_WAITING);
-	tally_add(gateway->tally, address);
+	session->tally_place = tally_add(gateway->tally, address);
 	deadlines_set(gateway->deadlines, &session->deadline,
 		      clock_monotonic_ms() + gateway->config->handshake_timeout_ms);
 	return session;
@@ -92,7 +92,7 @@ void session_free(struct session *session)
 	else
 		session->gateway->sessions = session->next;
 	session->gateway->session_count--;
-	tally_remove(session->gateway->tally, &session->address);
+	tally_remove(session->gateway->tally, session->tally_place);
 	session_clear_outbox(session);
 	free(session->topic);
 	free(session);

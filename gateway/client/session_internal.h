@@ -38,6 +38,7 @@ struct session {
 	bool close_sent; /* or dropped: nothing more is written */
 	uint16_t partial_len, topic_len;
 	uint32_t slot; /* of presence, while open */
+	uint32_t tally_place;
 	char *partial; /* the message that is arriving, NULL: none */
 	char *topic; /* until it has subscribed */
 	struct deadline deadline;

@@ -1,46 +1,134 @@
 /*
- * Counting connections, see tally.h. State: a table for each worker, in shared memory under a mutex
- * that is held for a few look-ups at a time; a holder that died leaves counts that are off by one
- * at most, and those are forgotten with it.
+ * Counting connections, see tally.h. State: for each worker a row of shared memory with a place for
+ * each of its connections, where the hash of the address stands. A row is written by its worker
+ * alone, and by the parent when the worker is dead; the others read it. So nothing has to be
+ * locked, and a worker that dies or hangs at any moment holds up nobody.
+ *
+ * Addresses come from outside (X-Forwarded-For); they are hashed under a random key, so that nobody
+ * can choose two that count as one (siphash.h).
  */
 #include "gateway/presence/tally.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "gateway/presence/address_counts.h"
 #include "shared/base/alloc.h"
+#include "shared/base/siphash.h"
 
-enum { MOST_WORKERS = 64 };
+enum { TALLY_VERSION = 1, PREFIX_BYTES = 8 };
 
-/* At the start of the shared memory; the tables follow. */
-struct shared {
-	pthread_mutex_t mutex;
-	unsigned char key[ADDRESS_COUNTS_KEY_SIZE];
-	size_t workers, most;
-	size_t connections[MOST_WORKERS];
-	alignas(max_align_t) unsigned char tables[];
+#define NO_PLACE UINT32_MAX
+
+/* At the start of the shared memory; the rows follow. */
+struct head {
+	uint64_t version;
+	uint64_t bytes, workers, most;
+	unsigned char key[SIPHASH_KEY_SIZE];
+};
+
+struct row {
+	_Atomic size_t connections;
+	_Atomic size_t reach; /* no place from here on was ever taken */
+	_Atomic uint64_t places[]; /* hashes; 0: free */
 };
 
 struct tally {
-	struct shared *shared; /* NULL: of one process */
-	size_t mapped; /* bytes */
-	size_t self; /* its table */
-	size_t connections; /* of one process */
-	size_t table_count;
-	struct address_counts *tables[MOST_WORKERS];
+	struct head *head;
+	struct row *own; /* of the parent NULL */
+	uint32_t *free_places; /* below own->reach */
+	size_t free_count;
 };
 
-struct tally *tally_new(void)
+static size_t row_size(size_t most)
 {
-	struct tally *tally = xcalloc(1, sizeof(*tally));
+	return sizeof(struct row) + most * sizeof(uint64_t);
+}
 
-	tally->tables[0] = address_counts_new();
-	tally->table_count = 1;
+static size_t size_of(size_t workers, size_t most)
+{
+	return sizeof(struct head) + workers * row_size(most);
+}
+
+static struct row *row_of(const struct tally *tally, size_t worker)
+{
+	return (void *)((char *)(tally->head + 1) + (worker - 1) * row_size(tally->head->most));
+}
+
+int tally_share(size_t workers, size_t most)
+{
+	struct head head = {
+		.version = TALLY_VERSION,
+		.bytes = size_of(workers, most),
+		.workers = workers,
+		.most = most,
+	};
+	int fd = memfd_create("tally", MFD_CLOEXEC);
+
+	xrandom(head.key, sizeof(head.key));
+	if (fd >= 0 && ftruncate(fd, (off_t)head.bytes) == 0 &&
+	    pwrite(fd, &head, sizeof(head), 0) == sizeof(head))
+		return fd;
+	int error = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return -1;
+}
+
+/* Of the head: whether this program can count in such a table. */
+static const char *fault_in(const struct head *head, size_t bytes, size_t worker)
+{
+	if (head->version != TALLY_VERSION)
+		return "it was made by another version of this program";
+	if (head->bytes != bytes || head->workers > bytes || head->most > bytes ||
+	    size_of(head->workers, head->most) != bytes)
+		return "it is not as large as it says";
+	return worker > head->workers ? "it has no room for this worker" : NULL;
+}
+
+struct tally *tally_join(int fd, size_t worker, const char **why)
+{
+	struct stat info;
+	struct head head;
+
+	if (fstat(fd, &info) != 0 || pread(fd, &head, sizeof(head), 0) < 0) {
+		*why = strerror(errno);
+		return NULL;
+	}
+	*why = (size_t)info.st_size < sizeof(head) ? "it is not a tally"
+						   : fault_in(&head, (size_t)info.st_size, worker);
+	if (*why)
+		return NULL;
+	void *memory = mmap(NULL, head.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED) {
+		*why = strerror(errno);
+		return NULL;
+	}
+
+	struct tally *tally = xcalloc(1, sizeof(*tally));
+	tally->head = memory;
+	if (worker > 0) {
+		tally_forget(tally, worker); /* of a predecessor */
+		tally->own = row_of(tally, worker);
+		tally->free_places = xcalloc(head.most, sizeof(uint32_t));
+	}
+	return tally;
+}
+
+struct tally *tally_new(size_t most, const char **why)
+{
+	int fd = tally_share(1, most);
+	struct tally *tally = NULL;
+
+	*why = strerror(errno);
+	if (fd >= 0) {
+		tally = tally_join(fd, 1, why);
+		close(fd);
+	}
 	return tally;
 }
 
@@ -48,132 +136,78 @@ void tally_free(struct tally *tally)
 {
 	if (!tally)
 		return;
-	for (size_t i = 0; i < tally->table_count; i++)
-		address_counts_free(tally->tables[i]);
-	if (tally->shared)
-		munmap(tally->shared, tally->mapped);
+	munmap(tally->head, tally->head->bytes);
+	free(tally->free_places);
 	free(tally);
 }
 
-static void make_mutex(pthread_mutex_t *mutex)
+/* Never 0. IPv6 is known by its first half; IPv4, which is mapped into ::/64, and loopback by all
+ * of it. */
+static uint64_t hash_of(const struct tally *tally, const struct client_address *address)
 {
-	pthread_mutexattr_t attributes;
+	static const unsigned char zeroes[PREFIX_BYTES];
+	bool is_prefix = memcmp(address->bytes, zeroes, PREFIX_BYTES) != 0;
+	size_t len = is_prefix ? PREFIX_BYTES : sizeof(address->bytes);
+	uint64_t hash = siphash(tally->head->key, address->bytes, len);
 
-	pthread_mutexattr_init(&attributes);
-	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-	pthread_mutex_init(mutex, &attributes);
-	pthread_mutexattr_destroy(&attributes);
+	return hash ? hash : 1;
 }
 
-int tally_share(size_t workers, size_t most)
+uint32_t tally_add(struct tally *tally, const struct client_address *address)
 {
-	size_t size = sizeof(struct shared) + workers * address_counts_size(most);
-	int fd = memfd_create("tally", MFD_CLOEXEC);
-	struct shared *shared = MAP_FAILED;
+	struct row *own = tally->own;
+	uint32_t place = NO_PLACE;
 
-	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
-		shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (shared == MAP_FAILED || getentropy(shared->key, sizeof(shared->key)) != 0) {
-		int error = errno;
-		if (fd >= 0)
-			close(fd);
-		errno = error;
-		return -1;
+	own->connections++;
+	if (tally->free_count > 0)
+		place = tally->free_places[--tally->free_count];
+	else if (own->reach < tally->head->most)
+		place = (uint32_t)own->reach++;
+	if (place != NO_PLACE)
+		own->places[place] = hash_of(tally, address);
+	return place;
+}
+
+void tally_remove(struct tally *tally, uint32_t place)
+{
+	tally->own->connections--;
+	if (place == NO_PLACE)
+		return;
+	tally->own->places[place] = 0;
+	tally->free_places[tally->free_count++] = place;
+}
+
+size_t tally_connections(const struct tally *tally)
+{
+	size_t sum = 0;
+
+	for (size_t worker = 1; worker <= tally->head->workers; worker++)
+		sum += row_of(tally, worker)->connections;
+	return sum;
+}
+
+size_t tally_of(const struct tally *tally, const struct client_address *address)
+{
+	uint64_t hash = hash_of(tally, address);
+	size_t count = 0;
+
+	for (size_t worker = 1; worker <= tally->head->workers; worker++) {
+		struct row *row = row_of(tally, worker);
+		size_t reach = row->reach;
+
+		for (size_t i = 0; i < reach; i++)
+			count +=
+				atomic_load_explicit(&row->places[i], memory_order_relaxed) == hash;
 	}
-	make_mutex(&shared->mutex);
-	shared->workers = workers;
-	shared->most = most;
-	munmap(shared, size);
-	return fd;
-}
-
-struct tally *tally_join(int fd, size_t worker)
-{
-	struct stat info;
-	struct shared *shared;
-
-	if (fstat(fd, &info) != 0)
-		return NULL;
-	shared = mmap(NULL, (size_t)info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (shared == MAP_FAILED)
-		return NULL;
-
-	struct tally *tally = xcalloc(1, sizeof(*tally));
-	size_t table_size = address_counts_size(shared->most);
-	tally->shared = shared;
-	tally->mapped = (size_t)info.st_size;
-	tally->self = worker > 0 ? worker - 1 : 0;
-	tally->table_count = shared->workers;
-	for (size_t i = 0; i < tally->table_count; i++)
-		tally->tables[i] = address_counts_over(shared->tables + i * table_size,
-						       shared->most, shared->key);
-	return tally;
-}
-
-static void lock(struct tally *tally)
-{
-	if (tally->shared && pthread_mutex_lock(&tally->shared->mutex) == EOWNERDEAD)
-		pthread_mutex_consistent(&tally->shared->mutex);
-}
-
-static void unlock(struct tally *tally)
-{
-	if (tally->shared)
-		pthread_mutex_unlock(&tally->shared->mutex);
-}
-
-static size_t *own_connections(struct tally *tally)
-{
-	return tally->shared ? &tally->shared->connections[tally->self] : &tally->connections;
-}
-
-void tally_add(struct tally *tally, const struct client_address *address)
-{
-	lock(tally);
-	++*own_connections(tally);
-	address_counts_add(tally->tables[tally->self], address);
-	unlock(tally);
-}
-
-void tally_remove(struct tally *tally, const struct client_address *address)
-{
-	lock(tally);
-	--*own_connections(tally);
-	address_counts_remove(tally->tables[tally->self], address);
-	unlock(tally);
-}
-
-size_t tally_connections(struct tally *tally)
-{
-	size_t sum = 0;
-
-	if (!tally->shared)
-		return tally->connections;
-	lock(tally);
-	for (size_t i = 0; i < tally->table_count; i++)
-		sum += tally->shared->connections[i];
-	unlock(tally);
-	return sum;
-}
-
-size_t tally_of(struct tally *tally, const struct client_address *address)
-{
-	size_t sum = 0;
-
-	lock(tally);
-	for (size_t i = 0; i < tally->table_count; i++)
-		sum += address_counts_get(tally->tables[i], address);
-	unlock(tally);
-	return sum;
+	return count;
 }
 
 void tally_forget(struct tally *tally, size_t worker)
 {
-	size_t table_size = address_counts_size(tally->shared->most);
+	struct row *row = row_of(tally, worker);
+	size_t reach = row->reach;
 
-	lock(tally);
-	tally->shared->connections[worker - 1] = 0;
-	memset(tally->shared->tables + (worker - 1) * table_size, 0, table_size);
-	unlock(tally);
+	row->connections = row->reach = 0;
+	for (size_t i = 0; i < reach; i++)
+		row->places[i] = 0;
 }

@@ -218,14 +218,15 @@ static bool open_sockets(struct supervisor *supervisor)
 static bool open_tally(struct supervisor *supervisor)
 {
 	struct rlimit descriptors = {.rlim_max = 0};
+	const char *why = NULL;
 
 	getrlimit(RLIMIT_NOFILE, &descriptors);
 	size_t wanted = limits_descriptors(supervisor->config);
 	size_t most = descriptors.rlim_max < wanted ? (size_t)descriptors.rlim_max : wanted;
 	supervisor->tally_fd = tally_share(supervisor->worker_count, most);
 	if (supervisor->tally_fd >= 0)
-		supervisor->tally = tally_join(supervisor->tally_fd, 0);
-	return supervisor->tally || fail("cannot share the tally", strerror(errno));
+		supervisor->tally = tally_join(supervisor->tally_fd, 0, &why);
+	return supervisor->tally || fail("cannot count connections", why ? why : strerror(errno));
 }
 
 static bool start_workers(struct supervisor *supervisor)

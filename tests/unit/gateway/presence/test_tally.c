@@ -1,7 +1,7 @@
-// needs: gateway/presence/tally.c gateway/presence/address_counts.c
-// needs: gateway/presence/client_address.c
+// needs: gateway/presence/tally.c gateway/presence/client_address.c
 /*
- * Counting connections in one process and in several that share memory, one of which dies.
+ * Counting connections, in all and by address: sentence by sentence, against an array by a fixed
+ * sequence of random steps, and in several processes that share memory, one of which dies.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +9,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,83 +20,228 @@
 
 enum { WORKERS = 3, MOST = 100 };
 
-static struct client_address address_of(unsigned char last)
-{
-	struct client_address address = {.bytes = {[10] = 0xFF, [11] = 0xFF, [12] = 192, [14] = 2}};
+static const char *why;
+static struct tally *alone;
 
-	address.bytes[15] = last;
+static int make_tally(void **state)
+{
+	(void)state;
+	alone = tally_new(MOST, &why);
+	return alone ? 0 : -1;
+}
+
+static int free_tally(void **state)
+{
+	(void)state;
+	tally_free(alone);
+	tally_free(NULL);
+	return 0;
+}
+
+#define TALLY_TEST(test) cmocka_unit_test_setup_teardown(test, make_tally, free_tally)
+
+static struct client_address address_of(const char *text)
+{
+	struct client_address address;
+	char mapped[64];
+
+	snprintf(mapped, sizeof(mapped), "%s%s", strchr(text, ':') ? "" : "::ffff:", text);
+	assert_int_equal(inet_pton(AF_INET6, mapped, address.bytes), 1);
 	return address;
 }
 
-static void add(struct tally *tally, unsigned char last, int times)
+static struct client_address numbered(size_t number)
 {
-	struct client_address address = address_of(last);
+	struct client_address address = address_of("10.0.0.0");
 
-	for (int i = 0; i < times; i++)
-		tally_add(tally, &address);
+	address.bytes[13] = (unsigned char)(number >> 16);
+	address.bytes[14] = (unsigned char)(number >> 8);
+	address.bytes[15] = (unsigned char)number;
+	return address;
 }
 
-static size_t count_of(struct tally *tally, unsigned char last)
+static uint32_t add(struct tally *tally, const char *text)
 {
-	struct client_address address = address_of(last);
+	struct client_address address = address_of(text);
+
+	return tally_add(tally, &address);
+}
+
+static size_t count_of(struct tally *tally, const char *text)
+{
+	struct client_address address = address_of(text);
 
 	return tally_of(tally, &address);
 }
 
-static void one_process_counts_alone(void **state)
+static uint32_t add_number(struct tally *tally, size_t number)
+{
+	struct client_address address = numbered(number);
+
+	return tally_add(tally, &address);
+}
+
+static size_t count_of_number(struct tally *tally, size_t number)
+{
+	struct client_address address = numbered(number);
+
+	return tally_of(tally, &address);
+}
+
+static void each_address_has_a_count_of_its_own(void **state)
 {
 	(void)state;
-	struct tally *tally = tally_new();
-	struct client_address address = address_of(1);
+	assert_int_equal(count_of(alone, "192.0.2.1"), 0);
+	uint32_t first = add(alone, "192.0.2.1");
+	uint32_t second = add(alone, "192.0.2.1");
+	add(alone, "192.0.2.2");
+	add(alone, "2001:db8::1");
+	assert_int_equal(count_of(alone, "192.0.2.1"), 2);
+	assert_int_equal(count_of(alone, "192.0.2.2"), 1);
+	assert_int_equal(count_of(alone, "192.0.2.3"), 0);
+	assert_int_equal(count_of(alone, "2001:db8::1"), 1);
+	assert_int_equal(tally_connections(alone), 4);
+	tally_remove(alone, first);
+	assert_int_equal(count_of(alone, "192.0.2.1"), 1);
+	tally_remove(alone, second);
+	assert_int_equal(count_of(alone, "192.0.2.1"), 0);
+	assert_int_equal(count_of(alone, "192.0.2.2"), 1);
+	assert_int_equal(tally_connections(alone), 2);
+}
 
-	add(tally, 1, 3);
-	add(tally, 2, 1);
-	tally_remove(tally, &address);
-	assert_int_equal(tally_connections(tally), 3);
-	assert_int_equal(count_of(tally, 1), 2);
-	assert_int_equal(count_of(tally, 2), 1);
-	assert_int_equal(count_of(tally, 3), 0);
+static void an_ipv6_client_is_its_first_64_bits(void **state)
+{
+	(void)state;
+	add(alone, "2001:db8:0:1::1");
+	uint32_t place = add(alone, "2001:db8:0:1:ffff:ffff:ffff:ffff");
+	assert_int_equal(count_of(alone, "2001:db8:0:1:2:3:4:5"), 2);
+	assert_int_equal(count_of(alone, "2001:db8:0:2::1"), 0);
+	assert_int_equal(count_of(alone, "2001:db8:0:0::1"), 0);
+	tally_remove(alone, place);
+	assert_int_equal(count_of(alone, "2001:db8:0:1::1"), 1);
+}
+
+static void ipv4_loopback_and_the_unknown_one_are_not_one_client(void **state)
+{
+	(void)state;
+	add(alone, "::");
+	add(alone, "::1");
+	add(alone, "127.0.0.1");
+	add(alone, "0.0.0.0");
+	add(alone, "64:ff9b::192.0.2.1");
+	assert_int_equal(count_of(alone, "::"), 1);
+	assert_int_equal(count_of(alone, "::1"), 1);
+	assert_int_equal(count_of(alone, "127.0.0.1"), 1);
+	assert_int_equal(count_of(alone, "127.0.0.2"), 0);
+	assert_int_equal(count_of(alone, "0.0.0.0"), 1);
+	assert_int_equal(count_of(alone, "192.0.2.1"), 0);
+}
+
+static void a_full_table_counts_each_address_and_beyond_it_only_in_all(void **state)
+{
+	(void)state;
+	uint32_t first = 0, beyond;
+
+	for (size_t i = 0; i < MOST; i++) {
+		uint32_t place = add_number(alone, i);
+		first = i == 0 ? place : first;
+	}
+	beyond = add_number(alone, MOST);
+	assert_int_equal(add_number(alone, 5), beyond);
+	for (size_t i = 0; i < MOST; i++)
+		assert_int_equal(count_of_number(alone, i), 1);
+	assert_int_equal(count_of_number(alone, MOST), 0);
+	assert_int_equal(tally_connections(alone), MOST + 2);
+	tally_remove(alone, beyond);
+	tally_remove(alone, beyond);
+	for (size_t i = 0; i < MOST; i++)
+		assert_int_equal(count_of_number(alone, i), 1);
+	tally_remove(alone, first);
+	assert_int_equal(add_number(alone, MOST), first); /* there is room again */
+	assert_int_equal(count_of_number(alone, 0), 0);
+	assert_int_equal(count_of_number(alone, MOST), 1);
+	assert_int_equal(tally_connections(alone), MOST);
+}
+
+static void random_steps_agree_with_an_array(void **state)
+{
+	enum { STEPS = 100000, ADDRESSES = 30, ROOM = 2000 };
+	static uint32_t places[ADDRESSES][ROOM];
+	static size_t model[ADDRESSES];
+	unsigned short random_state[3] = {1949};
+	struct tally *tally = tally_new(ROOM, &why);
+	size_t sum = 0;
+
+	(void)state;
+	for (size_t step = 0; step < STEPS; step++) {
+		size_t mood = step / 10000 % 9 + 1; /* fills, empties, fills */
+		size_t chance = (size_t)nrand48(random_state);
+		size_t number = chance / 16 % ADDRESSES;
+
+		if (chance % 10 < mood && sum < ROOM) {
+			places[number][model[number]++] = add_number(tally, number);
+			sum++;
+		} else if (model[number] > 0) {
+			tally_remove(tally, places[number][--model[number]]);
+			sum--;
+		}
+		assert_int_equal(tally_connections(tally), sum);
+		for (size_t i = 0; step % 100 == 0 && i < ADDRESSES; i++)
+			assert_int_equal(count_of_number(tally, i), model[i]);
+	}
+	for (size_t i = 0; i < ADDRESSES; i++)
+		while (model[i] > 0)
+			tally_remove(tally, places[i][--model[i]]);
+	for (size_t i = 0; i < ADDRESSES; i++)
+		assert_int_equal(count_of_number(tally, i), 0);
+	assert_int_equal(tally_connections(tally), 0);
 	tally_free(tally);
-	tally_free(NULL);
 }
 
 static void workers_see_each_others_connections(void **state)
 {
 	(void)state;
 	int fd = tally_share(WORKERS, MOST);
-	struct tally *parent = tally_join(fd, 0), *workers[WORKERS];
+	struct tally *parent = tally_join(fd, 0, &why), *workers[WORKERS];
 
 	for (size_t i = 0; i < WORKERS; i++) {
-		workers[i] = tally_join(fd, i + 1);
-		add(workers[i], 1, (int)i + 1);
-		add(workers[i], (unsigned char)(10 + i), 1);
+		workers[i] = tally_join(fd, i + 1, &why);
+		for (size_t times = 0; times <= i; times++)
+			add_number(workers[i], 1);
+		add_number(workers[i], 10 + i);
 	}
 	for (size_t i = 0; i < WORKERS; i++) {
 		assert_int_equal(tally_connections(workers[i]), 6 + WORKERS);
-		assert_int_equal(count_of(workers[i], 1), 6);
-		assert_int_equal(count_of(workers[i], 11), 1);
+		assert_int_equal(count_of_number(workers[i], 1), 6);
+		assert_int_equal(count_of_number(workers[i], 11), 1);
 	}
 	tally_forget(parent, 2);
 	assert_int_equal(tally_connections(workers[0]), 6 + WORKERS - 3);
-	assert_int_equal(count_of(workers[0], 1), 4);
-	assert_int_equal(count_of(workers[0], 11), 0);
+	assert_int_equal(count_of_number(workers[0], 1), 4);
+	assert_int_equal(count_of_number(workers[0], 11), 0);
 	for (size_t i = 0; i < WORKERS; i++)
 		tally_free(workers[i]);
 	tally_free(parent);
 	close(fd);
 }
 
-static void a_table_that_is_full_of_what_was_promised_still_counts(void **state)
+static void a_worker_that_takes_the_place_of_another_begins_with_nothing(void **state)
 {
 	(void)state;
-	int fd = tally_share(1, MOST);
-	struct tally *worker = tally_join(fd, 1);
+	int fd = tally_share(2, MOST);
+	struct tally *other = tally_join(fd, 1, &why), *first = tally_join(fd, 2, &why);
 
-	for (int i = 0; i < MOST; i++)
-		add(worker, (unsigned char)i, 1);
-	for (int i = 0; i < MOST; i++)
-		assert_int_equal(count_of(worker, (unsigned char)i), 1);
-	tally_free(worker);
+	for (size_t i = 0; i < MOST; i++)
+		add_number(first, i);
+	tally_free(first);
+	assert_int_equal(tally_connections(other), MOST);
+	struct tally *second = tally_join(fd, 2, &why);
+	assert_int_equal(tally_connections(other), 0);
+	assert_int_equal(count_of_number(other, 1), 0);
+	add_number(second, 1);
+	assert_int_equal(count_of_number(other, 1), 1);
+	tally_free(second);
+	tally_free(other);
 	close(fd);
 }
 
@@ -100,20 +249,17 @@ static void what_a_killed_process_had_is_forgotten_and_the_others_go_on(void **s
 {
 	(void)state;
 	int fd = tally_share(2, MOST);
-	struct tally *parent = tally_join(fd, 0), *worker = tally_join(fd, 1);
+	struct tally *parent = tally_join(fd, 0, &why), *worker = tally_join(fd, 1, &why);
 	int status;
 
 	for (int turn = 0; turn < 50; turn++) {
 		pid_t child = fork();
 
 		if (child == 0) {
-			struct tally *own = tally_join(fd, 2);
-			struct client_address address = address_of(1);
+			struct tally *own = tally_join(fd, 2, &why);
 
-			for (;;) { /* it is killed in the middle of this */
-				tally_add(own, &address);
-				tally_remove(own, &address);
-			}
+			for (;;) /* it is killed in the middle of this */
+				tally_remove(own, add_number(own, 1));
 		}
 		while (tally_connections(worker) == 0)
 			; /* until it has begun */
@@ -121,20 +267,91 @@ static void what_a_killed_process_had_is_forgotten_and_the_others_go_on(void **s
 		assert_int_equal(waitpid(child, &status, 0), child);
 		tally_forget(parent, 2);
 		assert_int_equal(tally_connections(worker), 0);
-		assert_int_equal(count_of(worker, 1), 0);
+		assert_int_equal(count_of_number(worker, 1), 0);
 	}
 	tally_free(worker);
 	tally_free(parent);
 	close(fd);
 }
 
+static void a_worker_that_hangs_holds_up_nobody(void **state)
+{
+	(void)state;
+	int fd = tally_share(2, MOST);
+	struct tally *worker = tally_join(fd, 1, &why);
+	int status;
+
+	for (int turn = 0; turn < 20; turn++) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			struct tally *own = tally_join(fd, 2, &why);
+
+			for (;;)
+				tally_remove(own, add_number(own, 1));
+		}
+		while (tally_connections(worker) == 0)
+			;
+		kill(child, SIGSTOP);
+		assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+		tally_remove(worker, add_number(worker, 1));
+		assert_true(tally_connections(worker) <= 1);
+		assert_true(count_of_number(worker, 1) <= 1);
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+		tally_free(tally_join(fd, 2, &why));
+	}
+	tally_free(worker);
+	close(fd);
+}
+
+static void expect_refused(int fd, size_t worker, const char *because)
+{
+	assert_null(tally_join(fd, worker, &why));
+	assert_string_equal(why, because);
+}
+
+static void a_table_of_another_version_or_size_is_refused(void **state)
+{
+	(void)state;
+	const char *wrong_size = "it is not as large as it says";
+	int fd = tally_share(2, MOST);
+	uint64_t version, other = 0;
+	struct stat info;
+
+	assert_int_equal(fstat(fd, &info), 0);
+	expect_refused(fd, 3, "it has no room for this worker");
+	assert_int_equal(ftruncate(fd, info.st_size - 8), 0);
+	expect_refused(fd, 1, wrong_size);
+	assert_int_equal(ftruncate(fd, info.st_size + 8), 0);
+	expect_refused(fd, 1, wrong_size);
+	assert_int_equal(ftruncate(fd, info.st_size), 0);
+	assert_int_equal(pread(fd, &version, sizeof(version), 0), sizeof(version));
+	assert_int_equal(pwrite(fd, &other, sizeof(other), 0), sizeof(other));
+	expect_refused(fd, 1, "it was made by another version of this program");
+	assert_int_equal(pwrite(fd, &version, sizeof(version), 0), sizeof(version));
+	other = UINT64_MAX / 4; /* as many workers, so that the size overflows */
+	assert_int_equal(pwrite(fd, &other, sizeof(other), 16), sizeof(other));
+	expect_refused(fd, 1, wrong_size);
+	assert_int_equal(ftruncate(fd, 5), 0);
+	expect_refused(fd, 1, "it is not a tally");
+	close(fd);
+	expect_refused(-1, 1, strerror(EBADF));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_process_counts_alone),
+		TALLY_TEST(each_address_has_a_count_of_its_own),
+		TALLY_TEST(an_ipv6_client_is_its_first_64_bits),
+		TALLY_TEST(ipv4_loopback_and_the_unknown_one_are_not_one_client),
+		TALLY_TEST(a_full_table_counts_each_address_and_beyond_it_only_in_all),
+		cmocka_unit_test(random_steps_agree_with_an_array),
 		cmocka_unit_test(workers_see_each_others_connections),
-		cmocka_unit_test(a_table_that_is_full_of_what_was_promised_still_counts),
+		cmocka_unit_test(a_worker_that_takes_the_place_of_another_begins_with_nothing),
 		cmocka_unit_test(what_a_killed_process_had_is_forgotten_and_the_others_go_on),
+		cmocka_unit_test(a_worker_that_hangs_holds_up_nobody),
+		cmocka_unit_test(a_table_of_another_version_or_size_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
