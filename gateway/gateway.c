@@ -151,9 +151,8 @@ static bool open_listener(struct gateway *gateway)
 {
 	struct inheritance *inheritance = &gateway->inheritance;
 	char address[LISTEN_ADDRESS_SIZE] = "";
-	int fd = inheritance->listen_count > 0
-			 ? inheritance->listen_fds[0]
-			 : listen_socket_open(gateway->config, false, address);
+	int fd = inheritance->listen_count > 0 ? inheritance->listen_fds[0]
+					       : listen_socket_open(gateway->config, true, address);
 
 	for (size_t i = 1; i < inheritance->listen_count; i++)
 		close(inheritance->listen_fds[i]); /* the predecessor had workers */

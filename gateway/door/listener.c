@@ -5,6 +5,7 @@
  */
 #include "gateway/door/listener.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -14,11 +15,115 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log_repeat.h"
+#include "shared/base/unix_socket.h"
+
+#define UNIX_PREFIX "unix:"
 
 enum {
+	BACKLOG = 4096, /* the most that wait; the kernel cuts it to net.core.somaxconn */
 	BATCH = 64, /* connections a turn of the loop */
 	PAUSE_MS = 100
 };
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_in ipv4;
+	struct sockaddr_in6 ipv6;
+	struct sockaddr_storage storage;
+};
+
+static void describe(const struct config *config, const union address *address,
+		     char out[LISTEN_ADDRESS_SIZE])
+{
+	char host[INET6_ADDRSTRLEN] = "";
+
+	if (address->any.sa_family == AF_INET6) {
+		inet_ntop(AF_INET6, &address->ipv6.sin6_addr, host, sizeof(host));
+		snprintf(out, LISTEN_ADDRESS_SIZE, "[%s]:%d", host, ntohs(address->ipv6.sin6_port));
+	} else if (address->any.sa_family == AF_INET) {
+		inet_ntop(AF_INET, &address->ipv4.sin_addr, host, sizeof(host));
+		snprintf(out, LISTEN_ADDRESS_SIZE, "%s:%d", host, ntohs(address->ipv4.sin_port));
+	} else {
+		snprintf(out, LISTEN_ADDRESS_SIZE, "%s", config->ws_bind);
+	}
+}
+
+static int bind_to(const union address *address, bool is_shared)
+{
+	const int on = 1, off = 0;
+	int family = address->any.sa_family;
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (is_shared)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (family == AF_INET6) /* [::] takes IPv4 too */
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	if (bind(fd, &address->any,
+		 family == AF_INET6 ? sizeof(address->ipv6) : sizeof(address->ipv4)) == 0)
+		return fd;
+	int saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+static int listen_tcp(const union address *address, bool is_first)
+{
+	/* Without SO_REUSEPORT it says whether anybody listens there, which a second user of that
+	 * option would not be told. */
+	int probe_fd = is_first ? bind_to(address, false) : -1;
+
+	if (is_first && probe_fd < 0)
+		return -1;
+	if (is_first)
+		close(probe_fd);
+	int fd = bind_to(address, true);
+	if (fd < 0 || listen(fd, BACKLOG) == 0)
+		return fd;
+	int saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+const char *listen_socket_path(const struct config *config)
+{
+	const size_t len = sizeof(UNIX_PREFIX) - 1;
+
+	return strncmp(config->ws_bind, UNIX_PREFIX, len) == 0 ? config->ws_bind + len : NULL;
+}
+
+int listen_socket_open(const struct config *config, bool is_first, char out[LISTEN_ADDRESS_SIZE])
+{
+	const char *path = listen_socket_path(config);
+	in_port_t port = htons((uint16_t)config->ws_port);
+	union address address = {
+		.ipv6 = {.sin6_family = AF_INET6, .sin6_port = port, .sin6_addr = in6addr_any}};
+	const union address ipv4_any = {.ipv4 = {.sin_family = AF_INET, .sin_port = port}};
+
+	if (path) {
+		snprintf(out, LISTEN_ADDRESS_SIZE, "%s", config->ws_bind);
+		return unix_stream_listen(path, (mode_t)config->ws_socket_mode, BACKLOG);
+	}
+	/* The configuration has been checked: it is "" or an address. */
+	if (*config->ws_bind &&
+	    inet_pton(AF_INET6, config->ws_bind, &address.ipv6.sin6_addr) != 1) {
+		address = ipv4_any;
+		inet_pton(AF_INET, config->ws_bind, &address.ipv4.sin_addr);
+	}
+	int fd = listen_tcp(&address, is_first);
+	if (fd < 0 && errno == EAFNOSUPPORT && !*config->ws_bind) {
+		address = ipv4_any;
+		fd = listen_tcp(&address, is_first);
+	}
+	int saved = errno;
+	describe(config, &address, out);
+	errno = saved;
+	return fd;
+}
 
 struct listener {
 	uv_poll_t poll;
@@ -116,11 +221,14 @@ struct listener *listener_open(const struct config *config, int fd, struct uv_lo
 			       listener_accepted *accepted, void *context)
 {
 	struct listener *listener = xcalloc(1, sizeof(*listener));
+	union address bound = {.any.sa_family = AF_UNSPEC};
+	socklen_t len = sizeof(bound);
 	const int on = 1;
 
 	listener->fd = fd;
 	listener->path = listen_socket_path(config);
-	listen_socket_describe(config, fd, listener->address);
+	getsockname(fd, &bound.any, &len);
+	describe(config, &bound, listener->address);
 	if (!listener->path) /* what is accepted inherits it */
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	listener->accepted = accepted;
@@ -145,7 +253,7 @@ static void let_go(struct listener *listener)
 
 static void empty_queue(struct listener *listener)
 {
-	for (int i = 0; i < LISTEN_BACKLOG && accept_one(listener) == ACCEPTED; i++)
+	for (int i = 0; i < BACKLOG && accept_one(listener) == ACCEPTED; i++)
 		;
 }
 

@@ -1,13 +1,27 @@
 /*
- * Accepting: hands on each connection of a listening socket; when descriptors run out it pauses
- * instead of spinning.
+ * The sockets on which the gateway listens (ws_bind and ws_port, or a UNIX socket), and accepting
+ * from one of them: each connection is handed on; when descriptors run out it pauses instead of
+ * spinning.
  */
 #ifndef GATEWAY_LISTENER_H
 #define GATEWAY_LISTENER_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 
-#include "gateway/door/listen_socket.h"
+#include "shared/config/config.h"
+
+enum { LISTEN_ADDRESS_SIZE = 128 };
+
+/* A listening socket, non-blocking and close-on-exec, or -1 with errno; `address` is where, for
+ * people: "[::]:9000", "127.0.0.1:9000", "unix:/path". A TCP port may be bound again by further
+ * sockets of this user, over which the kernel spreads the connections (SO_REUSEPORT); `is_first`
+ * says that none of ours is there yet, and then whoever listens there is EADDRINUSE. */
+int listen_socket_open(const struct config *config, bool is_first,
+		       char address[LISTEN_ADDRESS_SIZE]);
+
+/* The path of a UNIX socket; NULL for TCP. */
+const char *listen_socket_path(const struct config *config);
 
 struct listener;
 struct uv_loop_s;
@@ -29,7 +43,7 @@ void listener_leave(struct listener *listener);
 
 int listener_fd(const struct listener *listener);
 
-/* Where it listens, for people: "[::]:9000", "127.0.0.1:9000", "unix:/path". */
+/* Where it listens, as listen_socket_open says it. */
 const char *listener_address(const struct listener *listener);
 
 #endif

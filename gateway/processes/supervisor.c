@@ -17,7 +17,7 @@
 
 #include "gateway/gateway.h"
 #include "gateway/door/limits.h"
-#include "gateway/door/listen_socket.h"
+#include "gateway/door/listener.h"
 #include "gateway/presence/tally.h"
 #include "gateway/events/wakeup.h"
 #include "gateway/processes/workers.h"
@@ -205,7 +205,7 @@ static bool open_sockets(struct supervisor *supervisor)
 		else if (is_unix && i > 0)
 			fd = dup(supervisor->listen_fds[0]);
 		else
-			fd = listen_socket_open(supervisor->config, true, address);
+			fd = listen_socket_open(supervisor->config, i == 0, address);
 		if (fd < 0)
 			return fail("cannot listen", strerror(errno));
 		supervisor->listen_fds[supervisor->listen_count++] = fd;
