@@ -9,9 +9,9 @@ import time
 import pytest
 
 from harness.api import make_token
+from harness.crowd import Crowd
 from harness.process import Process, give_to_user, log_tail, wait_until
 from harness.web_servers import Nginx
-from harness.websocket import Follower
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
 
@@ -116,10 +116,10 @@ def test_a_deleted_database_is_made_anew_and_said_in_the_log(make_service, certi
     server = Nginx(make_service(drain="100ms").start(), certificates)
     service = server.service
     server.api.register("t")
-    with Follower(service.ws_address, "t") as follower:
-        follower.wait_for_answers()
+    with Crowd() as crowd:
+        (follower,) = crowd.follow(service.ws_address, "t")
         assert server.api.publish("t", 1).status == 200
-        follower.wait_for_events(1)
+        wait_until(lambda: len(follower.ids) == 1, "it is pushed")
         old = service.gateway
         for path in service.state_dir.glob(files):
             path.unlink()
@@ -128,7 +128,7 @@ def test_a_deleted_database_is_made_anew_and_said_in_the_log(make_service, certi
         wait_until(lambda: server.api.register("t").status == 200, "the API has a database again")
         wait_until(lambda: server.api.status().json["connected_sockets"] == 1, "the client is back", 30)
         ids = [server.api.publish("t", n).json["id"] for n in range(5)]
-        wait_until(lambda: follower.ids[-5:] == ids, "pushes arrive again")
+        wait_until(lambda: list(follower.ids[-5:]) == ids, "pushes arrive again")
         with sqlite3.connect(service.database) as database:
             (pid,) = database.execute("SELECT pid FROM gateways").fetchone()
         service.gateway = Process("successor", pid)
@@ -138,8 +138,8 @@ def test_a_deleted_database_is_made_anew_and_said_in_the_log(make_service, certi
 def test_without_a_gateway_publishes_are_200_and_delivered_when_it_returns(make_service, certificates):
     server = Nginx(make_service().start(), certificates)
     server.api.register("t")
-    with Follower(server.service.ws_address, "t") as follower:
-        follower.wait_for_answers()
+    with Crowd() as crowd:
+        (follower,) = crowd.follow(server.service.ws_address, "t")
         server.service.gateway.kill()
         ids = []
         for n in range(50):
@@ -149,22 +149,22 @@ def test_without_a_gateway_publishes_are_200_and_delivered_when_it_returns(make_
         reply = server.api.status()
         assert (reply.status, reply.json["status"], reply.json["connected_sockets"]) == (503, "degraded", 0)
         server.service.start_gateway()
-        follower.wait_for_events(50)
-        assert follower.ids == ids
+        wait_until(lambda: len(follower.ids) >= 50, "all are pushed")
+        assert list(follower.ids) == ids
 
 
 def test_a_full_wakeup_queue_costs_nothing(make_service, certificates):
     server = Nginx(make_service().start(), certificates)
     server.api.register("t")
-    with Follower(server.service.ws_address, "t") as follower:
-        follower.wait_for_answers()
+    with Crowd() as crowd:
+        (follower,) = crowd.follow(server.service.ws_address, "t")
         server.service.gateway.send(signal.SIGSTOP)
         try:
             ids = [server.api.publish("t", n).json["id"] for n in range(1500)]  # a queue holds some 300
         finally:
             server.service.gateway.send(signal.SIGCONT)
-        follower.wait_for_events(1500)
-        assert follower.ids == ids
+        wait_until(lambda: len(follower.ids) >= 1500, "all are pushed")
+        assert list(follower.ids) == ids
 
 
 def test_a_clock_that_is_set_an_hour_forth_and_back_moves_expiries_and_nothing_else(make_service, certificates):

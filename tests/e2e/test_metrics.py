@@ -246,7 +246,7 @@ def test_the_latency_of_what_waited_for_a_gateway_is_how_long_it_waited(server):
     server.service.gateway.send(signal.SIGSTOP)
     try:
         server.api.publish("t", 1)
-        time.sleep(0.6)  # it is to wait
+        time.sleep(0.6)  # what is measured
     finally:
         server.service.gateway.send(signal.SIGCONT)
     browser.read_message()
@@ -391,7 +391,7 @@ def test_what_is_counted_while_the_database_is_locked_is_written_when_it_is_free
             with WebSocket(server.service.ws_address) as socket:
                 assert socket.handshake(path_of("nobody"))[0] == 404
             assert server.api.publish("t", 1).status == 503
-        time.sleep(1.5)  # the gateway is to try, and fail
+        time.sleep(1.5)  # an observation: what the gateway tries meanwhile is to fail
         assert scrape(server)["refused_connections_total", "not_registered"] == 0
     counted(server, {
         "refused_connections_total": {"gone": 1, "not_registered": 10}, "refusals_total": {"503": 10},

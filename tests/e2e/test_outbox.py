@@ -1,16 +1,18 @@
 """Slow readers (PROTOCOL.md, section 2): what waits for them is bounded, plain ones keep the newest, resumable ones are
 sent away to resume, and nobody else notices. Over a UNIX socket, whose kernel buffer is small and does not grow."""
 
+import contextlib
 import json
 import statistics
 import time
 
 import pytest
 
+from harness.crowd import Crowd
 from harness.process import wait_until
 from harness.sqlite import counted, rows, wait_until_counted
 from harness.web_servers import Nginx
-from harness.websocket import ConnectionEnded, Follower, auth_frame, authenticated, upgraded
+from harness.websocket import ConnectionEnded, auth_frame, authenticated, upgraded
 
 FILL = 20000  # bytes of a push, more or less
 KERNEL_HOLDS = 40  # pushes, at most: net.core.wmem_default is 208 KiB
@@ -252,17 +254,13 @@ def test_slow_resuming_readers_under_load_get_all_of_it_once(make_server):
     """They are sent away again and again, and come back."""
     server = make_server(outbox_max_frames=2)
     service = server.service
-    followers = [Follower(service.ws_address, "t", pause_s=pause_s) for pause_s in (0.0, 0.005, 0.02)]
-    try:
-        for follower in followers:
-            follower.wait_for_answers()
+    with contextlib.ExitStack() as stack:
+        followers = []
+        for pause_s in (0.0, 0.005, 0.02):
+            crowd = stack.enter_context(Crowd())
+            followers += crowd.follow(service.ws_address, "t", pause_s=pause_s)
         ids = publish(server, range(150))
-        for follower in followers:
-            follower.wait_for_events(150)
-    finally:
-        for follower in followers:
-            follower.stop()
+        wait_until(lambda: all(len(follower.ids) >= 150 for follower in followers), "all are pushed to all")
     for follower in followers:
-        assert follower.ids == ids
-        assert all(answer["recovered"] for answer in follower.answers)
+        assert list(follower.ids) == ids and not follower.unrecovered
     assert any(follower.closes for follower in followers), "nobody fell behind"

@@ -10,9 +10,10 @@ from contextlib import ExitStack
 import pytest
 
 from harness.api import make_token
+from harness.crowd import Crowd
 from harness.process import Process, log_tail, wait_until
 from harness.web_servers import Nginx
-from harness.websocket import Follower, Subscriber, refusal
+from harness.websocket import Subscriber, refusal
 
 WORKERS = 3
 
@@ -90,11 +91,8 @@ def test_pushes_status_disconnect_and_unregister_reach_the_clients_of_every_work
 
 def test_a_worker_that_is_killed_is_started_again_and_nothing_is_missed(server):
     server.api.register("t")
-    address = server.service.ws_address
-    with ExitStack() as stack:
-        followers = [stack.enter_context(Follower(address, "t")) for _ in range(12)]
-        for follower in followers:
-            follower.wait_for_answers()
+    with Crowd() as crowd:
+        followers = crowd.follow(server.service.ws_address, "t", 12)
         ids = []
         for _ in range(3):
             victim = workers(server.service).pop()
@@ -103,7 +101,7 @@ def test_a_worker_that_is_killed_is_started_again_and_nothing_is_missed(server):
             wait_for_workers(server.service, but_not=[victim])
         for follower in followers:
             wait_until(lambda: follower.position == ids[-1], "the last event arrives")
-            assert follower.ids == ids
+            assert list(follower.ids) == ids
     wait_until(lambda: server.api.status().json["connected_sockets"] == 0, "no socket counted")
 
 
@@ -171,27 +169,23 @@ def test_a_restart_without_loss(server):
     service = server.service
     server.api.register("t")
     old_pids = workers(service)
-    with ExitStack() as stack:
-        followers = [stack.enter_context(Follower(service.ws_address, "t")) for _ in range(12)]
-        for follower in followers:
-            follower.wait_for_answers()
+    with Crowd() as crowd:
+        followers = crowd.follow(service.ws_address, "t", 12)
         old = service.gateway
         old.send(signal.SIGUSR2)
         ids = []
         while old.runs():
             ids.append(server.api.publish("t", len(ids)).json["id"])
-            wait_until(lambda: True, "a moment", interval_s=0.002)
         assert old.exit_code == 0
         wait_for_workers(service, but_not=old_pids)
         parent = int(open(f"/proc/{workers(service).pop()}/stat").read().split()[3])
         service.gateway = Process("successor", parent)
-        for follower in followers:
-            follower.wait_for_answers(2)
+        wait_until(lambda: all(len(follower.starts) >= 2 for follower in followers), "all have come back")
         ids += [server.api.publish("t", n).json["id"] for n in range(10)]
         for follower in followers:
             wait_until(lambda: follower.position == ids[-1], "the last event arrives")
-            assert follower.ids == ids
-            assert follower.refusals == 0
+            assert list(follower.ids) == ids
+            assert not follower.refusals
 
 
 def test_sighup_reaches_every_worker(server):

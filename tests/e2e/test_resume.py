@@ -6,8 +6,10 @@ import threading
 
 import pytest
 
+from harness.crowd import Crowd
+from harness.process import wait_until
 from harness.web_servers import Nginx
-from harness.websocket import Follower, Subscriber, wait_for_position
+from harness.websocket import Subscriber
 
 
 def subscriber(worker, topic):
@@ -136,32 +138,27 @@ def test_clients_that_come_and_go_under_full_load_miss_and_repeat_nothing(make_s
             else:
                 faults.append(reply.status)
 
-    followers = [Follower(service.ws_address, "t") for _ in range(4)]
-    for follower in followers:
-        follower.wait_for_answers()
-    threads = [threading.Thread(target=publish) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
-        for turn in range(4):
-            seen = len(published)
-            while len(published) < seen + 300:
-                stop.wait(0.01)
-            if turn % 2:
-                service.gateway.kill()
-                service.start_gateway()
-            else:
-                service.restart_gateway()
-    finally:
-        stop.set()
+    with Crowd() as crowd:
+        followers = crowd.follow(service.ws_address, "t", 4)
+        threads = [threading.Thread(target=publish) for _ in range(3)]
         for thread in threads:
-            thread.join()
-    try:
-        wait_for_position(followers, max(published))
-    finally:
-        for follower in followers:
-            follower.stop()
+            thread.start()
+        try:
+            for turn in range(4):
+                seen = len(published)
+                wait_until(lambda: len(published) >= seen + 300, "publishes go on", limit_s=60)
+                if turn % 2:
+                    service.gateway.kill()
+                    service.start_gateway()
+                else:
+                    service.restart_gateway()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        last = max(published)
+        wait_until(lambda: all(follower.position == last for follower in followers), "the last event arrives", 60)
     assert not faults
     for follower in followers:
-        assert follower.ids == sorted(published)
-        assert len(follower.answers) >= 5 and all(answer["recovered"] for answer in follower.answers)
+        assert list(follower.ids) == sorted(published)
+        assert len(follower.starts) >= 5 and not follower.unrecovered

@@ -10,5 +10,4 @@
 	crashes         random kills, and the supervisor that starts what has been killed
 	sqlite          the database as people look into it
 	metrics         GET /internal/metrics, read as strictly as Prometheus does
-	browser         a headless Chromium on the demo page
 """

@@ -1,5 +1,9 @@
-"""A thousand WebSocket clients in one thread: each follows a topic, comes back when it is sent away or when its server
-dies, and keeps what it received. They know just enough of RFC 6455 for a server that keeps to it."""
+"""WebSocket clients in a thread of their own, one or a thousand: each follows a topic, comes back when it is sent away or
+when its server dies, and keeps what it received.
+
+	with Crowd() as crowd:
+		follower, *others = crowd.follow(service.ws_address, "t", 12)
+"""
 
 import collections
 import contextlib
@@ -16,9 +20,9 @@ import time
 from array import array
 from urllib.parse import quote
 
-from .ledger import Ledger, Publisher, read_push
+from .ledger import UNNUMBERED, Ledger, Publisher, read_push
 from .process import LIMIT_S, wait_until
-from .websocket import CLOSE, PING, PONG, TEXT, WebSocket, build_frame
+from .websocket import CLOSE, PING, PONG, TEXT, WebSocket, build_frame, parse_frame
 
 RETRY_S = 0.05
 READ_BYTES = 262144
@@ -30,12 +34,13 @@ class Member:
     """One client. `resume`: "always" asks after each break for what came after the last event it has; "never" asks
     for ids, but from now on; "no" is a plain one.
 
-    `keys` has the number (see ledger.py) of each push in the order of arrival, `ids` its id when it asked for them;
-    `starts` where in them each connection began; `position` the first auth_ok's; `closes` and `refusals` count the
-    codes of each end and the causes of each attempt that came to nothing."""
+    `keys` has the number of each push in the order of arrival (see ledger.py; UNNUMBERED for any other), `ids` its id
+    when it asked for them; `starts` where in them each connection began; `first_position` the first auth_ok's;
+    `unrecovered` how often it was told that what it missed is gone; `closes` and `refusals` count the codes of each end
+    and the causes of each attempt that came to nothing. `pause_s` after each push makes the whole crowd read slowly."""
 
-    def __init__(self, address, topic, resume="always", path="/ws", token=""):
-        self.address, self.topic, self.resume, self.token = address, topic, resume, token
+    def __init__(self, address, topic, resume="always", path="/ws", token="", pause_s=0.0):
+        self.address, self.topic, self.resume, self.token, self.pause_s = address, topic, resume, token, pause_s
         self.path = f"{path}?topic={quote(topic, safe='')}"
         self.keys, self.ids, self.starts = array("q"), array("q"), []
         self.first_position = self.position = None
@@ -55,15 +60,20 @@ class Member:
 
     def take(self, message):
         """A text message of the server's."""
-        push = read_push(message)
+        push, frame = read_push(message), None
+        if not push:
+            frame = json.loads(message)
+            if frame["type"] == "push":
+                push = frame.get("id"), UNNUMBERED
         if push:
             identity, key = push
             self.keys.append(key)
             if identity is not None:
                 self.ids.append(identity)
                 self.position = identity
+            if self.pause_s:
+                time.sleep(self.pause_s)
             return
-        frame = json.loads(message)
         if frame["type"] == "auth_ok" and self.state == AUTH:
             self.state = OPEN
             self.starts.append(len(self.keys))
@@ -96,6 +106,12 @@ class Crowd:
         self.members.append(member)
         self.call(lambda: self._connect(member))
         return member
+
+    def follow(self, address, topic, count=1, **options):
+        """So many more members, when they are subscribed: a list."""
+        members = [self.add(Member(address, topic, **options)) for _ in range(count)]
+        self.wait_until_open()
+        return members
 
     def call(self, function):
         """Runs it in the crowd's thread."""
@@ -264,26 +280,17 @@ class Crowd:
             pass  # the end of the connection is read next
 
     def _read_frames(self, member):
-        buffer, at = member.buffer, 0
-        while len(buffer) - at >= 2:
-            opcode, length, start = buffer[at] & 0xF, buffer[at + 1], at + 2
-            if length == 126:
-                start += 2
-                length = int.from_bytes(buffer[at + 2 : start], "big")
-            elif length == 127:
-                start += 8
-                length = int.from_bytes(buffer[at + 2 : start], "big")
-            if len(buffer) < start + length:
-                break
-            at = start + length
-            if opcode == TEXT:
-                member.take(buffer[start:at])
-            elif opcode == PING:
-                self._send(member, build_frame(buffer[start:at], opcode=PONG))
-            elif opcode == CLOSE:
-                member.code = int.from_bytes(buffer[start : start + 2], "big") if length else 1005
-                self._send(member, build_frame(buffer[start:at], opcode=CLOSE))
-        member.buffer = buffer[at:]
+        at = 0
+        while parsed := parse_frame(member.buffer, at):
+            frame, at = parsed
+            if frame.opcode == TEXT:
+                member.take(frame.payload)
+            elif frame.opcode == PING:
+                self._send(member, build_frame(frame.payload, opcode=PONG))
+            elif frame.opcode == CLOSE:
+                member.code = int.from_bytes(frame.payload[:2], "big") if frame.payload else 1005
+                self._send(member, build_frame(frame.payload, opcode=CLOSE))
+        member.buffer = member.buffer[at:]
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import time
 from urllib.parse import urlsplit
 
 PUBLISHERS_MAX = 100
+UNNUMBERED = -1  # the key of a push that is none of ours
 FILL_MAX = 3000
 PUSH = re.compile(rb'\{"type":"push",(?:"id":(\d+),)?"payload":(\{"by":(\d+),"n":(\d+),"fill":"x*"\})\}')
 

@@ -4,9 +4,8 @@
 	upgraded(service, topic), authenticated(service, topic)
 	                one that is through its handshake, or subscribed, straight at the gateway's port
 	Subscriber      a well-behaved client of somebody else's making, the websockets library
-	Follower        follows a topic in a thread of its own, and comes back when it is sent away
 
-A thousand at once: crowd.py."""
+Clients in a thread of their own, who come back when they are sent away: crowd.py."""
 
 import asyncio
 import base64
@@ -14,14 +13,13 @@ import json
 import os
 import socket
 import struct
-import threading
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote
 
 import websockets
 
-from .process import LIMIT_S, wait_until
+from .process import LIMIT_S
 
 AUTH_OK = '{"type":"auth_ok"}'
 AUTH_REQUIRED = '{"type":"error","code":"auth_required","message":"first frame must be {type:auth,token:...}"}'
@@ -75,8 +73,7 @@ def subscriber(service, topic, token=None, **options):
 
 
 
-@dataclass
-class Frame:
+class Frame(NamedTuple):
     fin: bool
     rsv: int
     opcode: int
@@ -102,6 +99,24 @@ def build_frame(payload, opcode=TEXT, fin=True, rsv=0, mask=True, length=None):
         return head + payload
     key = os.urandom(4)
     return head + key + bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
+
+
+def parse_frame(buffer, at=0):
+    """The server's frame that begins there, and where it ends; None while it has not all come."""
+    if len(buffer) - at < 2:
+        return None
+    first, length, start = buffer[at], buffer[at + 1], at + 2
+    assert not length & 0x80, "a server's frame must not be masked"
+    if length == 126:
+        start += 2
+        length = int.from_bytes(buffer[at + 2 : start], "big")
+    elif length == 127:
+        start += 8
+        length = int.from_bytes(buffer[at + 2 : start], "big")
+    end = start + length
+    if len(buffer) < end:
+        return None
+    return Frame(bool(first & 0x80), first >> 4 & 7, first & 0xF, buffer[start:end]), end
 
 
 class WebSocket:
@@ -156,14 +171,19 @@ class WebSocket:
     def read_frame(self, limit_s=LIMIT_S):
         """The next frame of any kind. ConnectionEnded or TimeoutError when there is none."""
         deadline = time.monotonic() + limit_s
-        first, second = self._read_exactly(2, deadline)
-        length = second & 0x7F
-        assert not second & 0x80, "a server's frame must not be masked"
-        if length == 126:
-            (length,) = struct.unpack(">H", self._read_exactly(2, deadline))
-        elif length == 127:
-            (length,) = struct.unpack(">Q", self._read_exactly(8, deadline))
-        return Frame(bool(first & 0x80), first >> 4 & 7, first & 0xF, self._read_exactly(length, deadline))
+        while not (parsed := parse_frame(self.buffer)):
+            self._fill(deadline)
+        frame, end = parsed
+        self.buffer = self.buffer[end:]
+        return frame
+
+    def is_quiet(self, for_s):
+        """True when no frame comes in that time."""
+        try:
+            self.read_frame(for_s)
+        except TimeoutError:
+            return True
+        return False
 
     def read_message(self, limit_s=LIMIT_S):
         """The next text message, put together from its fragments; pings are answered."""
@@ -222,8 +242,8 @@ class WebSocket:
             raise ConnectionEnded("the server closed the connection")
         self.buffer += data
 
-    def _read_exactly(self, count, deadline=None):
-        limit = deadline or time.monotonic() + LIMIT_S
+    def _read_exactly(self, count):
+        limit = time.monotonic() + LIMIT_S
         while len(self.buffer) < count:
             self._fill(limit)
         data, self.buffer = self.buffer[:count], self.buffer[count:]
@@ -369,98 +389,3 @@ def refusal(url, topic, **options):
     except websockets.InvalidStatusCode as error:
         return error.status_code
     raise AssertionError("the handshake was accepted")
-
-
-class Follower:
-    """`resume`: it asks for ids, and after a break for what came after the last one it has seen.
-
-    `events` has (id, payload as text) of each push in the order of arrival (the id of a plain one is None);
-    `answers` each auth_ok; `closes` the code of each end. `pause_s` makes it a slow reader."""
-
-    def __init__(self, address, topic, token="", resume=True, pause_s=0.0, path="/ws"):
-        self.address, self.topic, self.token, self.resume, self.pause_s = address, topic, token, resume, pause_s
-        self.path = f"{path}?topic={quote(topic, safe='')}"
-        self.events, self.answers, self.closes, self.refusals = [], [], [], 0
-        self.position = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self):
-        while not self._stop.is_set():
-            try:
-                with WebSocket(self.address) as socket:
-                    self._follow(socket)
-            except (OSError, ConnectionEnded):
-                self.refusals += 1
-                self._stop.wait(0.05)
-
-    def _auth(self):
-        frame = {"type": "auth", "token": self.token}
-        if self.resume:
-            frame["last_event_id"] = self.position
-        return json.dumps(frame)
-
-    def _follow(self, socket):
-        if socket.handshake(self.path)[0] != 101:
-            self.refusals += 1
-            self._stop.wait(0.05)
-            return
-        socket.send_frame(self._auth())
-        while not self._stop.is_set():
-            try:
-                message = socket.read_message(0.2)
-            except TimeoutError:
-                continue
-            except ConnectionEnded as ended:
-                self.closes.append(str(ended))
-                return
-            self._take(message)
-            if self.pause_s:
-                self._stop.wait(self.pause_s)
-
-    def _take(self, message):
-        frame = json.loads(message)
-        if frame["type"] == "auth_ok":
-            self.answers.append(frame)
-            if self.position is None or not frame.get("recovered", True):
-                self.position = frame.get("last_event_id")
-        elif frame["type"] == "push":
-            head = '"payload":'
-            self.events.append((frame.get("id"), message[message.index(head) + len(head) : -1]))
-            self.position = frame.get("id", self.position)
-
-    @property
-    def ids(self):
-        return [identity for identity, _ in self.events]
-
-    @property
-    def payloads(self):
-        return [payload for _, payload in self.events]
-
-    def wait_for_answers(self, count=1):
-        wait_until(lambda: len(self.answers) >= count, f"{count} answers to auth frames")
-
-    def wait_for_events(self, count, limit_s=LIMIT_S):
-        wait_until(lambda: len(self.events) >= count, lambda: f"{count} events, {len(self.events)} came", limit_s)
-
-    def stop(self):
-        self._stop.set()
-        self._thread.join(LIMIT_S)
-        assert not self._thread.is_alive(), "the follower's thread ends"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-
-def wait_for_position(followers, last_id, limit_s=60.0):
-    """Waits until each follower has received the event `last_id`."""
-    deadline = time.monotonic() + limit_s
-    for follower in followers:
-        wait_until(
-            lambda follower=follower: follower.position is not None and follower.position >= last_id,
-            f"event {last_id} reaches every follower", max(0.1, deadline - time.monotonic()),
-        )  # fmt: skip
