@@ -127,6 +127,19 @@ def test_the_rooms_of_the_front_door_are_there():
         assert f"{path.name}/" in rooms
 
 
+@pytest.mark.parametrize("top", ["api", "gateway", "shared"])
+def test_the_plan_of_a_program_names_its_modules_and_no_others(top):
+    if top == "shared":
+        table = re.findall(r"^\| `\w+/` \| (.*) \|$", read("shared/README.md"), re.M)
+        named = {name.removesuffix(".h") for row in table for name in re.findall(r"`([\w.]+)`", row)}
+    else:
+        plan = blocks(f"{top}/README.md", language="")[0]
+        named = set(re.findall(r"^ *(\w+) ", plan.text, re.M))
+    sources = {path.stem for path in (REPO / top).rglob("*.c")}
+    assert sources - named == set()
+    assert named - {path.stem for path in (REPO / top).rglob("*.[ch]")} == set()
+
+
 QUERY = re.compile(r'^(?:sqlite> (.*)|\$ db "(.*)")\n((?:(?!sqlite>|\$|```).+\n)?)', re.M)
 QUERIES = {match[1] or match[2]: match[3] for block in blocks(language="") for match in QUERY.finditer(block.text)}
 
