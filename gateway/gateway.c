@@ -12,16 +12,11 @@
 #include <uv.h>
 
 #include "gateway/door/forwarded_for.h"
-#include "gateway/events/fanout.h"
 #include "gateway/door/listener.h"
-#include "gateway/client/message.h"
-#include "gateway/client/replay.h"
-#include "gateway/client/session.h"
 #include "gateway/door/upgrade.h"
+#include "gateway/events/feed.h"
 #include "gateway/events/wakeup.h"
-#include "gateway/client/ws.h"
 #include "shared/base/alloc.h"
-#include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/config/options.h"
 #include "shared/config/reload.h"
@@ -86,7 +81,7 @@ static bool fail_in_state_dir(const struct gateway *gateway, const char *what, c
 	return false;
 }
 
-static bool take_the_right(struct gateway *gateway)
+static bool claim_service(struct gateway *gateway)
 {
 	int inherited_fd = gateway->inheritance.service_fd;
 
@@ -116,7 +111,7 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	gateway->liveness = liveness_open(state_dir);
 	if (!gateway->liveness)
 		return fail_in_state_dir(gateway, "cannot open gateway.lock", strerror(errno));
-	if (!take_the_right(gateway)) {
+	if (!claim_service(gateway)) {
 		*exit_code = EXIT_TEMPORARY;
 		return fail_in_state_dir(gateway, "another gateway runs",
 					 "it serves this state_dir");
@@ -127,29 +122,78 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	if (!liveness_claim_pid(gateway->liveness, getpid()))
 		return fail_in_state_dir(gateway, "cannot lock gateway.lock", strerror(errno));
 	gateway->feed = feed_open(gateway->database, why);
-	return gateway->feed || fail_in_state_dir(gateway, "no database", why);
+	if (gateway->feed)
+		gateway->registry = registry_open(gateway->database, why);
+	return gateway->registry || fail_in_state_dir(gateway, "no database", why);
 }
 
-static void on_counted(void *context, bool known, const struct gauges *counts)
+static void on_counted(void *context, bool known, const struct gauges *gauges)
 {
-	if (known)
-		session_answer_status(context, counts);
+	struct gateway *gateway = context;
+
+	if (known && gateway->clients)
+		clients_answer_status(gateway->clients, gauges);
+}
+
+/* Also tells the database that this process is there, at that address. */
+static bool open_clients(struct gateway *gateway, const char *address)
+{
+	char why[DATABASE_WHY_SIZE];
+	struct presence_options presence = {
+		.config = gateway->config,
+		.liveness = gateway->liveness,
+		.loop = gateway->loop,
+		.address = address,
+		.counted = on_counted,
+		.context = gateway,
+	};
+	struct clients_parts parts = {
+		.config = gateway->config,
+		.loop = gateway->loop,
+		.feed = gateway->feed,
+		.registry = gateway->registry,
+		.tally = gateway->tally,
+		.counters = &gateway->counters,
+	};
+
+	gateway->presence = parts.presence = presence_start(&presence, why);
+	if (!gateway->presence)
+		return fail("no database", why);
+	gateway->clients = clients_open(&parts);
+	if (!gateway->clients)
+		return false;
+	gateway->websockets = websockets_open(gateway->loop, gateway->clients);
+	return gateway->websockets ||
+	       fail("cannot set up libwebsockets",
+		    "its libuv plugin (libwebsockets-evlib-uv) or memory is missing");
 }
 
 static bool open_wakeup(struct gateway *gateway)
 {
 	int fd = gateway->inheritance.wakeup_fd;
 
-	gateway->wakeup = fd >= 0 ? wakeup_inherit(gateway->loop, fd, fanout_look, gateway)
-				  : wakeup_open(gateway->loop, gateway->config->state_dir,
-						fanout_look, gateway);
+	gateway->wakeup =
+		fd >= 0 ? wakeup_inherit(gateway->loop, fd, clients_look, gateway->clients)
+			: wakeup_open(gateway->loop, gateway->config->state_dir, clients_look,
+				      gateway->clients);
 	return gateway->wakeup ||
 	       fail_in_state_dir(gateway, "cannot make " WAKEUP_SOCKET_NAME, strerror(errno));
 }
 
+static void on_accepted(void *context, int fd, const struct sockaddr *peer)
+{
+	struct gateway *gateway = context;
+
+	if (gateway->upgrades)
+		upgrade_begin(gateway, fd, peer);
+	else
+		close(fd); /* it ends before it has served */
+}
+
+/* Nobody is accepted before the loop runs. */
 static bool open_listener(struct gateway *gateway)
 {
-	struct inheritance *inheritance = &gateway->inheritance;
+	const struct inheritance *inheritance = &gateway->inheritance;
 	char address[LISTEN_ADDRESS_SIZE] = "";
 	int fd = inheritance->listen_count > 0 ? inheritance->listen_fds[0]
 					       : listen_socket_open(gateway->config, true, address);
@@ -161,50 +205,19 @@ static bool open_listener(struct gateway *gateway)
 			  log_text("why", strerror(errno)));
 		return false;
 	}
-	gateway->listener =
-		listener_open(gateway->config, fd, gateway->loop, upgrade_begin, gateway);
+	gateway->listener = listener_open(gateway->config, fd, gateway->loop, on_accepted, gateway);
 	return true;
 }
 
 static bool open_network(struct gateway *gateway)
 {
-	char why[DATABASE_WHY_SIZE];
-	struct presence_options presence = {
-		.config = gateway->config,
-		.liveness = gateway->liveness,
-		.loop = gateway->loop,
-		.counted = on_counted,
-		.context = gateway,
-	};
-
-	gateway->ws = ws_open(gateway);
-	if (!gateway->ws)
-		return fail("cannot set up libwebsockets",
-			    "its libuv plugin (libwebsockets-evlib-uv) or memory is missing");
-	if (!open_wakeup(gateway) || !open_listener(gateway))
+	if (!open_listener(gateway) ||
+	    !open_clients(gateway, listener_address(gateway->listener)) || !open_wakeup(gateway))
 		return false;
-	presence.address = listener_address(gateway->listener);
-	gateway->presence = presence_start(&presence, why);
-	return gateway->presence || fail("no database", why);
-}
-
-/* Again when the file has changed. False after logging that no token can be checked: then nobody is
- * let in. */
-static bool take_configuration(struct gateway *gateway)
-{
-	const struct config *config = gateway->config;
-	const char *secrets[GATEWAY_KEYS] = {config->worker_secret, config->worker_secret_previous};
-	bool good = true;
-
-	trusted_proxies_free(gateway->trusted);
-	gateway->trusted = trusted_proxies_new(config->trusted_proxies);
-	gateway->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
-	for (size_t i = 0; i < GATEWAY_KEYS; i++) {
-		token_key_free(gateway->keys[i]);
-		gateway->keys[i] = token_key_new(secrets[i]);
-		good = good && (gateway->keys[i] || !secrets[i][0]);
-	}
-	return good || fail("cannot check tokens", "OpenSSL gives no HMAC-SHA256");
+	gateway->trusted = trusted_proxies_new(gateway->config->trusted_proxies);
+	gateway->refusals = refusals_new(&gateway->counters);
+	gateway->upgrades = upgrades_new(gateway);
+	return true;
 }
 
 struct gateway *gateway_open(struct config *config, char **argv,
@@ -219,17 +232,8 @@ struct gateway *gateway_open(struct config *config, char **argv,
 	gateway->inheritance = *inheritance;
 	gateway->loop = xcalloc(1, sizeof(uv_loop_t));
 	uv_loop_init(gateway->loop);
-	gateway->auth_ok = frame_of_text(MESSAGE_AUTH_OK);
-	audience_init(&gateway->audience);
-	gateway->deadlines = deadlines_new(clock_monotonic_ms());
-	gateway->upgrades = upgrades_new(gateway);
-	gateway->replays = replays_new(gateway);
-	gateway->feed_trouble =
-		(struct log_repeat){.level = LOG_ERROR, .message = "cannot read events"};
-	gateway->refusals = refusals_new(&gateway->counters);
 	set_limits(gateway);
-	if (take_configuration(gateway) && open_tally(gateway) && open_state(gateway, exit_code) &&
-	    open_network(gateway)) {
+	if (open_tally(gateway) && open_state(gateway, exit_code) && open_network(gateway)) {
 		*exit_code = EXIT_SUCCESS;
 		return gateway;
 	}
@@ -241,7 +245,9 @@ void gateway_reload(struct gateway *gateway)
 {
 	if (!reload_now(gateway->reload))
 		return;
-	take_configuration(gateway);
+	trusted_proxies_free(gateway->trusted);
+	gateway->trusted = trusted_proxies_new(gateway->config->trusted_proxies);
+	clients_configure(gateway->clients);
 	presence_set_limits(gateway->presence, housekeeping_limits_of(gateway->config));
 }
 
@@ -250,25 +256,21 @@ void gateway_close(struct gateway *gateway)
 	if (!gateway)
 		return;
 	listener_close(gateway->listener);
-	wakeup_close(gateway->wakeup);
 	upgrades_free(gateway->upgrades);
 	refusals_free(gateway->refusals);
-	replays_free(gateway->replays);
+	trusted_proxies_free(gateway->trusted);
+	wakeup_close(gateway->wakeup);
 	if (gateway->presence)
 		presence_account(gateway->presence, &gateway->counters, 0);
 	presence_stop(gateway->presence);
-	ws_close(gateway->ws);
+	websockets_close(gateway->websockets);
+	clients_close(gateway->clients);
+	registry_close(gateway->registry);
 	feed_close(gateway->feed);
 	liveness_close(gateway->liveness);
 	database_close(gateway->database);
-	trusted_proxies_free(gateway->trusted);
-	for (size_t i = 0; i < GATEWAY_KEYS; i++)
-		token_key_free(gateway->keys[i]);
-	reload_free(gateway->reload);
-	deadlines_free(gateway->deadlines);
-	audience_clear(&gateway->audience);
 	tally_free(gateway->tally);
-	frame_release(gateway->auth_ok);
+	reload_free(gateway->reload);
 	uv_run(gateway->loop, UV_RUN_DEFAULT); /* the last handles close */
 	uv_loop_close(gateway->loop);
 	free(gateway->loop);

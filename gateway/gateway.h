@@ -8,26 +8,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "gateway/events/audience.h"
-#include "gateway/processes/child.h"
-#include "gateway/client/deadlines.h"
-#include "gateway/events/feed.h"
-#include "gateway/events/frame.h"
-#include "gateway/door/limits.h"
-#include "gateway/client/outbox.h"
+#include "gateway/client/clients.h"
 #include "gateway/client/pending.h"
-#include "gateway/presence/presence.h"
+#include "gateway/client/websocket.h"
+#include "gateway/door/limits.h"
 #include "gateway/door/refusals.h"
+#include "gateway/events/registry.h"
+#include "gateway/presence/presence.h"
 #include "gateway/presence/tally.h"
+#include "gateway/processes/child.h"
 #include "shared/config/config.h"
 #include "shared/counters/counters.h"
-#include "shared/base/log_repeat.h"
-#include "shared/contract/token.h"
-
-struct session;
-struct uv_loop_s;
-
-enum { GATEWAY_KEYS = 2 };
 
 struct gateway {
 	struct config *config; /* borrowed; changes in place, see gateway_reload */
@@ -35,30 +26,21 @@ struct gateway {
 	char **argv; /* borrowed */
 	struct inheritance inheritance;
 	struct uv_loop_s *loop;
-	struct liveness *liveness;
-	struct database *database; /* the loop's connection: the feed's */
-	struct listener *listener;
-	struct upgrades *upgrades;
-	struct ws *ws;
-	struct wakeup *wakeup;
-	struct feed *feed;
-	struct audience audience;
-	struct deadlines *deadlines;
-	struct presence *presence;
-	struct trusted_proxies *trusted;
-	struct token_key *keys[GATEWAY_KEYS]; /* of the secret and of the previous one */
-	struct frame *auth_ok; /* the frame that everyone gets */
-
-	struct session *sessions; /* all of them, a list */
-	size_t session_count;
-	struct limits limits; /* of connections */
-	struct pending_list pending; /* connections that have not authenticated */
-	struct tally *tally; /* of all connections, over all workers */
-	struct refusals *refusals;
-	struct replays *replays;
-	struct outbox_pool pool; /* what waits in all outboxes */
 	struct counters counters; /* since the start */
-	struct log_repeat feed_trouble;
+	struct limits limits; /* of connections */
+	struct tally *tally; /* of all connections, over all workers */
+	struct liveness *liveness;
+	struct database *database; /* the loop's connection: of the feed and the registry */
+	struct feed *feed;
+	struct registry *registry;
+	struct presence *presence;
+	struct clients *clients;
+	struct websockets *websockets;
+	struct wakeup *wakeup;
+	struct trusted_proxies *trusted;
+	struct refusals *refusals;
+	struct upgrades *upgrades;
+	struct listener *listener;
 };
 
 /* Sets everything up. NULL after logging why; *exit_code is what the program then ends with. Free

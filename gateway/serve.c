@@ -14,9 +14,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "gateway/client/deadlines.h"
 #include "gateway/door/listener.h"
-#include "gateway/client/session.h"
-#include "gateway/processes/child.h"
 #include "gateway/door/upgrade.h"
 #include "gateway/events/wakeup.h"
 #include "shared/base/clock.h"
@@ -74,12 +73,13 @@ static void begin_drain(struct serving *serving, bool has_successor)
 {
 	struct gateway *gateway = serving->gateway;
 
-	log_event(LOG_INFO, "draining", log_number("connections", (int64_t)gateway->session_count),
+	log_event(LOG_INFO, "draining",
+		  log_number("connections", (int64_t)clients_count(gateway->clients)),
 		  log_text("successor", has_successor ? "yes" : "no"));
 	stop_accepting(gateway, has_successor);
 	serving->is_draining = true;
 	serving->drain_start_ms = clock_monotonic_ms();
-	serving->drain_total = gateway->session_count;
+	serving->drain_total = clients_count(gateway->clients);
 }
 
 /* How many may be left is a straight line from all to none. */
@@ -98,8 +98,9 @@ static void drain_step(struct serving *serving)
 	int64_t end_ms = serving->drain_start_ms + gateway->config->drain_ms;
 	int64_t left_ms = end_ms - clock_monotonic_ms();
 
-	session_end_some(gateway, may_be_left(serving, left_ms));
-	if (!gateway->sessions && (left_ms <= 0 || !upgrades_pending(gateway->upgrades)))
+	clients_end_some(gateway->clients, may_be_left(serving, left_ms));
+	if (!clients_count(gateway->clients) &&
+	    (left_ms <= 0 || !upgrades_pending(gateway->upgrades)))
 		end_now(serving);
 	else if (left_ms < -GOODBYE_MS)
 		end_now(serving);
@@ -116,7 +117,7 @@ static void note_clock_step(struct serving *serving)
 		return;
 	serving->clock_offset_ms = offset_ms;
 	log_event(LOG_WARN, "the clock was set", log_number("by_ms", step_ms));
-	session_schedule_all(serving->gateway);
+	clients_reschedule(serving->gateway->clients);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -124,7 +125,7 @@ static void on_tick(uv_timer_t *timer)
 	struct serving *serving = timer->data;
 
 	note_clock_step(serving);
-	session_on_deadlines(serving->gateway);
+	clients_on_tick(serving->gateway->clients);
 	upgrades_on_deadlines(serving->gateway->upgrades);
 	refusals_tick(serving->gateway->refusals);
 	if (serving->is_draining)
@@ -195,7 +196,8 @@ static void on_beat(uv_timer_t *timer)
 	struct gateway *gateway = serving->gateway;
 
 	liveness_beat(gateway->liveness, getpid());
-	presence_account(gateway->presence, &gateway->counters, gateway->pool.bytes);
+	presence_account(gateway->presence, &gateway->counters,
+			 clients_outbox_bytes(gateway->clients));
 	look_after_database(serving);
 }
 
@@ -220,11 +222,11 @@ static void send_clients_away(struct serving *serving)
 	int64_t give_up_ms = clock_monotonic_ms() + (serving->is_draining ? 0 : GOODBYE_MS);
 
 	stop_accepting(gateway, false);
-	session_end_all(gateway);
-	while (gateway->sessions && clock_monotonic_ms() < give_up_ms)
+	clients_end_all(gateway->clients);
+	while (clients_count(gateway->clients) > 0 && clock_monotonic_ms() < give_up_ms)
 		uv_run(gateway->loop, UV_RUN_ONCE);
-	session_drop_all(gateway);
-	while (gateway->sessions)
+	clients_drop_all(gateway->clients);
+	while (clients_count(gateway->clients) > 0)
 		uv_run(gateway->loop, UV_RUN_ONCE);
 }
 
@@ -270,7 +272,8 @@ int gateway_run(struct gateway *gateway)
 		service_manager_ready();
 	uv_run(gateway->loop, UV_RUN_DEFAULT);
 
-	log_event(LOG_INFO, "ending", log_number("connections", (int64_t)gateway->session_count));
+	log_event(LOG_INFO, "ending",
+		  log_number("connections", (int64_t)clients_count(gateway->clients)));
 	send_clients_away(&serving);
 	gateway_hold_signals(true);
 	stop_watching(&serving);

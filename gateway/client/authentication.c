@@ -1,79 +1,74 @@
 /*
- * What a client says: its first frame, which must prove who it is, and the few that may follow
- * (PROTOCOL.md, section 2). State: the session's. A database that cannot be read sends the client
- * away to try again; it never lets anyone in.
+ * The judgement of auth frames, see authentication.h. State: the keys of the secrets. Reads the
+ * database, and never blocks.
  */
-#include "gateway/gateway.h"
-#include "gateway/client/message.h"
-#include "gateway/client/replay.h"
-#include "gateway/client/session_internal.h"
+#include "gateway/client/authentication.h"
+
+#include "gateway/events/feed.h"
+#include "gateway/events/registry.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
-#include "shared/base/log.h"
-#include "shared/contract/topic_name.h"
 
-void authentication_refuse(struct session *session)
+enum { KEYS = 2 };
+
+struct authenticator {
+	struct registry *registry;
+	struct feed *feed;
+	struct token_key *keys[KEYS]; /* of the secret and of the previous one */
+};
+
+struct authenticator *authenticator_new(struct registry *registry, struct feed *feed)
 {
-	session_end(session, ENDING_AUTH_REQUIRED);
+	struct authenticator *authenticator = xcalloc(1, sizeof(*authenticator));
+
+	authenticator->registry = registry;
+	authenticator->feed = feed;
+	return authenticator;
 }
 
-bool authentication_is_over(const struct session *session)
+void authenticator_free(struct authenticator *authenticator)
 {
-	return session->expires_s > 0 && clock_wall_ms() / 1000 > session->expires_s;
+	if (!authenticator)
+		return;
+	for (size_t i = 0; i < KEYS; i++)
+		token_key_free(authenticator->keys[i]);
+	free(authenticator);
 }
 
-/* While a rotation is under way there are two secrets. */
-static enum token_verdict verify(const struct gateway *gateway, const struct message *message,
-				 const char *topic, size_t topic_len, struct token_claims *claims)
+bool authenticator_take_secrets(struct authenticator *authenticator, const struct config *config)
+{
+	const char *secrets[KEYS] = {config->worker_secret, config->worker_secret_previous};
+	bool good = true;
+
+	for (size_t i = 0; i < KEYS; i++) {
+		token_key_free(authenticator->keys[i]);
+		authenticator->keys[i] = token_key_new(secrets[i]);
+		good = good && (authenticator->keys[i] || !secrets[i][0]);
+	}
+	return good;
+}
+
+static enum verdict judge_token(const struct authenticator *authenticator, const char *topic,
+				size_t topic_len, const struct message *message,
+				struct token_claims *claims)
 {
 	enum token_verdict verdict = TOKEN_BAD;
 	int64_t now_s = clock_wall_ms() / 1000;
 
-	for (size_t i = 0; i < GATEWAY_KEYS && verdict == TOKEN_BAD; i++)
-		verdict = token_verify(gateway->keys[i], message->token, message->token_len, topic,
-				       topic_len, now_s, claims);
-	return verdict;
-}
-
-/* True when the token is good for the topic; else the session has been told and ends. */
-static bool check_token(struct session *session, const struct message *message, const char *topic,
-			size_t topic_len, struct token_claims *claims)
-{
-	if (message->token_state != MESSAGE_TOKEN_GIVEN) {
-		authentication_refuse(session);
-		return false;
-	}
-	switch (verify(session->gateway, message, topic, topic_len, claims)) {
+	if (message->token_state != MESSAGE_TOKEN_GIVEN)
+		return VERDICT_AUTH_REQUIRED;
+	for (size_t i = 0; i < KEYS && verdict == TOKEN_BAD; i++)
+		verdict = token_verify(authenticator->keys[i], message->token, message->token_len,
+				       topic, topic_len, now_s, claims);
+	switch (verdict) {
 	case TOKEN_GOOD:
-		return true;
+		return VERDICT_GOOD;
 	case TOKEN_EXPIRED:
-		session_end(session, ENDING_AUTH_EXPIRED);
-		return false;
+		return VERDICT_EXPIRED;
 	case TOKEN_BAD:
 		break;
 	}
-	session_end(session, ENDING_UNAUTHORIZED);
-	return false;
-}
-
-/* From here on it is subscribed, and gets what comes after `newest_id`. */
-static void open_session(struct session *session, const struct token_claims *claims,
-			 int64_t newest_id)
-{
-	struct gateway *gateway = session->gateway;
-	int64_t now_ms = clock_monotonic_ms();
-
-	session->state = SESSION_OPEN;
-	pending_remove(&gateway->pending, &session->pending);
-	session->user_id = claims->user_id;
-	session->expires_s = claims->expires_s;
-	session->after_id = session->ordered_after_id = newest_id;
-	session->heard_ms = now_ms;
-	session->ping_at_ms = now_ms + PING_EVERY_MS;
-	audience_join(session);
-	gateway->counters.counts[COUNT_CONNECTION_ACCEPTED]++;
-	session_log(session, "connected");
-	session_schedule(session);
+	return VERDICT_UNAUTHORIZED;
 }
 
 /* Whether all that came after `id` is still there. */
@@ -84,114 +79,59 @@ static bool can_recover(const struct feed_range *range, int64_t id)
 	return id >= first && id <= range->newest_id;
 }
 
-static void send_resumed(struct session *session, int64_t last_event_id, bool recovered)
+static enum verdict judge_resume(struct authenticator *authenticator, const struct message *message,
+				 struct grant *grant)
 {
-	struct frame *frame = frame_new(MESSAGE_RESUMED_SIZE);
-
-	frame->len = message_resumed_write(frame->bytes, last_event_id, recovered);
-	session_send(session, frame);
-	frame_release(frame);
-}
-
-/* Opens a session that gets ids, and what it missed when that is still there. */
-static void resume_session(struct session *session, const struct message *message,
-			   const struct token_claims *claims)
-{
-	struct gateway *gateway = session->gateway;
 	struct feed_range range;
-	bool from_now = message->resume == MESSAGE_RESUME_FROM_NOW;
 
-	if (feed_find_range(gateway->feed, &range) != DATABASE_OK) {
-		session_end(session, ENDING_UNAVAILABLE);
-		return;
-	}
-	bool recovered = from_now || can_recover(&range, message->last_event_id);
-	session->is_resumable = true;
-	open_session(session, claims, range.newest_id);
-	send_resumed(session, range.newest_id, recovered);
-	if (from_now)
-		gateway->counters.counts[COUNT_RESUME_FROM_NOW]++;
-	else if (!recovered)
-		gateway->counters.counts[COUNT_RESUME_LOST]++;
-	else
-		gateway->counters.counts[COUNT_RESUME_RECOVERED]++;
-	if (!from_now && recovered && session->state == SESSION_OPEN) {
-		session->after_id = message->last_event_id;
-		session->replay = replay_start(gateway->replays, session, message->last_event_id);
-	}
+	if (feed_find_range(authenticator->feed, &range) != DATABASE_OK)
+		return VERDICT_UNAVAILABLE;
+	grant->newest_id = range.newest_id;
+	grant->can_recover = can_recover(&range, message->last_event_id);
+	return VERDICT_GOOD;
 }
 
 /* The topic is looked up again: it may have gone, or have changed its mind about tokens, since the
  * upgrade. */
-static void first_auth(struct session *session, const struct message *message)
+enum verdict authentication_first(struct authenticator *authenticator, const char *topic,
+				  size_t topic_len, const struct message *message,
+				  struct grant *grant)
 {
-	struct token_claims claims = {0};
-	struct feed_topic topic;
+	struct registered_topic found;
+	enum verdict verdict = VERDICT_GOOD;
 
-	if (feed_find_topic(session->gateway->feed, session->topic, session->topic_len, &topic) !=
-	    DATABASE_OK) {
-		session_end(session, ENDING_UNAVAILABLE);
-		return;
-	}
-	if (!topic.registered) {
-		session_end(session, ENDING_UNREGISTERED);
-		return;
-	}
-	if (topic.require_token) {
-		if (!check_token(session, message, session->topic, session->topic_len, &claims))
-			return;
-	} else if (message->token_state == MESSAGE_TOKEN_NOT_TEXT) {
-		authentication_refuse(session);
-		return;
-	}
-	if (message->resume != MESSAGE_RESUME_NOT_ASKED) {
-		resume_session(session, message, &claims);
-		return;
-	}
-	open_session(session, &claims, topic.newest_id);
-	session_send(session, session->gateway->auth_ok);
+	*grant = (struct grant){0};
+	if (message->kind != MESSAGE_AUTH || message->resume == MESSAGE_RESUME_MALFORMED)
+		return VERDICT_AUTH_REQUIRED;
+	if (registry_find(authenticator->registry, topic, topic_len, &found) != DATABASE_OK)
+		return VERDICT_UNAVAILABLE;
+	if (!found.registered)
+		return VERDICT_UNREGISTERED;
+	if (found.require_token)
+		verdict = judge_token(authenticator, topic, topic_len, message, &grant->claims);
+	else if (message->token_state == MESSAGE_TOKEN_NOT_TEXT)
+		verdict = VERDICT_AUTH_REQUIRED;
+	grant->newest_id = found.newest_id;
+	if (verdict == VERDICT_GOOD && message->resume != MESSAGE_RESUME_NOT_ASKED)
+		verdict = judge_resume(authenticator, message, grant);
+	return verdict;
 }
 
-/* A later token for the same topic and user moves the expiry. A session that needed none needs none
- * now. */
-static void auth_again(struct session *session, const struct message *message)
+/* A token for the same topic and user moves the expiry. Who needed none needs none now. */
+enum verdict authentication_again(struct authenticator *authenticator, const char *topic,
+				  size_t topic_len, const struct message *message,
+				  struct token_claims claims_then, struct grant *grant)
 {
-	struct token_claims claims;
-	size_t topic_len;
-	const char *topic = topic_name(session->subscriber.topic, &topic_len);
+	*grant = (struct grant){.claims = claims_then};
+	if (message->resume == MESSAGE_RESUME_MALFORMED)
+		return VERDICT_AUTH_REQUIRED;
+	if (claims_then.expires_s == 0)
+		return message->token_state == MESSAGE_TOKEN_NOT_TEXT ? VERDICT_AUTH_REQUIRED
+								      : VERDICT_GOOD;
 
-	if (session->expires_s > 0) {
-		if (!check_token(session, message, topic, topic_len, &claims))
-			return;
-		if (claims.user_id != session->user_id) {
-			session_end(session, ENDING_UNAUTHORIZED);
-			return;
-		}
-		session->expires_s = claims.expires_s;
-		presence_renew(session->gateway->presence, session->slot, claims.expires_s);
-		session_schedule(session);
-	} else if (message->token_state == MESSAGE_TOKEN_NOT_TEXT) {
-		authentication_refuse(session);
-		return;
-	}
-	session_send(session, session->gateway->auth_ok);
-}
-
-void authentication_on_message(struct session *session, const char *text, size_t len)
-{
-	struct message message;
-
-	message_parse(text, len, &message);
-	if (session->state == SESSION_WAITING) {
-		if (message.kind == MESSAGE_AUTH && message.resume != MESSAGE_RESUME_MALFORMED)
-			first_auth(session, &message);
-		else
-			authentication_refuse(session);
-	} else if (message.kind == MESSAGE_AUTH && message.resume == MESSAGE_RESUME_MALFORMED) {
-		authentication_refuse(session);
-	} else if (message.kind == MESSAGE_AUTH) {
-		auth_again(session, &message);
-	} else if (message.kind == MESSAGE_STATUS) {
-		session_ask_status(session);
-	}
+	enum verdict verdict =
+		judge_token(authenticator, topic, topic_len, message, &grant->claims);
+	if (verdict == VERDICT_GOOD && grant->claims.user_id != claims_then.user_id)
+		return VERDICT_UNAUTHORIZED;
+	return verdict;
 }

@@ -13,34 +13,22 @@
 /* A turn takes 51.2 s: most deadlines of a connection (30 s to its next ping) are within one. */
 enum { SLOTS = 512 };
 
+LIST_HEAD(deadline_list, deadline);
+
 struct deadlines {
 	int64_t now_ms; /* everything due by then is in `ready` */
 	int64_t next_look_ms; /* before then nothing more can be due */
-	struct deadline ready; /* the heads of circular lists */
-	struct deadline slots[SLOTS];
+	struct deadline_list ready;
+	struct deadline_list slots[SLOTS];
 };
 
-static void list_init(struct deadline *head)
+static void take_out(struct deadline *deadline)
 {
-	head->next = head->previous = head;
+	LIST_REMOVE(deadline, entry);
+	deadline->entry.le_prev = NULL;
 }
 
-static void list_append(struct deadline *head, struct deadline *deadline)
-{
-	deadline->next = head;
-	deadline->previous = head->previous;
-	head->previous->next = deadline;
-	head->previous = deadline;
-}
-
-static void list_remove(struct deadline *deadline)
-{
-	deadline->next->previous = deadline->previous;
-	deadline->previous->next = deadline->next;
-	deadline->next = deadline->previous = NULL;
-}
-
-static struct deadline *slot_of(struct deadlines *deadlines, int64_t tick)
+static struct deadline_list *slot_of(struct deadlines *deadlines, int64_t tick)
 {
 	return &deadlines->slots[(uint64_t)tick % SLOTS];
 }
@@ -56,9 +44,9 @@ struct deadlines *deadlines_new(int64_t now_ms)
 
 	deadlines->now_ms = now_ms;
 	deadlines->next_look_ms = next_tick_ms(now_ms);
-	list_init(&deadlines->ready);
+	LIST_INIT(&deadlines->ready);
 	for (size_t i = 0; i < SLOTS; i++)
-		list_init(&deadlines->slots[i]);
+		LIST_INIT(&deadlines->slots[i]);
 	return deadlines;
 }
 
@@ -72,32 +60,32 @@ void deadlines_set(struct deadlines *deadlines, struct deadline *deadline, int64
 	deadlines_clear(deadlines, deadline);
 	deadline->due_ms = due_ms;
 	if (due_ms <= deadlines->now_ms) {
-		list_append(&deadlines->ready, deadline);
+		LIST_INSERT_HEAD(&deadlines->ready, deadline, entry);
 		return;
 	}
-	list_append(slot_of(deadlines, due_ms / DEADLINES_TICK_MS), deadline);
+	LIST_INSERT_HEAD(slot_of(deadlines, due_ms / DEADLINES_TICK_MS), deadline, entry);
 	if (due_ms < deadlines->next_look_ms)
 		deadlines->next_look_ms = due_ms;
 }
 
 void deadlines_clear(struct deadlines *deadlines, struct deadline *deadline)
 {
-	(void)deadlines; /* the lists are circular: a neighbour or a head, it is all the same */
-	if (deadline->next)
-		list_remove(deadline);
+	(void)deadlines; /* a list's head is not needed for that */
+	if (deadline->entry.le_prev)
+		take_out(deadline);
 }
 
 /* Moves what is due by now_ms out of one slot; what is due later in this tick tells when to look
  * again. */
-static void collect(struct deadlines *deadlines, struct deadline *slot)
+static void collect(struct deadlines *deadlines, struct deadline_list *slot)
 {
 	struct deadline *next;
 
-	for (struct deadline *deadline = slot->next; deadline != slot; deadline = next) {
-		next = deadline->next;
+	for (struct deadline *deadline = LIST_FIRST(slot); deadline; deadline = next) {
+		next = LIST_NEXT(deadline, entry);
 		if (deadline->due_ms <= deadlines->now_ms) {
-			list_remove(deadline);
-			list_append(&deadlines->ready, deadline);
+			LIST_REMOVE(deadline, entry);
+			LIST_INSERT_HEAD(&deadlines->ready, deadline, entry);
 		} else if (deadline->due_ms < deadlines->next_look_ms) {
 			deadlines->next_look_ms = deadline->due_ms;
 		}
@@ -125,9 +113,8 @@ struct deadline *deadlines_pop(struct deadlines *deadlines, int64_t now_ms)
 
 	if (now_ms >= deadlines->next_look_ms)
 		advance(deadlines, now_ms);
-	first = deadlines->ready.next;
-	if (first == &deadlines->ready)
-		return NULL;
-	list_remove(first);
+	first = LIST_FIRST(&deadlines->ready);
+	if (first)
+		take_out(first);
 	return first;
 }

@@ -7,6 +7,7 @@
 #define GATEWAY_DEADLINES_H
 
 #include <stdint.h>
+#include <sys/queue.h>
 
 enum { DEADLINES_TICK_MS = 100 };
 
@@ -14,7 +15,7 @@ struct deadlines;
 
 /* Embedded in whatever has a deadline; zeroed before its first use. */
 struct deadline {
-	struct deadline *next, *previous; /* NULL: none is set */
+	LIST_ENTRY(deadline) entry; /* .le_prev NULL: none is set */
 	int64_t due_ms;
 };
 

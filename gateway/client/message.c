@@ -1,6 +1,6 @@
 /*
  * Client frames in, server frames out, see message.h. No state, no allocation, never blocks. Called
- * by sessions with bytes that nobody has checked, and by the fan-out, once for each push.
+ * for each message of a client, with bytes that nobody has checked.
  */
 #include "gateway/client/message.h"
 
@@ -11,12 +11,7 @@
 #include "shared/json/json.h"
 #include "shared/base/version.h"
 
-#define PUSH_HEAD "{\"type\":\"push\","
-#define PUSH_PAYLOAD "\"payload\":"
-#define PUSH_TAIL "}"
-
-/* "id": and the longest number with its comma. */
-enum { PUSH_ID_MAX = 32 };
+enum { SECOND_US = 1000000 };
 
 static enum message_token read_token(struct json_value token, struct message *out)
 {
@@ -67,29 +62,6 @@ void message_parse(const char *text, size_t len, struct message *out)
 	}
 }
 
-size_t message_push_max(size_t payload_len)
-{
-	return sizeof(PUSH_HEAD PUSH_PAYLOAD PUSH_TAIL) + PUSH_ID_MAX + payload_len;
-}
-
-static char *append(char *out, const char *bytes, size_t len)
-{
-	memcpy(out, bytes, len);
-	return out + len;
-}
-
-size_t message_push_write(char *out, int64_t id, const char *payload, size_t payload_len)
-{
-	char *end = append(out, PUSH_HEAD, sizeof(PUSH_HEAD) - 1);
-
-	if (id > 0)
-		end += snprintf(end, PUSH_ID_MAX, "\"id\":%" PRId64 ",", id);
-	end = append(end, PUSH_PAYLOAD, sizeof(PUSH_PAYLOAD) - 1);
-	end = append(end, payload, payload_len);
-	end = append(end, PUSH_TAIL, sizeof(PUSH_TAIL) - 1);
-	return (size_t)(end - out);
-}
-
 size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_id, bool recovered)
 {
 	int len = snprintf(out, MESSAGE_RESUMED_SIZE,
@@ -118,4 +90,20 @@ size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct message_
 		       status->cluster_nodes);
 	assert(len > 0 && len < MESSAGE_STATUS_SIZE); /* six numbers of 20 digits fit */
 	return (size_t)len;
+}
+
+/* The account says until when the client has paid: each message costs the time that lies between
+ * two of them at the allowed rate, and may be paid for MESSAGE_BURST_S in advance. */
+bool message_rate_take(int64_t *paid_us, int64_t now_ms, int64_t per_second)
+{
+	int64_t now_us = now_ms * 1000;
+	int64_t paid = *paid_us > now_us ? *paid_us : now_us;
+
+	if (per_second == 0)
+		return true;
+	paid += SECOND_US / per_second;
+	if (paid - now_us > (int64_t)MESSAGE_BURST_S * SECOND_US)
+		return false;
+	*paid_us = paid;
+	return true;
 }

@@ -1,6 +1,6 @@
 /*
- * The frames of the contract (PROTOCOL.md, section 2): what a client may say, and what it is told.
- * Pure functions.
+ * The frames of the contract (PROTOCOL.md, section 2): what a client may say, how often, and what
+ * it is told. The text of a push is frame.c's. Pure functions.
  */
 #ifndef GATEWAY_MESSAGE_H
 #define GATEWAY_MESSAGE_H
@@ -63,12 +63,6 @@ void message_parse(const char *text, size_t len, struct message *out);
 #define MESSAGE_TOPIC_UNREGISTERED                                                                 \
 	"{\"type\":\"error\",\"code\":\"topic_unregistered\",\"message\":\"topic unregistered\"}"
 
-/* The frame {"type":"push","payload":<payload>}, or with an `id` above 0
- * {"type":"push","id":<id>,"payload":<payload>}, as resumable connections get it, into `out`, which
- * has room for message_push_max(payload_len) bytes. Returns its length. */
-size_t message_push_max(size_t payload_len);
-size_t message_push_write(char *out, int64_t id, const char *payload, size_t payload_len);
-
 enum { MESSAGE_RESUMED_SIZE = 96 };
 
 /* {"type":"auth_ok","last_event_id":<id>,"recovered":<recovered>}; returns its length. */
@@ -89,5 +83,13 @@ enum { MESSAGE_STATUS_SIZE = 512 };
 /* {"type":"status","payload":{"status":"ok","version":...,"uptime":...,"uptime_seconds":...,...}};
  * returns its length. No NUL belongs to it. */
 size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct message_status *status);
+
+enum { MESSAGE_BURST_S = 2 };
+
+/* How fast one client may send messages: a token bucket that holds MESSAGE_BURST_S seconds' worth,
+ * kept as one number (the "generic cell rate algorithm"). A message has come at `now_ms`
+ * (monotonic). False when that is more than `per_second` allows (0: anything is); then it is not
+ * counted. *paid_us is the client's account, 0 in the beginning. */
+bool message_rate_take(int64_t *paid_us, int64_t now_ms, int64_t per_second);
 
 #endif

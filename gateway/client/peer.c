@@ -17,38 +17,19 @@ int peer_fd(struct lws *peer)
 	return lws_get_socket_fd(peer);
 }
 
-/* Where the build of Debian 12 keeps what lws_partial_buffered looks at. In another one this is a
- * hint that does not help. */
-void peer_prefetch(const struct lws *peer)
+/* Straight to the kernel: libwebsockets would build the same header again for each connection. By
+ * the system call, without the two atomic operations by which glibc makes send(2) a point of
+ * cancellation. */
+ssize_t peer_write(int fd, const char *bytes, size_t len)
 {
-	enum { BUFFERED_AT = 0x2d0 };
+	ssize_t sent = syscall(SYS_sendto, fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
 
-	__builtin_prefetch((const char *)peer + BUFFERED_AT);
+	return sent < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : sent;
 }
 
-/* send(2), without the two atomic operations by which glibc makes it a point of cancellation. */
-static ssize_t send_bytes(int fd, const char *bytes, size_t len)
+bool peer_hold(struct lws *peer, const char *bytes, size_t len)
 {
-	return syscall(SYS_sendto, fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
-}
-
-/* Straight to the kernel: libwebsockets would build the same header again for each connection. It
- * gets what the kernel does not take, and sends it when it can. */
-bool peer_send(struct lws *peer, int fd, struct frame *frame)
-{
-	size_t len;
-	const char *wire = frame_wire(frame, &len);
-	ssize_t sent = send_bytes(fd, wire, len);
-
-	if (sent == (ssize_t)len)
-		return true;
-	if (sent < 0 && errno != EAGAIN && errno != EINTR)
-		return false;
-	if (sent > 0) {
-		wire += sent;
-		len -= (size_t)sent;
-	}
-	return lws_write(peer, (unsigned char *)wire, len, LWS_WRITE_RAW) >= 0;
+	return lws_write(peer, (unsigned char *)(uintptr_t)bytes, len, LWS_WRITE_RAW) >= 0;
 }
 
 /* With a payload, because libwebsockets does not tell of a pong without one. */

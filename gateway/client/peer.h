@@ -1,30 +1,31 @@
 /*
- * The sending half of a WebSocket: thin calls onto libwebsockets, so that sessions and fan-out need
- * not know it. Never blocks. `struct lws` is libwebsockets' connection, owned by it until ws.c
- * hears that it has closed.
+ * The sending half of a connection: thin calls onto libwebsockets, so that sessions and delivery
+ * need not know it. Never blocks. `struct lws` is libwebsockets' connection, owned by it until
+ * websocket.c hears that it has closed. (A transport of another kind has its switch here.)
  */
 #ifndef GATEWAY_PEER_H
 #define GATEWAY_PEER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-
-#include "gateway/events/frame.h"
+#include <sys/types.h>
 
 struct lws;
 
 /* True when all that was written before has gone to the kernel: writing now grows no buffer. */
 bool peer_is_idle(struct lws *peer);
 
-/* A hint that peer_is_idle is about to be asked. */
-void peer_prefetch(const struct lws *peer);
-
-/* Writes one text frame. Only while peer_is_idle. False: the connection is broken and must be
- * dropped. */
-bool peer_send(struct lws *peer, int fd, struct frame *frame);
-
-/* Its descriptor, for peer_send; asked for once, because that is read for each delivery. */
+/* Its descriptor, for peer_write; asked for once, because that is read for each delivery. */
 int peer_fd(struct lws *peer);
+
+/* Writes whole frames, as they stand on the wire. Only while peer_is_idle. Returns how many bytes
+ * the kernel has taken, 0 when it takes none now; -1: the connection is broken and must be dropped.
+ * What was left of a frame that was cut must go to peer_hold before anything else. */
+ssize_t peer_write(int fd, const char *bytes, size_t len);
+
+/* The rest of a frame: copied, and sent when the kernel takes it. False: broken. */
+bool peer_hold(struct lws *peer, const char *bytes, size_t len);
 
 /* Sends a ping; does nothing while output waits, for then the peer owes us reading already. */
 bool peer_ping(struct lws *peer);
@@ -33,7 +34,7 @@ bool peer_ping(struct lws *peer);
 void peer_want_write(struct lws *peer);
 
 /* Sends a Close frame with that code (0: none) and, for people, a reason (a few words or ""), the
- * last frame of all. Only while peer_is_idle. False as peer_send. */
+ * last frame of all. Only while peer_is_idle. False as peer_hold. */
 bool peer_close(struct lws *peer, uint16_t code, const char *reason);
 
 /* Drops the connection without ceremony, soon after this returns. */

@@ -4,19 +4,18 @@
  */
 #include "gateway/client/pending.h"
 
+void pending_list_init(struct pending_list *list)
+{
+	for (int stage = 0; stage < PENDING_STAGES; stage++)
+		TAILQ_INIT(&list->queues[stage]);
+	list->count = 0;
+}
+
 void pending_remove(struct pending_list *list, struct pending *pending)
 {
 	if (pending->stage == PENDING_NONE)
 		return;
-	if (pending->previous)
-		pending->previous->next = pending->next;
-	else
-		list->queues[pending->stage].first = pending->next;
-	if (pending->next)
-		pending->next->previous = pending->previous;
-	else
-		list->queues[pending->stage].last = pending->previous;
-	pending->next = pending->previous = NULL;
+	TAILQ_REMOVE(&list->queues[pending->stage], pending, entry);
 	pending->stage = PENDING_NONE;
 	list->count--;
 }
@@ -24,19 +23,14 @@ void pending_remove(struct pending_list *list, struct pending *pending)
 void pending_put(struct pending_list *list, struct pending *pending, enum pending_stage stage)
 {
 	pending_remove(list, pending);
-	pending->previous = list->queues[stage].last;
-	if (pending->previous)
-		pending->previous->next = pending;
-	else
-		list->queues[stage].first = pending;
-	list->queues[stage].last = pending;
+	TAILQ_INSERT_TAIL(&list->queues[stage], pending, entry);
 	pending->stage = (uint8_t)stage;
 	list->count++;
 }
 
 struct pending *pending_first(const struct pending_list *list)
 {
-	struct pending *leaving = list->queues[PENDING_LEAVING].first;
+	struct pending *leaving = TAILQ_FIRST(&list->queues[PENDING_LEAVING]);
 
-	return leaving ? leaving : list->queues[PENDING_WAITING].first;
+	return leaving ? leaving : TAILQ_FIRST(&list->queues[PENDING_WAITING]);
 }

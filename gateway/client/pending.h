@@ -10,23 +10,24 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 enum pending_kind { PENDING_HANDSHAKE, PENDING_SESSION };
 enum pending_stage { PENDING_NONE, PENDING_WAITING, PENDING_LEAVING, PENDING_STAGES };
 
 /* Embedded in whatever waits; zeroed before its first use. */
 struct pending {
-	struct pending *next, *previous;
+	TAILQ_ENTRY(pending) entry;
 	uint8_t kind, stage;
 };
 
-/* Zeroed: nothing waits. */
 struct pending_list {
-	struct {
-		struct pending *first, *last;
-	} queues[PENDING_STAGES];
+	TAILQ_HEAD(, pending) queues[PENDING_STAGES];
 	size_t count;
 };
+
+/* Nothing waits. */
+void pending_list_init(struct pending_list *list);
 
 /* Puts it at the end of that stage's queue, from wherever it was. */
 void pending_put(struct pending_list *list, struct pending *pending, enum pending_stage stage);

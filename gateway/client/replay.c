@@ -1,16 +1,13 @@
 /*
- * Replays, see replay.h. State: a ring of those that can go on, walked by a timer, which runs only
- * while there is one. Never blocks; a database that cannot be read sends the client away to try
- * again.
+ * Replays, see replay.h. State: a queue of those that can go on, walked by a timer, which runs only
+ * while there is one. Never blocks.
  */
 #include "gateway/client/replay.h"
 
 #include <uv.h>
 
-#include "gateway/gateway.h"
-#include "gateway/client/message.h"
-#include "gateway/client/peer.h"
-#include "gateway/client/session_internal.h"
+#include "gateway/client/client_internal.h"
+#include "gateway/events/feed.h"
 #include "shared/base/alloc.h"
 
 /* At most half a millisecond of work, then a pause of one: live pushes are not delayed by more, and
@@ -25,14 +22,17 @@ struct replay {
 	struct replays *owner;
 	struct session *session;
 	int64_t position;
-	struct replay *next, *previous; /* in the ring; NULL while the client is behind */
+	enum delivery delivery; /* of the push that was sent last */
+	bool is_waiting; /* the client is behind: it is not in the queue */
+	TAILQ_ENTRY(replay) entry;
 };
 
 struct replays {
-	uv_timer_t timer; /* runs while there is one that can go on */
+	uv_timer_t timer;
 	uint64_t deadline_ns; /* of the work in hand */
-	struct gateway *gateway;
-	struct replay *first; /* whose turn is next */
+	struct feed *feed;
+	replay_turn *turn;
+	TAILQ_HEAD(, replay) queue; /* the first has its turn next */
 };
 
 static void free_replays(uv_handle_t *handle)
@@ -40,12 +40,14 @@ static void free_replays(uv_handle_t *handle)
 	free(handle->data);
 }
 
-struct replays *replays_new(struct gateway *gateway)
+struct replays *replays_new(struct uv_loop_s *loop, struct feed *feed, replay_turn *turn)
 {
 	struct replays *replays = xcalloc(1, sizeof(*replays));
 
-	replays->gateway = gateway;
-	uv_timer_init(gateway->loop, &replays->timer);
+	replays->feed = feed;
+	replays->turn = turn;
+	TAILQ_INIT(&replays->queue);
+	uv_timer_init(loop, &replays->timer);
 	replays->timer.data = replays;
 	return replays;
 }
@@ -56,18 +58,15 @@ void replays_free(struct replays *replays)
 		uv_close((uv_handle_t *)&replays->timer, free_replays);
 }
 
-static void leave_ring(struct replay *replay)
+static void leave_queue(struct replay *replay)
 {
 	struct replays *replays = replay->owner;
 
-	if (!replay->next)
+	if (replay->is_waiting)
 		return;
-	replay->next->previous = replay->previous;
-	replay->previous->next = replay->next;
-	if (replays->first == replay)
-		replays->first = replay->next == replay ? NULL : replay->next;
-	replay->next = replay->previous = NULL;
-	if (!replays->first)
+	replay->is_waiting = true;
+	TAILQ_REMOVE(&replays->queue, replay, entry);
+	if (TAILQ_EMPTY(&replays->queue))
 		uv_timer_stop(&replays->timer);
 }
 
@@ -75,7 +74,7 @@ void replay_stop(struct replay *replay)
 {
 	if (!replay)
 		return;
-	leave_ring(replay);
+	leave_queue(replay);
 	free(replay);
 }
 
@@ -84,79 +83,74 @@ static bool send_push(void *context, struct feed_event *event)
 {
 	struct replay *replay = context;
 	struct session *session = replay->session;
-	struct replays *replays = replay->owner;
-	struct frame *frame = frame_new(message_push_max(event->payload_len));
-	frame->len =
-		message_push_write(frame->bytes, event->id, event->payload, event->payload_len);
+	struct frame *frame = frame_of_push(event->id, event->payload, event->payload_len);
+
+	frame->is_push = false; /* it must not be lost */
 	session->after_id = event->id;
-	session->gateway->counters.counts[COUNT_REPLAYED_EVENTS]++;
-	session_send(session, frame);
+	session->clients->counters->counts[COUNT_REPLAYED_EVENTS]++;
+	replay->delivery = delivery_send(session, frame);
 	frame_release(frame);
-	/* The replay itself is gone when its session is no longer open. */
-	return session->state == SESSION_OPEN && peer_is_idle(session->peer) &&
-	       uv_hrtime() < replays->deadline_ns;
+	return replay->delivery == DELIVERY_SENT && delivery_is_done(session) &&
+	       uv_hrtime() < replay->owner->deadline_ns;
 }
 
-/* The next batch of one session, which may end the replay, or the session. */
-static void proceed(struct replay *replay)
+enum replay_outcome replay_proceed(struct replay *replay, enum delivery *delivery)
 {
 	struct session *session = replay->session;
-	struct feed *feed = replay->owner->gateway->feed;
+	struct feed *feed = replay->owner->feed;
 	struct feed_replay batch = {
 		.position = replay->position,
 		.until = feed_position(feed),
 		.max_rows = BATCH_ROWS,
 	};
 
-	batch.topic = topic_name(session->subscriber.topic, &batch.topic_len);
-	enum database_status status = feed_replay(feed, &batch, send_push, replay);
-	if (session->state != SESSION_OPEN)
-		return; /* and the replay is gone */
-	if (status != DATABASE_OK || batch.has_gap) {
-		session_end(session, batch.has_gap ? ENDING_SLOW : ENDING_UNAVAILABLE);
-		return;
+	replay->delivery = *delivery = DELIVERY_SENT;
+	if (!delivery_is_done(session)) {
+		leave_queue(replay); /* until replay_continue */
+		return REPLAY_GOES_ON;
 	}
+	batch.topic = member_topic(&session->member, &batch.topic_len);
+	if (feed_replay(feed, &batch, send_push, replay) != DATABASE_OK)
+		return REPLAY_UNAVAILABLE;
+	*delivery = replay->delivery;
+	if (batch.has_gap)
+		return REPLAY_GAP;
 	replay->position = batch.position;
-	if (replay->position >= batch.until) {
-		if (session->after_id < replay->position)
-			session->after_id = replay->position;
-		session->replay = NULL;
-		replay_stop(replay);
-	} else if (!peer_is_idle(session->peer)) {
-		leave_ring(replay); /* until session_on_writable */
-	}
+	if (replay->position < batch.until)
+		return REPLAY_GOES_ON;
+	if (session->after_id < replay->position)
+		session->after_id = replay->position;
+	return REPLAY_DONE;
 }
 
 /* One batch of each in turn, as long as the time lasts. */
 static void on_timer(uv_timer_t *timer)
 {
 	struct replays *replays = timer->data;
+	struct replay *replay;
 
 	replays->deadline_ns = uv_hrtime() + BUDGET_NS;
-	while (replays->first && uv_hrtime() < replays->deadline_ns) {
-		struct replay *replay = replays->first;
-
-		replays->first = replay->next;
-		proceed(replay);
+	while ((replay = TAILQ_FIRST(&replays->queue)) && uv_hrtime() < replays->deadline_ns) {
+		TAILQ_REMOVE(&replays->queue, replay, entry);
+		TAILQ_INSERT_TAIL(&replays->queue, replay, entry);
+		replays->turn(replay->session);
 	}
+}
+
+static void join_queue(struct replay *replay)
+{
+	struct replays *replays = replay->owner;
+
+	replay->is_waiting = false;
+	if (TAILQ_EMPTY(&replays->queue))
+		uv_timer_start(&replays->timer, on_timer, 0, PAUSE_MS);
+	TAILQ_INSERT_TAIL(&replays->queue, replay, entry);
 }
 
 void replay_continue(struct replay *replay)
 {
-	struct replays *replays = replay->owner;
-	struct replay *first = replays->first;
-
-	if (replay->next)
-		return;
-	if (first) {
-		replay->next = first;
-		replay->previous = first->previous;
-		first->previous->next = replay;
-		first->previous = replay;
-	} else {
-		replay->next = replay->previous = replays->first = replay;
-		uv_timer_start(&replays->timer, on_timer, 0, PAUSE_MS);
-	}
+	if (replay && replay->is_waiting)
+		join_queue(replay);
 }
 
 struct replay *replay_start(struct replays *replays, struct session *session, int64_t position)
@@ -166,6 +160,6 @@ struct replay *replay_start(struct replays *replays, struct session *session, in
 	replay->owner = replays;
 	replay->session = session;
 	replay->position = position;
-	replay_continue(replay);
+	join_queue(replay);
 	return replay;
 }

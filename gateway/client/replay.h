@@ -11,22 +11,40 @@
 
 #include <stdint.h>
 
-struct gateway;
+#include "gateway/client/delivery.h"
+
+struct feed;
 struct replay;
 struct replays;
 struct session;
+struct uv_loop_s;
 
-/* All replays of a gateway. The timer closes with the loop's next turn. */
-struct replays *replays_new(struct gateway *gateway);
+/* Called from the loop for a session whose replay can go on: it calls replay_proceed. */
+typedef void replay_turn(struct session *session);
+
+/* All replays. `feed` and `loop` are borrowed. The timer closes with the loop's next turn. */
+struct replays *replays_new(struct uv_loop_s *loop, struct feed *feed, replay_turn *turn);
+
+/* NULL is allowed. */
 void replays_free(struct replays *replays);
 
 /* The session, which has just been told auth_ok, gets the pushes after `position`. */
 struct replay *replay_start(struct replays *replays, struct session *session, int64_t position);
 
+enum replay_outcome {
+	REPLAY_GOES_ON, /* with the next turn, or after replay_continue */
+	REPLAY_DONE, /* it has caught up with the feed */
+	REPLAY_GAP, /* events that it has not come to were pruned */
+	REPLAY_UNAVAILABLE /* the database cannot be read */
+};
+
+/* One batch. *delivery is what became of the push that was sent last. */
+enum replay_outcome replay_proceed(struct replay *replay, enum delivery *delivery);
+
 /* The client has taken what it was sent. */
 void replay_continue(struct replay *replay);
 
-/* The session ends. NULL is allowed. */
+/* NULL is allowed. */
 void replay_stop(struct replay *replay);
 
 #endif

@@ -1,173 +1,365 @@
 /*
- * The life of one connection, see session.h. State: in each session, and the gateway's list of
- * them. Never blocks; a connection that cannot be written to is dropped, its neighbours go on.
+ * Sessions, see session.h. State: in each of them, and the list of all. Never blocks; a connection
+ * that cannot be written to is dropped, its neighbours go on.
  */
 #include "gateway/client/session.h"
 
-#include "gateway/gateway.h"
+#include "gateway/client/authentication.h"
+#include "gateway/client/client_internal.h"
+#include "gateway/client/delivery.h"
 #include "gateway/client/message.h"
-#include "gateway/client/message_rate.h"
 #include "gateway/client/peer.h"
 #include "gateway/client/replay.h"
-#include "gateway/client/session_internal.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
-#include "shared/contract/topic_name.h"
-#include "shared/base/utf8.h"
 
-#define container_of(pointer, type, member)                                                        \
-	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+enum { PING_EVERY_MS = 30000, SILENCE_LIMIT_MS = 60000, CLOSE_LIMIT_MS = 5000 };
 
-struct session *session_of(struct subscriber *subscriber)
-{
-	return container_of(subscriber, struct session, subscriber);
-}
+/* The close code and the last words of each cause (PROTOCOL.md, section 2), and how it counts. */
+static const struct {
+	enum close_code code;
+	const char *last_words; /* NULL: none */
+	enum counter unauthenticated, authenticated;
+	const char *reason; /* what the Close frame says beside its code; NULL: that says all */
+} endings[ENDINGS] = {
+	[ENDING_AUTH_REQUIRED] = {CLOSE_POLICY, MESSAGE_AUTH_REQUIRED,
+				  COUNT_CONNECTION_AUTH_REQUIRED, COUNT_CLOSE_AUTH_REQUIRED, NULL},
+	[ENDING_UNAUTHORIZED] = {CLOSE_POLICY, MESSAGE_UNAUTHORIZED, COUNT_CONNECTION_UNAUTHORIZED,
+				 COUNT_CLOSE_UNAUTHORIZED, NULL},
+	[ENDING_AUTH_EXPIRED] = {CLOSE_POLICY, MESSAGE_AUTH_EXPIRED, COUNT_CONNECTION_AUTH_EXPIRED,
+				 COUNT_CLOSE_AUTH_EXPIRED, NULL},
+	[ENDING_AUTH_TIMEOUT] = {CLOSE_POLICY, NULL, COUNT_CONNECTION_TIMEOUT, COUNT_CLOSE_SILENT,
+				 NULL},
+	[ENDING_UNREGISTERED] = {CLOSE_NORMAL, MESSAGE_TOPIC_UNREGISTERED,
+				 COUNT_CONNECTION_UNREGISTERED, COUNT_CLOSE_UNREGISTERED, NULL},
+	[ENDING_DISCONNECTED] = {CLOSE_POLICY, MESSAGE_DISCONNECTED, COUNT_CONNECTION_GONE,
+				 COUNT_CLOSE_DISCONNECTED, NULL},
+	[ENDING_TOO_BIG] = {CLOSE_TOO_BIG, NULL, COUNT_CONNECTION_TOO_BIG, COUNT_CLOSE_TOO_BIG,
+			    NULL},
+	[ENDING_NOT_UTF8] = {CLOSE_NOT_UTF8, NULL, COUNT_CONNECTION_NOT_UTF8, COUNT_CLOSE_NOT_UTF8,
+			     NULL},
+	[ENDING_TOO_MANY_MESSAGES] = {CLOSE_POLICY, NULL, COUNT_CONNECTION_TOO_MANY_MESSAGES,
+				      COUNT_CLOSE_TOO_MANY_MESSAGES, "too many messages"},
+	[ENDING_PENDING_FULL] = {CLOSE_TRY_AGAIN, NULL, COUNT_CONNECTION_PENDING_FULL,
+				 COUNT_CLOSE_GONE, "too many connections"},
+	[ENDING_SLOW] = {CLOSE_TRY_AGAIN, NULL, COUNT_CONNECTION_GONE, COUNT_CLOSE_SLOW, NULL},
+	[ENDING_UNAVAILABLE] = {CLOSE_TRY_AGAIN, NULL, COUNT_CONNECTION_UNAVAILABLE,
+				COUNT_CLOSE_UNAVAILABLE, NULL},
+	[ENDING_SHUTDOWN] = {CLOSE_GOING_AWAY, NULL, COUNT_CONNECTION_SHUTDOWN,
+			     COUNT_CLOSE_SHUTDOWN, NULL},
+	[ENDING_GONE] = {0, NULL, COUNT_CONNECTION_GONE, COUNT_CLOSE_GONE, NULL},
+	[ENDING_SILENT] = {0, NULL, COUNT_CONNECTION_GONE, COUNT_CLOSE_SILENT, NULL},
+};
 
-struct session *session_of_user(struct subscriber *subscriber)
-{
-	return container_of(subscriber, struct session, by_user);
-}
-
-void session_log(const struct session *session, const char *what)
+/* The line of log_connections; only while it is in the audience. */
+static void note(const struct session *session, const char *what)
 {
 	char address[CLIENT_ADDRESS_TEXT_SIZE];
-	size_t topic_len = 0;
+	size_t topic_len;
+	const char *topic = member_topic(&session->member, &topic_len);
 
-	if (!session->gateway->config->log_connections || !session->subscriber.topic)
+	if (!session->clients->config->log_connections || !topic)
 		return;
-	const char *topic = topic_name(session->subscriber.topic, &topic_len);
 	client_address_format(&session->address, address);
 	log_event(LOG_INFO, what, log_text("address", address),
-		  log_bytes("topic", topic, topic_len), log_number("user", session->user_id));
+		  log_bytes("topic", topic, topic_len),
+		  log_number("user", session->member.user_id));
 }
 
-struct session *session_new(struct gateway *gateway, struct lws *peer, const char *topic,
-			    size_t topic_len, const struct client_address *address)
+struct session *session_new(struct clients *clients, struct lws *peer,
+			    const struct newcomer *newcomer)
 {
 	struct session *session = xcalloc(1, sizeof(*session));
 
-	session->gateway = gateway;
+	session->clients = clients;
 	session->peer = peer;
 	session->fd = peer_fd(peer);
-	session->topic = xstrndup(topic, topic_len);
-	session->topic_len = (uint16_t)topic_len;
-	session->address = *address;
+	session->topic = xstrndup(newcomer->topic, newcomer->topic_len);
+	session->topic_len = (uint16_t)newcomer->topic_len;
+	session->address = newcomer->address;
 	session->state = SESSION_WAITING;
-	session->next = gateway->sessions;
-	if (session->next)
-		session->next->previous = session;
-	gateway->sessions = session;
-	gateway->session_count++;
+	LIST_INSERT_HEAD(&clients->sessions, session, entry);
+	clients->session_count++;
 	session->pending.kind = PENDING_SESSION;
-	pending_put(&gateway->pending, &session->pending, PENDING_WAITING);
-	session->tally_place = tally_add(gateway->tally, address);
-	deadlines_set(gateway->deadlines, &session->deadline,
-		      clock_monotonic_ms() + gateway->config->handshake_timeout_ms);
+	pending_put(&clients->pending, &session->pending, PENDING_WAITING);
+	session->tally_place = tally_add(clients->tally, &session->address);
+	deadlines_set(clients->deadlines, &session->deadline,
+		      clock_monotonic_ms() + clients->config->handshake_timeout_ms);
 	return session;
 }
 
-void session_leave(struct session *session)
+/* Once for each connection that ends: before its state changes. */
+static void count_end(struct session *session, enum ending ending)
 {
-	session_log(session, "disconnected");
-	audience_leave(session);
-	deadlines_clear(session->gateway->deadlines, &session->deadline);
-	pending_remove(&session->gateway->pending, &session->pending);
+	int64_t *counts = session->clients->counters->counts;
+
+	if (session->state == SESSION_WAITING)
+		counts[endings[ending].unauthenticated]++;
+	else if (session->state == SESSION_OPEN)
+		counts[endings[ending].authenticated]++;
+}
+
+/* Out of everything that could still call it: nothing new comes to it. */
+static void leave(struct session *session, enum ending ending)
+{
+	struct clients *clients = session->clients;
+
+	count_end(session, ending);
+	note(session, "disconnected");
+	audience_leave(clients->audience, &session->member);
+	deadlines_clear(clients->deadlines, &session->deadline);
+	pending_remove(&clients->pending, &session->pending);
 	replay_stop(session->replay);
 	session->replay = NULL;
 	free(session->partial);
 	session->partial = NULL;
+	session->state = SESSION_ENDING;
 }
 
 void session_free(struct session *session)
 {
 	if (!session)
 		return;
-	session_count_end(session, ENDING_GONE);
-	session_leave(session);
-	if (session->next)
-		session->next->previous = session->previous;
-	if (session->previous)
-		session->previous->next = session->next;
-	else
-		session->gateway->sessions = session->next;
-	session->gateway->session_count--;
-	tally_remove(session->gateway->tally, session->tally_place);
-	session_clear_outbox(session);
+	leave(session, ENDING_GONE);
+	LIST_REMOVE(session, entry);
+	session->clients->session_count--;
+	tally_remove(session->clients->tally, session->tally_place);
+	delivery_clear(session);
 	free(session->topic);
 	free(session);
 }
 
 void session_drop(struct session *session, enum ending ending)
 {
-	session_count_end(session, ending);
-	session_leave(session);
-	session->state = SESSION_ENDING;
+	leave(session, ending);
 	session->close_sent = true; /* nothing more is written */
 	peer_drop(session->peer);
 }
 
-void session_give_way(struct pending *pending)
+static bool close_now(struct session *session, enum ending ending)
+{
+	const char *reason = endings[ending].reason;
+
+	session->close_sent = true;
+	return peer_close(session->peer, endings[ending].code, reason ? reason : "");
+}
+
+bool session_give_way(struct pending *pending)
 {
 	struct session *session = container_of(pending, struct session, pending);
+	bool was_waiting = session->state == SESSION_WAITING;
 
-	if (session->state == SESSION_WAITING) {
-		refusals_log(session->gateway->refusals, COUNT_REFUSED_PENDING_FULL);
-		if (peer_is_idle(session->peer))
-			peer_close(session->peer, endings[ENDING_PENDING_FULL].code,
-				   ending_reason(ENDING_PENDING_FULL));
-	}
+	if (was_waiting && delivery_is_done(session))
+		close_now(session, ENDING_PENDING_FULL);
 	session_drop(session, ENDING_PENDING_FULL);
+	return was_waiting;
 }
 
-void session_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
-			bool is_final)
+/* Sends the Close frame when nothing is left to be sent before it. */
+static void close_if_drained(struct session *session)
 {
-	session->heard_ms = clock_monotonic_ms();
+	if (session->state != SESSION_ENDING || session->close_sent)
+		return;
+	if (!delivery_is_done(session))
+		peer_want_write(session->peer);
+	else if (!close_now(session, session->ending))
+		session_drop(session, ENDING_GONE);
+}
+
+void session_end(struct session *session, enum ending ending)
+{
+	const char *last_words = endings[ending].last_words;
+	bool was_waiting = session->state == SESSION_WAITING;
+	enum delivery delivery = DELIVERY_SENT;
+
 	if (session->state == SESSION_ENDING)
 		return;
-	if (is_final && !message_rate_take(&session->paid_us, session->heard_ms,
-					   session->gateway->config->message_rate)) {
-		session_end(session, ENDING_TOO_MANY_MESSAGES);
-		return;
-	}
-	if (session->partial_len + len > MESSAGE_MAX_BYTES) {
-		session_end(session, ENDING_TOO_BIG);
-		return;
-	}
-	if (!is_final || session->partial) {
-		if (!session->partial)
-			session->partial = xcalloc(1, MESSAGE_MAX_BYTES);
-		memcpy(session->partial + session->partial_len, bytes, len);
-		session->partial_len = (uint16_t)(session->partial_len + len);
-	}
-	if (!is_final)
-		return;
+	leave(session, ending);
+	session->ending = (uint8_t)ending;
+	if (was_waiting)
+		pending_put(&session->clients->pending, &session->pending, PENDING_LEAVING);
+	deadlines_set(session->clients->deadlines, &session->deadline,
+		      clock_monotonic_ms() + CLOSE_LIMIT_MS);
+	if (last_words) {
+		struct frame *frame = frame_of_text(last_words);
 
-	char *whole = session->partial;
-	const char *text = whole ? whole : bytes;
-	size_t text_len = whole ? session->partial_len : len;
-	session->partial = NULL;
-	session->partial_len = 0;
-	if (is_text && !utf8_valid(text, text_len))
-		session_end(session, ENDING_NOT_UTF8);
-	else if (is_text)
-		authentication_on_message(session, text, text_len);
-	else if (session->state == SESSION_WAITING)
-		authentication_refuse(session);
-	free(whole);
+		delivery = delivery_send_last(session, frame);
+		frame_release(frame);
+	}
+	if (delivery == DELIVERY_BROKEN)
+		session_drop(session, ENDING_GONE);
+	else
+		close_if_drained(session);
 }
 
-void session_on_pong(struct session *session)
+void session_end_unsent(struct session *session, enum ending ending)
 {
-	session->heard_ms = clock_monotonic_ms();
+	delivery_clear(session);
+	session_end(session, ending);
+}
+
+void session_end_answered(struct session *session, uint16_t code)
+{
+	bool is_answer = session->close_sent;
+
+	leave(session, ENDING_GONE);
+	session->close_sent = true;
+	if (!is_answer && peer_is_idle(session->peer))
+		peer_close(session->peer, code, "");
+}
+
+static void settle(struct session *session, enum delivery delivery)
+{
+	if (delivery == DELIVERY_BROKEN)
+		session_drop(session, ENDING_GONE);
+	else if (delivery == DELIVERY_FULL)
+		session_end_unsent(session, ENDING_SLOW);
+}
+
+void session_send(struct session *session, struct frame *frame)
+{
+	settle(session, delivery_send(session, frame));
+}
+
+void session_on_writable(struct session *session)
+{
+	enum delivery delivery = delivery_flush(session);
+
+	settle(session, delivery);
+	if (delivery == DELIVERY_QUEUED && !session->close_sent)
+		peer_want_write(session->peer);
+	if (delivery != DELIVERY_SENT)
+		return;
+	close_if_drained(session);
+	replay_continue(session->replay);
+}
+
+static void send_resumed(struct session *session, int64_t last_event_id, bool recovered)
+{
+	struct frame *frame = frame_new(MESSAGE_RESUMED_SIZE);
+
+	frame->len = message_resumed_write(frame->bytes, last_event_id, recovered);
+	session_send(session, frame);
+	frame_release(frame);
+}
+
+/* What it missed comes when that is still there. */
+static void resume(struct session *session, const struct message *message,
+		   const struct grant *grant)
+{
+	struct clients *clients = session->clients;
+	bool from_now = message->resume == MESSAGE_RESUME_FROM_NOW;
+	bool recovered = from_now || grant->can_recover;
+
+	send_resumed(session, grant->newest_id, recovered);
+	clients->counters->counts[from_now    ? COUNT_RESUME_FROM_NOW
+				  : recovered ? COUNT_RESUME_RECOVERED
+					      : COUNT_RESUME_LOST]++;
+	if (from_now || !recovered || session->state != SESSION_OPEN)
+		return;
+	session->after_id = message->last_event_id;
+	session->replay = replay_start(clients->replays, session, message->last_event_id);
+}
+
+void session_open(struct session *session, const struct message *message, const struct grant *grant)
+{
+	struct clients *clients = session->clients;
+	int64_t now_ms = clock_monotonic_ms();
+
+	session->state = SESSION_OPEN;
+	pending_remove(&clients->pending, &session->pending);
+	session->member.user_id = grant->claims.user_id;
+	session->expires_s = grant->claims.expires_s;
+	session->after_id = session->ordered_after_id = grant->newest_id;
+	session->is_resumable = message->resume != MESSAGE_RESUME_NOT_ASKED;
+	session->heard_ms = now_ms;
+	session->ping_at_ms = now_ms + PING_EVERY_MS;
+	audience_join(clients->audience, &session->member, session->topic, session->topic_len,
+		      session->expires_s, &session->address);
+	free(session->topic);
+	session->topic = NULL;
+	clients->counters->counts[COUNT_CONNECTION_ACCEPTED]++;
+	note(session, "connected");
+	session_schedule(session);
+	if (session->is_resumable)
+		resume(session, message, grant);
+	else
+		session_send(session, clients->auth_ok);
+}
+
+void session_replay(struct session *session)
+{
+	enum delivery delivery;
+	enum replay_outcome outcome = replay_proceed(session->replay, &delivery);
+
+	switch (outcome) {
+	case REPLAY_GOES_ON:
+		break;
+	case REPLAY_DONE:
+		replay_stop(session->replay);
+		session->replay = NULL;
+		break;
+	case REPLAY_GAP:
+		session_end(session, ENDING_SLOW);
+		break;
+	case REPLAY_UNAVAILABLE:
+		session_end(session, ENDING_UNAVAILABLE);
+		break;
+	}
+	settle(session, delivery);
+}
+
+void session_deliver(struct session *session, struct batch *batch)
+{
+	size_t first = batch_first_after(batch, session->after_id);
+
+	if (first == batch->count || session->replay)
+		return; /* it was there before, or the replay comes to it */
+	session->after_id = batch->ids[batch->count - 1];
+	const struct joined *joined =
+		batch_join(batch, session->is_resumable ? PUSH_WITH_ID : PUSH_PLAIN);
+	settle(session, delivery_send_joined(session, joined, first, batch->count));
+}
+
+void session_unregister(struct session *session, int64_t event_id)
+{
+	if (event_id > session->ordered_after_id)
+		session_end(session, ENDING_UNREGISTERED);
+}
+
+void session_disconnect(struct session *session, int64_t event_id, const int64_t *user_id)
+{
+	if (event_id > session->ordered_after_id &&
+	    (!user_id || *user_id == session->member.user_id))
+		session_end(session, ENDING_DISCONNECTED);
+}
+
+void session_answer_status(struct session *session, struct frame *frame)
+{
+	if (!session->wants_status)
+		return;
+	session->wants_status = false;
+	session_send(session, frame);
+}
+
+/* True when its token will end it, or has ended by now. */
+static bool expires(const struct session *session)
+{
+	return session->expires_s > 0 &&
+	       session->clients->config->token_expiry == CONFIG_TOKEN_EXPIRY_CLOSE;
+}
+
+static bool has_expired(const struct session *session)
+{
+	return expires(session) && clock_wall_ms() / 1000 > session->expires_s;
 }
 
 void session_schedule(struct session *session)
 {
 	int64_t due_ms = session->ping_at_ms;
 
-	if (session->expires_s > 0) {
+	if (expires(session)) {
 		int64_t now_s = clock_wall_ms() / 1000;
 		int64_t left_s = session->expires_s - now_s; /* no overflow: both are positive */
 
@@ -177,10 +369,10 @@ void session_schedule(struct session *session)
 			due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
 		}
 	}
-	deadlines_set(session->gateway->deadlines, &session->deadline, due_ms);
+	deadlines_set(session->clients->deadlines, &session->deadline, due_ms);
 }
 
-static void on_deadline(struct session *session, int64_t now_ms)
+void session_on_deadline(struct session *session, int64_t now_ms)
 {
 	if (session->state == SESSION_WAITING) {
 		session_end(session, ENDING_AUTH_TIMEOUT);
@@ -190,7 +382,7 @@ static void on_deadline(struct session *session, int64_t now_ms)
 		session_drop(session, ENDING_SILENT);
 		return;
 	}
-	if (authentication_is_over(session)) {
+	if (has_expired(session)) {
 		session_end(session, ENDING_AUTH_EXPIRED);
 		return;
 	}
@@ -202,49 +394,4 @@ static void on_deadline(struct session *session, int64_t now_ms)
 		session->ping_at_ms = now_ms + PING_EVERY_MS;
 	}
 	session_schedule(session);
-}
-
-void session_on_deadlines(struct gateway *gateway)
-{
-	int64_t now_ms = clock_monotonic_ms();
-	struct deadline *due;
-
-	while ((due = deadlines_pop(gateway->deadlines, now_ms)))
-		on_deadline(container_of(due, struct session, deadline), now_ms);
-}
-
-void session_schedule_all(struct gateway *gateway)
-{
-	for (struct session *session = gateway->sessions; session; session = session->next)
-		if (session->state == SESSION_OPEN)
-			session_schedule(session);
-}
-
-void session_end_all(struct gateway *gateway)
-{
-	for (struct session *session = gateway->sessions; session; session = session->next) {
-		session_clear_outbox(session); /* nothing else is sent */
-		session_end(session, ENDING_SHUTDOWN);
-	}
-}
-
-void session_end_some(struct gateway *gateway, size_t left)
-{
-	size_t open = 0;
-
-	for (struct session *session = gateway->sessions; session; session = session->next)
-		open += session->state != SESSION_ENDING;
-	for (struct session *session = gateway->sessions; session && open > left;
-	     session = session->next) {
-		if (session->state == SESSION_ENDING)
-			continue;
-		session_end(session, ENDING_SHUTDOWN);
-		open--;
-	}
-}
-
-void session_drop_all(struct gateway *gateway)
-{
-	for (struct session *session = gateway->sessions; session; session = session->next)
-		session_drop(session, ENDING_SHUTDOWN);
 }

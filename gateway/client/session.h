@@ -1,11 +1,11 @@
 /*
- * One browser: from the upgrade, through its authentication, until its socket is gone. Owns what is
- * kept for it: the message that is arriving, the outbox, its place in subscriptions, deadlines and
- * presence.
+ * The life of one browser's connection: from the upgrade, through its authentication, until its
+ * socket is gone. Owns what is kept for it: the outbox, its place in the audience, among the
+ * deadlines and among those that have not authenticated. Only here is it decided that one ends.
  *
- * ws.c makes and frees sessions and tells them what libwebsockets heard; fanout.c hands them
- * pushes. A session that is to end says its last words first: session_end queues them, and the
- * Close frame goes out when all of it is sent. Nothing here blocks.
+ * A transport makes and frees sessions; conversation.c tells what the client says, clients.c what
+ * there is for it. A session that is to end says its last words first: session_end queues them, and
+ * the Close frame goes out when all of it is sent. Nothing here blocks.
  */
 #ifndef GATEWAY_SESSION_H
 #define GATEWAY_SESSION_H
@@ -14,14 +14,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gateway/events/batch.h"
 #include "gateway/presence/client_address.h"
-#include "gateway/events/frame.h"
-#include "gateway/events/subscriptions.h"
 
-struct gateway;
+struct clients;
+struct frame;
+struct grant;
 struct lws;
+struct message;
 struct pending;
-struct gauges;
 struct session;
 
 /* RFC 6455, section 7.4.1 and the IANA registry. */
@@ -35,68 +36,88 @@ enum close_code {
 	CLOSE_TRY_AGAIN = 1013
 };
 
-/* `peer` and `gateway` are borrowed; the topic's bytes are copied. */
-struct session *session_new(struct gateway *gateway, struct lws *peer, const char *topic,
-			    size_t topic_len, const struct client_address *address);
+/* Why a connection ends; a new cause has its row in session.c and its counters in counters.h. */
+enum ending {
+	/* With a Close frame. */
+	ENDING_AUTH_REQUIRED,
+	ENDING_UNAUTHORIZED,
+	ENDING_AUTH_EXPIRED,
+	ENDING_AUTH_TIMEOUT,
+	ENDING_UNREGISTERED,
+	ENDING_DISCONNECTED, /* by the backend */
+	ENDING_TOO_BIG, /* a message */
+	ENDING_NOT_UTF8, /* a text message */
+	ENDING_TOO_MANY_MESSAGES, /* see message_rate_take */
+	ENDING_PENDING_FULL, /* others need its place before it has authenticated */
+	ENDING_SLOW, /* it is to resume */
+	ENDING_UNAVAILABLE, /* the database cannot be read */
+	ENDING_SHUTDOWN,
+
+	/* Without a word. */
+	ENDING_GONE, /* by the client, or broken */
+	ENDING_SILENT,
+
+	ENDINGS
+};
+
+/* Whom the door lets in. */
+struct newcomer {
+	const char *topic; /* borrowed for the call */
+	size_t topic_len;
+	struct client_address address;
+};
+
+/* `peer` and `clients` are borrowed; the topic's bytes are copied. */
+struct session *session_new(struct clients *clients, struct lws *peer,
+			    const struct newcomer *newcomer);
 
 /* The socket is gone. NULL is allowed. */
 void session_free(struct session *session);
 
-/* A piece of a message: `is_final` with its last one. */
-void session_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
-			bool is_final);
+/* It has proved who it is: joins the audience, and is told so. `message` is its auth frame. */
+void session_open(struct session *session, const struct message *message,
+		  const struct grant *grant);
 
-/* The client's Close frame: `payload` as it came. Answers it; the caller ends the connection. */
-void session_on_close(struct session *session, const char *payload, size_t len);
-
-/* Anything else that shows that the peer lives. */
-void session_on_pong(struct session *session);
+/* One frame out: at once, or behind what waits. Takes its own reference. */
+void session_send(struct session *session, struct frame *frame);
 
 /* The connection can take more. */
 void session_on_writable(struct session *session);
 
-/* Drops the one that `pending` is embedded in: others need its place. */
-void session_give_way(struct pending *pending);
+/* The next batch of what it missed. */
+void session_replay(struct session *session);
 
-/* The deadlines whose time has come. */
-void session_on_deadlines(struct gateway *gateway);
+/* Pushes for its topic, of which it gets those that were committed after it subscribed. */
+void session_deliver(struct session *session, struct batch *batch);
 
-/* True when its pushes carry their ids. */
-bool session_is_resumable(const struct session *session);
-
-/* Hints that a push is about to come: for the session itself, and a little later, when it is there,
- * for its connection. */
-void session_prefetch(const struct session *session);
-void session_prefetch_peer(const struct session *session);
-
-/* A push for its topic, unless it was committed before this session subscribed. */
-void session_deliver(struct session *session, struct frame *frame, int64_t event_id);
-
-/* The same, orders to end: the topic is gone; the backend wants these sockets closed (all, or with
- * `user_id` not NULL that user's). */
+/* The same, orders to end: the topic is gone; the backend wants the socket closed (with `user_id`
+ * not NULL only if it is that user's). */
 void session_unregister(struct session *session, int64_t event_id);
 void session_disconnect(struct session *session, int64_t event_id, const int64_t *user_id);
 
-/* The same for the sockets of every topic. */
-void session_disconnect_user(struct gateway *gateway, int64_t event_id, int64_t user_id);
+/* The status, if it has asked for it. */
+void session_answer_status(struct session *session, struct frame *frame);
 
-/* The answer to those who asked for the status. */
-void session_answer_status(struct gateway *gateway, const struct gauges *counts);
+/* Sets the next time that session_on_deadline looks at it. */
+void session_schedule(struct session *session);
 
-/* Works out anew when each session has to be looked at: the clock was set. */
-void session_schedule_all(struct gateway *gateway);
+/* Its time has come. */
+void session_on_deadline(struct session *session, int64_t now_ms);
 
-/* Ends every session with 1001, without a word. */
-void session_end_all(struct gateway *gateway);
+/* Leaves its topic, says the last words of `ending` and closes. */
+void session_end(struct session *session, enum ending ending);
 
-/* The same for so many that `left` remain; what waits in their outboxes is still sent. */
-void session_end_some(struct gateway *gateway, size_t left);
+/* The same, and what waits for it is not sent. */
+void session_end_unsent(struct session *session, enum ending ending);
 
-/* Drops those that are left; they are gone after a few turns of the loop. */
-void session_drop_all(struct gateway *gateway);
+/* The client has closed: answers with that code (0: none). The caller ends the connection. */
+void session_end_answered(struct session *session, uint16_t code);
 
-/* The session of a topic's subscriber, and of one that audience_of_user gave. */
-struct session *session_of(struct subscriber *subscriber);
-struct session *session_of_user(struct subscriber *subscriber);
+/* Drops the connection without a word. */
+void session_drop(struct session *session, enum ending ending);
+
+/* Drops the one that `pending` is embedded in: others need its place. False when it was leaving
+ * anyway. */
+bool session_give_way(struct pending *pending);
 
 #endif

@@ -6,8 +6,8 @@
  */
 #include "gateway/door/admission.h"
 
-#include "gateway/client/session.h"
-#include "gateway/client/ws.h"
+#include "gateway/client/pending.h"
+#include "gateway/client/websocket.h"
 #include "gateway/door/forwarded_for.h"
 #include "gateway/door/upgrade.h"
 #include "gateway/gateway.h"
@@ -33,7 +33,7 @@ static bool is_full(struct gateway *gateway)
 {
 	int64_t max = gateway->config->max_connections;
 
-	return gateway->session_count >= gateway->limits.connections ||
+	return clients_count(gateway->clients) >= gateway->limits.connections ||
 	       (max > 0 && tally_connections(gateway->tally) >= (size_t)max);
 }
 
@@ -51,9 +51,9 @@ static const struct refusal *judge_limits(struct gateway *gateway,
 static const struct refusal *judge_topic(struct gateway *gateway, const char *topic,
 					 size_t topic_len)
 {
-	struct feed_topic found;
+	struct registered_topic found;
 
-	if (feed_find_topic(gateway->feed, topic, topic_len, &found) != DATABASE_OK)
+	if (registry_find(gateway->registry, topic, topic_len, &found) != DATABASE_OK)
 		return &refusal_unavailable;
 	return found.registered ? NULL : &refusal_not_registered;
 }
@@ -63,7 +63,7 @@ const struct refusal *admission_judge(struct gateway *gateway, int fd, struct cl
 				      size_t len)
 {
 	char topic[TOPIC_MAX_BYTES], request[HANDSHAKE_CANONICAL_SIZE + HANDSHAKE_MAX_BYTES];
-	struct ws_newcomer newcomer = {
+	struct newcomer newcomer = {
 		.topic = topic,
 		.address = forwarded_for_resolve(gateway->trusted, peer, handshake->forwarded_for,
 						 handshake->forwarded_len),
@@ -82,18 +82,20 @@ const struct refusal *admission_judge(struct gateway *gateway, int fd, struct cl
 	size_t request_len = handshake_canonical(handshake, request);
 	size_t rest = len - handshake->head_len;
 	memcpy(request + request_len, bytes + handshake->head_len, rest);
-	ws_adopt(gateway->ws, fd, request, request_len + rest, &newcomer);
+	websockets_adopt(gateway->websockets, fd, request, request_len + rest, &newcomer);
 	return NULL;
 }
 
 void admission_make_room(struct gateway *gateway)
 {
-	while (gateway->pending.count > gateway->limits.pending) {
-		struct pending *first = pending_first(&gateway->pending);
+	struct pending_list *pending = clients_pending(gateway->clients);
+
+	while (pending->count > gateway->limits.pending) {
+		struct pending *first = pending_first(pending);
 
 		if (first->kind == PENDING_HANDSHAKE)
 			upgrade_give_way(first);
-		else
-			session_give_way(first);
+		else if (session_give_way(first))
+			refusals_log(gateway->refusals, COUNT_REFUSED_PENDING_FULL);
 	}
 }

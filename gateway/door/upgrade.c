@@ -10,6 +10,8 @@
 #include <uv.h>
 
 #include "gateway/door/admission.h"
+#include "gateway/client/deadlines.h"
+#include "gateway/client/pending.h"
 #include "gateway/gateway.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
@@ -62,7 +64,7 @@ static void end(struct upgrade *upgrade, bool close_fd)
 	struct upgrades *upgrades = upgrade->owner;
 
 	deadlines_clear(upgrades->deadlines, &upgrade->deadline);
-	pending_remove(&upgrades->gateway->pending, &upgrade->pending);
+	pending_remove(clients_pending(upgrades->gateway->clients), &upgrade->pending);
 	if (upgrade->next)
 		upgrade->next->previous = upgrade->previous;
 	if (upgrade->previous)
@@ -162,7 +164,8 @@ static void wait_for_close(struct upgrade *upgrade)
 {
 	upgrade->is_refused = true;
 	upgrade->len = 0;
-	pending_put(&upgrade->owner->gateway->pending, &upgrade->pending, PENDING_LEAVING);
+	pending_put(clients_pending(upgrade->owner->gateway->clients), &upgrade->pending,
+		    PENDING_LEAVING);
 	deadlines_set(upgrade->owner->deadlines, &upgrade->deadline,
 		      clock_monotonic_ms() + REFUSED_LIMIT_MS);
 }
@@ -218,7 +221,7 @@ static void keep(struct gateway *gateway, int fd, struct client_address peer, co
 	upgrade->fd = fd;
 	upgrade->peer = peer;
 	upgrade->pending.kind = PENDING_HANDSHAKE;
-	pending_put(&gateway->pending, &upgrade->pending, PENDING_WAITING);
+	pending_put(clients_pending(gateway->clients), &upgrade->pending, PENDING_WAITING);
 	if (len > 0)
 		upgrade->bytes = xstrndup(bytes, len);
 	upgrade->len = upgrade->size = len;

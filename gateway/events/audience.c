@@ -1,19 +1,32 @@
-/* Who is there, see audience.h. State: two indexes of sessions and a count. */
+/* Who is there, see audience.h. State: two indexes of members and a count. */
 #include "gateway/events/audience.h"
 
-#include "gateway/gateway.h"
-#include "gateway/client/session_internal.h"
+#include "shared/base/alloc.h"
 
-void audience_init(struct audience *audience)
+struct audience {
+	struct presence *presence;
+	struct subscriptions *topics;
+	struct subscriptions *users; /* the name is the eight bytes of the user's id */
+	size_t sockets, anonymous_sockets;
+};
+
+struct audience *audience_new(struct presence *presence)
 {
+	struct audience *audience = xcalloc(1, sizeof(*audience));
+
+	audience->presence = presence;
 	audience->topics = subscriptions_new();
 	audience->users = subscriptions_new();
+	return audience;
 }
 
-void audience_clear(struct audience *audience)
+void audience_free(struct audience *audience)
 {
+	if (!audience)
+		return;
 	subscriptions_free(audience->topics);
 	subscriptions_free(audience->users);
+	free(audience);
 }
 
 /* Different users; each anonymous socket is one. */
@@ -25,11 +38,9 @@ static size_t count_clients(const struct audience *audience)
 	return anonymous > 0 ? users - 1 + anonymous : users;
 }
 
-static void tell_presence(struct gateway *gateway)
+static void tell_presence(const struct audience *audience)
 {
-	const struct audience *audience = &gateway->audience;
-
-	presence_headcount(gateway->presence,
+	presence_headcount(audience->presence,
 			   (struct presence_headcount){
 				   .sockets = (int64_t)audience->sockets,
 				   .topics = (int64_t)subscriptions_topics(audience->topics),
@@ -37,48 +48,50 @@ static void tell_presence(struct gateway *gateway)
 			   });
 }
 
-void audience_join(struct session *session)
+void audience_join(struct audience *audience, struct member *member, const char *topic,
+		   size_t topic_len, int64_t expires_s, const struct client_address *address)
 {
-	struct gateway *gateway = session->gateway;
-	struct audience *audience = &gateway->audience;
-	size_t topic_len;
-
-	subscriptions_add(audience->topics, &session->subscriber, session->topic,
-			  session->topic_len);
-	subscriptions_add(audience->users, &session->by_user, (const char *)&session->user_id,
-			  sizeof(session->user_id));
+	subscriptions_add(audience->topics, &member->by_topic, topic, topic_len);
+	subscriptions_add(audience->users, &member->by_user, (const char *)&member->user_id,
+			  sizeof(member->user_id));
 	audience->sockets++;
-	audience->anonymous_sockets += session->user_id == 0;
-	free(session->topic);
-	session->topic = NULL;
-
-	const char *topic = topic_name(session->subscriber.topic, &topic_len);
-	session->slot = presence_join(gateway->presence, topic, topic_len, session->user_id,
-				      session->expires_s, &session->address);
-	tell_presence(gateway);
+	audience->anonymous_sockets += member->user_id == 0;
+	/* Presence borrows the topic for as long as the member is there. */
+	member->slot =
+		presence_join(audience->presence, topic_name(member->by_topic.topic, &topic_len),
+			      topic_len, member->user_id, expires_s, address);
+	tell_presence(audience);
 }
 
-void audience_leave(struct session *session)
+void audience_renew(struct audience *audience, const struct member *member, int64_t expires_s)
 {
-	struct gateway *gateway = session->gateway;
-	struct audience *audience = &gateway->audience;
+	presence_renew(audience->presence, member->slot, expires_s);
+}
 
-	if (!session->subscriber.topic)
+void audience_leave(struct audience *audience, struct member *member)
+{
+	if (!member->by_topic.topic)
 		return;
-	presence_leave(gateway->presence, session->slot); /* it borrows the topic */
-	subscriptions_remove(audience->topics, &session->subscriber);
-	subscriptions_remove(audience->users, &session->by_user);
+	presence_leave(audience->presence, member->slot);
+	subscriptions_remove(audience->topics, &member->by_topic);
+	subscriptions_remove(audience->users, &member->by_user);
 	audience->sockets--;
-	audience->anonymous_sockets -= session->user_id == 0;
-	tell_presence(gateway);
+	audience->anonymous_sockets -= member->user_id == 0;
+	tell_presence(audience);
 }
 
-struct subscriber *const *audience_of_user(const struct audience *audience, int64_t user_id,
-					   size_t *count)
+const char *member_topic(const struct member *member, size_t *len)
 {
-	const struct topic *user =
-		subscriptions_find(audience->users, (const char *)&user_id, sizeof(user_id));
+	*len = 0;
+	return member->by_topic.topic ? topic_name(member->by_topic.topic, len) : NULL;
+}
 
-	*count = 0;
-	return user ? topic_subscribers(user, count) : NULL;
+struct topic *audience_of_topic(const struct audience *audience, const char *topic, size_t len)
+{
+	return subscriptions_find(audience->topics, topic, len);
+}
+
+struct topic *audience_of_user(const struct audience *audience, int64_t user_id)
+{
+	return subscriptions_find(audience->users, (const char *)&user_id, sizeof(user_id));
 }

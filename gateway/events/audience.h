@@ -1,5 +1,5 @@
 /*
- * Who is connected and authenticated, by topic and by user: each open session is in it once, from
+ * Who is connected and authenticated, by topic and by user: each is in it once, from its
  * authentication until it ends. Presence is told, so that the database shows the same. Belongs to
  * the event loop's thread; never blocks.
  */
@@ -10,30 +10,40 @@
 #include <stdint.h>
 
 #include "gateway/events/subscriptions.h"
+#include "gateway/presence/presence.h"
 
-struct gateway;
-struct session;
-
-struct audience {
-	struct subscriptions *topics;
-	struct subscriptions *users; /* the name is the eight bytes of the user's id */
-	size_t sockets, anonymous_sockets;
+/* Embedded in whatever is connected; zeroed before its first use. */
+struct member {
+	struct subscriber by_topic;
+	struct subscriber by_user;
+	int64_t user_id; /* 0: anonymous */
+	uint32_t slot; /* presence's */
 };
 
-void audience_init(struct audience *audience);
+struct audience;
 
-/* Sessions that are still in it are left as they are. */
-void audience_clear(struct audience *audience);
+/* `presence` is borrowed. */
+struct audience *audience_new(struct presence *presence);
 
-/* The session's topic and user are known. It takes the name of its topic over. */
-void audience_join(struct session *session);
+/* Members that are still in it are left as they are. NULL is allowed. */
+void audience_free(struct audience *audience);
+
+/* member->user_id is known. `expires_s`: of its token, 0 when it needed none. */
+void audience_join(struct audience *audience, struct member *member, const char *topic,
+		   size_t topic_len, int64_t expires_s, const struct client_address *address);
+
+/* Its token was renewed. */
+void audience_renew(struct audience *audience, const struct member *member, int64_t expires_s);
 
 /* Does nothing when it has not joined. */
-void audience_leave(struct session *session);
+void audience_leave(struct audience *audience, struct member *member);
 
-/* The sockets of a user, to be walked as topic_subscribers says; session_of_user finds the session.
- * Those of user 0 are the anonymous ones. */
-struct subscriber *const *audience_of_user(const struct audience *audience, int64_t user_id,
-					   size_t *count);
+/* NULL when it has not joined. */
+const char *member_topic(const struct member *member, size_t *len);
+
+/* The members of a topic (their by_topic), or of a user (by_user; of user 0 the anonymous ones).
+ * NULL when there is none. */
+struct topic *audience_of_topic(const struct audience *audience, const char *topic, size_t len);
+struct topic *audience_of_user(const struct audience *audience, int64_t user_id);
 
 #endif

@@ -1,139 +1,285 @@
 /*
- * Events to subscribers, see fanout.h. No state of its own; never blocks. A database that cannot be
- * read is tried again a second later: nothing is skipped.
+ * Events to subscribers, see fanout.h. State: what was read last and is not handed out yet, either
+ * batches of pushes or one order, and the place in the subscribers of the one in hand. Never
+ * blocks. A database that cannot be read is tried again a second later: nothing is skipped.
  */
 #include "gateway/events/fanout.h"
 
-#include "gateway/gateway.h"
-#include "gateway/client/message.h"
-#include "gateway/client/session.h"
+#include "shared/base/alloc.h"
 #include "shared/base/clock.h"
+#include "shared/base/log_repeat.h"
 
-enum {
-	BATCH = 64, /* events before sockets are looked at again */
-	/* Turns ahead: a session is fetched into the cache, and then what it points to. */
-	FAR = 4,
-	NEAR = 2
+enum { STRIDE = 8 };
+
+/* unregister, or disconnect */
+struct order {
+	int64_t id; /* 0: there is none */
+	enum event_kind kind;
+	bool has_user;
+	int64_t user_id;
+	char *topic; /* NULL: of all topics */
+	size_t topic_len;
 };
 
-static struct frame *push_frame(struct feed_event *event, int64_t id)
-{
-	struct frame *frame = frame_new(message_push_max(event->payload_len));
+struct fanout {
+	struct feed *feed;
+	struct audience *audience;
+	struct presence *presence;
+	struct counters *counters;
+	struct log_repeat trouble;
+	STAILQ_HEAD(, batch) batches; /* the first is in hand */
+	struct order order;
+	struct topic *topic; /* that is being walked, found anew in each turn */
+	size_t left; /* of its subscribers, from the end of the array to its start */
+	bool is_begun; /* what is in hand */
+	bool has_more;
+	size_t joined;
+	int64_t begun_us;
+	int64_t handed_out; /* all events up to this one */
+	struct fanout_limits limits;
+	size_t bytes;
+};
 
-	frame->len = message_push_write(frame->bytes, id, event->payload, event->payload_len);
-	frame->is_push = true;
-	return frame;
+struct fanout *fanout_new(struct feed *feed, struct audience *audience, struct presence *presence,
+			  struct counters *counters)
+{
+	struct fanout *fanout = xcalloc(1, sizeof(*fanout));
+
+	fanout->feed = feed;
+	fanout->audience = audience;
+	fanout->presence = presence;
+	fanout->counters = counters;
+	fanout->handed_out = feed_position(feed);
+	fanout->trouble = (struct log_repeat){.level = LOG_ERROR, .message = "cannot read events"};
+	STAILQ_INIT(&fanout->batches);
+	return fanout;
 }
 
-/* The payload was read, and is framed, once for all who get it alike: with its id, or without. */
-static void push(struct topic *topic, struct feed_event *event)
+static void drop_first_batch(struct fanout *fanout)
 {
-	struct frame *frames[2] = {NULL, NULL};
-	size_t count;
-	struct subscriber *const *subscribers = topic_subscribers(topic, &count);
+	struct batch *batch = STAILQ_FIRST(&fanout->batches);
 
-	for (size_t i = count; i-- > 0;) {
-		struct session *session = session_of(subscribers[i]);
-		if (i >= FAR)
-			session_prefetch(session_of(subscribers[i - FAR]));
-		if (i >= NEAR)
-			session_prefetch_peer(session_of(subscribers[i - NEAR]));
-		bool with_id = session_is_resumable(session);
+	STAILQ_REMOVE_HEAD(&fanout->batches, entry);
+	batch_free(batch);
+}
 
-		if (!frames[with_id])
-			frames[with_id] = push_frame(event, with_id ? event->id : 0);
-		session_deliver(session, frames[with_id], event->id);
+void fanout_free(struct fanout *fanout)
+{
+	if (!fanout)
+		return;
+	while (!STAILQ_EMPTY(&fanout->batches))
+		drop_first_batch(fanout);
+	free(fanout->order.topic);
+	free(fanout);
+}
+
+/* An order stands alone: what comes before it is handed out first. */
+static bool take_order(struct fanout *fanout, const struct feed_event *event)
+{
+	if (!STAILQ_EMPTY(&fanout->batches))
+		return false;
+	fanout->order = (struct order){
+		.id = event->id,
+		.kind = event->kind,
+		.has_user = event->has_user,
+		.user_id = event->user_id,
+		.topic = event->topic_len > 0 ? xstrndup(event->topic, event->topic_len) : NULL,
+		.topic_len = event->topic_len,
+	};
+	return true;
+}
+
+/* The batch of its topic takes it; a payload that cannot be read comes again. */
+static bool take_push(struct fanout *fanout, struct topic *topic, struct feed_event *event)
+{
+	if (fanout->bytes >= fanout->limits.bytes || !feed_payload(event))
+		return false;
+
+	struct batch **batch = topic_batch(topic);
+	if (!*batch) {
+		*batch = batch_new(event->topic, event->topic_len);
+		STAILQ_INSERT_TAIL(&fanout->batches, *batch, entry);
+	} else {
+		fanout->joined++;
 	}
-	frame_release(frames[0]);
-	frame_release(frames[1]);
+	batch_add(*batch, event->id, event->created_ms, event->payload, event->payload_len);
+	fanout->bytes += event->payload_len;
+	return true;
 }
 
-/* The time is kept to the millisecond: up to one too much, and 0 when a clock was set back. */
-static int64_t age_us(int64_t created_ms)
+static bool take(void *context, struct feed_event *event)
 {
-	int64_t now_us = clock_wall_us();
+	struct fanout *fanout = context;
+	struct topic *topic;
 
-	return created_ms >= 0 && created_ms <= now_us / 1000 ? now_us - created_ms * 1000 : 0;
-}
-
-/* The push, and how long it took: the reading and writing, and all of it since the publish. */
-static void push_and_account(struct gateway *gateway, struct topic *topic, struct feed_event *event)
-{
-	struct histogram *latencies = gateway->counters.latencies;
-	int64_t start_us = clock_monotonic_us();
-
-	if (!feed_payload(event))
-		return; /* it comes again */
-	push(topic, event);
-	histogram_add(&latencies[LATENCY_FANOUT], clock_monotonic_us() - start_us);
-	histogram_add(&latencies[LATENCY_DELIVERY], age_us(event->created_ms));
-}
-
-static void unregister(struct topic *topic, const struct feed_event *event)
-{
-	size_t count;
-	struct subscriber *const *subscribers = topic_subscribers(topic, &count);
-
-	for (size_t i = count; i-- > 0;)
-		session_unregister(session_of(subscribers[i]), event->id);
-}
-
-static void disconnect(struct gateway *gateway, struct topic *topic, const struct feed_event *event)
-{
-	size_t count = 0;
-	struct subscriber *const *subscribers = topic ? topic_subscribers(topic, &count) : NULL;
-
-	if (event->topic_len == 0)
-		session_disconnect_user(gateway, event->id, event->user_id);
-	for (size_t i = count; i-- > 0;)
-		session_disconnect(session_of(subscribers[i]), event->id,
-				   event->has_user ? &event->user_id : NULL);
-}
-
-static void hand_out(void *context, struct feed_event *event)
-{
-	struct gateway *gateway = context;
-	struct topic *topic =
-		subscriptions_find(gateway->audience.topics, event->topic, event->topic_len);
-
+	if (fanout->order.id)
+		return false;
 	switch (event->kind) {
 	case EVENT_PUSH:
-		if (topic)
-			push_and_account(gateway, topic, event);
-		break;
+		topic = audience_of_topic(fanout->audience, event->topic, event->topic_len);
+		return !topic || take_push(fanout, topic, event);
 	case EVENT_UNREGISTER:
-		if (topic)
-			unregister(topic, event);
-		break;
 	case EVENT_DISCONNECT:
-		disconnect(gateway, topic, event);
-		break;
+		return take_order(fanout, event);
 	case EVENT_DATABASE_MADE:
 		break;
 	}
+	return true;
 }
 
-static void note_trouble(struct gateway *gateway, enum database_status status)
+static void note_trouble(struct fanout *fanout, enum database_status status)
 {
-	struct log_repeat *trouble = &gateway->feed_trouble;
+	struct log_repeat *trouble = &fanout->trouble;
 
 	if (status != DATABASE_OK) {
 		log_repeat_event(trouble, clock_monotonic_ms(),
 				 log_text("why", database_status_text(status)),
-				 log_text("sqlite", database_error(gateway->database)));
+				 log_text("sqlite", feed_error(fanout->feed)));
 	} else if (trouble->is_on || trouble->unsaid > 0) {
 		log_repeat_ends(trouble, clock_monotonic_ms(), "events can be read again");
 		log_repeat_tick(trouble, clock_monotonic_ms());
 	}
 }
 
-bool fanout_look(void *context)
+static struct topic *find(const struct fanout *fanout)
 {
-	struct gateway *gateway = context;
-	bool more = false;
-	enum database_status status = feed_poll(gateway->feed, BATCH, hand_out, gateway, &more);
+	const struct batch *batch = STAILQ_FIRST(&fanout->batches);
+	const struct order *order = &fanout->order;
 
-	note_trouble(gateway, status);
-	presence_position(gateway->presence, feed_position(gateway->feed));
-	return more && status == DATABASE_OK;
+	if (batch)
+		return audience_of_topic(fanout->audience, batch->topic, batch->topic_len);
+	if (order->topic)
+		return audience_of_topic(fanout->audience, order->topic, order->topic_len);
+	return audience_of_user(fanout->audience, order->user_id);
+}
+
+static bool has_work(const struct fanout *fanout)
+{
+	return !STAILQ_EMPTY(&fanout->batches) || fanout->order.id;
+}
+
+static void read_feed(struct fanout *fanout, struct fanout_limits limits)
+{
+	struct batch *batch;
+
+	fanout->limits = limits;
+	fanout->bytes = fanout->joined = 0;
+	enum database_status status =
+		feed_poll(fanout->feed, limits.rows, take, fanout, &fanout->has_more);
+	STAILQ_FOREACH(batch, &fanout->batches, entry) /* nobody has left since */
+	*topic_batch(audience_of_topic(fanout->audience, batch->topic, batch->topic_len)) = NULL;
+	fanout->has_more = fanout->has_more && status == DATABASE_OK;
+	note_trouble(fanout, status);
+}
+
+/* All of it is handed out. */
+static void note_position(struct fanout *fanout)
+{
+	int64_t position = feed_position(fanout->feed);
+
+	if (position != fanout->handed_out)
+		presence_position(fanout->presence, position);
+	fanout->handed_out = position;
+}
+
+void fanout_look(struct fanout *fanout, struct fanout_limits limits)
+{
+	if (!has_work(fanout)) {
+		read_feed(fanout, limits);
+	} else if (fanout->is_begun) { /* it may have gone, and another one have come */
+		size_t count = 0;
+
+		fanout->topic = find(fanout);
+		if (fanout->topic)
+			topic_subscribers(fanout->topic, &count);
+		fanout->left = count < fanout->left ? count : fanout->left;
+	}
+	if (!has_work(fanout))
+		note_position(fanout);
+}
+
+static void begin(struct fanout *fanout)
+{
+	fanout->is_begun = true;
+	fanout->begun_us = clock_monotonic_us();
+	fanout->left = 0;
+	fanout->topic = find(fanout);
+	if (fanout->topic)
+		topic_subscribers(fanout->topic, &fanout->left);
+}
+
+/* The time is kept to the millisecond: up to one too much, and 0 when a clock was set back. */
+static int64_t age_us(int64_t created_ms, int64_t now_us)
+{
+	return created_ms >= 0 && created_ms <= now_us / 1000 ? now_us - created_ms * 1000 : 0;
+}
+
+/* Of each push how long it took: from the first subscriber to the last, and all of it since the
+ * publish. */
+static void account(struct fanout *fanout, const struct batch *batch)
+{
+	struct histogram *latencies = fanout->counters->latencies;
+	int64_t now_us = clock_monotonic_us(), wall_us = clock_wall_us();
+
+	for (size_t i = 0; i < batch->count; i++) {
+		histogram_add(&latencies[LATENCY_FANOUT], now_us - fanout->begun_us);
+		histogram_add(&latencies[LATENCY_DELIVERY], age_us(batch->created_ms[i], wall_us));
+	}
+}
+
+static void finish(struct fanout *fanout)
+{
+	struct batch *batch = STAILQ_FIRST(&fanout->batches);
+
+	fanout->is_begun = false;
+	if (batch) {
+		account(fanout, batch);
+		drop_first_batch(fanout);
+	} else {
+		free(fanout->order.topic);
+		fanout->order = (struct order){0};
+	}
+	if (!has_work(fanout))
+		note_position(fanout);
+}
+
+bool fanout_next(struct fanout *fanout, struct fanout_step *step)
+{
+	while (has_work(fanout)) {
+		struct batch *batch = STAILQ_FIRST(&fanout->batches);
+		const struct order *order = &fanout->order;
+		size_t count;
+
+		if (!fanout->is_begun)
+			begin(fanout);
+		if (fanout->left == 0) {
+			finish(fanout);
+			continue;
+		}
+		count = fanout->left < STRIDE ? fanout->left : STRIDE;
+		fanout->left -= count;
+		*step = (struct fanout_step){
+			.kind = batch ? EVENT_PUSH : order->kind,
+			.batch = batch,
+			.order_id = order->id,
+			.user_id = order->has_user || !order->topic ? &order->user_id : NULL,
+			.by_user = !batch && !order->topic,
+			.subscribers =
+				topic_subscribers(fanout->topic, &(size_t){0}) + fanout->left,
+			.count = count,
+			.to_come = fanout->left,
+		};
+		return true;
+	}
+	return false;
+}
+
+bool fanout_has_more(const struct fanout *fanout)
+{
+	return fanout->has_more || has_work(fanout);
+}
+
+size_t fanout_joined(const struct fanout *fanout)
+{
+	return fanout->joined;
 }

@@ -1,15 +1,58 @@
 /*
- * One event of the feed to all whom it concerns: a push becomes one shared frame that is written
- * straight to every subscriber that is not behind. Cost is proportional to the subscribers of that
- * topic and to nothing else.
+ * What is new in the feed, cut into steps: a push, or an order to end, for a few subscribers at a
+ * time. Whoever asks carries a step out before it asks for the next, and may stop between any two
+ * of them to go on in a later turn of the loop: who leaves meanwhile is left out, who joins has
+ * read the position behind what is in hand, and who is met twice knows by the ids what it has.
+ *
+ * Pushes of one topic that wait together are one batch. What concerns a topic comes in the order of
+ * its ids; different topics do not wait for each other. Cost is proportional to the subscribers of
+ * the topics that have news and to nothing else.
  */
 #ifndef GATEWAY_FANOUT_H
 #define GATEWAY_FANOUT_H
 
-#include "gateway/events/feed.h"
+#include <stdbool.h>
 
-/* A wakeup_look; `context` is the gateway. Hands out what is new in the database, a batch at a
- * time; true when there is more. */
-bool fanout_look(void *context);
+#include "gateway/events/audience.h"
+#include "gateway/events/batch.h"
+#include "gateway/events/feed.h"
+#include "shared/counters/counters.h"
+
+struct fanout;
+
+/* All are borrowed. Free with fanout_free, which allows NULL. */
+struct fanout *fanout_new(struct feed *feed, struct audience *audience, struct presence *presence,
+			  struct counters *counters);
+void fanout_free(struct fanout *fanout);
+
+/* The most that is read at a time. */
+struct fanout_limits {
+	int rows;
+	size_t bytes; /* of payloads; one more push may begin below it */
+};
+
+/* Begins a turn. Reads what is new, unless something is still in hand. */
+void fanout_look(struct fanout *fanout, struct fanout_limits limits);
+
+struct fanout_step {
+	enum event_kind kind; /* EVENT_PUSH, EVENT_UNREGISTER or EVENT_DISCONNECT */
+	struct batch *batch; /* of pushes */
+	int64_t order_id; /* of the others */
+	const int64_t *user_id; /* of EVENT_DISCONNECT: only this user's sockets; NULL: all */
+	bool by_user; /* which of their subscribers these are: member.by_user, or by_topic */
+	struct subscriber *const *subscribers; /* take them from the last to the first: then the
+						* one in hand may leave */
+	size_t count;
+	size_t to_come; /* how many of this step's kind lie before subscribers[0] */
+};
+
+/* False when all that was read is handed out. */
+bool fanout_next(struct fanout *fanout, struct fanout_step *step);
+
+/* True when fanout_look may find more. */
+bool fanout_has_more(const struct fanout *fanout);
+
+/* Of the last look: how many pushes were joined to another. */
+size_t fanout_joined(const struct fanout *fanout);
 
 #endif

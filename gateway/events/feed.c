@@ -6,7 +6,6 @@
 #include "gateway/events/feed.h"
 
 #include "shared/base/alloc.h"
-#include "shared/base/clock.h"
 
 struct feed {
 	struct database *database;
@@ -15,7 +14,6 @@ struct feed {
 	sqlite3_stmt *newest;
 	sqlite3_stmt *next;
 	sqlite3_stmt *payload;
-	sqlite3_stmt *topic;
 	sqlite3_stmt *range;
 	sqlite3_stmt *replay;
 };
@@ -36,9 +34,6 @@ static void prepare(struct feed *feed)
 	feed->replay =
 		database_prepare(database, "SELECT id, kind, topic, user_id FROM events "
 					   "WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
-	feed->topic = database_prepare(
-		database, "SELECT require_token, (SELECT max(id) FROM events) FROM topics "
-			  "WHERE topic = ?1 AND expires_ms > ?2");
 }
 
 static bool find_newest(struct feed *feed, char why[DATABASE_WHY_SIZE])
@@ -73,7 +68,6 @@ void feed_close(struct feed *feed)
 	sqlite3_finalize(feed->newest);
 	sqlite3_finalize(feed->next);
 	sqlite3_finalize(feed->payload);
-	sqlite3_finalize(feed->topic);
 	sqlite3_finalize(feed->range);
 	sqlite3_finalize(feed->replay);
 	free(feed);
@@ -82,6 +76,11 @@ void feed_close(struct feed *feed)
 int64_t feed_position(const struct feed *feed)
 {
 	return feed->position;
+}
+
+const char *feed_error(const struct feed *feed)
+{
+	return database_error(feed->database);
 }
 
 /* A column's text and its length; SQL's NULL is `null`. Without memory for it the event cannot be
@@ -142,24 +141,26 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 {
 	sqlite3_stmt *next = feed->next;
 	int result, count = 0;
+	bool taken = true;
 
 	sqlite3_bind_int64(next, 1, feed->position);
 	sqlite3_bind_int(next, 2, limit);
-	while ((result = sqlite3_step(next)) == SQLITE_ROW) {
+	while (taken && (result = sqlite3_step(next)) == SQLITE_ROW) {
 		struct feed_event event = event_of(feed, next);
 
-		if (feed->fault == SQLITE_OK)
-			handler(context, &event);
+		taken = feed->fault == SQLITE_OK && handler(context, &event);
 		if (feed->fault != SQLITE_OK) {
 			result = feed->fault;
 			break;
 		}
-		feed->position = event.id;
-		count++;
+		if (taken) {
+			feed->position = event.id;
+			count++;
+		}
 	}
 	sqlite3_reset(feed->payload);
 	sqlite3_reset(next);
-	*more = count == limit;
+	*more = count == limit || (!taken && feed->fault == SQLITE_OK);
 	return database_status_of(result);
 }
 
@@ -233,23 +234,5 @@ enum database_status feed_replay(struct feed *feed, struct feed_replay *replay,
 	if (result == SQLITE_ROW && !replay->has_gap)
 		result = replay_rows(feed, replay, handler, context);
 	sqlite3_reset(feed->range);
-	return database_status_of(result);
-}
-
-enum database_status feed_find_topic(struct feed *feed, const char *topic, size_t len,
-				     struct feed_topic *found)
-{
-	int result;
-
-	*found = (struct feed_topic){0};
-	sqlite3_bind_text64(feed->topic, 1, topic, len, SQLITE_STATIC, SQLITE_UTF8);
-	sqlite3_bind_int64(feed->topic, 2, clock_wall_ms());
-	result = sqlite3_step(feed->topic);
-	if (result == SQLITE_ROW) {
-		found->registered = true;
-		found->require_token = sqlite3_column_int(feed->topic, 0) != 0;
-		found->newest_id = sqlite3_column_int64(feed->topic, 1);
-	}
-	sqlite3_reset(feed->topic);
 	return database_status_of(result);
 }

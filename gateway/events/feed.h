@@ -1,7 +1,7 @@
 /*
  * What is new in the database: events with an id above the last one seen, in their order, which is
- * the order of their commits. Also answers whether a topic exists. Reads only; in WAL mode a read
- * never waits for a writer.
+ * the order of their commits, and what there was before, for replays. Reads only; in WAL mode a
+ * read never waits for a writer.
  */
 #ifndef GATEWAY_FEED_H
 #define GATEWAY_FEED_H
@@ -29,15 +29,16 @@ struct feed_event {
 	struct feed *feed;
 };
 
-typedef void feed_handler(void *context, struct feed_event *event);
+/* False: not this one now, and none behind it; it comes again. */
+typedef bool feed_handler(void *context, struct feed_event *event);
 
 /* Starts at the newest event there is. `database` is borrowed. NULL with the reason in `why`. Free
  * with feed_close before the database is closed. */
 struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE]);
 void feed_close(struct feed *feed);
 
-/* Hands out what is new, at most `limit` events. *more: there may be more. After a failure the same
- * events come again. */
+/* Hands out what is new, at most `limit` events. *more: there may be more. After a failure the
+ * events that were not taken come again. */
 enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handler, void *context,
 			       bool *more);
 
@@ -45,8 +46,11 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
  * False when it cannot be read: do nothing then, the event comes again. */
 bool feed_payload(struct feed_event *event);
 
-/* The id of the last event handed out. */
+/* The id of the last event that was taken. */
 int64_t feed_position(const struct feed *feed);
+
+/* What SQLite says about the last failure. */
+const char *feed_error(const struct feed *feed);
 
 /* The oldest and the newest event there are, in one snapshot. */
 struct feed_range {
@@ -72,14 +76,5 @@ typedef bool feed_replay_handler(void *context, struct feed_event *event);
 /* Hands out the pushes of one topic among the events that come after the position. */
 enum database_status feed_replay(struct feed *feed, struct feed_replay *replay,
 				 feed_replay_handler *handler, void *context);
-
-struct feed_topic {
-	bool registered; /* and not past its expiry */
-	bool require_token;
-	int64_t newest_id; /* of all events, in the same snapshot */
-};
-
-enum database_status feed_find_topic(struct feed *feed, const char *topic, size_t len,
-				     struct feed_topic *found);
 
 #endif

@@ -2,7 +2,8 @@
 #include "gateway/events/frame.h"
 
 #include <assert.h>
-#include <stdint.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "shared/base/alloc.h"
 
@@ -28,6 +29,32 @@ struct frame *frame_of_text(const char *text)
 
 	memcpy(frame->bytes, text, frame->len);
 	return frame;
+}
+
+#define PUSH_HEAD "{\"type\":\"push\",\"payload\":"
+
+struct frame *frame_of_push(int64_t id, const char *payload, size_t payload_len)
+{
+	enum { HEAD_MAX = 64 }; /* with the longest id */
+	char head[HEAD_MAX];
+	int len = id > 0 ? snprintf(head, HEAD_MAX,
+				    "{\"type\":\"push\",\"id\":%" PRId64 ",\"payload\":", id)
+			 : snprintf(head, HEAD_MAX, PUSH_HEAD);
+	size_t head_len = (size_t)len;
+	struct frame *frame = frame_new(head_len + payload_len + 1);
+
+	assert(len > 0 && len < HEAD_MAX);
+	memcpy(frame->bytes, head, head_len);
+	memcpy(frame->bytes + head_len, payload, payload_len);
+	frame->bytes[head_len + payload_len] = '}';
+	frame->is_push = true;
+	return frame;
+}
+
+const char *frame_push_payload(const struct frame *push, size_t *len)
+{
+	*len = push->len - sizeof(PUSH_HEAD); /* its NUL stands for the bracket at the end */
+	return push->bytes + sizeof(PUSH_HEAD) - 1;
 }
 
 struct frame *frame_hold(struct frame *frame)

@@ -1,12 +1,13 @@
 /*
- * A text frame on its way out: built once, shared by all who get it, freed by the last one. One
- * thread.
+ * A text frame on its way out: built once, shared by all who get it, freed by the last one. Also
+ * the text of a push. One thread.
  */
 #ifndef GATEWAY_FRAME_H
 #define GATEWAY_FRAME_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* The longest header of a frame from a server (RFC 6455, section 5.2), rounded up. */
 enum { FRAME_ROOM = 16 };
@@ -27,6 +28,13 @@ struct frame *frame_new(size_t len);
 
 /* A frame that holds this constant text. */
 struct frame *frame_of_text(const char *text);
+
+/* The frame {"type":"push","payload":<payload>}, or with an `id` above 0
+ * {"type":"push","id":<id>,"payload":<payload>}, as resumable connections get it. */
+struct frame *frame_of_push(int64_t id, const char *payload, size_t payload_len);
+
+/* The payload of one that was made without an id. */
+const char *frame_push_payload(const struct frame *push, size_t *len);
 
 /* The frame as it stands on the wire, header and all; *len is its length. The text must not change
  * afterwards: it is the same for everyone who gets it. */

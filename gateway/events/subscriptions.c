@@ -22,6 +22,7 @@ struct topic {
 	struct subscriber **subscribers; /* &only, or an array of its own */
 	struct subscriber *only;
 	size_t count, capacity;
+	struct batch *batch;
 	size_t name_len;
 	char name[]; /* and a NUL */
 };
@@ -204,6 +205,11 @@ struct subscriber *const *topic_subscribers(const struct topic *topic, size_t *c
 {
 	*count = topic->count;
 	return topic->subscribers;
+}
+
+struct batch **topic_batch(struct topic *topic)
+{
+	return &topic->batch;
 }
 
 const char *topic_name(const struct topic *topic, size_t *len)

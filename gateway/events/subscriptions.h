@@ -13,6 +13,7 @@
 
 struct subscriptions;
 struct topic; /* a topic with at least one subscriber */
+struct batch;
 
 /* Embedded in whatever subscribes; zeroed before its first use. */
 struct subscriber {
@@ -42,6 +43,9 @@ size_t subscriptions_topics(const struct subscriptions *subscriptions);
 /* The array, in no particular order; valid until somebody joins. Walk it from its end to its start:
  * then the one in hand may leave on the way (the last one takes its place). */
 struct subscriber *const *topic_subscribers(const struct topic *topic, size_t *count);
+
+/* A place for what is being gathered for the topic: the fan-out's, NULL in the beginning. */
+struct batch **topic_batch(struct topic *topic);
 
 /* The topic's bytes, with a NUL behind them. */
 const char *topic_name(const struct topic *topic, size_t *len);

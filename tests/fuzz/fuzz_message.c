@@ -1,4 +1,4 @@
-// needs: gateway/client/message.c
+// needs: gateway/client/message.c gateway/events/frame.c
 /*
  * Any bytes as what a client says, as the payload of a push, and as the numbers of the other
  * frames. A frame that the gateway makes is one JSON object that holds just what was put into it.
@@ -6,6 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "gateway/client/message.h"
+#include "gateway/events/frame.h"
 #include "shared/json/json.h"
 #include "shared/base/utf8.h"
 
@@ -50,22 +51,19 @@ static void check_parse(const char *text, size_t len)
 static void check_push(int64_t id, const char *payload, size_t len)
 {
 	struct json_member members[] = {{.name = "type"}, {.name = "id"}, {.name = "payload"}};
-	char *frame = malloc(message_push_max(len));
+	struct frame *frame = frame_of_push(id, payload, len);
 	int64_t number = 0;
 	size_t error_at;
 
-	assert(frame);
-	size_t frame_len = message_push_write(frame, id, payload, len);
-	assert(frame_len <= message_push_max(len));
-	assert(memcmp(frame + frame_len - 1 - len, payload, len) == 0);
+	assert(memcmp(frame->bytes + frame->len - 1 - len, payload, len) == 0);
 	if (!json_object_members(payload, len, NULL, 0, &error_at)) {
-		assert(!json_object_members(frame, frame_len, members, 3, &error_at));
+		assert(!json_object_members(frame->bytes, frame->len, members, 3, &error_at));
 		assert(json_string_is(members[0].value, "push"));
 		assert(json_int64(members[1].value, &number) == (id > 0));
 		assert(id <= 0 || number == id);
 		assert(memmem(payload, len, members[2].value.at, members[2].value.len));
 	}
-	free(frame);
+	frame_release(frame);
 }
 
 static void check_resumed(int64_t id, bool recovered)

@@ -49,7 +49,7 @@ static void it_comes_at_its_time_not_earlier_and_only_once(void **state)
 			assert_null(deadlines_pop(deadlines, now_ms + distances_ms[i] - 1));
 			now_ms += distances_ms[i];
 			assert_ptr_equal(deadlines_pop(deadlines, now_ms), &one);
-			assert_null(one.next);
+			assert_null(one.entry.le_prev);
 			assert_int_equal(one.due_ms, now_ms);
 			assert_null(deadlines_pop(deadlines, now_ms));
 			assert_null(deadlines_pop(deadlines, now_ms + 2LL * HOUR_MS));
@@ -128,7 +128,7 @@ static void a_cleared_one_does_not_come(void **state)
 	deadlines_set(deadlines, &two, start_ms + 500);
 	deadlines_clear(deadlines, &one);
 	deadlines_clear(deadlines, &one);
-	assert_null(one.next);
+	assert_null(one.entry.le_prev);
 	assert_ptr_equal(deadlines_pop(deadlines, start_ms + HOUR_MS), &two);
 	deadlines_clear(deadlines, &two); /* popped: none is set */
 	assert_null(deadlines_pop(deadlines, start_ms + 2LL * HOUR_MS));

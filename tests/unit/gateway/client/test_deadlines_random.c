@@ -80,7 +80,7 @@ static void pop_and_compare(struct model *model)
 	}
 	for (size_t i = 0; i < COUNT; i++) {
 		assert_true(model->due_ms[i] < 0 || model->due_ms[i] > model->now_ms);
-		assert_true((model->all[i].next == NULL) == (model->due_ms[i] < 0));
+		assert_true((model->all[i].entry.le_prev == NULL) == (model->due_ms[i] < 0));
 	}
 }
 

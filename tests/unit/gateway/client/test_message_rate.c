@@ -1,4 +1,4 @@
-// needs: gateway/client/message_rate.c
+// needs: gateway/client/message.c
 /*
  * How fast a client may send: bursts, the steady rate, and clients that ask for too much.
  */
@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "gateway/client/message_rate.h"
+#include "gateway/client/message.h"
 
 static int64_t paid_us;
 

@@ -34,56 +34,6 @@ static void what_the_server_says_is_what_the_contract_says(void **state)
 			    "\"topic unregistered\"}");
 }
 
-/* Writes into memory of just the room that was asked for. */
-static void assert_push(int64_t id, const char *head, const char *payload, size_t payload_len)
-{
-	size_t max = message_push_max(payload_len), head_len = strlen(head);
-	char *out = xreallocarray(NULL, max, 1);
-	size_t len = message_push_write(out, id, payload, payload_len);
-
-	assert_in_range(len, 1, max);
-	assert_int_equal(len, head_len + payload_len + 1);
-	assert_memory_equal(out, head, head_len);
-	assert_memory_equal(out + head_len, payload, payload_len);
-	assert_int_equal(out[len - 1], '}');
-	free(out);
-}
-
-#define PLAIN "{\"type\":\"push\",\"payload\":"
-
-static void a_push_holds_the_payloads_bytes_unchanged(void **state)
-{
-	enum { LARGE = 1024 * 1024 };
-	static const char odd[] = "{\"a\" : [12345678901234567890, 1.10,\t\"\\u2028\\/\xC3\xA9\"]}";
-	char *large = xreallocarray(NULL, LARGE, 1);
-
-	(void)state;
-	assert_push(0, PLAIN, "1", 1);
-	assert_push(0, PLAIN, "null", 4);
-	assert_push(0, PLAIN, odd, strlen(odd));
-	for (size_t i = 0; i < LARGE; i++)
-		large[i] = (char)i;
-	assert_push(0, PLAIN, large, LARGE);
-	assert_push(7, "{\"type\":\"push\",\"id\":7,\"payload\":", large, LARGE);
-	free(large);
-}
-
-static void a_push_has_its_id_in_front_of_its_payload(void **state)
-{
-	(void)state;
-	assert_push(1, "{\"type\":\"push\",\"id\":1,\"payload\":", "{\"id\":2}", 8);
-	assert_push(INT64_C(1760000000000001),
-		    "{\"type\":\"push\",\"id\":1760000000000001,\"payload\":", "1", 1);
-	assert_push((INT64_C(1) << 53) - 1,
-		    "{\"type\":\"push\",\"id\":9007199254740991,\"payload\":", "1", 1);
-}
-
-static void the_longest_id_fits_into_the_room(void **state)
-{
-	(void)state;
-	assert_push(INT64_MAX, "{\"type\":\"push\",\"id\":9223372036854775807,\"payload\":", "", 0);
-}
-
 /* Writes into memory of just the promised size. */
 static void assert_resumed(int64_t last_event_id, bool recovered, const char *expected)
 {
@@ -170,9 +120,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_the_server_says_is_what_the_contract_says),
-		cmocka_unit_test(a_push_holds_the_payloads_bytes_unchanged),
-		cmocka_unit_test(a_push_has_its_id_in_front_of_its_payload),
-		cmocka_unit_test(the_longest_id_fits_into_the_room),
 		cmocka_unit_test(the_answer_to_a_resume_says_the_position_and_whether_all_is_there),
 		cmocka_unit_test(a_status_frame_has_its_members_in_the_contracts_order),
 		cmocka_unit_test(the_largest_numbers_fit_and_time_is_never_negative),

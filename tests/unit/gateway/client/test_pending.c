@@ -18,7 +18,7 @@ static struct pending those[MANY];
 static int begin(void **state)
 {
 	(void)state;
-	list = (struct pending_list){.count = 0};
+	pending_list_init(&list);
 	for (size_t i = 0; i < MANY; i++)
 		those[i] = (struct pending){.kind = (uint8_t)(i % 2)};
 	return 0;
@@ -41,10 +41,8 @@ static void assert_empty(void)
 {
 	assert_null(pending_first(&list));
 	assert_int_equal(list.count, 0);
-	for (size_t stage = 0; stage < PENDING_STAGES; stage++) {
-		assert_null(list.queues[stage].first);
-		assert_null(list.queues[stage].last);
-	}
+	for (size_t stage = 0; stage < PENDING_STAGES; stage++)
+		assert_true(TAILQ_EMPTY(&list.queues[stage]));
 }
 
 static void nobody_makes_room_where_nobody_waits(void **state)

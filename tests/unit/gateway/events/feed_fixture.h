@@ -104,10 +104,13 @@ static inline void note(struct feed_event *event)
 		set_failing(true);
 }
 
-static inline void take(void *context, struct feed_event *event)
+static inline bool take(void *context, struct feed_event *event)
 {
 	assert_ptr_equal(context, &taken);
+	if (taken_count == stop_after)
+		return false;
 	note(event);
+	return true;
 }
 
 static inline bool take_replayed(void *context, struct feed_event *event)

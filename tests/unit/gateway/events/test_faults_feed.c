@@ -1,4 +1,4 @@
-// needs: gateway/events/feed.c
+// needs: gateway/events/feed.c gateway/events/registry.c
 /*
  * The gateway's reading while SQLite's calls fail, see fault_sweep.h: each event is handed out
  * once, in order and with its own bytes, however often reading failed; what is not known is an
@@ -7,6 +7,7 @@
 #include "tests/unit/fault_sweep.h"
 
 #include "gateway/events/feed.h"
+#include "gateway/events/registry.h"
 
 #define TOPIC "a topic"
 
@@ -14,6 +15,7 @@ enum { PAYLOAD_LEN = 20000, EVENTS = 4, FOREVER = 1 << 20 }; /* a payload of sev
 
 static struct database *database;
 static struct feed *feed;
+static struct registry *registry;
 static char why[DATABASE_WHY_SIZE];
 
 static int open_feed(void **state)
@@ -22,14 +24,16 @@ static int open_feed(void **state)
 		return -1;
 	database = open_database();
 	feed = feed_open(database, why);
+	registry = registry_open(database, why);
 	open_witness();
-	return feed ? 0 : -1;
+	return feed && registry ? 0 : -1;
 }
 
 static int close_feed(void **state)
 {
 	tell_attempt();
 	feed_close(feed);
+	registry_close(registry);
 	database_close(database);
 	close_witness();
 	return remove_base(state);
@@ -101,15 +105,18 @@ static void expect(struct feed_event *event, bool has_payload)
 	plan.fault = fault;
 }
 
-static void take(void *context, struct feed_event *event)
+static bool take(void *context, struct feed_event *event)
 {
 	(void)context;
 	if (event->kind == EVENT_DISCONNECT) {
 		assert_true(event->has_user && event->user_id == 8);
 		expect(event, false);
-	} else if (feed_payload(event)) {
-		expect(event, true);
+		return true;
 	}
+	if (!feed_payload(event))
+		return false;
+	expect(event, true);
+	return true;
 }
 
 static bool run_poll(void)
@@ -135,11 +142,11 @@ static void no_event_is_skipped_changed_or_doubled(void **state)
 	sweep(&(struct operation){"poll", reads, add_events, run_poll, check_poll});
 }
 
-static struct feed_topic found;
+static struct registered_topic found;
 
 static bool run_find_topic(void)
 {
-	return feed_find_topic(feed, TOPIC, strlen(TOPIC), &found) == DATABASE_OK;
+	return registry_find(registry, TOPIC, strlen(TOPIC), &found) == DATABASE_OK;
 }
 
 static void check_find_topic(bool done)
@@ -240,10 +247,12 @@ static void check_open(bool done)
 	feed_close(second);
 	/* A connection on which a statement could not be prepared is of no use any more. */
 	feed_close(feed);
+	registry_close(registry);
 	database_close(database);
 	database = open_database();
 	feed = feed_open(database, why);
-	assert_non_null(feed);
+	registry = registry_open(database, why);
+	assert_true(feed && registry);
 }
 
 static void a_feed_starts_at_the_newest_event_or_not_at_all(void **state)

@@ -1,9 +1,30 @@
-// needs: gateway/events/feed.c
+// needs: gateway/events/feed.c gateway/events/registry.c
 /*
- * What the feed finds on a real database that somebody else writes: the range of the events there
- * are, and topics; nothing when it cannot be read, and no read is left open.
+ * What is found in a real database that somebody else writes: the range of the events there are,
+ * and topics; nothing when it cannot be read, and no read is left open.
  */
 #include "tests/unit/gateway/events/feed_fixture.h"
+
+#include "gateway/events/registry.h"
+
+static struct registry *registry;
+
+static int open_both(void **state)
+{
+	if (open_feed(state) != 0)
+		return -1;
+	registry = registry_open(database, why);
+	return registry ? 0 : -1;
+}
+
+static int close_both(void **state)
+{
+	registry_close(registry);
+	registry_close(NULL);
+	return close_feed(state);
+}
+
+#define LOOKUP_TEST(test) cmocka_unit_test_setup_teardown(test, open_both, close_both)
 
 static void a_range_is_from_the_oldest_to_the_newest(void **state)
 {
@@ -38,11 +59,12 @@ static void a_range_tells_that_events_were_pruned(void **state)
 	assert_int_equal(range.newest_id, first_id + 3);
 }
 
-static struct feed_topic found(const char *topic, size_t len)
+static struct registered_topic found(const char *topic, size_t len)
 {
-	struct feed_topic result = {.registered = true, .require_token = true, .newest_id = 1};
+	struct registered_topic result = {
+		.registered = true, .require_token = true, .newest_id = 1};
 
-	assert_int_equal(feed_find_topic(feed, topic, len, &result), DATABASE_OK);
+	assert_int_equal(registry_find(registry, topic, len, &result), DATABASE_OK);
 	return result;
 }
 
@@ -77,11 +99,11 @@ static void a_topic_comes_with_the_newest_id_of_all_events(void **state)
 static void what_cannot_be_read_is_no_topic_and_no_range(void **state)
 {
 	struct feed_range range = {.oldest_id = 1, .newest_id = 2, .from_the_start = true};
-	struct feed_topic topic = {.registered = true};
+	struct registered_topic topic = {.registered = true};
 
 	(void)state;
 	set_failing(true);
-	assert_int_equal(feed_find_topic(feed, "worker.status", 13, &topic), DATABASE_ERROR);
+	assert_int_equal(registry_find(registry, "worker.status", 13, &topic), DATABASE_ERROR);
 	assert_false(topic.registered);
 	assert_int_equal(feed_find_range(feed, &range), DATABASE_ERROR);
 	assert_int_equal(range.newest_id, 0);
@@ -114,12 +136,12 @@ static void no_read_is_left_open(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FEED_TEST(a_range_is_from_the_oldest_to_the_newest),
-		FEED_TEST(a_range_tells_that_events_were_pruned),
-		FEED_TEST(a_topic_is_found_byte_by_byte_and_until_its_expiry),
-		FEED_TEST(a_topic_comes_with_the_newest_id_of_all_events),
-		FEED_TEST(what_cannot_be_read_is_no_topic_and_no_range),
-		FEED_TEST(no_read_is_left_open),
+		LOOKUP_TEST(a_range_is_from_the_oldest_to_the_newest),
+		LOOKUP_TEST(a_range_tells_that_events_were_pruned),
+		LOOKUP_TEST(a_topic_is_found_byte_by_byte_and_until_its_expiry),
+		LOOKUP_TEST(a_topic_comes_with_the_newest_id_of_all_events),
+		LOOKUP_TEST(what_cannot_be_read_is_no_topic_and_no_range),
+		LOOKUP_TEST(no_read_is_left_open),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,6 +99,19 @@ static void an_event_without_topic_or_payload_has_empty_ones(void **state)
 	assert_string_equal(polled(MANY, false), "2:0=");
 }
 
+static void what_is_not_taken_comes_again(void **state)
+{
+	(void)state;
+	add_pushes("t", 4);
+	stop_after = 2;
+	assert_string_equal(polled(MANY, true), "1:0t=1 2:0t=2");
+	assert_int_equal(feed_position(feed), first_id + 2);
+	stop_after = 0;
+	assert_string_equal(polled(MANY, true), "");
+	stop_after = SIZE_MAX;
+	assert_string_equal(polled(MANY, false), "3:0t=3 4:0t=4");
+}
+
 static void a_payload_is_read_only_when_it_is_asked_for(void **state)
 {
 	(void)state;
@@ -140,6 +153,7 @@ int main(void)
 		FEED_TEST(pruning_what_was_handed_out_changes_nothing),
 		FEED_TEST(topics_and_payloads_come_byte_for_byte),
 		FEED_TEST(an_event_without_topic_or_payload_has_empty_ones),
+		FEED_TEST(what_is_not_taken_comes_again),
 		FEED_TEST(a_payload_is_read_only_when_it_is_asked_for),
 		FEED_TEST(after_a_read_that_failed_the_same_events_come),
 	};

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "gateway/events/frame.h"
+#include "shared/base/alloc.h"
 
 static void a_new_frame_has_its_room_and_one_reference(void **state)
 {
@@ -97,6 +98,60 @@ static void releasing_null_does_nothing(void **state)
 	frame_release(NULL);
 }
 
+static void assert_push(int64_t id, const char *head, const char *payload, size_t payload_len)
+{
+	size_t head_len = strlen(head);
+	struct frame *frame = frame_of_push(id, payload, payload_len);
+
+	assert_true(frame->is_push);
+	assert_int_equal(frame->len, head_len + payload_len + 1);
+	assert_memory_equal(frame->bytes, head, head_len);
+	assert_memory_equal(frame->bytes + head_len, payload, payload_len);
+	assert_int_equal(frame->bytes[frame->len - 1], '}');
+	if (id == 0) {
+		size_t len;
+
+		assert_memory_equal(frame_push_payload(frame, &len), payload, payload_len);
+		assert_int_equal(len, payload_len);
+	}
+	frame_release(frame);
+}
+
+#define PLAIN "{\"type\":\"push\",\"payload\":"
+
+static void a_push_holds_the_payloads_bytes_unchanged(void **state)
+{
+	enum { LARGE = 1024 * 1024 };
+	static const char odd[] = "{\"a\" : [12345678901234567890, 1.10,\t\"\\u2028\\/\xC3\xA9\"]}";
+	char *large = xreallocarray(NULL, LARGE, 1);
+
+	(void)state;
+	assert_push(0, PLAIN, "1", 1);
+	assert_push(0, PLAIN, "null", 4);
+	assert_push(0, PLAIN, odd, strlen(odd));
+	for (size_t i = 0; i < LARGE; i++)
+		large[i] = (char)i;
+	assert_push(0, PLAIN, large, LARGE);
+	assert_push(7, "{\"type\":\"push\",\"id\":7,\"payload\":", large, LARGE);
+	free(large);
+}
+
+static void a_push_has_its_id_in_front_of_its_payload(void **state)
+{
+	(void)state;
+	assert_push(1, "{\"type\":\"push\",\"id\":1,\"payload\":", "{\"id\":2}", 8);
+	assert_push(INT64_C(1760000000000001),
+		    "{\"type\":\"push\",\"id\":1760000000000001,\"payload\":", "1", 1);
+	assert_push((INT64_C(1) << 53) - 1,
+		    "{\"type\":\"push\",\"id\":9007199254740991,\"payload\":", "1", 1);
+}
+
+static void the_longest_id_fits_into_the_room(void **state)
+{
+	(void)state;
+	assert_push(INT64_MAX, "{\"type\":\"push\",\"id\":9223372036854775807,\"payload\":", "", 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -106,6 +161,9 @@ int main(void)
 		cmocka_unit_test(on_the_wire_it_has_the_shortest_header_of_an_unmasked_text),
 		cmocka_unit_test(it_lives_until_the_last_one_releases_it),
 		cmocka_unit_test(releasing_null_does_nothing),
+		cmocka_unit_test(a_push_holds_the_payloads_bytes_unchanged),
+		cmocka_unit_test(a_push_has_its_id_in_front_of_its_payload),
+		cmocka_unit_test(the_longest_id_fits_into_the_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,20 +1,17 @@
 /*
- * The callback of libwebsockets, see ws.h: a switch of one-line calls. State: its context, and the
- * newcomer while it is being adopted. Never blocks.
+ * The callback of libwebsockets, see websocket.h: a switch of one-line calls. State: its context,
+ * and the newcomer while it is being adopted. Never blocks.
  *
  * The user data of a connection is its session: set when the upgrade is done, gone with the
  * connection.
  */
-#include "gateway/client/ws.h"
+#include "gateway/client/websocket.h"
 
 #include <libwebsockets.h>
 #include <uv.h>
 
-#include "gateway/gateway.h"
-#include "gateway/client/message.h"
-#include "gateway/client/session.h"
+#include "gateway/client/conversation.h"
 #include "shared/base/alloc.h"
-#include "shared/base/log.h"
 
 enum {
 	/* Each connection has a buffer of this size for what it sends: small, because idle ones are
@@ -25,32 +22,32 @@ enum {
 	CLOSING_TURNS = 1000
 };
 
-struct ws {
-	struct gateway *gateway;
+struct websockets {
+	struct uv_loop_s *loop;
+	struct clients *clients;
 	struct lws_context *context;
 	struct lws_vhost *vhost;
-	const struct ws_newcomer *newcomer;
+	const struct newcomer *newcomer;
 };
 
-static struct ws *ws_of(struct lws *peer)
+static struct websockets *websockets_of(struct lws *peer)
 {
 	return lws_context_user(lws_get_context(peer));
 }
 
 static void on_established(struct lws *peer)
 {
-	struct ws *ws = ws_of(peer);
-	const struct ws_newcomer *newcomer = ws->newcomer;
+	struct websockets *websockets = websockets_of(peer);
 
-	lws_set_opaque_user_data(peer, session_new(ws->gateway, peer, newcomer->topic,
-						   newcomer->topic_len, &newcomer->address));
+	lws_set_opaque_user_data(peer,
+				 session_new(websockets->clients, peer, websockets->newcomer));
 }
 
 static int on_receive(struct lws *peer, struct session *session, const char *bytes, size_t len)
 {
 	bool is_final = lws_is_final_fragment(peer) && lws_remaining_packet_payload(peer) == 0;
 
-	session_on_message(session, bytes, len, !lws_frame_is_binary(peer), is_final);
+	conversation_on_message(session, bytes, len, !lws_frame_is_binary(peer), is_final);
 	return 0;
 }
 
@@ -78,7 +75,7 @@ static int on_event(struct lws *peer, enum lws_callback_reasons reason, void *us
 	case LWS_CALLBACK_RECEIVE_PONG:
 		session = lws_get_opaque_user_data(peer);
 		if (session)
-			session_on_pong(session);
+			conversation_on_pong(session);
 		return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		session = lws_get_opaque_user_data(peer);
@@ -88,7 +85,7 @@ static int on_event(struct lws *peer, enum lws_callback_reasons reason, void *us
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		session = lws_get_opaque_user_data(peer);
 		if (session)
-			session_on_close(session, in, len);
+			conversation_on_close(session, in, len);
 		return -1;
 	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_WSI_DESTROY:
@@ -109,20 +106,20 @@ static const struct lws_protocols protocols[] = {
 /* Pings and silence are the session's business. */
 static const lws_retry_bo_t no_keepalive;
 
-struct ws *ws_open(struct gateway *gateway)
+struct websockets *websockets_open(struct uv_loop_s *loop, struct clients *clients)
 {
-	struct ws *ws = xcalloc(1, sizeof(*ws));
-	void *loops[] = {gateway->loop};
+	struct websockets *websockets = xcalloc(1, sizeof(*websockets));
+	void *loops[] = {loop};
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN,
 		.protocols = protocols,
-		.user = ws,
-		.pcontext = &ws->context,
+		.user = websockets,
+		.pcontext = &websockets->context,
 		.foreign_loops = loops,
 		.gid = -1,
 		.uid = -1,
 		/* LWS_SERVER_OPTION_VALIDATE_UTF8 lets a character pass that an empty last fragment
-		 * cuts off, and takes pongs for text: session.c does it. */
+		 * cuts off, and takes pongs for text: conversation.c does it. */
 		.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
 		.timeout_secs = CLOSE_ACK_LIMIT_S,
 		.retry_and_idle_policy = &no_keepalive,
@@ -130,35 +127,36 @@ struct ws *ws_open(struct gateway *gateway)
 	};
 
 	lws_set_log_level(0, NULL); /* its messages can hold what clients sent */
-	ws->gateway = gateway;
-	ws->context = lws_create_context(&info);
-	if (ws->context)
-		ws->vhost = lws_create_vhost(ws->context, &info);
-	if (ws->vhost)
-		return ws;
-	ws_close(ws);
+	websockets->loop = loop;
+	websockets->clients = clients;
+	websockets->context = lws_create_context(&info);
+	if (websockets->context)
+		websockets->vhost = lws_create_vhost(websockets->context, &info);
+	if (websockets->vhost)
+		return websockets;
+	websockets_close(websockets);
 	return NULL;
 }
 
-void ws_close(struct ws *ws)
+void websockets_close(struct websockets *websockets)
 {
-	if (!ws)
+	if (!websockets)
 		return;
-	if (ws->context)
-		lws_context_destroy(ws->context);
-	for (int i = 0; i < CLOSING_TURNS && uv_run(ws->gateway->loop, UV_RUN_NOWAIT); i++)
+	if (websockets->context)
+		lws_context_destroy(websockets->context);
+	for (int i = 0; i < CLOSING_TURNS && uv_run(websockets->loop, UV_RUN_NOWAIT); i++)
 		;
 	/* Its handles have closed: what is left of it goes now, in up to two more steps, and
-	 * ws->context is set to NULL. */
-	for (int i = 0; i < 2 && ws->context; i++)
-		lws_context_destroy(ws->context);
-	free(ws);
+	 * websockets->context is set to NULL. */
+	for (int i = 0; i < 2 && websockets->context; i++)
+		lws_context_destroy(websockets->context);
+	free(websockets);
 }
 
-void ws_adopt(struct ws *ws, int fd, const char *request, size_t len,
-	      const struct ws_newcomer *newcomer)
+void websockets_adopt(struct websockets *websockets, int fd, const char *request, size_t len,
+		      const struct newcomer *newcomer)
 {
-	ws->newcomer = newcomer;
-	lws_adopt_socket_vhost_readbuf(ws->vhost, fd, request, len);
-	ws->newcomer = NULL;
+	websockets->newcomer = newcomer;
+	lws_adopt_socket_vhost_readbuf(websockets->vhost, fd, request, len);
+	websockets->newcomer = NULL;
 }

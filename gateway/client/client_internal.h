@@ -1,0 +1,76 @@
+/*
+ * What the files of this folder share: the room of all clients, and one of them. clients.c makes
+ * the former, session.c the latter; both belong to the event loop's thread.
+ */
+#ifndef GATEWAY_CLIENT_INTERNAL_H
+#define GATEWAY_CLIENT_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "gateway/client/deadlines.h"
+#include "gateway/client/outbox.h"
+#include "gateway/client/pending.h"
+#include "gateway/events/audience.h"
+#include "gateway/events/batch.h"
+#include "gateway/presence/tally.h"
+#include "shared/config/config.h"
+#include "shared/counters/counters.h"
+
+enum session_state { SESSION_WAITING, SESSION_OPEN, SESSION_ENDING };
+
+struct session {
+	/* What a delivery looks at: together, so that it is in one cache line or two. */
+	struct member member;
+	struct clients *clients;
+	struct lws *peer;
+	int64_t after_id; /* it gets the pushes above this one */
+	struct replay *replay; /* NULL: it gets what is new */
+	struct outbox *outbox; /* NULL: it was never behind */
+	int fd; /* of the peer */
+	uint32_t last_len; /* of the frame that was written last */
+	bool is_resumable; /* it gets ids, and may be sent away to come back */
+
+	uint8_t state;
+	uint8_t ending; /* why it ends */
+	bool wants_status;
+	bool close_sent; /* or dropped: nothing more is written */
+	uint16_t partial_len, topic_len;
+	uint32_t tally_place;
+	char *partial; /* the message that is arriving, NULL: none */
+	char *topic; /* until it has joined the audience */
+	struct deadline deadline;
+	struct pending pending; /* until it has authenticated */
+	LIST_ENTRY(session) entry;
+	struct client_address address;
+	int64_t ordered_after_id; /* it gets the orders above this one */
+	int64_t expires_s; /* 0: no token was needed */
+	int64_t heard_ms, ping_at_ms;
+	int64_t status_at_ms; /* the last answer */
+	int64_t paid_us; /* its account of message_rate_take */
+};
+
+struct clients {
+	const struct config *config; /* borrowed, as all of these */
+	struct counters *counters;
+	struct tally *tally;
+	struct presence *presence;
+	struct feed *feed;
+
+	struct authenticator *authenticator;
+	struct audience *audience;
+	struct fanout *fanout;
+	struct replays *replays;
+	struct deadlines *deadlines;
+	struct outbox_pool pool; /* what waits in all outboxes */
+	struct frame *auth_ok; /* the frame that everyone gets */
+	LIST_HEAD(, session) sessions; /* all of them */
+	size_t session_count;
+	struct pending_list pending; /* connections that have not authenticated */
+};
+
+#define container_of(pointer, type, member)                                                        \
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+#endif

@@ -1,0 +1,214 @@
+/*
+ * The room of all clients, see clients.h. State: the parts that they share, and the list of them.
+ * Never blocks.
+ */
+#include "gateway/client/clients.h"
+
+#include <uv.h>
+
+#include "gateway/client/authentication.h"
+#include "gateway/client/client_internal.h"
+#include "gateway/client/message.h"
+#include "gateway/client/replay.h"
+#include "gateway/client/session.h"
+#include "gateway/events/fanout.h"
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
+#include "shared/contract/topic_name.h"
+#include "shared/counters/gauges.h"
+
+enum {
+	TURN_NS = 4000000, /* of fan-out, before sockets are looked at again */
+	LOOK_ROWS = 64,
+	LOOK_BYTES = 131072
+};
+
+struct clients *clients_open(const struct clients_parts *parts)
+{
+	struct clients *clients = xcalloc(1, sizeof(*clients));
+
+	clients->config = parts->config;
+	clients->counters = parts->counters;
+	clients->tally = parts->tally;
+	clients->presence = parts->presence;
+	clients->feed = parts->feed;
+	clients->authenticator = authenticator_new(parts->registry, parts->feed);
+	clients->audience = audience_new(parts->presence);
+	clients->fanout =
+		fanout_new(parts->feed, clients->audience, parts->presence, parts->counters);
+	clients->replays = replays_new(parts->loop, parts->feed, session_replay);
+	clients->deadlines = deadlines_new(clock_monotonic_ms());
+	clients->auth_ok = frame_of_text(MESSAGE_AUTH_OK);
+	LIST_INIT(&clients->sessions);
+	pending_list_init(&clients->pending);
+	if (clients_configure(clients))
+		return clients;
+	clients_close(clients);
+	return NULL;
+}
+
+void clients_close(struct clients *clients)
+{
+	if (!clients)
+		return;
+	frame_release(clients->auth_ok);
+	deadlines_free(clients->deadlines);
+	replays_free(clients->replays);
+	fanout_free(clients->fanout);
+	audience_free(clients->audience);
+	authenticator_free(clients->authenticator);
+	free(clients);
+}
+
+bool clients_configure(struct clients *clients)
+{
+	clients->pool.max_bytes = (size_t)clients->config->outbox_total_max_bytes;
+	clients_reschedule(clients);
+	if (authenticator_take_secrets(clients->authenticator, clients->config))
+		return true;
+	log_event(LOG_ERROR, "cannot check tokens",
+		  log_text("why", "OpenSSL gives no HMAC-SHA256"));
+	return false;
+}
+
+static struct session *session_of(const struct fanout_step *step, size_t i)
+{
+	struct subscriber *subscriber = step->subscribers[i];
+
+	return step->by_user ? container_of(subscriber, struct session, member.by_user)
+			     : container_of(subscriber, struct session, member.by_topic);
+}
+
+static void carry_out(const struct fanout_step *step)
+{
+	for (size_t i = step->count; i-- > 0;) {
+		struct session *session = session_of(step, i);
+
+		switch (step->kind) {
+		case EVENT_PUSH:
+			session_deliver(session, step->batch);
+			break;
+		case EVENT_UNREGISTER:
+			session_unregister(session, step->order_id);
+			break;
+		case EVENT_DISCONNECT:
+			session_disconnect(session, step->order_id, step->user_id);
+			break;
+		case EVENT_DATABASE_MADE:
+			break;
+		}
+	}
+}
+
+bool clients_look(void *context)
+{
+	const struct fanout_limits limits = {.rows = LOOK_ROWS, .bytes = LOOK_BYTES};
+	struct clients *clients = context;
+	struct fanout_step step;
+	uint64_t end_ns = uv_hrtime() + TURN_NS;
+
+	fanout_look(clients->fanout, limits);
+	while (uv_hrtime() < end_ns && fanout_next(clients->fanout, &step))
+		carry_out(&step);
+	return fanout_has_more(clients->fanout);
+}
+
+void clients_on_tick(struct clients *clients)
+{
+	int64_t now_ms = clock_monotonic_ms();
+	struct deadline *due;
+
+	while ((due = deadlines_pop(clients->deadlines, now_ms)))
+		session_on_deadline(container_of(due, struct session, deadline), now_ms);
+}
+
+void clients_reschedule(struct clients *clients)
+{
+	struct session *session;
+
+	LIST_FOREACH(session, &clients->sessions, entry)
+	if (session->state == SESSION_OPEN)
+		session_schedule(session);
+}
+
+static struct frame *status_frame(const struct gauges *gauges)
+{
+	struct message_status status = {
+		.uptime_s = gauges->uptime_s,
+		.registered_topics = gauges->registered_topics,
+		.active_topics = gauges->active_topics,
+		.connected_clients = gauges->connected_clients,
+		.connected_sockets = gauges->connected_sockets,
+		.cluster_nodes = gauges->cluster_nodes,
+	};
+	struct frame *frame = frame_new(MESSAGE_STATUS_SIZE);
+
+	frame->len = message_status_write(frame->bytes, &status);
+	return frame;
+}
+
+void clients_answer_status(struct clients *clients, const struct gauges *gauges)
+{
+	struct topic *topic =
+		audience_of_topic(clients->audience, TOPIC_STATUS, strlen(TOPIC_STATUS));
+	struct frame *frame = topic ? status_frame(gauges) : NULL;
+	size_t count = 0;
+
+	if (!topic)
+		return;
+	struct subscriber *const *subscribers = topic_subscribers(topic, &count);
+	for (size_t i = count; i-- > 0;)
+		session_answer_status(container_of(subscribers[i], struct session, member.by_topic),
+				      frame);
+	frame_release(frame);
+}
+
+size_t clients_count(const struct clients *clients)
+{
+	return clients->session_count;
+}
+
+size_t clients_outbox_bytes(const struct clients *clients)
+{
+	return clients->pool.bytes;
+}
+
+struct pending_list *clients_pending(struct clients *clients)
+{
+	return &clients->pending;
+}
+
+void clients_end_all(struct clients *clients)
+{
+	struct session *session;
+
+	LIST_FOREACH(session, &clients->sessions, entry)
+	session_end_unsent(session, ENDING_SHUTDOWN);
+}
+
+void clients_end_some(struct clients *clients, size_t left)
+{
+	struct session *session;
+	size_t open = 0;
+
+	LIST_FOREACH(session, &clients->sessions, entry)
+	open += session->state != SESSION_ENDING;
+	LIST_FOREACH(session, &clients->sessions, entry)
+	{
+		if (open <= left)
+			return;
+		if (session->state == SESSION_ENDING)
+			continue;
+		session_end(session, ENDING_SHUTDOWN);
+		open--;
+	}
+}
+
+void clients_drop_all(struct clients *clients)
+{
+	struct session *session;
+
+	LIST_FOREACH(session, &clients->sessions, entry)
+	session_drop(session, ENDING_SHUTDOWN);
+}

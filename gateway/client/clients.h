@@ -1,0 +1,73 @@
+/*
+ * All clients of this process, and what is theirs together: who is there, what they are sent, the
+ * limits on it. The transports (websocket.h) bring them in; the loop gives them their turns.
+ */
+#ifndef GATEWAY_CLIENTS_H
+#define GATEWAY_CLIENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "shared/config/config.h"
+#include "shared/counters/counters.h"
+
+struct clients;
+struct feed;
+struct gauges;
+struct pending_list;
+struct presence;
+struct registry;
+struct tally;
+struct uv_loop_s;
+
+/* All are borrowed. */
+struct clients_parts {
+	const struct config *config; /* may change in place, see clients_configure */
+	struct uv_loop_s *loop;
+	struct feed *feed;
+	struct registry *registry;
+	struct presence *presence;
+	struct tally *tally;
+	struct counters *counters;
+};
+
+/* NULL after logging that no token can be checked: then nobody is let in. */
+struct clients *clients_open(const struct clients_parts *parts);
+
+/* The sessions are gone before. The loop must run once more, to close a timer. NULL is allowed. */
+void clients_close(struct clients *clients);
+
+/* Takes the configuration as it is now. False as clients_open. */
+bool clients_configure(struct clients *clients);
+
+/* A wakeup_look; `context` is the clients. Hands out what is new in the database, for a bounded
+ * time; true when there is more. */
+bool clients_look(void *context);
+
+/* The deadlines whose time has come. */
+void clients_on_tick(struct clients *clients);
+
+/* Works out anew when each client has to be looked at: the clock was set. */
+void clients_reschedule(struct clients *clients);
+
+/* The answer to those who asked for the status. */
+void clients_answer_status(struct clients *clients, const struct gauges *gauges);
+
+size_t clients_count(const struct clients *clients);
+
+/* How much waits in all outboxes. */
+size_t clients_outbox_bytes(const struct clients *clients);
+
+/* Those that have not authenticated; the door puts its handshakes among them. */
+struct pending_list *clients_pending(struct clients *clients);
+
+/* Ends all clients with 1001, without a word. */
+void clients_end_all(struct clients *clients);
+
+/* The same for so many that `left` remain; what waits in their outboxes is still sent. */
+void clients_end_some(struct clients *clients, size_t left);
+
+/* Drops those that are left; they are gone after a few turns of the loop. */
+void clients_drop_all(struct clients *clients);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * What a client says: its first message, which must prove who it is, and the few that may follow
+ * (PROTOCOL.md, section 2). A transport calls it with what it has received.
+ */
+#ifndef GATEWAY_CONVERSATION_H
+#define GATEWAY_CONVERSATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct session;
+
+/* A piece of a message: `is_final` with its last one. */
+void conversation_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
+			     bool is_final);
+
+/* The client's Close frame: `payload` as it came. Answers it; the caller ends the connection. */
+void conversation_on_close(struct session *session, const char *payload, size_t len);
+
+/* Anything else that shows that the peer lives. */
+void conversation_on_pong(struct session *session);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * Frames to one connection: straight to the kernel while it keeps up, through its outbox when it is
+ * behind. Says what happened, and ends nothing: that is up to the session.
+ */
+#ifndef GATEWAY_DELIVERY_H
+#define GATEWAY_DELIVERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "gateway/events/batch.h"
+
+struct session;
+
+enum delivery {
+	DELIVERY_SENT, /* to the kernel; nothing waits */
+	DELIVERY_QUEUED, /* some of it waits; older pushes may have been lost for it */
+	DELIVERY_FULL, /* there was no room: the connection must be sent away */
+	DELIVERY_BROKEN /* the connection must be dropped */
+};
+
+/* Takes its own reference. */
+enum delivery delivery_send(struct session *session, struct frame *frame);
+
+/* The pushes of `joined` from number `first` to the last one. */
+enum delivery delivery_send_joined(struct session *session, const struct joined *joined,
+				   size_t first, size_t count);
+
+/* The last frame of a session that ends: room or not. */
+enum delivery delivery_send_last(struct session *session, struct frame *frame);
+
+/* Sends what waits, as far as the kernel takes it. */
+enum delivery delivery_flush(struct session *session);
+
+/* True when all that was sent has gone to the kernel. */
+bool delivery_is_done(const struct session *session);
+
+/* Forgets what is queued. */
+void delivery_clear(struct session *session);
+
+/* A hint that these connections are about to be sent something. */
+void delivery_prefetch(const struct session *session);
+
+#endif

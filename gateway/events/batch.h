@@ -1,0 +1,51 @@
+/*
+ * Pushes of one topic that go out together. Each is a frame of its own, with its id and without,
+ * made when somebody gets it so; and all of them in a row are one piece of memory, which is written
+ * to a subscriber at once. One thread.
+ */
+#ifndef GATEWAY_BATCH_H
+#define GATEWAY_BATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "gateway/events/frame.h"
+
+/* How a subscriber gets its pushes: who gets them alike shares the memory. */
+enum push_form { PUSH_PLAIN, PUSH_WITH_ID, PUSH_FORMS };
+
+/* The pushes of a batch in one form. */
+struct joined {
+	const char *bytes; /* as they stand on the wire, one behind the other; NULL: not yet made */
+	size_t *ends; /* where each of them ends */
+	struct frame **frames; /* each of them alone */
+};
+
+struct batch {
+	STAILQ_ENTRY(batch) entry; /* the owner's */
+	size_t count, capacity;
+	int64_t *ids; /* rising */
+	int64_t *created_ms; /* wall clock, of the publish */
+	struct joined joined[PUSH_FORMS];
+	size_t topic_len;
+	char topic[];
+};
+
+/* An empty one; the topic is copied. */
+struct batch *batch_new(const char *topic, size_t topic_len);
+
+/* NULL is allowed. */
+void batch_free(struct batch *batch);
+
+/* Before any batch_join. `id` is above those before it. */
+void batch_add(struct batch *batch, int64_t id, int64_t created_ms, const char *payload,
+	       size_t payload_len);
+
+/* All of it in that form; the batch's. */
+const struct joined *batch_join(struct batch *batch, enum push_form form);
+
+/* The number of the first push with an id above `id`; batch->count when there is none. */
+size_t batch_first_after(const struct batch *batch, int64_t id);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * Which topics exist, as the API has registered them: one look into the database for each question.
+ * Reads only; in WAL mode a read never waits for a writer.
+ */
+#ifndef GATEWAY_REGISTRY_H
+#define GATEWAY_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/database/database.h"
+
+struct registry;
+
+/* `database` is borrowed. NULL with the reason in `why`. Free with registry_close before the
+ * database is closed. */
+struct registry *registry_open(struct database *database, char why[DATABASE_WHY_SIZE]);
+
+/* NULL is allowed. */
+void registry_close(struct registry *registry);
+
+struct registered_topic {
+	bool registered; /* and not past its expiry */
+	bool require_token;
+	int64_t newest_id; /* of all events, in the same snapshot */
+};
+
+enum database_status registry_find(struct registry *registry, const char *topic, size_t len,
+				   struct registered_topic *found);
+
+#endif
