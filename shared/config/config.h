@@ -1,8 +1,10 @@
 /*
- * The configuration: one YAML file (a flat mapping of keys) that both programs read.
+ * The configuration: one YAML file (a flat mapping of keys) that both programs read, and the
+ * variables of the environment that win over it. An empty variable is one that is not set, and a
+ * key with an empty value one that is not there.
  *
- * One const table in config_keys.c names each key, its type, range, default and help; config_load
- * fills the struct from a file, config_print shows what will be used (secrets hidden). Nothing here
+ * One const table in config_keys.c names each key, its type, range, default and variable;
+ * config_load fills the struct, config_print shows what will be used (secrets hidden). Nothing here
  * is logged: messages go to the callback, so that --check-config and the start-up log can both show
  * them.
  */
@@ -34,6 +36,7 @@ enum config_token_expiry { CONFIG_TOKEN_EXPIRY_CLOSE, CONFIG_TOKEN_EXPIRY_KEEP }
 /* Strings are owned by the struct and never NULL ("" when not given); times are milliseconds. */
 struct config {
 	char *path; /* the file this came from */
+	bool has_file; /* false: it is not there, and the environment is enough */
 
 	char *ws_bind; /* "": all interfaces; an address; "unix:/path" */
 	int64_t ws_port;
@@ -70,8 +73,9 @@ struct config {
 	bool log_connections; /* a log line for each connect and disconnect */
 };
 
-/* Called once per finding, in the order of the file. `line` is 1-based; what concerns the whole
- * file has line 1. After CONFIG_MAX_FINDINGS the last one says that there are more. */
+/* Called once per finding: what YAML offers and is not supported, then keys and values in the order
+ * of the file, then the environment, whose `file` is "environment". `line` is 1-based; 0: none.
+ * After CONFIG_MAX_FINDINGS the last one says that there are more. */
 typedef void config_report(void *context, bool is_error, const char *file, size_t line,
 			   const char *message);
 
@@ -80,12 +84,13 @@ typedef void config_report(void *context, bool is_error, const char *file, size_
  * not free. */
 const char *config_path(const char *option);
 
-/* Reads the file. Returns a config to free with config_free, or NULL after at least one error was
- * reported. Every fault of the file is reported, not just the first. Messages name the key and what
- * is expected, never a value's text. */
+/* Reads the file and the environment. Returns a config to free with config_free, or NULL after at
+ * least one error was reported: as many faults as can be found, not just the first. Messages name
+ * the key or variable and what is expected, never a value's text. A missing file is an error unless
+ * the environment has what is required. */
 struct config *config_load(const char *path, config_report *report, void *context);
 
-/* The same from memory; `path` is the name for the messages. */
+/* The same with the file's text in memory; `path` is the name for the messages. */
 struct config *config_parse(const char *text, size_t len, const char *path, config_report *report,
 			    void *context);
 
@@ -98,8 +103,8 @@ void config_free(struct config *config);
 void config_take_over(struct config *live, struct config *fresh, config_report *report,
 		      void *context);
 
-/* Writes every key with its help and the value in use as YAML that config_load accepts, except
- * secrets: these are comments that say "hidden". */
+/* Writes every key and the value in use as YAML that config_load accepts, except secrets: these are
+ * comments that say "hidden". A comment names the variable that a value is from. */
 void config_print(const struct config *config, FILE *out);
 
 #endif

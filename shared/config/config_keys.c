@@ -1,243 +1,72 @@
 /*
  * The table of configuration keys: the one place that knows their names, ranges and defaults. Const
- * data, in the order in which the keys are printed. See config_key.h for how to add one.
+ * data, in the order in which the keys are printed; config.sample.yaml says what each is for. See
+ * config_internal.h for how to add one.
  */
-#include "shared/config/config_key.h"
+#include "shared/config/config_internal.h"
 
-#define FIELD(name) offsetof(struct config, name)
+/* A key's name and its field. */
+#define KEY(key) .name = #key, FIELD(key)
+#define KEY_MS(key) .name = #key, FIELD(key##_ms)
+#define FIELD(field) .offset = offsetof(struct config, field), sizeof(((struct config *)0)->field)
+
+#define RESTART .needs_restart = true
 
 static const char *const durabilities[] = {"normal", "full", NULL}; /* enum config_durability */
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL}; /* enum log_level */
+static const char *const expiries[] = {"close", "keep", NULL}; /* enum config_token_expiry */
 
-/* enum config_token_expiry */
-static const char *const token_expiries[] = {"close", "keep", NULL};
+/* A choice is stored through an unsigned int, whatever its enum. */
+_Static_assert(sizeof(enum config_durability) == sizeof(unsigned int), "an enum is an int");
+_Static_assert(sizeof(enum config_token_expiry) == sizeof(unsigned int), "an enum is an int");
+_Static_assert(sizeof(enum log_level) == sizeof(unsigned int), "an enum is an int");
 
-enum { SECOND = 1000, KIB = 1024, MIB = 1024 * KIB };
+enum { SECOND = 1000, MINUTE = 60 * SECOND };
+enum { KIB = 1024, MIB = 1024 * KIB, GIB = 1024 * MIB };
+enum { PORTS = 65535, ROWS = 1000000000, CONNECTIONS = 10000000 };
 
 const struct config_key config_keys[] = {
-	{.name = "worker_secret",
-	 .help = "What the backend proves itself with and signs tokens with: at least 32\n"
-		 "characters.",
-	 .type = CONFIG_SECRET,
-	 .offset = FIELD(worker_secret)},
-	{.name = "worker_secret_previous",
-	 .help = "The secret before, accepted as well while a rotation is under way; empty: none.",
-	 .type = CONFIG_SECRET,
-	 .offset = FIELD(worker_secret_previous),
-	 .default_text = ""},
-	{.name = "state_dir",
-	 .help = "Directory of the database and the sockets, made with mode 0700 when missing.",
-	 .type = CONFIG_DIRECTORY,
-	 .offset = FIELD(state_dir),
-	 .default_text = "/var/lib/wavelog-worker",
-	 .needs_restart = true},
-	{.name = "ws_bind",
-	 .help = "Address the gateway listens on; empty: all interfaces; \"unix:/path\": a\n"
-		 "UNIX socket.",
-	 .type = CONFIG_LISTEN,
-	 .offset = FIELD(ws_bind),
-	 .default_text = "",
-	 .needs_restart = true},
-	{.name = "ws_port",
-	 .help = "TCP port the gateway listens on.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(ws_port),
-	 .default_text = "9000",
-	 .min = 1,
-	 .max = 65535,
-	 .needs_restart = true},
-	{.name = "ws_socket_mode",
-	 .help = "Permission bits of the socket when ws_bind is \"unix:/path\", in octal.",
-	 .type = CONFIG_MODE,
-	 .offset = FIELD(ws_socket_mode),
-	 .default_text = "0660",
-	 .max = 0777,
-	 .needs_restart = true},
-	{.name = "internal_bind",
-	 .help = "Address of the internal API. The web server listens there, not this program:\n"
-		 "`make run` sets its web server up with it.",
-	 .type = CONFIG_ADDRESS,
-	 .offset = FIELD(internal_bind),
-	 .default_text = "127.0.0.1",
-	 .needs_restart = true},
-	{.name = "internal_port",
-	 .help = "TCP port of the internal API, as internal_bind.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(internal_port),
-	 .default_text = "9001",
-	 .min = 1,
-	 .max = 65535,
-	 .needs_restart = true},
-	{.name = "trusted_proxies",
-	 .help = "Proxies whose X-Forwarded-For is believed: addresses and CIDR blocks, a list\n"
-		 "or separated by commas. Loopback and a UNIX socket always are.",
-	 .type = CONFIG_ADDRESS_LIST,
-	 .offset = FIELD(trusted_proxies),
-	 .default_text = ""},
-	{.name = "topic_ttl",
-	 .help = "How long a topic lives after it was last registered.",
-	 .type = CONFIG_DURATION,
-	 .offset = FIELD(topic_ttl_ms),
-	 .default_text = "24h",
-	 .min = 1,
-	 .max = INT64_MAX},
-	{.name = "event_retention",
-	 .help = "How long events are kept for clients that resume.",
-	 .type = CONFIG_DURATION,
-	 .offset = FIELD(event_retention_ms),
-	 .default_text = "1h",
-	 .min = 1,
-	 .max = INT64_MAX},
-	{.name = "event_limit",
-	 .help = "How many events are kept at most; older ones go first.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(event_limit),
-	 .default_text = "100000",
-	 .min = 1,
-	 .max = 1000000000},
-	{.name = "max_topics",
-	 .help = "Most topics that are registered at a time; then a new one is answered with 503.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(max_topics),
-	 .default_text = "1000000",
-	 .min = 1,
-	 .max = 1000000000},
-	{.name = "database_max_bytes",
-	 .help = "Most bytes of the database file. Old events are pruned early when it is nearly "
-		 "full; at the\n"
-		 "limit publishes are answered with 503.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(database_max_bytes),
-	 .default_text = "1073741824",
-	 .min = 16 * (int64_t)MIB,
-	 .max = 1024 * 1024 * 1024 * (int64_t)KIB,
-	 .needs_restart = true},
-	{.name = "durability",
-	 .help = "normal: a power cut may lose the last moments, a crash of the programs loses\n"
-		 "nothing; full: every commit waits for the disk.",
-	 .type = CONFIG_CHOICE,
-	 .offset = FIELD(durability),
-	 .default_text = "normal",
-	 .choices = durabilities,
-	 .needs_restart = true},
-	{.name = "busy_timeout",
-	 .help = "How long a request waits for the database before it is answered with 503: at\n"
-		 "most 900ms, because callers give up after a second.",
-	 .type = CONFIG_DURATION,
-	 .offset = FIELD(busy_timeout_ms),
-	 .default_text = "700ms",
-	 .min = 1,
-	 .max = 900},
-	{.name = "max_connections",
-	 .help = "Most WebSocket connections at a time; 0: what the descriptor limit allows.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(max_connections),
-	 .default_text = "0",
-	 .max = 10000000,
-	 .needs_restart = true},
-	{.name = "max_connections_per_address",
-	 .help = "Most WebSocket connections of one client address (of IPv6: of one /64), for\n"
-		 "more is answered with 429; 0: no limit, for many people may share an address.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(max_connections_per_address),
-	 .default_text = "0",
-	 .max = 10000000},
-	{.name = "max_unauthenticated",
-	 .help = "Most connections that have not authenticated, handshakes included; then the\n"
-		 "one that has waited longest makes room. 0: an eighth of max_connections.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(max_unauthenticated),
-	 .default_text = "0",
-	 .max = 10000000,
-	 .needs_restart = true},
-	{.name = "handshake_timeout",
-	 .help = "How long a client may take for its request, and then for its first frame.",
-	 .type = CONFIG_DURATION,
-	 .offset = FIELD(handshake_timeout_ms),
-	 .default_text = "10s",
-	 .min = 100,
-	 .max = 60 * SECOND},
-	{.name = "message_rate",
-	 .help = "Most messages a second of one client, twice as many in a burst; one that sends\n"
-		 "more is closed with 1008. 0: no limit.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(message_rate),
-	 .default_text = "20",
-	 .max = 100000},
-	{.name = "allowed_origins",
-	 .help = "Origins of the pages that may connect, such as https://example.org: a list or\n"
-		 "separated by commas; others get 403. Empty: any. Clients that are no browsers\n"
-		 "send none and pass.",
-	 .type = CONFIG_ORIGIN_LIST,
-	 .offset = FIELD(allowed_origins),
-	 .default_text = ""},
-	{.name = "token_expiry",
-	 .help = "close: a connection is closed the moment its token expires; keep: a token is\n"
-		 "checked when it is shown, and an open connection stays.",
-	 .type = CONFIG_CHOICE,
-	 .offset = FIELD(token_expiry),
-	 .default_text = "close",
-	 .choices = token_expiries},
-	{.name = "gateway_processes",
-	 .help = "How many processes the gateway has, each on a core of its own; auto: as many as "
-		 "there are\ncores. They share the port.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(gateway_processes),
-	 .default_text = "1",
-	 .zero_word = "auto",
-	 .min = 1,
-	 .max = 64,
-	 .needs_restart = true},
-	{.name = "outbox_max_frames",
-	 .help = "Most frames that wait for one slow connection; then the oldest are dropped.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(outbox_max_frames),
-	 .default_text = "1000",
-	 .min = 1,
-	 .max = 1000000},
-	{.name = "outbox_max_bytes",
-	 .help = "Most bytes that wait for one slow connection; then the oldest frames are\n"
-		 "dropped.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(outbox_max_bytes),
-	 .default_text = "4194304",
-	 .min = KIB,
-	 .max = 1024 * (int64_t)MIB},
-	{.name = "outbox_total_max_bytes",
-	 .help = "Most bytes that wait for all slow connections together; a frame that several\n"
-		 "wait for counts once. Then connections that are behind are closed with 1013.",
-	 .type = CONFIG_INTEGER,
-	 .offset = FIELD(outbox_total_max_bytes),
-	 .default_text = "67108864",
-	 .min = KIB,
-	 .max = 1024 * 1024 * (int64_t)MIB},
-	{.name = "drain",
-	 .help = "Over how long a gateway that ends, or is replaced, sends its clients away,\n"
-		 "so that they do not all come back at once.",
-	 .type = CONFIG_DURATION,
-	 .offset = FIELD(drain_ms),
-	 .default_text = "1s",
-	 .min = 1,
-	 .max = 300 * SECOND},
-	{.name = "log_level",
-	 .help = "Least important lines that are logged: error, warn, info or debug.",
-	 .type = CONFIG_CHOICE,
-	 .offset = FIELD(log_level),
-	 .default_text = "info",
-	 .choices = levels},
-	{.name = "log_connections",
-	 .help = "A log line for each connect and disconnect.",
-	 .type = CONFIG_BOOLEAN,
-	 .offset = FIELD(log_connections),
-	 .default_text = "false"},
-	{.name = "redis_url",
-	 .help = "Not used yet: clusters are not supported by this version.",
-	 .type = CONFIG_URL,
-	 .offset = FIELD(redis_url),
-	 .default_text = "",
-	 .needs_restart = true},
+	{KEY(worker_secret), CONFIG_SECRET, .environment = "WORKER_SECRET"},
+	{KEY(worker_secret_previous), CONFIG_SECRET, ""},
+	{KEY(state_dir), CONFIG_DIRECTORY, "/var/lib/wavelog-worker", RESTART},
+	{KEY(ws_bind), CONFIG_LISTEN, "", .environment = "WORKER_WS_BIND", RESTART},
+	{KEY(ws_port), CONFIG_INTEGER, "9000", 1, PORTS, .environment = "WORKER_WS_PORT", RESTART},
+	{KEY(ws_socket_mode), CONFIG_MODE, "0660", 0, 0777, RESTART},
+	{KEY(internal_bind), CONFIG_ADDRESS, "127.0.0.1", .environment = "WORKER_INTERNAL_BIND",
+	 RESTART},
+	{KEY(internal_port), CONFIG_INTEGER, "9001", 1, PORTS,
+	 .environment = "WORKER_INTERNAL_PORT", RESTART},
+	{KEY(trusted_proxies), CONFIG_ADDRESS_LIST, ""},
+	{KEY_MS(topic_ttl), CONFIG_DURATION, "24h", 1, INT64_MAX,
+	 .environment = "WORKER_TOPIC_TTL"},
+	{KEY_MS(event_retention), CONFIG_DURATION, "1h", 1, INT64_MAX},
+	{KEY(event_limit), CONFIG_INTEGER, "100000", 1, ROWS},
+	{KEY(max_topics), CONFIG_INTEGER, "1000000", 1, ROWS},
+	{KEY(database_max_bytes), CONFIG_INTEGER, "1073741824", 16 * MIB, 1024 * (int64_t)GIB,
+	 RESTART},
+	{KEY(durability), CONFIG_CHOICE, "normal", .choices = durabilities, RESTART},
+	{KEY_MS(busy_timeout), CONFIG_DURATION, "700ms", 1, 900},
+	{KEY(max_connections), CONFIG_INTEGER, "0", 0, CONNECTIONS, RESTART},
+	{KEY(max_connections_per_address), CONFIG_INTEGER, "0", 0, CONNECTIONS},
+	{KEY(max_unauthenticated), CONFIG_INTEGER, "0", 0, CONNECTIONS, RESTART},
+	{KEY_MS(handshake_timeout), CONFIG_DURATION, "10s", 100, MINUTE},
+	{KEY(message_rate), CONFIG_INTEGER, "20", 0, 100000},
+	{KEY(allowed_origins), CONFIG_ORIGIN_LIST, ""},
+	{KEY(token_expiry), CONFIG_CHOICE, "close", .choices = expiries},
+	{KEY(gateway_processes), CONFIG_INTEGER, "1", 1, 64, .zero_word = "auto", RESTART},
+	{KEY(outbox_max_frames), CONFIG_INTEGER, "1000", 1, 1000000},
+	{KEY(outbox_max_bytes), CONFIG_INTEGER, "4194304", KIB, GIB},
+	{KEY(outbox_total_max_bytes), CONFIG_INTEGER, "67108864", KIB, 1024 * (int64_t)GIB},
+	{KEY_MS(drain), CONFIG_DURATION, "1s", 1, 5 * MINUTE},
+	{KEY(log_level), CONFIG_CHOICE, "info", .choices = levels},
+	{KEY(log_connections), CONFIG_BOOLEAN, "false"},
+	{KEY(redis_url), CONFIG_URL, "", .environment = "WORKER_REDIS_URL", RESTART},
 	{0},
 };
 
-_Static_assert(sizeof(config_keys) / sizeof(config_keys[0]) <= CONFIG_KEY_MAX,
-	       "raise CONFIG_KEY_MAX");
+const char *config_environment(const struct config_key *key)
+{
+	const char *text = key->environment ? getenv(key->environment) : NULL;
+
+	return text && *text ? text : NULL;
+}

@@ -67,11 +67,23 @@ static _Noreturn void usage_error(const struct program *program, const char *wha
 	exit(EXIT_USAGE);
 }
 
+/* "config.yaml:7"; what has no line is named alone. */
+static void place(char out[LOG_LINE_MAX], const char *file, size_t line)
+{
+	if (line > 0)
+		snprintf(out, LOG_LINE_MAX, "%s:%zu", file, line);
+	else
+		snprintf(out, LOG_LINE_MAX, "%s", file);
+}
+
 static void print_finding(void *context, bool is_error, const char *file, size_t line,
 			  const char *message)
 {
+	char at[LOG_LINE_MAX];
+
 	(void)context;
-	fprintf(stderr, "%s:%zu: %s: %s\n", file, line, is_error ? "error" : "warning", message);
+	place(at, file, line);
+	fprintf(stderr, "%s: %s: %s\n", at, is_error ? "error" : "warning", message);
 }
 
 void options_log_finding(void *context, bool is_error, const char *file, size_t line,
@@ -80,10 +92,7 @@ void options_log_finding(void *context, bool is_error, const char *file, size_t 
 	char at[LOG_LINE_MAX];
 
 	(void)context;
-	if (line > 0)
-		snprintf(at, sizeof(at), "%s:%zu", file, line);
-	else
-		snprintf(at, sizeof(at), "%s", file);
+	place(at, file, line);
 	log_event(is_error ? LOG_ERROR : LOG_WARN, "configuration", log_text("why", message),
 		  log_text("at", at));
 }
@@ -117,7 +126,7 @@ struct config *options_start(const struct program *program, int argc, char **arg
 	bool is_check = false;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:", long_options, NULL)) != -1) {
+	while ((option = getopt_long_only(argc, argv, "c:", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			file = optarg;

@@ -8,7 +8,6 @@
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
-#include "shared/config/config_key.h"
 #include "shared/base/log.h"
 #include "shared/config/options.h"
 
@@ -61,6 +60,11 @@ bool reload_now(struct reload *reload)
 	struct config *fresh = config_load(reload->config->path, options_log_finding, NULL);
 
 	reload->last = now;
+	if (fresh && !fresh->has_file && reload->config->has_file) {
+		options_log_finding(NULL, true, reload->config->path, 0, "the file is gone");
+		config_free(fresh);
+		fresh = NULL;
+	}
 	if (!fresh) {
 		log_event(LOG_ERROR, "the changed configuration is not good, the old one stays");
 		return false;

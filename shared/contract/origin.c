@@ -2,9 +2,6 @@
  * written. */
 #include "shared/contract/origin.h"
 
-#include "shared/base/alloc.h"
-#include "shared/config/config_list.h"
-
 enum { SCHEME_MAX = 32, HOST_MAX = 255, PORT_MAX = 65535 };
 
 static const char small_letters[] = "abcdefghijklmnopqrstuvwxyz";
@@ -125,21 +122,4 @@ bool origin_is_listed(const char *list, const char *text, size_t len)
 		list += entry_len + (list[entry_len] == ',');
 	}
 	return false;
-}
-
-bool origin_list_add(char **list, const char *text)
-{
-	bool good = true;
-
-	if (text[strspn(text, " ")] == '\0')
-		return true;
-	while (text && good) {
-		char *entry = config_list_next(&text);
-		char origin[ORIGIN_SIZE];
-
-		good = origin_normalise(entry, strlen(entry), origin) &&
-		       config_list_add(list, origin);
-		free(entry);
-	}
-	return good;
 }

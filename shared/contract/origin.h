@@ -18,8 +18,4 @@ bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE]);
 /* True when the origin in any spelling is one of `list`: normalised ones, joined by commas. */
 bool origin_is_listed(const char *list, const char *text, size_t len);
 
-/* Adds the origins of `text`, comma-separated, to *list, a field of the configuration, which is
- * grown; an empty text adds nothing. False, *list unchanged or longer, when one is not good. */
-bool origin_list_add(char **list, const char *text);
-
 #endif

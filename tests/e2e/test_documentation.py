@@ -24,8 +24,7 @@ def in_use(tmp_path):
     file.write_text('worker_secret: "0123456789abcdef0123456789abcdef"\n')
     command = [BUILD / "wavelog-worker-api", "-c", file, "--check-config"]
     text = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
-    entries = [entry.splitlines()[-1] for entry in text.strip().split("\n\n")[1:]]
-    keys = [entry.removeprefix("# ").split(": ", 1) for entry in entries]
+    keys = [line.removeprefix("# ").split(": ", 1) for line in text.splitlines()[1:]]
     return {name: value.strip('"') for name, value in keys}
 
 

@@ -23,6 +23,7 @@ enum { FOUND_MAX = CONFIG_MAX_FINDINGS + 10 };
 
 static struct found {
 	bool is_error;
+	char file[64];
 	size_t line;
 	char message[512];
 } found[FOUND_MAX];
@@ -35,11 +36,11 @@ static inline void take_finding(void *context, bool is_error, const char *file, 
 
 	assert_true(found_count < FOUND_MAX);
 	assert_ptr_equal(context, found);
-	assert_non_null(file);
-	assert_true(line > 0);
+	assert_true(line > 0 || strcmp(file, "f") != 0); /* what is wrong in a text has a line */
 	assert_null(strstr(message, SECRET));
 	next->is_error = is_error;
 	next->line = line;
+	snprintf(next->file, sizeof(next->file), "%s", file);
 	snprintf(next->message, sizeof(next->message), "%s", message);
 	found_count++;
 }

@@ -1,5 +1,6 @@
 /*
- * Whole files: where they are looked for, what is no file, and how findings come.
+ * Whole files: where they are looked for, what is no file, what the environment says instead, and
+ * what config_print writes.
  */
 #include <sys/stat.h>
 #include <unistd.h>
@@ -47,7 +48,7 @@ static void write_file(const char *text, size_t len, mode_t mode)
 static void the_only_error_is(const char *message)
 {
 	assert_null(load(path));
-	assert_found(0, true, 1, message);
+	assert_found(0, true, 0, message);
 	assert_int_equal(found_count, 1);
 }
 
@@ -69,7 +70,7 @@ static void a_file_that_others_can_read_is_a_warning(void **state)
 	write_file(BYTES(SECRET_LINE), 0604);
 	struct config *config = load(path);
 	assert_non_null(config);
-	assert_found(0, false, 1, "others can read this file and the secret in it: chmod o-r");
+	assert_found(0, false, 0, "others can read this file and the secret in it: chmod o-r");
 	assert_int_equal(found_count, 1);
 	config_free(config);
 }
@@ -100,7 +101,7 @@ static void an_unreadable_file_is_an_error(void **state)
 	if (is_root)
 		assert_int_equal(seteuid(0), 0);
 	assert_null(config);
-	assert_found(0, true, 1, "cannot open the file: Permission denied");
+	assert_found(0, true, 0, "cannot open the file: Permission denied");
 }
 
 static void a_file_may_have_a_mebibyte_and_no_more(void **state)
@@ -138,86 +139,290 @@ static void the_option_comes_first_then_the_variable_then_the_working_directory(
 	assert_string_equal(config_path(NULL), "/etc/wavelog-worker/config.yaml");
 }
 
-static void every_fault_is_reported_in_the_order_of_the_file(void **state)
+/* What config_print writes, with a line behind it; free it. */
+static char *print(const struct config *config, const char *end)
 {
-	static const char text[] = "ws_port: 0\n"
-				   "ws-port: 80\n"
-				   "worker_secret: " SECRET "\n"
-				   "state_dir: x\n"
-				   "ws_port: 1\n"
-				   "trusted_proxies:\n"
-				   "  - 10.0.0.1\n"
-				   "  - 10.0.0.x\n"
-				   "  - 10.0.0.y\n";
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
 
-	(void)state;
-	assert_null(parse(text, strlen(text)));
-	assert_found(0, true, 1, "ws_port: expected a whole number from 1 to 65535");
-	assert_found(1, false, 2, "unknown key ws-port");
-	assert_found(2, true, 4, "state_dir: expected an absolute path");
-	assert_found(3, true, 5, "ws_port: duplicate key, first on line 1");
-	assert_int_equal(found[4].line, 8);
-	assert_int_equal(found[5].line, 9);
-	assert_int_equal(found_count, 6);
+	assert_non_null(out);
+	config_print(config, out);
+	fputs(end, out);
+	fclose(out);
+	return text;
 }
 
-static void findings_end_with_their_limit(void **state)
+static void what_is_printed_is_loaded_again_and_the_same(void **state)
 {
-	static char text[4096] = SECRET_LINE "trusted_proxies:\n";
-	size_t used = strlen(text);
+	struct config *config = good("ws_bind: unix:/a/\xC3\xA9\"\\'\nws_socket_mode: 0600\n"
+				     "ws_port: 80\ninternal_bind: ::1\ninternal_port: 81\n"
+				     "trusted_proxies: [\"::1\", 10.0.0.0/8]\nlog_level: warn\n"
+				     "state_dir: \"/ \"\ntopic_ttl: 26h1m0.5s\nevent_limit: 5\n"
+				     "event_retention: 90s\ndurability: full\nbusy_timeout: 5ms\n"
+				     "outbox_max_frames: 6\noutbox_max_bytes: 7000\n"
+				     "max_connections: 8\nlog_connections: yes\n");
+	char *text = print(config, SECRET_LINE);
+	struct config *again = parse(text, strlen(text));
 
 	(void)state;
-	for (int i = 0; i < CONFIG_MAX_FINDINGS + 100; i++, used += 4)
-		memcpy(text + used, "- x\n", 4);
-	assert_null(parse(text, used));
-	assert_found(CONFIG_MAX_FINDINGS, true, CONFIG_MAX_FINDINGS + 3,
-		     "more than 100 findings: the rest is not shown");
-	assert_int_equal(found_count, CONFIG_MAX_FINDINGS + 1);
-}
-
-static void unknown_keys_are_warnings_and_errors_when_given_twice(void **state)
-{
-	static const char text[] = SECRET_LINE "made_up: {a: [1, 2]}\nother:\nmade_up: 2\n";
-	struct config *config = parse(text, strlen(text) - strlen("made_up: 2\n"));
-
-	(void)state;
-	assert_non_null(config);
-	assert_found(0, false, 2, "unknown key made_up");
-	assert_found(1, false, 3, "unknown key other");
-	assert_int_equal(found_count, 2);
+	assert_non_null(again);
+	assert_int_equal(found_count, 0);
+	char *again_text = print(again, SECRET_LINE);
+	assert_string_equal(text, again_text);
+	assert_non_null(strstr(text, "\nws_bind: \"unix:/a/\xC3\xA9\\\"\\\\'\"\n"));
+	assert_non_null(strstr(text, "\nws_socket_mode: \"0600\"\n"));
+	assert_non_null(strstr(text, "\ntrusted_proxies: \"::1,10.0.0.0/8\"\n"));
+	assert_non_null(strstr(text, "\nstate_dir: \"/ \"\n"));
+	assert_non_null(strstr(text, "\ntopic_ttl: 93660500ms\n"));
+	assert_non_null(strstr(text, "\nevent_retention: 1m30s\n"));
+	assert_non_null(strstr(text, "\ndurability: full\n"));
+	assert_non_null(strstr(text, "\nlog_connections: true\n"));
+	free(again_text);
+	free(text);
+	config_free(again);
 	config_free(config);
-	assert_null(parse(text, strlen(text)));
-	assert_found(2, true, 4, "made_up: duplicate key, first on line 2");
 }
 
-static void the_name_of_an_unknown_key_is_shown_when_it_cannot_be_a_secret(void **state)
+static void secrets_are_not_printed(void **state)
 {
-	static const struct {
-		const char *key;
-		bool shown;
-	} keys[] = {
-		{"a-key.of_31_characters_00000000", true},
-		{"a-key.of_32_characters_000000000", false},
-		{"\"a\\x1Bb\"", false},
-		{"\"a\\nb\"", false},
-		{"\"a\\0b\"", false},
-		{"\"\"", false},
-		{"\xC3\xA9", false},
-		{"{worker_secret:short}", false}, /* a space is missing */
-	};
+	static const char file[] =
+		SECRET_LINE "redis_url: redis://:password@localhost\n"
+			    "worker_secret_previous: the-password-before, 32 characters\n";
+	struct config *config = parse(file, strlen(file));
+	char *text = print(config, "");
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		bool is_flow = keys[i].key[0] == '{';
-		char text[128];
-		int len = snprintf(text, sizeof(text), "%s%s", keys[i].key, is_flow ? "" : ": 1\n");
+	assert_null(strstr(text, SECRET));
+	assert_non_null(strstr(text, "\n# worker_secret: (hidden)\n"));
+	assert_null(strstr(text, "password"));
+	assert_non_null(strstr(text, "\n# redis_url: (hidden)\n"));
+	assert_non_null(strstr(text, "\n# worker_secret_previous: (hidden)\n"));
+	free(text);
+	config_free(config);
+}
 
-		assert_null(parse(text, (size_t)len)); /* there is no secret */
-		assert_false(found[0].is_error);
-		if ((strstr(found[0].message, keys[i].key) != NULL) != keys[i].shown)
-			fail_msg("%s: %s", keys[i].key, found[0].message);
-		assert_non_null(strstr(found[0].message, "unknown key"));
+static void a_strange_name_of_the_file_breaks_no_line(void **state)
+{
+	struct config *config =
+		config_parse(BYTES(SECRET_LINE), "a\nws_port: 1\x1B\xFF", take_finding, found);
+	char *text = print(config, "");
+
+	(void)state;
+	assert_int_equal(
+		strncmp(text,
+			BYTES("# The configuration in use, from \"a\\x0aws_port: 1\\x1b\\xff\"\n")),
+		0);
+	free(text);
+	config_free(config);
+}
+
+/* The sample with the # before keys taken away and a secret in it. */
+static char *activated_sample(void)
+{
+	FILE *in = fopen("config.sample.yaml", "r"); /* tests run in the repository's folder */
+	char line[512];
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_non_null(in);
+	assert_non_null(out);
+	while (fgets(line, sizeof(line), in)) {
+		bool is_key = line[0] == '#' && line[1] >= 'a' && line[1] <= 'z';
+
+		assert_true(line[0] == '#' || line[0] == '\n');
+		if (strncmp(line, BYTES("#worker_secret:")) == 0)
+			fputs(SECRET_LINE, out);
+		else
+			fputs(line + is_key, out);
 	}
+	fclose(in);
+	fclose(out);
+	return text;
+}
+
+static void the_sample_has_every_key_with_its_default(void **state)
+{
+	char *activated = activated_sample();
+	struct config *sample = parse(activated, strlen(activated));
+	struct config *defaults;
+	char line[512], key[64];
+	int keys = 0;
+
+	(void)state;
+	assert_non_null(sample);
+	assert_int_equal(found_count, 0);
+	defaults = good("");
+	char *text = print(sample, "");
+	char *expected = print(defaults, "");
+	assert_string_equal(text, expected);
+	free(text);
+	FILE *printed = fmemopen(expected, strlen(expected), "r");
+	assert_non_null(printed);
+	while (fgets(line, sizeof(line), printed)) {
+		if (sscanf(line, "# %60[a-z_]", key) == 1 || sscanf(line, "%60[a-z_]", key) == 1)
+			keys++;
+		else
+			continue;
+		snprintf(line, sizeof(line), "\n%s:", key);
+		if (!strstr(activated, line))
+			fail_msg("config.sample.yaml lacks %s", key);
+	}
+	assert_in_range(keys, 30, 100);
+	fclose(printed);
+	free(activated);
+	free(expected);
+	config_free(sample);
+	config_free(defaults);
+}
+
+static const char *const variables[][2] = {
+	{"WORKER_SECRET", "another secret of 32 characters or more"},
+	{"WORKER_WS_BIND", "192.0.2.1"},
+	{"WORKER_WS_PORT", "8000"},
+	{"WORKER_INTERNAL_BIND", "::1"},
+	{"WORKER_INTERNAL_PORT", "8001"},
+	{"WORKER_REDIS_URL", "redis://:password@localhost"},
+	{"WORKER_TOPIC_TTL", "90m"},
+};
+
+enum { VARIABLES = sizeof(variables) / sizeof(variables[0]) };
+
+static void set_variables(void)
+{
+	for (size_t i = 0; i < VARIABLES; i++)
+		setenv(variables[i][0], variables[i][1], 1);
+}
+
+static int unset_variables(void **state)
+{
+	for (size_t i = 0; i < VARIABLES; i++)
+		unsetenv(variables[i][0]);
+	return remove_file(state);
+}
+
+static void check_environment_is_used(const struct config *config)
+{
+	assert_non_null(config);
+	assert_string_equal(config->worker_secret, variables[0][1]);
+	assert_string_equal(config->ws_bind, "192.0.2.1");
+	assert_int_equal(config->ws_port, 8000);
+	assert_string_equal(config->internal_bind, "::1");
+	assert_int_equal(config->internal_port, 8001);
+	assert_string_equal(config->redis_url, "redis://:password@localhost");
+	assert_int_equal(config->topic_ttl_ms, 5400 * 1000);
+}
+
+static void the_environment_wins_over_the_file(void **state)
+{
+	static const char text[] = SECRET_LINE "ws_bind: 192.0.2.9\nws_port: 1\nevent_limit: 7\n"
+					       "internal_bind: 192.0.2.8\ninternal_port: 2\n"
+					       "topic_ttl: 1s\n";
+
+	(void)state;
+	set_variables();
+	struct config *config = parse(text, strlen(text));
+	check_environment_is_used(config);
+	assert_int_equal(config->event_limit, 7);
+	assert_int_equal(found_count, 1);
+	assert_found(0, false, 0,
+		     "WORKER_REDIS_URL: clusters are not supported by this version; the key is "
+		     "ignored");
+	config_free(config);
+	config = parse(BYTES("ws_port: 1\n")); /* the secret need not be in the file */
+	check_environment_is_used(config);
+	config_free(config);
+}
+
+static void an_empty_variable_is_one_that_is_not_set(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < VARIABLES; i++)
+		setenv(variables[i][0], "", 1);
+	struct config *config = good("ws_port: 81\n");
+	assert_string_equal(config->worker_secret, SECRET);
+	assert_int_equal(config->ws_port, 81);
+	assert_int_equal(config->internal_port, 9001);
+	config_free(config);
+	assert_null(parse(BYTES("ws_port: 81\n")));
+	assert_found(0, true, 1, "worker_secret: missing, expected at least 32 characters");
+	the_only_error_is("cannot open the file: No such file or directory");
+}
+
+static void a_fault_in_the_environment_names_the_variable(void **state)
+{
+	static const char *const faults[][3] = {
+		{"WORKER_SECRET", "0123456789", "shorter than 32 characters"},
+		{"WORKER_WS_PORT", "0", "expected a whole number from 1 to 65535"},
+		{"WORKER_INTERNAL_BIND", "a host", "expected an IPv4 or IPv6 address"},
+		{"WORKER_WS_BIND", "::1\n", "must not hold control characters (a line end is one)"},
+		{"WORKER_TOPIC_TTL", "-1h",
+		 "expected a duration such as 90s, 5m or 24h, at least 1ms"},
+	};
+	char message[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		setenv(faults[i][0], faults[i][1], 1);
+		assert_null(parse(BYTES(SECRET_LINE)));
+		snprintf(message, sizeof(message), "%s: %s", faults[i][0], faults[i][2]);
+		assert_int_equal(found_count, 1);
+		assert_true(found[0].is_error);
+		assert_int_equal(found[0].line, 0);
+		assert_string_equal(found[0].file, "environment");
+		assert_string_equal(found[0].message, message);
+		unsetenv(faults[i][0]);
+	}
+}
+
+static void a_missing_file_is_fine_when_the_environment_has_the_secret(void **state)
+{
+	(void)state;
+	set_variables();
+	struct config *config = load(path);
+	check_environment_is_used(config);
+	assert_false(config->has_file);
+	assert_string_equal(config->path, path);
+	assert_int_equal(config->event_limit, 100000);
+	assert_int_equal(found_count, 1); /* redis_url */
+	config_free(config);
+
+	unsetenv("WORKER_REDIS_URL");
+	unsetenv("WORKER_SECRET");
+	the_only_error_is("cannot open the file: No such file or directory");
+}
+
+static void a_file_that_is_there_must_be_good_whatever_the_environment_says(void **state)
+{
+	(void)state;
+	setenv("WORKER_SECRET", variables[0][1], 1);
+	write_file(BYTES("ws_port: 0\n"), 0600);
+	assert_null(load(path));
+	assert_found(0, true, 1, "ws_port: expected a whole number from 1 to 65535");
+	unlink(path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	the_only_error_is("is a directory");
+	rmdir(path);
+}
+
+static void what_is_from_the_environment_is_printed_so_but_for_its_secrets(void **state)
+{
+	(void)state;
+	set_variables();
+	struct config *config = load(path);
+	char *text = print(config, "");
+
+	assert_non_null(strstr(text, "# The configuration in use, from the environment; there is "
+				     "no file \"/tmp/"));
+	assert_non_null(strstr(text, "\nws_port: 8000 # from WORKER_WS_PORT\n"));
+	assert_non_null(strstr(text, "\nevent_limit: 100000\n"));
+	assert_non_null(strstr(text, "\n# worker_secret: (hidden) # from WORKER_SECRET\n"));
+	assert_non_null(strstr(text, "\n# redis_url: (hidden) # from WORKER_REDIS_URL\n"));
+	assert_null(strstr(text, variables[0][1]));
+	assert_null(strstr(text, "password"));
+	free(text);
+	config_free(config);
 }
 
 int main(void)
@@ -231,10 +436,24 @@ int main(void)
 		cmocka_unit_test_teardown(
 			the_option_comes_first_then_the_variable_then_the_working_directory,
 			remove_file),
-		cmocka_unit_test(every_fault_is_reported_in_the_order_of_the_file),
-		cmocka_unit_test(findings_end_with_their_limit),
-		cmocka_unit_test(unknown_keys_are_warnings_and_errors_when_given_twice),
-		cmocka_unit_test(the_name_of_an_unknown_key_is_shown_when_it_cannot_be_a_secret),
+		cmocka_unit_test(what_is_printed_is_loaded_again_and_the_same),
+		cmocka_unit_test(secrets_are_not_printed),
+		cmocka_unit_test(a_strange_name_of_the_file_breaks_no_line),
+		cmocka_unit_test(the_sample_has_every_key_with_its_default),
+		cmocka_unit_test_teardown(the_environment_wins_over_the_file, unset_variables),
+		cmocka_unit_test_teardown(an_empty_variable_is_one_that_is_not_set,
+					  unset_variables),
+		cmocka_unit_test_teardown(a_fault_in_the_environment_names_the_variable,
+					  unset_variables),
+		cmocka_unit_test_teardown(
+			a_missing_file_is_fine_when_the_environment_has_the_secret,
+			unset_variables),
+		cmocka_unit_test_teardown(
+			a_file_that_is_there_must_be_good_whatever_the_environment_says,
+			unset_variables),
+		cmocka_unit_test_teardown(
+			what_is_from_the_environment_is_printed_so_but_for_its_secrets,
+			unset_variables),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -1,6 +1,6 @@
 /*
  * YAML that is more or less than lines of the form key: value. Each text is an error with its line,
- * never a crash, and reading goes on where it can.
+ * never a crash, and reading goes on where it can; and how findings come.
  */
 #include <unistd.h>
 
@@ -177,6 +177,88 @@ static void a_text_made_to_be_slow_is_not(void **state)
 	assert_int_equal(found_count, CONFIG_MAX_FINDINGS + 1);
 }
 
+static void every_fault_is_reported_in_the_order_of_the_file(void **state)
+{
+	static const char text[] = "ws_port: 0\n"
+				   "ws-port: 80\n"
+				   "worker_secret: " SECRET "\n"
+				   "state_dir: x\n"
+				   "ws_port: 1\n"
+				   "trusted_proxies:\n"
+				   "  - 10.0.0.1\n"
+				   "  - 10.0.0.x\n"
+				   "  - 10.0.0.y\n";
+
+	(void)state;
+	assert_null(parse(text, strlen(text)));
+	assert_found(0, true, 1, "ws_port: expected a whole number from 1 to 65535");
+	assert_found(1, false, 2, "unknown key ws-port");
+	assert_found(2, true, 4, "state_dir: expected an absolute path");
+	assert_found(3, true, 5, "ws_port: duplicate key, first on line 1");
+	assert_int_equal(found[4].line, 8);
+	assert_int_equal(found[5].line, 9);
+	assert_int_equal(found_count, 6);
+}
+
+static void findings_end_with_their_limit(void **state)
+{
+	static char text[4096] = SECRET_LINE "trusted_proxies:\n";
+	size_t used = strlen(text);
+
+	(void)state;
+	for (int i = 0; i < CONFIG_MAX_FINDINGS + 100; i++, used += 4)
+		memcpy(text + used, "- x\n", 4);
+	assert_null(parse(text, used));
+	assert_found(CONFIG_MAX_FINDINGS, true, CONFIG_MAX_FINDINGS + 3,
+		     "more than 100 findings: the rest is not shown");
+	assert_int_equal(found_count, CONFIG_MAX_FINDINGS + 1);
+}
+
+static void unknown_keys_are_warnings_and_errors_when_given_twice(void **state)
+{
+	static const char text[] = SECRET_LINE "made_up: {a: [1, 2]}\nother:\nmade_up: 2\n";
+	struct config *config = parse(text, strlen(text) - strlen("made_up: 2\n"));
+
+	(void)state;
+	assert_non_null(config);
+	assert_found(0, false, 2, "unknown key made_up");
+	assert_found(1, false, 3, "unknown key other");
+	assert_int_equal(found_count, 2);
+	config_free(config);
+	assert_null(parse(text, strlen(text)));
+	assert_found(2, true, 4, "made_up: duplicate key, first on line 2");
+}
+
+static void the_name_of_an_unknown_key_is_shown_when_it_cannot_be_a_secret(void **state)
+{
+	static const struct {
+		const char *key;
+		bool shown;
+	} keys[] = {
+		{"a-key.of_31_characters_00000000", true},
+		{"a-key.of_32_characters_000000000", false},
+		{"\"a\\x1Bb\"", false},
+		{"\"a\\nb\"", false},
+		{"\"a\\0b\"", false},
+		{"\"\"", false},
+		{"\xC3\xA9", false},
+		{"{worker_secret:short}", false}, /* a space is missing */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		bool is_flow = keys[i].key[0] == '{';
+		char text[128];
+		int len = snprintf(text, sizeof(text), "%s%s", keys[i].key, is_flow ? "" : ": 1\n");
+
+		assert_null(parse(text, (size_t)len)); /* there is no secret */
+		assert_false(found[0].is_error);
+		if ((strstr(found[0].message, keys[i].key) != NULL) != keys[i].shown)
+			fail_msg("%s: %s", keys[i].key, found[0].message);
+		assert_non_null(strstr(found[0].message, "unknown key"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -185,6 +267,10 @@ int main(void)
 		cmocka_unit_test(reading_goes_on_behind_what_is_not_supported),
 		cmocka_unit_test(behind_broken_grammar_nothing_is_said_to_be_missing),
 		cmocka_unit_test(a_text_made_to_be_slow_is_not),
+		cmocka_unit_test(every_fault_is_reported_in_the_order_of_the_file),
+		cmocka_unit_test(findings_end_with_their_limit),
+		cmocka_unit_test(unknown_keys_are_warnings_and_errors_when_given_twice),
+		cmocka_unit_test(the_name_of_an_unknown_key_is_shown_when_it_cannot_be_a_secret),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,11 +163,11 @@ static void a_bad_command_line_is_64_and_a_hint(void **state)
 
 static void a_good_file_starts_the_program_and_sets_the_log_up(void **state)
 {
-	static const char *const ways[][3] = {{"-c", path}, {"--config", path}};
+	static const char *const ways[][3] = {{"-c", path}, {"--config", path}, {"-config", path}};
 
 	(void)state;
 	write_config("worker_secret: " SECRET "\nws_port: 81\n");
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < 3; i++) {
 		assert_int_equal(run_to(tmpfile(), ways[i]), RUNS);
 		assert_string_equal(out, "");
 		assert_non_null(strstr(err, "level=info program=test msg=\"runs\" port=81\n"));
@@ -189,6 +189,34 @@ static void the_file_may_come_from_the_environment(void **state)
 	assert_int_equal(RUN(NULL), RUNS);
 	unsetenv("WAVELOG_WORKER_CONFIG");
 	assert_non_null(strstr(err, "port=82\n"));
+}
+
+#define OTHER_SECRET "a secret from the environment, of 32 characters or more"
+
+static void a_secret_in_the_environment_starts_the_program_without_a_file(void **state)
+{
+	char missing[128];
+
+	(void)state;
+	snprintf(missing, sizeof(missing), "%s/missing.yaml", directory);
+	setenv("WORKER_SECRET", OTHER_SECRET, 1);
+	setenv("WORKER_WS_PORT", "84", 1);
+	int code = RUN("-c", missing);
+	assert_int_equal(RUN("--check-config", "-c", missing), 0);
+	assert_null(strstr(out, OTHER_SECRET));
+	assert_null(strstr(err, OTHER_SECRET));
+	assert_non_null(strstr(out, "\nws_port: 84 # from WORKER_WS_PORT\n"));
+	setenv("WORKER_WS_PORT", "x", 1);
+	assert_int_equal(RUN("--check-config", "-c", missing), EXIT_CONFIGURATION);
+	assert_string_equal(err, "environment: error: WORKER_WS_PORT: expected a whole number from "
+				 "1 to 65535\n");
+	assert_int_equal(RUN("-c", missing), EXIT_CONFIGURATION);
+	assert_non_null(strstr(err, " at=\"environment\"\n"));
+	unsetenv("WORKER_WS_PORT");
+	unsetenv("WORKER_SECRET");
+	assert_int_equal(code, RUNS);
+	assert_int_equal(RUN("-c", missing), EXIT_CONFIGURATION);
+	assert_non_null(strstr(err, "why=\"cannot open the file: No such file or directory\""));
 }
 
 static void findings_are_log_lines_when_the_program_runs(void **state)
@@ -242,7 +270,7 @@ static void check_config_ends_with_78_and_every_fault(void **state)
 	assert_string_equal(err, expected);
 
 	assert_int_equal(RUN("-c", directory, "--check-config"), EXIT_CONFIGURATION);
-	snprintf(expected, sizeof(expected), "%s:1: error: is a directory\n", directory);
+	snprintf(expected, sizeof(expected), "%s: error: is a directory\n", directory);
 	assert_string_equal(err, expected);
 }
 
@@ -265,6 +293,7 @@ int main(void)
 		cmocka_unit_test(a_bad_command_line_is_64_and_a_hint),
 		cmocka_unit_test(a_good_file_starts_the_program_and_sets_the_log_up),
 		cmocka_unit_test(the_file_may_come_from_the_environment),
+		cmocka_unit_test(a_secret_in_the_environment_starts_the_program_without_a_file),
 		cmocka_unit_test(findings_are_log_lines_when_the_program_runs),
 		cmocka_unit_test(check_config_prints_what_will_be_used),
 		cmocka_unit_test(check_config_ends_with_78_and_every_fault),

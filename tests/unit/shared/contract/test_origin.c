@@ -179,30 +179,6 @@ static void an_origin_is_found_in_any_spelling(void **state)
 	assert_false(origin_is_listed(list, "https://a.example\0", 18));
 }
 
-static bool add(char **list, const char *text)
-{
-	return origin_list_add(list, text);
-}
-
-static void a_list_holds_the_normal_forms(void **state)
-{
-	char *list = xstrdup("");
-
-	(void)state;
-	assert_true(add(&list, ""));
-	assert_true(add(&list, "  "));
-	assert_string_equal(list, "");
-	assert_true(add(&list, "HTTPS://A.example:443"));
-	assert_true(add(&list, " http://b.example ,https://c.example:80 "));
-	assert_string_equal(list, "https://a.example,http://b.example,https://c.example:80");
-	assert_false(add(&list, "https://d.example/"));
-	assert_false(add(&list, "https://d.example,"));
-	assert_false(add(&list, ",https://d.example"));
-	assert_false(add(&list, "null"));
-	assert_false(add(&list, "*"));
-	free(list);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,7 +187,6 @@ int main(void)
 		cmocka_unit_test(every_shorter_piece_of_an_origin_is_another_or_none),
 		cmocka_unit_test(the_longest_one_fits_and_longer_ones_are_refused),
 		cmocka_unit_test(an_origin_is_found_in_any_spelling),
-		cmocka_unit_test(a_list_holds_the_normal_forms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,24 @@
 /*
- * What each key takes. What it refuses is in test_config_refused.c, whole files in
- * test_config_file.c, the grammar in test_config_yaml.c.
+ * What each key takes, what it refuses, and what it then says that it takes.
  */
 #include "tests/unit/shared/config/config_fixture.h"
+
+#define PORT "ws_port: expected a whole number from 1 to 65535"
+#define MODE "ws_socket_mode: expected permission bits in octal with a leading 0, from 0000 to 0777"
+#define TTL "topic_ttl: expected a duration such as 90s, 5m or 24h, at least 1ms"
+#define BUSY "busy_timeout: expected a duration such as 500ms, from 1ms to 900ms"
+#define BIND                                                                                       \
+	"ws_bind: expected an IPv4 or IPv6 address, unix:/absolute/path (the path at most 107 "    \
+	"bytes), or nothing for all interfaces"
+#define INTERNAL "internal_bind: expected an IPv4 or IPv6 address"
+#define PROXIES                                                                                    \
+	"trusted_proxies: expected addresses and CIDR blocks such as 192.0.2.1 or "                \
+	"2001:db8::/32, at most 1000"
+#define ORIGINS                                                                                    \
+	"allowed_origins: expected origins such as https://example.org or "                        \
+	"http://localhost:8080, without a path, at most 1000"
+#define TIMEOUT "handshake_timeout: expected a duration such as 500ms, from 100ms to 1m0s"
+#define CONTROL "must not hold control characters (a line end is one)"
 
 static void the_defaults_are_those_of_the_contract(void **state)
 {
@@ -128,6 +144,9 @@ static const struct {
 	{"allowed_origins: []\n", offsetof(struct config, allowed_origins), ""},
 	{"allowed_origins: HTTPS://A.example:443\n", offsetof(struct config, allowed_origins),
 	 "https://a.example"},
+	{"allowed_origins: ' http://b.example ,https://c.example:80 '\n",
+	 offsetof(struct config, allowed_origins), "http://b.example,https://c.example:80"},
+	{"allowed_origins: [\"  \"]\n", offsetof(struct config, allowed_origins), ""},
 	{"allowed_origins:\n- http://a.example:8080\n- 'http://[::1], https://b.example'\n",
 	 offsetof(struct config, allowed_origins),
 	 "http://a.example:8080,http://[::1],https://b.example"},
@@ -177,8 +196,6 @@ static void choices_are_read(void **state)
 	config_free(config);
 }
 
-#define CONTROL "must not hold control characters (a line end is one)"
-
 /* Reads a file that has this secret only, as it stands in quotes. */
 static struct config *parse_secret(const char *secret)
 {
@@ -204,7 +221,7 @@ static void a_secret_has_at_least_32_characters(void **state)
 	/* 32 bytes, but 31 characters. */
 	assert_null(parse_secret("0123456789abcdef0123456789abcd\xC3\xA9"));
 	assert_null(parse_secret(""));
-	assert_found(0, true, 1, "worker_secret: shorter than 32 characters");
+	assert_found(0, true, 1, "worker_secret: missing, expected at least 32 characters");
 }
 
 static void a_plain_secret_is_taken_as_it_stands(void **state)
@@ -262,6 +279,195 @@ static void a_redis_url_is_a_warning(void **state)
 	config_free(config);
 }
 
+static const char *const empty[] = {
+	"ws_port:\n",
+	"ws_port: ~\n",
+	"ws_port: ''\n",
+	"topic_ttl: \"\"\n",
+	"log_connections:\n",
+	"internal_bind: ''\n",
+	"state_dir: ''\n",
+	"ws_socket_mode: null\n",
+	"durability:\n",
+	"drain: NULL\n",
+	"ws_bind:\n",
+	"trusted_proxies: [~, '']\n",
+	"allowed_origins: ''\n",
+	"redis_url: ''\n",
+};
+
+static void a_key_with_an_empty_value_is_one_that_is_not_there(void **state)
+{
+	struct config *defaults = good("");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++) {
+		struct config *config = good(empty[i]);
+
+		assert_string_equal(config->ws_bind, "");
+		assert_string_equal(config->redis_url, "");
+		assert_string_equal(config->trusted_proxies, "");
+		assert_string_equal(config->allowed_origins, "");
+		assert_string_equal(config->internal_bind, defaults->internal_bind);
+		assert_string_equal(config->state_dir, defaults->state_dir);
+		assert_int_equal(config->ws_port, defaults->ws_port);
+		assert_int_equal(config->ws_socket_mode, defaults->ws_socket_mode);
+		assert_int_equal(config->topic_ttl_ms, defaults->topic_ttl_ms);
+		assert_int_equal(config->drain_ms, defaults->drain_ms);
+		assert_int_equal(config->durability, defaults->durability);
+		assert_int_equal(config->log_connections, defaults->log_connections);
+		config_free(config);
+	}
+	config_free(defaults);
+	bad("ws_port:\nws_port: 80\n", 2, "ws_port: duplicate key, first on line 1");
+	bad("ws_port: '~'\n", 1, PORT);
+}
+
+static const struct {
+	const char *line;
+	const char *message;
+} refused[] = {
+	{"ws_port: 0\n", PORT},
+	{"ws_port: 65536\n", PORT},
+	{"ws_port: -1\n", PORT},
+	{"ws_port: 99999999999999999999\n", PORT},
+	{"ws_port: http\n", PORT},
+	{"ws_port: 80.0\n", PORT},
+	{"ws_port: 8e3\n", PORT},
+	{"ws_port: 0x50\n", PORT},
+	{"ws_port: 0120\n", PORT},
+	{"ws_port: 8_0\n", PORT},
+	{"ws_port: '80 '\n", PORT},
+	{"ws_port: ' 80'\n", PORT},
+	{"ws_port: '+ 80'\n", PORT},
+	{"ws_port: '+-80'\n", PORT},
+	{"ws_port: true\n", PORT},
+	{"ws_port: [80]\n", PORT ", not a list"},
+	{"ws_port: {a: 80}\n", PORT ", not nested values"},
+	{"ws_port: \"80\\0\"\n", "ws_port: " CONTROL},
+	{"ws_socket_mode: 432\n", MODE},
+	{"ws_socket_mode: 01000\n", MODE},
+	{"ws_socket_mode: '0888'\n", MODE},
+	{"ws_socket_mode: 0x1ff\n", MODE},
+	{"ws_socket_mode: u=rw\n", MODE},
+	{"topic_ttl: 0\n", TTL},
+	{"topic_ttl: 0s\n", TTL},
+	{"topic_ttl: -1h\n", TTL},
+	{"topic_ttl: 1us\n", TTL},
+	{"topic_ttl: 24\n", TTL},
+	{"topic_ttl: 1d\n", TTL},
+	{"topic_ttl: 3000000h\n", TTL},
+	{"busy_timeout: 901ms\n", BUSY},
+	{"busy_timeout: 0\n", BUSY},
+	{"log_connections: 1\n", "log_connections: expected true or false"},
+	{"log_connections: y\n", "log_connections: expected true or false"},
+	{"durability: Full\n", "durability: expected one of normal, full"},
+	{"token_expiry: ignore\n", "token_expiry: expected one of close, keep"},
+	{"log_level: 3\n", "log_level: expected one of error, warn, info, debug"},
+	{"log_level: [info]\n", "log_level: expected one of error, warn, info, debug, not a list"},
+	{"ws_bind: localhost\n", BIND},
+	{"ws_bind: 1.2.3\n", BIND},
+	{"ws_bind: 1.2.3.4:80\n", BIND},
+	{"ws_bind: '[::1]'\n", BIND},
+	{"ws_bind: unix:x.sock\n", BIND},
+	{"ws_bind: 'unix:'\n", BIND},
+	{"ws_bind: unix:/\n", BIND},
+	{"ws_bind: \"unix:/a\\0b\"\n", "ws_bind: " CONTROL},
+	{"internal_bind: unix:/x\n", INTERNAL},
+	{"worker_secret_previous: short\n", "worker_secret_previous: shorter than 32 characters"},
+	{"state_dir: state\n", "state_dir: expected an absolute path"},
+	{"state_dir: \"/a\\x7fb\"\n", "state_dir: " CONTROL},
+	{"state_dir: \"/a\\x9bb\"\n", "state_dir: " CONTROL},
+	{"state_dir: \"/a\\u202eb\"\n", "state_dir: " CONTROL},
+	{"state_dir: |\n  /a\n", "state_dir: " CONTROL},
+	{"trusted_proxies: 10.0.0.0/33\n", PROXIES},
+	{"trusted_proxies: ::1/129\n", PROXIES},
+	{"trusted_proxies: 10.0.0.0/08\n", PROXIES},
+	{"trusted_proxies: 10.0.0.0/\n", PROXIES},
+	{"trusted_proxies: 10.0.0.0/-1\n", PROXIES},
+	{"trusted_proxies: 10.0.0.0/8/8\n", PROXIES},
+	{"trusted_proxies: /8\n", PROXIES},
+	{"trusted_proxies: proxy.example\n", PROXIES},
+	{"trusted_proxies: '10.0.0.1,'\n", PROXIES},
+	{"trusted_proxies: '10.0.0.1,,10.0.0.2'\n", PROXIES},
+	{"trusted_proxies: 10.0.0.1 10.0.0.2\n", PROXIES},
+	{"trusted_proxies: [10.0.0.1, x]\n", PROXIES},
+	{"allowed_origins: example.org\n", ORIGINS},
+	{"allowed_origins: https://example.org/\n", ORIGINS},
+	{"allowed_origins: 'https://example.org,'\n", ORIGINS},
+	{"allowed_origins: ',https://example.org'\n", ORIGINS},
+	{"allowed_origins: '*'\n", ORIGINS},
+	{"allowed_origins: 'null'\n", ORIGINS},
+	{"allowed_origins: [https://example.org, x]\n", ORIGINS},
+	{"allowed_origins: {a: https://example.org}\n", ORIGINS ", not nested values"},
+	{"handshake_timeout: 99ms\n", TIMEOUT},
+	{"handshake_timeout: 61s\n", TIMEOUT},
+	{"message_rate: -1\n", "message_rate: expected a whole number from 0 to 100000"},
+	{"trusted_proxies: [[10.0.0.1]]\n", PROXIES ", not nested values"},
+	{"trusted_proxies: {a: 10.0.0.1}\n", PROXIES ", not nested values"},
+};
+
+static void what_a_key_does_not_take_is_an_error_that_says_what_it_takes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+		bad(refused[i].line, 1, refused[i].message);
+}
+
+/* A text of that many bytes behind `start`, in a buffer that lives until the next call. */
+static const char *filled(const char *start, size_t len, const char *end)
+{
+	static char text[2048];
+	char filler[1024];
+
+	assert_true(len < sizeof(filler));
+	memset(filler, 'x', len);
+	filler[len] = '\0';
+	snprintf(text, sizeof(text), "%s%s%s", start, filler, end);
+	return text;
+}
+
+static void paths_of_sockets_fit_a_socket_address(void **state)
+{
+	struct config *config = good(filled("ws_bind: unix:/", 106, "\n"));
+
+	(void)state;
+	assert_int_equal(strlen(config->ws_bind), strlen("unix:") + 107);
+	config_free(config);
+	bad(filled("ws_bind: unix:/", 107, "\n"), 1, BIND);
+
+	/* With "/wakeup.sock" behind it: 12 bytes. */
+	config = good(filled("state_dir: /", 94, "\n"));
+	assert_int_equal(strlen(config->state_dir), 107 - 12);
+	config_free(config);
+	bad(filled("state_dir: /", 95, "\n"), 1,
+	    "state_dir: too long: with /wakeup.sock behind it the path of a socket may have 107 "
+	    "bytes");
+}
+
+static void a_list_has_a_limit(void **state)
+{
+	static char text[32768];
+	size_t used = 0;
+
+	(void)state;
+	for (int entries = 999; entries <= 1001; entries++) {
+		used = (size_t)snprintf(text, sizeof(text), SECRET_LINE "trusted_proxies: ::1");
+		for (int i = 1; i < entries; i++)
+			used += (size_t)snprintf(text + used, sizeof(text) - used, ",10.0.0.1");
+		struct config *config = parse(text, used);
+		assert_int_equal(config != NULL, entries <= 1000);
+		config_free(config);
+	}
+	assert_found(0, true, 2, PROXIES);
+	used = (size_t)snprintf(text, sizeof(text), SECRET_LINE "trusted_proxies:\n");
+	for (int i = 0; i < 1001; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "- ::1\n");
+	assert_null(parse(text, used));
+	assert_found(0, true, 1003, "a list of more than 1000 entries");
+	assert_int_equal(found_count, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +480,10 @@ int main(void)
 		cmocka_unit_test(a_plain_secret_is_taken_as_it_stands),
 		cmocka_unit_test(a_secret_that_no_header_carries_is_refused),
 		cmocka_unit_test(a_redis_url_is_a_warning),
+		cmocka_unit_test(a_key_with_an_empty_value_is_one_that_is_not_there),
+		cmocka_unit_test(what_a_key_does_not_take_is_an_error_that_says_what_it_takes),
+		cmocka_unit_test(paths_of_sockets_fit_a_socket_address),
+		cmocka_unit_test(a_list_has_a_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
