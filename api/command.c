@@ -1,11 +1,11 @@
 /*
  * A POST body as a command, see command.h. No state, no allocation, never blocks. Called by the
- * handlers; fuzzed by tests/fuzz/fuzz_request.c. The payload is pointed at and never copied: its
- * bytes are what subscribers get.
+ * handlers; fuzzed by tests/fuzz/fuzz_request.c. The payload is pointed at, never copied:
+ * subscribers get its very bytes.
  */
 #include "api/command.h"
 
-/* A byte of a topic takes at most six in JSON: \u0041. */
+/* A topic's byte takes at most six in JSON: \u0041. */
 enum { TOPIC, PAYLOAD, META, REQUIRE_TOKEN, USER_ID, MEMBERS };
 enum { ESCAPE_LEN = 6, DECODED_SIZE = TOPIC_MAX_BYTES * ESCAPE_LEN };
 

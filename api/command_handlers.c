@@ -72,7 +72,7 @@ static void done(struct service *service, enum counter counter, struct response 
 	response_done(response);
 }
 
-/* worker.status is registered for ever, so it is answered for here. */
+/* worker.status is always registered, so the answer is given here. */
 void handle_register(struct service *service, const struct request *request,
 		     struct response *response)
 {

@@ -1,6 +1,6 @@
 /*
- * One function a verb. The checks of routes.c have passed: the caller is who he should be, and the
- * body, for a POST, is whole. Each commits what it does and makes the answer.
+ * The handlers, one function for each verb. The checks of routes.c have passed: the caller knows
+ * the secret, and the body of a POST is complete. Each commits what it does and makes the answer.
  */
 #ifndef API_HANDLERS_H
 #define API_HANDLERS_H

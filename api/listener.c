@@ -5,9 +5,9 @@
  * The ending signals stay blocked for good, so that they interrupt nothing (libfcgi takes an
  * interrupted read for the end of the connection), and are seen as a descriptor that is readable.
  *
- * accept(2) hands connections to its waiters in turn: with four processes each one would come to
- * every fourth publish, with caches that are cold and a SQLite cache that the other three have made
- * worthless. EPOLLEXCLUSIVE wakes the first one that waits, nearly always the same.
+ * accept(2) hands connections to its waiters in turn: with four processes, each would get every
+ * fourth publish, with cold caches, and with a SQLite cache that the other three have made stale.
+ * EPOLLEXCLUSIVE wakes the one that waited first, which is nearly always the same.
  */
 #include "api/listener.h"
 
@@ -81,10 +81,10 @@ bool listener_start(void)
 	if (!fill_standard_descriptors())
 		return false;
 	listener_hold_signals();
-	signal(SIGPIPE, SIG_IGN); /* a caller that went away is an error of write(2) */
+	signal(SIGPIPE, SIG_IGN); /* when a caller has gone away, write(2) says so */
 	send_without_delay(STDIN_FILENO);
 	/* The socket may be shared, but with processes like this one only: another may have been
-	 * faster than accept(2). */
+	 * faster. */
 	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	signal_fd = signalfd(-1, &ending_signals, SFD_CLOEXEC);
@@ -101,7 +101,8 @@ static void set_timeouts(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 }
 
-/* What accept(2) says of one connection, or of this moment, and not of the listening socket. */
+/* True for what accept(2) says of one connection, or of this moment, rather than of the listening
+ * socket. */
 static bool passes(int error)
 {
 	switch (error) {

@@ -1,21 +1,22 @@
 /*
  * Descriptor 0, the listening socket that mod_fcgid, spawn-fcgi or any other FastCGI spawner hands
- * to its programs, and the signals that end the program: the two have to know of each other so that
- * no signal is missed.
+ * to its programs, and the signals that end the program: they are handled together, so that no
+ * signal is missed.
  */
 #ifndef API_LISTENER_H
 #define API_LISTENER_H
 
 #include <stdbool.h>
 
-/* A web server that stops in the middle of a request is given up after this long without a byte. */
+/* A web server that stops in the middle of a request is given up on after this long without a
+ * byte. */
 enum { LISTENER_PEER_TIMEOUT_S = 10 };
 
-/* What listener_accept returns when nobody has come for this long. */
+/* After this long without a connection listener_accept returns LISTENER_IDLE. */
 enum { LISTENER_IDLE = -2, LISTENER_IDLE_MS = 1000 };
 
-/* Holds SIGTERM, SIGINT and SIGUSR1 back until listener_accept: first of all, so that a program
- * that is told to end while it starts ends in order. */
+/* Holds back SIGTERM, SIGINT and SIGUSR1 until listener_accept. Call it first of all, so that a
+ * program told to end while it starts ends in order. */
 void listener_hold_signals(void);
 
 /* Takes over descriptor 0 and SIGTERM, SIGINT, SIGUSR1 and SIGPIPE. False with errno when that

@@ -27,8 +27,8 @@ static const struct program program = {
 
 /* The answer goes out before the tap, and the connection is closed before it too, for nginx passes
  * an answer on when it sees the end of the stream. That costs subscribers two system calls of
- * waiting; the other way round the caller, whose patience is a second, could wait for a whole
- * fan-out when the gateway takes the processor at once. */
+ * waiting; the other way round, the caller, who gives up after a second, could wait for a whole
+ * fan-out if the gateway took the processor at once. */
 static void serve(struct service *service, struct requests *requests, struct response *response)
 {
 	const struct request *request;
@@ -51,7 +51,7 @@ static void serve(struct service *service, struct requests *requests, struct res
 	}
 }
 
-/* Why listener_start could not, by errno. */
+/* Why listener_start failed, by errno. */
 static int refuse_to_start(void)
 {
 	if (errno) {

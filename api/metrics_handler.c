@@ -1,9 +1,9 @@
 /*
- * GET /internal/metrics: what was counted and how things stand, for Prometheus, all at one moment.
- * No state. Reads the database, so it never waits for writers.
+ * GET /internal/metrics: counters and gauges for Prometheus, all from one moment. No state. Reads
+ * the database, so it never waits for writers.
  *
- * Only what stands in the database is shown, not what this process has yet to add: another process
- * may answer next time, and a total must never seem to fall.
+ * Only what is in the database is shown, not what this process has yet to add: another process may
+ * answer next time, and a total must never seem to fall.
  */
 #include "api/handlers.h"
 #include "api/metrics_text.h"

@@ -1,6 +1,6 @@
 /*
- * Writing the exposition, see metrics_text.h. No state; called for each GET /internal/metrics;
- * never blocks. Names, labels and help texts are ours: nothing in here has to be escaped.
+ * Metrics as text, see metrics_text.h. No state; called for each GET /internal/metrics; never
+ * blocks. Names, labels and help texts are ours: nothing in here has to be escaped.
  */
 #include "api/metrics_text.h"
 

@@ -24,7 +24,7 @@ struct notify *notify_new(const char *state_dir)
 			   WAKEUP_SOCKET_NAME);
 
 	if (len < 0 || (size_t)len >= sizeof(notify->path))
-		notify->path[0] = '\0'; /* too long: no gateway can be there either */
+		notify->path[0] = '\0'; /* too long: no gateway can be listening there either */
 	notify->fd = -1;
 	return notify;
 }
@@ -40,8 +40,8 @@ void notify_free(struct notify *notify)
 
 void notify_gateway(struct notify *notify)
 {
-	/* Twice: a connected socket stays with a gateway that has ended; the one that came after it
-	 * is found by the path. */
+	/* Twice: a connected socket stays with a gateway that has ended; its successor is found by
+	 * the path. */
 	for (int attempt = 0; attempt < 2; attempt++) {
 		if (notify->fd < 0)
 			notify->fd = unix_datagram_connect(notify->path);

@@ -1,7 +1,7 @@
 /*
  * The tap on the gateway's shoulder: one datagram that says "look", sent after the commit. It may
  * be lost: the gateway looks by itself once a second. Never blocks and never fails: a gateway that
- * is away, or has a queue full of taps already, is left alone.
+ * is not there, or whose queue is full of taps already, is left alone.
  */
 #ifndef API_NOTIFY_H
 #define API_NOTIFY_H

@@ -1,12 +1,13 @@
 /*
  * FastCGI in and out, by libfcgi; see request.h. State: the connection in hand and one body buffer
  * for the life of the process. Blocks on the web server, at most LISTENER_PEER_TIMEOUT_S without a
- * byte. A connection that is no good FastCGI is closed and the next one taken.
+ * byte. A connection that does not speak proper FastCGI is closed, and the next one taken.
  *
- * Two things libfcgi does are not done here. Its accept sets no timeout before it reads, and a
- * web server that stops in the middle of a header would hold the process for ever: so the
- * connection is accepted by listener.c and given to it. Its close waits for the web server to close
- * first, so that unread input cannot reset the connection: here input is always read to its end.
+ * Two things that libfcgi does are avoided here. Its accept sets no timeout before it reads, so a
+ * web server that stops in the middle of a header would hold the process for ever: instead
+ * listener.c accepts the connection and hands it over. Its close waits for the web server to close
+ * first, so that unread input cannot reset the connection: here the input is always read to its
+ * end.
  */
 #include "api/request.h"
 
@@ -27,7 +28,7 @@ struct requests *requests_open(void)
 	struct requests *requests = xcalloc(1, sizeof(*requests));
 
 	FCGX_Init();
-	/* No descriptor to listen on: libfcgi shall not accept by itself, see next_connection. */
+	/* No descriptor to listen on: libfcgi must not accept by itself, see next_connection. */
 	FCGX_InitRequest(&requests->fastcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR);
 	requests->body = xcalloc(1, REQUEST_BODY_MAX + 1);
 	return requests;
@@ -49,8 +50,8 @@ static enum requests_state next_connection(FCGX_Request *fastcgi)
 
 		if (fd < 0)
 			return fd == LISTENER_IDLE ? REQUESTS_IDLE : REQUESTS_END;
-		/* To libfcgi this is a connection that was kept open for a further request. When
-		 * no good request comes it closes it and fails to accept another. */
+		/* To libfcgi this is a connection that was kept open for another request. If no
+		 * good request comes it closes it, and fails to accept another. */
 		fastcgi->ipcFd = fd;
 		fastcgi->keepConnection = 1;
 		FCGX_Detach(fastcgi); /* close without waiting for the other side */

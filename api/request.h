@@ -1,6 +1,6 @@
 /*
- * Requests from the web server: one at a time, read whole before anybody looks at it. A request is
- * plain data, so that everything behind this file works without FastCGI.
+ * Requests from the web server: one at a time, read to the end before anybody looks at it. A
+ * request is plain data, so that everything behind this file works without FastCGI.
  */
 #ifndef API_REQUEST_H
 #define API_REQUEST_H
@@ -34,16 +34,16 @@ struct requests *requests_open(void);
 void requests_close(struct requests *requests);
 
 enum requests_state {
-	REQUESTS_ONE, /* it is to be answered, and requests_done to be called, before the next */
+	REQUESTS_ONE, /* answer it, and call requests_done, before the next */
 	REQUESTS_IDLE, /* nobody has come for LISTENER_IDLE_MS */
 	REQUESTS_END /* it is time to end; errno as listener_accept */
 };
 
-/* Waits for a request, which is *request when there is one. */
+/* Waits for a request; *request is it, when there is one. */
 enum requests_state requests_next(struct requests *requests, const struct request **request);
 
 /* Sends the answer, a CGI header and body, and tells the web server that it is complete. A web
- * server that went away is not an error. */
+ * server that has gone away is not an error. */
 void requests_answer(struct requests *requests, const char *answer, size_t len);
 
 /* Closes the connection; the request is gone. */

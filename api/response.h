@@ -1,7 +1,7 @@
 /*
  * Answers: the one place that turns an outcome into HTTP, as a CGI header and body in one buffer
- * that is used again for each request. The functions of a kind replace what was there before.
- * Pure but for memory; nothing here fails.
+ * that is reused for each request. Each function replaces the answer that was there before. Pure
+ * but for memory; nothing here fails.
  */
 #ifndef API_RESPONSE_H
 #define API_RESPONSE_H
@@ -15,11 +15,11 @@ struct response;
 struct response *response_new(void);
 void response_free(struct response *response);
 
-/* An error: one line of text without a newline; it is added here. 503 brings Retry-After. */
+/* An error: one line of text, to which a newline is added. A 503 brings Retry-After. */
 void response_error(struct response *response, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* 405; `allowed` is the method that is. */
+/* 405; `allowed` is the method that is allowed. */
 void response_wrong_method(struct response *response, const char *allowed);
 
 /* 200 without a body. */
@@ -40,7 +40,7 @@ const char *response_bytes(const struct response *response, size_t *len);
 /* The status code of the answer. */
 int response_status(const struct response *response);
 
-/* True when it is an error: a degraded status, which is a 503 too, is none. */
+/* True when it is an error. A degraded status, though a 503, is not. */
 bool response_is_error(const struct response *response);
 
 #endif

@@ -41,8 +41,9 @@ static const struct route *find(const char *path, size_t len)
 	return NULL;
 }
 
-/* Web servers disagree on where they put which part of the path, and on whether they do so for a
- * ScriptAlias, a .fcgi file and a location alike. The verb is at the end of one of these three. */
+/* Web servers disagree about where they put which part of the path, and about whether a
+ * ScriptAlias, a .fcgi file and a location are alike. The verb is at the end of one of these
+ * three. */
 const struct route *routes_find(const struct request *request)
 {
 	char path[PATH_SIZE];

@@ -1,6 +1,6 @@
 /*
- * From a request to its answer: which verb it names, whether it may, and then the verb's handler.
- * The checks are those of the contract, in its order; the first that fails answers.
+ * From a request to its answer: the verb, the checks, the verb's handler. The checks are those of
+ * the contract, in its order; the first that fails answers.
  */
 #ifndef API_ROUTES_H
 #define API_ROUTES_H
@@ -11,10 +11,10 @@
 
 struct route;
 
-/* The route of the verb that the request's path ends in, or NULL. */
+/* The route of the verb in which the request's path ends, or NULL. */
 const struct route *routes_find(const struct request *request);
 
-/* "publish"; an alias names itself. */
+/* "publish"; an alias gives its own name. */
 const char *routes_verb(const struct route *route);
 
 /* Makes the answer to any request. */

@@ -1,8 +1,8 @@
 /*
- * The database, the gateway and the care for both, see service.h. State: all that the API holds
- * open. service_open may block for seconds while another program migrates; the others as store.h
- * and housekeeping.h say. Trouble with the database is logged when it begins and when it ends, not
- * for each request.
+ * The database, the way to the gateway, and the care of both, see service.h. State: all that the
+ * API holds open. service_open may block for seconds while another program migrates; the others as
+ * store.h and housekeeping.h say. Trouble with the database is logged when it begins and when it
+ * ends, not for each request.
  */
 #include "api/service.h"
 
@@ -18,13 +18,12 @@ enum {
 	LOOK_INTERVAL_MS = 100,
 	UPKEEP_INTERVAL_MS = 1000,
 	UPKEEP_REQUESTS = 100,
-	UPKEEP_BYTES =
-		4 * 1024 * 1024, /* of payloads: they are what the write-ahead log grows by */
+	UPKEEP_BYTES = 4 * 1024 * 1024, /* of payloads, by which the write-ahead log grows */
 	UPKEEP_STEPS = 4, /* a longer backlog is left for the next time */
 	UPKEEP_WAIT_MS = 50,
 	TICK_INTERVAL_MS = 1000,
 	LAST_WAIT_MS = 500,
-	START_WAIT_MS = 10000 /* for another program that migrates */
+	START_WAIT_MS = 10000 /* for another program to migrate */
 };
 
 static void close_state(struct service *service)
@@ -123,7 +122,7 @@ void service_close(struct service *service)
 	free(service);
 }
 
-/* A database that was deleted or replaced under us is opened anew. A caller waits meanwhile. */
+/* A database that was deleted or replaced is opened again. A caller waits meanwhile. */
 static void look_after_files(struct service *service)
 {
 	int64_t now_ms = clock_monotonic_ms();
@@ -154,7 +153,7 @@ void service_refresh(struct service *service)
 					housekeeping_limits_of(service->config));
 }
 
-/* "not an error" of SQLite's: the write lock was not to be had. */
+/* SQLite says "not an error": the write lock was not to be had. */
 static void note(struct service *service, enum service_use use, bool available, const char *why)
 {
 	struct log_repeat *trouble = &service->trouble[use];
@@ -193,13 +192,13 @@ void service_tick(struct service *service)
 	for (size_t i = 0; i < SERVICE_USES; i++)
 		log_repeat_tick(&service->trouble[i], now_ms);
 	log_repeat_tick(&service->no_database, now_ms);
-	/* A database that is locked has held up callers already: it is not waited for here too. */
+	/* Callers have already waited for a locked database: no waiting for it here. */
 	if (totals_are_due(service->totals, &service->counters))
 		totals_write(service->totals, &service->counters,
 			     service->trouble[SERVICE_WRITE].is_on ? 0 : UPKEEP_WAIT_MS);
 }
 
-/* One step; true when there is more to do. A lock that others hold is no trouble, and after a
+/* One step; true when there is more to do. It does not matter if others hold the lock, and after a
  * failure whoever comes next tries again. */
 static bool keep_house(struct service *service)
 {

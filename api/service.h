@@ -17,7 +17,7 @@
 #include "shared/database/housekeeping.h"
 #include "shared/base/log_repeat.h"
 
-/* Told apart for the log: while a person's transaction holds the write lock, reads go well. */
+/* Told apart for the log: while somebody's transaction holds the write lock, reads still work. */
 enum service_use { SERVICE_READ, SERVICE_WRITE, SERVICE_HOUSEKEEPING, SERVICE_USES };
 
 struct service {
@@ -35,7 +35,7 @@ struct service {
 	int64_t ticked_ms; /* monotonic, of the last service_tick */
 	struct log_repeat trouble[SERVICE_USES];
 	struct log_repeat no_database;
-	int64_t looked_ms; /* monotonic, after the files of the database */
+	int64_t looked_ms; /* monotonic, of the last look at the database's files */
 	int64_t upkeep_ms; /* monotonic, of the last upkeep */
 	int requests_since; /* the last upkeep */
 	size_t bytes_since; /* of payloads, likewise */
@@ -45,24 +45,25 @@ struct service {
 struct service *service_open(struct config *config);
 void service_close(struct service *service);
 
-/* Takes a changed configuration file over, and a database that was made anew. Before a request is
- * looked at, and about once a second when nobody comes: files that were deleted must not be held
- * open, for nobody else can start anew beside them. service->database is NULL afterwards when there
+/* Takes over a changed configuration file, and a database that was made anew. Call it before a
+ * request is looked at, and about once a second when nobody comes: deleted files must not be held
+ * open, for nobody else can start afresh beside them. Afterwards service->database is NULL if there
  * is none. */
 void service_refresh(struct service *service);
 
-/* True when the operation was done. Else answers 503, and logs when the database worked before. */
+/* True when the operation succeeded. Otherwise answers 503, and logs it if the database had worked
+ * before. */
 bool service_available(struct service *service, enum service_use use, enum store_outcome outcome,
 		       struct response *response);
 
 /* Taps the gateway when there is something for it. After the answer is sent. */
 void service_tap(struct service *service);
 
-/* Housekeeping and service_tick, when it is time. After the request is done with. */
+/* Housekeeping and service_tick, when it is time. Once the request is dealt with. */
 void service_upkeep(struct service *service);
 
-/* What is to be done about once a second, also when nobody comes: what was counted goes into the
- * database and into the log. */
+/* What is due about once a second, even when nobody comes: what was counted goes into the database
+ * and the log. */
 void service_tick(struct service *service);
 
 #endif

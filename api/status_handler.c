@@ -18,7 +18,8 @@ static bool is_pair(const char *at, size_t len, const char *pair)
 	return len == strlen(pair) && memcmp(at, pair, len) == 0;
 }
 
-/* The value of `topics` in a query string; the last one gauges, a value we do not know is none. */
+/* The value of `topics` in a query string; the last one counts, and an unknown value counts as
+ * none. */
 static enum lists lists_asked_for(const char *query)
 {
 	enum lists lists = SHORT_LIST;
@@ -54,7 +55,7 @@ static bool add_list(struct service *service, cJSON *object, const char *name, b
 				 response);
 }
 
-/* The members existing clients know, in the order they know, and then ours. */
+/* The members that existing clients know, in the order they know, then ours. */
 static bool fill(struct service *service, cJSON *object, const struct gauges *gauges,
 		 enum lists lists, struct response *response)
 {
