@@ -1,8 +1,8 @@
 /*
- * Memory or the end of the program, see alloc.h. No state; called by everybody; never blocks (but
- * for a kernel that has only just started, and has no randomness yet).
+ * Memory or the end of the program, see alloc.h. No state; called by everybody; never blocks,
+ * unless the kernel has only just started and has no randomness yet.
  *
- * The program ends with 71 (EX_OSERR) and without exit handlers: they could want memory too.
+ * The program ends with 71 (EX_OSERR) and without exit handlers, which might want memory too.
  */
 #include "shared/base/alloc.h"
 

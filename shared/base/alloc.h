@@ -1,9 +1,9 @@
 /*
- * Memory, or randomness, that is there or the program ends: the one place where running out of
- * either is decided.
+ * Memory and randomness: either they are there, or the program ends. This is the one place where
+ * running out of them is dealt with.
  *
- * A service that cannot get a few hundred bytes cannot report, log or answer either; ending at
- * once lets the supervisor start it anew on a database that is whole (commit first, then answer).
+ * A service that cannot get a few hundred bytes cannot report, log or answer either; by ending at
+ * once it lets the supervisor restart it on a database that is whole (commit first, then answer).
  * Sizes that come from outside are bounded before they reach these functions.
  */
 #ifndef SHARED_ALLOC_H

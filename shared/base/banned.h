@@ -1,6 +1,6 @@
 /*
- * Functions that this project does not use: each has a safer form that says how long its buffer
- * is or reports what it could not parse. Every source file includes this, by the compiler's
+ * Functions that this project does not use: each has a safer form that takes the length of its
+ * buffer, or reports what it could not parse. Every source file includes this, by the compiler's
  * -include, so that a call is a build error.
  */
 #ifndef SHARED_BANNED_H

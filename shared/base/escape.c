@@ -1,7 +1,6 @@
 /*
- * What may be shown as it is, see escape.h. No state, no allocation, never blocks. Called for every
- * text in the log, for the values of the configuration (which must be plain) and when they are
- * printed.
+ * Escaping, see escape.h. No state, no allocation, never blocks. Called for every text in the log,
+ * for the values of the configuration (which must be plain) and when they are printed.
  */
 #include "shared/base/escape.h"
 
@@ -9,7 +8,7 @@
 
 #include "shared/base/utf8.h"
 
-/* Of a well-formed character. */
+/* True when a well-formed character may be shown as it is. */
 static uint32_t decode(const char *text, size_t len)
 {
 	static const unsigned char lead_bits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
@@ -28,7 +27,7 @@ static bool is_harmful(uint32_t c)
 	       (c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069); /* and overrides */
 }
 
-/* The length of the first character when it may be shown as it is, else 0. */
+/* The length of the first character if it may be shown as it is, else 0. */
 static size_t plain_len(const char *text, size_t len)
 {
 	size_t step = utf8_char_len(text, len);

@@ -2,9 +2,9 @@
  * Text from outside made fit to be shown: on a terminal, in one line of a log, between quotes. Pure
  * functions.
  *
- * Escaped are quotes and backslashes (by a backslash), and as \xNN, byte by byte: control
- * characters (C0, DEL, C1), bytes that are not well-formed UTF-8, line and paragraph separators,
- * and the marks that change the direction of what follows.
+ * Quotes and backslashes get a backslash. Control characters (C0, DEL, C1), bytes that are not
+ * well-formed UTF-8, line and paragraph separators, and marks that change the direction of text
+ * become \xNN, byte by byte.
  */
 #ifndef SHARED_ESCAPE_H
 #define SHARED_ESCAPE_H

@@ -2,8 +2,8 @@
  * The log, see log.h. State: the program's name and the level, set once at the start (the level may
  * be changed later) and read by any thread. A line is built on the caller's stack and handed to the
  * kernel by one write(2), so lines of several threads and processes do not mix. It may block when
- * stderr is a pipe that nobody reads; a line that cannot be written whole is lost, and errno is the
- * caller's as before.
+ * stderr is a pipe that nobody reads. A line that cannot be written whole is lost. errno is left as
+ * it was.
  */
 #include "shared/base/log.h"
 
@@ -164,7 +164,7 @@ void log_fields(enum log_level level, const char *message, const struct log_fiel
 		add_field(&line, &fields[i]);
 	line.text[line.used++] = '\n';
 	if (write(STDERR_FILENO, line.text, line.used) < 0) {
-		/* lost: there is nowhere to say so */
+		/* lost, with nowhere to say so */
 	}
 	errno = saved_errno;
 }

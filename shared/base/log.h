@@ -1,13 +1,13 @@
 /*
- * One line per event on stderr, in logfmt: time, level, program, what happened, then key=value
- *pairs.
+ * The log: one line on stderr for each event, in logfmt: time, level, program, what happened, then
+ * key=value pairs.
  *
  *	2026-11-24T14:11:02.123Z level=info program=gateway msg="listening" address="0.0.0.0:9000"
  *
- * Text values are quoted and escaped here, once, so no value can break a line or send a control
- *character to a terminal: callers hand over what they have. Secrets and tokens are never handed
- *over. A line is one write(2), at most LOG_LINE_MAX bytes; a longer one is cut and ends in "...".
- *May be called from any thread.
+ * Text values are quoted and escaped here, and nowhere else, so callers hand them over as they are:
+ * none can break a line or send a control character to a terminal. Secrets and tokens are never
+ * handed over. A line is one write(2), at most LOG_LINE_MAX bytes; a longer one is cut and ends in
+ * "...". May be called from any thread.
  */
 #ifndef SHARED_LOG_H
 #define SHARED_LOG_H
@@ -31,7 +31,7 @@ struct log_field log_text(const char *key, const char *text);
 struct log_field log_bytes(const char *key, const char *text, size_t len);
 struct log_field log_number(const char *key, int64_t number);
 
-/* Names the program in every line and sets the least important level that is written. */
+/* Sets the program's name for every line, and the least important level that is written. */
 void log_setup(const char *program, enum log_level level);
 
 /* Changes the level alone. */
@@ -43,7 +43,7 @@ enum log_level log_level_now(void);
 void log_fields(enum log_level level, const char *message, const struct log_field *fields,
 		size_t count);
 
-/* The fields given, behind one that is skipped: so that there may be none. */
+/* The fields given, after one that is skipped, so that there may be none. */
 #define LOG_LIST(...) ((const struct log_field[]){{0}, ##__VA_ARGS__})
 
 /* log_event(LOG_INFO, "listening", log_text("address", a), log_number("port", p)) */

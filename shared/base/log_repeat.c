@@ -46,7 +46,7 @@ void log_repeat_happens(struct log_repeat *repeat, int64_t now_ms, const struct 
 	repeat->times++;
 	if (is_time(repeat, now_ms)) {
 		if (repeat->unsaid > 0)
-			repeat->unsaid++; /* this one is among those that are counted */
+			repeat->unsaid++; /* this one is counted too */
 		say(repeat, now_ms, fields, count);
 	} else {
 		repeat->unsaid++;
@@ -66,7 +66,7 @@ void log_repeat_ends(struct log_repeat *repeat, int64_t now_ms, const char *mess
 		return;
 	repeat->is_on = false;
 	if (!repeat->is_known)
-		return; /* it is counted, and said with the others */
+		return; /* counted, and reported with the others */
 	log_fields(LOG_INFO, message, fields + first, sizeof(fields) / sizeof(fields[0]) - first);
 	repeat->unsaid = 0;
 }

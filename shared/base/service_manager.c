@@ -17,7 +17,7 @@ void service_manager_ready(void)
 		return;
 	memcpy(address.sun_path, path, len);
 	if (path[0] == '@')
-		address.sun_path[0] = '\0'; /* an abstract name, which has no NUL behind it */
+		address.sun_path[0] = '\0'; /* an abstract name, which has no NUL after it */
 
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)

@@ -1,6 +1,6 @@
 /*
  * What a service manager such as systemd wants to know (sd_notify(3), the datagram protocol of
- * $NOTIFY_SOCKET): that the program serves, and which process is the main one now, so that a
+ * $NOTIFY_SOCKET): that the program is serving, and which process is the main one now, so that a
  * successor is not taken for a leftover. Without that variable nothing happens.
  */
 #ifndef SHARED_SERVICE_MANAGER_H

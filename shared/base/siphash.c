@@ -1,5 +1,5 @@
 /*
- * SipHash-2-4, see siphash.h; names and steps are those of the paper's section 2. No state, no
+ * SipHash-2-4, see siphash.h; with the names and steps of section 2 of the paper. No state, no
  * allocation, never blocks; cannot fail. Called for every look-up of a topic.
  */
 #include "shared/base/siphash.h"

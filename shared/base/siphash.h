@@ -1,7 +1,7 @@
 /*
  * SipHash-2-4 (Aumasson and Bernstein, 2012): a hash of 64 bits under a secret key. For tables
- * whose keys come from outside: who does not know the key cannot choose texts that collide, so that
- * no sender can turn a look-up into a walk. Pure function.
+ * whose keys come from outside: without the secret nobody can choose texts that collide, so no
+ * sender can turn a look-up into a walk. Pure function.
  */
 #ifndef SHARED_SIPHASH_H
 #define SHARED_SIPHASH_H

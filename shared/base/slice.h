@@ -1,5 +1,5 @@
 /*
- * A piece of a text that somebody else owns: it has a length and no NUL behind it. Pure functions.
+ * A piece of a text that somebody else owns: it has a length, and no NUL after it. Pure functions.
  */
 #ifndef SHARED_SLICE_H
 #define SHARED_SLICE_H
@@ -14,8 +14,8 @@ struct slice {
 /* Without the spaces and tabs at both ends. */
 struct slice slice_trim(struct slice text);
 
-/* What stands before the first `separator`, or all of it. *rest is what stands behind the
- * separator, and has a NULL `at` when there is none. */
+/* What comes before the first `separator`, or all of it. *rest is what comes after it, with a NULL
+ * `at` if there is none. */
 struct slice slice_split(struct slice text, char separator, struct slice *rest);
 
 #endif

@@ -38,7 +38,7 @@ static int new_socket(int type)
 	return socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-/* The mode is set by the umask and not afterwards: there is no moment at which others could
+/* The mode is set by the umask, not afterwards, so there is no moment at which others could
  * connect. */
 static bool bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode)
 {
@@ -82,7 +82,7 @@ int unix_datagram_connect(const char *path)
 	return connect_to(path, SOCK_DGRAM);
 }
 
-/* True when `path` is free now; errno says why not. */
+/* True when `path` is free now; otherwise errno says why not. */
 static bool remove_stale(const char *path)
 {
 	struct stat info;

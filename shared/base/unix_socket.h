@@ -14,17 +14,17 @@
 /* Longest path, without the NUL, that fits a socket address. */
 enum { UNIX_SOCKET_PATH_MAX = 107 };
 
-/* A datagram socket bound to `path`, mode 0600. A file that is there is replaced: the caller holds
- * the right to serve. Returns the descriptor, or -1 with errno. */
+/* A datagram socket bound to `path`, mode 0600. An existing file is replaced, because the caller
+ * holds the right to serve. Returns the descriptor, or -1 with errno. */
 int unix_datagram_bind(const char *path);
 
 /* A datagram socket that sends to `path`, or -1 with errno (ENOENT, ECONNREFUSED: nobody is there).
  */
 int unix_datagram_connect(const char *path);
 
-/* A listening stream socket with permission bits `mode`. A socket nobody answers on is replaced; a
- * living one is EADDRINUSE, a file that is no socket ENOTSOCK. Returns the descriptor, or -1 with
- * errno. */
+/* A listening stream socket with permission bits `mode`. A socket on which nobody answers is
+ * replaced; a live one is EADDRINUSE, a file that is not a socket ENOTSOCK. Returns the descriptor,
+ * or -1 with errno. */
 int unix_stream_listen(const char *path, mode_t mode, int backlog);
 
 #endif

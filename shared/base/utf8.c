@@ -2,8 +2,8 @@
  * UTF-8, see utf8.h. No state, no allocation, never blocks. Called for topic names and, through
  * json.c, for every byte of a body that is not ASCII.
  *
- * The ranges are those of table 3-7 of the Unicode Standard: only the second byte has limits that
- * depend on the first one; they keep out overlong forms, surrogates and what is above U+10FFFF.
+ * The ranges are those of table 3-7 of the Unicode Standard: only the second byte's limits depend
+ * on the first byte. They keep out overlong forms, surrogates and everything above U+10FFFF.
  */
 #include "shared/base/utf8.h"
 

@@ -15,7 +15,7 @@ enum { UTF8_MAX_BYTES = 4 };
 /* True when all `len` bytes are well-formed UTF-8; an empty text is. */
 bool utf8_valid(const char *text, size_t len);
 
-/* The length in bytes (1 to 4) of the well-formed character at `text`, 0 when there is none within
+/* The length in bytes (1 to 4) of the well-formed character at `text`, or 0 if there is none within
  * `len`. */
 size_t utf8_char_len(const char *text, size_t len);
 

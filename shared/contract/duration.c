@@ -2,8 +2,8 @@
  * Durations as Go writes them, see duration.h. No state, no allocation, never blocks. Called by the
  * configuration (parse) and by both status answers (format).
  *
- * The steps and the arithmetic are those of Go's time.ParseDuration, the limit of 2^63 nanoseconds
- * (292 years) too, so that a file means the same to both implementations.
+ * The steps and the arithmetic, down to the limit of 2^63 nanoseconds (292 years), are those of
+ * Go's time.ParseDuration, so that a file means the same to both implementations.
  */
 #include "shared/contract/duration.h"
 
@@ -47,7 +47,7 @@ static bool read_whole(const char **text, uint64_t *out)
 	return true;
 }
 
-/* The digits behind a point: `value` / `scale`. Digits that no longer fit change nothing. */
+/* The digits after a point: `value` / `scale`. Digits that no longer fit change nothing. */
 static void read_fraction(const char **text, uint64_t *value, double *scale)
 {
 	bool full = false;

@@ -12,8 +12,8 @@
 enum { DURATION_TEXT_SIZE = 32 };
 
 /* Go's time.ParseDuration: an optional sign, then numbers with an optional fraction, each with a
- * unit (ns, us, µs, ms, s, m, h); "0" alone needs none. Returns false for anything else and when it
- * does not fit. *out_ms is rounded toward zero. */
+ * unit (ns, us, µs, ms, s, m, h); "0" alone needs none. Returns false for anything else, and when
+ * the result does not fit. *out_ms is rounded toward zero. */
 bool duration_parse(const char *text, int64_t *out_ms);
 
 /* Whole seconds as Go's Duration.String prints them: "0s", "42s", "14m22s", "3h0m5s", "26h1m0s". A

@@ -1,10 +1,10 @@
 /*
- * Tokens, see token.h. State: in a key, OpenSSL's after it has taken the secret in, which is half
- * of the work of a short HMAC. Never blocks. Called by the gateway for each auth frame and by the
+ * Tokens, see token.h. State: a key holds OpenSSL's, after it has taken the secret in, which is
+ * half the work of a short HMAC. Never blocks. Called by the gateway for each auth frame and by the
  * API for the worker secret.
  *
- * Whatever goes wrong, OpenSSL's own failures included, is TOKEN_BAD: there is no way to be let in
- * but a signature that matches.
+ * Whatever goes wrong, OpenSSL's own failures included, is TOKEN_BAD: the only way in is a
+ * signature that matches.
  */
 #include "shared/contract/token.h"
 
@@ -73,7 +73,7 @@ static int hex_digit(char c)
 		return c - '0';
 	if (c >= 'a' && c <= 'f')
 		return c - 'a' + 10;
-	return -1; /* upper case too: one token has one spelling */
+	return -1; /* nor upper case: a token has one spelling */
 }
 
 static bool hex_decode(const char *hex, size_t len, char *out)

@@ -4,7 +4,7 @@
  *	hex(claims) "." hex(HMAC-SHA256(key = secret, message = hex(claims)))
  *
  * lower-case hex; claims = {"user_id": int, "topic": string, "expires": unix seconds}. The
- * signature is checked first, in constant time, before the claims are looked at. Nothing of a token
+ * signature is checked first, in constant time, before the claims are looked at. No part of a token
  * is ever logged.
  */
 #ifndef SHARED_TOKEN_H
@@ -31,7 +31,7 @@ struct token_claims {
 /* A secret, made ready to check with; one thread at a time. */
 struct token_key;
 
-/* The text is copied. NULL when it is empty, or OpenSSL has no memory: no token is good then. Free
+/* The text is copied. NULL when it is empty or OpenSSL has no memory; then no token is good. Free
  * with token_key_free, which allows NULL. */
 struct token_key *token_key_new(const char *secret);
 void token_key_free(struct token_key *key);
@@ -43,7 +43,7 @@ enum token_verdict token_verify(struct token_key *key, const char *token, size_t
 				const char *topic, size_t topic_len, int64_t now_s,
 				struct token_claims *claims);
 
-/* True when both are equal and not empty; takes the same time wherever they differ. */
+/* True when the two are equal and not empty. Takes the same time wherever they differ. */
 bool secret_equals(const char *secret, const char *given, size_t given_len);
 
 #endif

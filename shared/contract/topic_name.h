@@ -1,5 +1,5 @@
 /*
- * What may be a topic: an opaque string of 1 to 255 bytes of UTF-8 without control characters
+ * What a topic may be: an opaque string of 1 to 255 bytes of UTF-8 without control characters
  * (U+0000 to U+001F, U+007F), compared byte by byte. Pure functions.
  */
 #ifndef SHARED_TOPIC_NAME_H
@@ -13,15 +13,15 @@ enum { TOPIC_MAX_BYTES = 255 };
 /* The topic that always exists, needs a token, and answers status questions. */
 #define TOPIC_STATUS "worker.status"
 
-/* NULL when the topic is good, else a constant reason for people: "empty", "longer than 255 bytes",
- * "not valid UTF-8", "control character". */
+/* NULL when the topic is good, otherwise a constant reason for people: "empty", "longer than 255
+ * bytes", "not valid UTF-8", "control character". */
 const char *topic_name_fault(const char *topic, size_t len);
 
 bool topic_name_is_reserved(const char *topic, size_t len);
 
 /* Decodes the percent escapes of a query value (RFC 3986, section 2.1; a '+' is a space, as
- * browsers' URLSearchParams writes it) into `out` of `size` bytes. Returns false on a broken escape
- * or when it does not fit. */
+ * browsers' URLSearchParams writes it) into `out` of `size` bytes. Returns false for a broken
+ * escape, or when the result does not fit. */
 bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, size_t *out_len);
 
 #endif

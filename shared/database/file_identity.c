@@ -1,4 +1,4 @@
-/* Files told from each other, see file_identity.h. No state; one stat(2). */
+/* Telling files apart, see file_identity.h. No state; one stat(2). */
 #include "shared/database/file_identity.h"
 
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 /*
- * Which file lies at a path: so that a program notices when the one it holds open has been deleted
- * or replaced by another.
+ * Which file is at a path, so that a program notices when the one it holds open has been deleted or
+ * replaced.
  */
 #ifndef SHARED_FILE_IDENTITY_H
 #define SHARED_FILE_IDENTITY_H
@@ -15,7 +15,7 @@ struct file_identity {
 
 struct file_identity file_identity_of(const char *path);
 
-/* True when both are the same file, and one that is there. */
+/* True when both are the same file, and it is there. */
 bool file_identity_same(struct file_identity a, struct file_identity b);
 
 #endif

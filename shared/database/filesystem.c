@@ -1,6 +1,6 @@
 /*
  * Kinds of file systems, see filesystem.h. No state. Called once, at the start; asks the kernel
- * only. What is not known to be a network is taken for a local disk.
+ * only. Whatever is not known to be a network is taken for a local disk.
  */
 #include "shared/database/filesystem.h"
 

@@ -1,7 +1,7 @@
 /*
  * Whether SQLite can be trusted on a file system. Its write-ahead log is shared through mapped
  * memory, and our locks are flock(2) and fcntl(2): on network file systems other machines do not
- * see the one, and the others are often empty promises.
+ * see that memory, and the locks are often empty promises.
  */
 #ifndef SHARED_FILESYSTEM_H
 #define SHARED_FILESYSTEM_H
@@ -14,8 +14,8 @@
 enum { FILESYSTEM_TYPE_SIZE = 64 };
 
 /* The name for people ("NFS", "FUSE") when a file system with this statfs(2) f_type may be on
- * another machine, else NULL. FUSE is one f_type for everything from sshfs to disks: `mount_type`
- * tells ("fuse.sshfs", "fuseblk"; "" when unknown, and then it counts as a network). Pure. */
+ * another machine, else NULL. FUSE has one f_type for everything from sshfs to disks; `mount_type`
+ * tells them apart ("fuse.sshfs", "fuseblk"; "" when unknown, which counts as a network). Pure. */
 const char *filesystem_network_name(uint32_t type, const char *mount_type);
 
 /* The type of the mounted device in the text of /proc/self/mountinfo; false, and "", when it is not

@@ -2,9 +2,9 @@
  * Pruning and checkpoints, see housekeeping.h. State: prepared statements. May block on the disk;
  * never runs on an event loop.
  *
- * Events go strictly from the oldest on, and the newest one stays, so that the ids in the table are
- * always one unbroken run: a reader can tell from the oldest id alone whether it missed anything,
- * and no id is used twice.
+ * Events go strictly from the oldest on, and the newest one stays, so the ids in the table never
+ * have a gap: a reader can tell from the oldest id alone whether it has missed anything, and no id
+ * is used twice.
  */
 #include "shared/database/housekeeping.h"
 
@@ -83,7 +83,7 @@ struct plan {
 	bool full; /* the batch is as large as it may be */
 };
 
-/* The number of a statement that has one row, or none: then it is 0. */
+/* The number that a statement of at most one row gives; 0 if it gives none. */
 static enum database_status read_number(sqlite3_stmt *statement, int64_t *number)
 {
 	int result = sqlite3_step(statement);
@@ -117,7 +117,7 @@ static enum database_status plan_batch(struct housekeeping *housekeeping, struct
 		int64_t id = sqlite3_column_int64(oldest, 0);
 		bool old =
 			sqlite3_column_int64(oldest, 1) < plan->now_ms - limits->event_retention_ms;
-		bool over = id <= newest_id - limits->event_limit; /* ids are an unbroken run */
+		bool over = id <= newest_id - limits->event_limit; /* ids have no gaps */
 
 		if (id >= newest_id || !(old || over || crowded))
 			break;
@@ -185,7 +185,8 @@ enum database_status housekeeping_step(struct housekeeping *housekeeping, int64_
 	enum database_status status = prune(housekeeping, now_ms, wait_ms, more);
 	bool log_is_long = database_wal_pages(housekeeping->database) >= CHECKPOINT_PAGES;
 
-	/* On a full disk not even a DELETE finds room, until the log can start anew. */
+	/* On a full disk not even a DELETE finds room until the log can start again from its
+	 * beginning. */
 	if (status == DATABASE_FULL || (status == DATABASE_OK && log_is_long)) {
 		enum database_status copied = database_checkpoint(
 			housekeeping->database, wait_ms > 0 ? clock_monotonic_ms() + wait_ms : 0);

@@ -1,8 +1,8 @@
 /*
  * What keeps the database small: expired topics and old events are pruned in small batches, and the
- * write-ahead log is checkpointed when it has grown. The API does a step after it has answered, the
- * gateway on its database thread, so it is done whichever of them runs. A step that finds nothing
- * to do takes no lock.
+ * write-ahead log is checkpointed when it has grown. The API takes a step after it has answered,
+ * the gateway on its database thread, so it is done whichever of them is running. A step that finds
+ * nothing to do takes no lock.
  */
 #ifndef SHARED_HOUSEKEEPING_H
 #define SHARED_HOUSEKEEPING_H
@@ -18,7 +18,7 @@ struct housekeeping;
 struct housekeeping_limits {
 	int64_t event_retention_ms;
 	int64_t event_limit;
-	int64_t database_max_bytes; /* nearly full: the oldest events go before their time */
+	int64_t database_max_bytes; /* nearly full: the oldest events go early */
 };
 
 struct housekeeping_limits housekeeping_limits_of(const struct config *config);

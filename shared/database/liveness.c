@@ -1,6 +1,6 @@
 /*
- * Living gateways, see liveness.h. State: a descriptor, and a second one for the right to serve,
- * which is handed down to a successor without the rest. Never blocks.
+ * Which gateways are alive, see liveness.h. State: a descriptor, and a second one for the right to
+ * serve, which alone is handed to a successor. Never blocks.
  *
  * Gateway `pid` owns the eight bytes at 8 * pid: it holds a lock on the first of them and keeps its
  * last heartbeat in all eight. A process of the API holds a lock on the second of its own. The file
@@ -18,13 +18,13 @@
 
 struct liveness {
 	int fd;
-	int service_fd; /* holds the right to serve, -1: has it not */
+	int service_fd; /* holds the right to serve; -1: it does not */
 	char *state_dir;
 	int64_t claimed_pid; /* the lock that is ours: the kernel does not report it to us */
 	bool is_api; /* likewise */
 };
 
-/* The rows that name a gateway can be edited by people: a number that is no pid has no place. */
+/* People can edit the rows that name a gateway: a number that is not a pid has no place. */
 static bool is_pid(int64_t pid)
 {
 	return pid > 0 && pid <= INT32_MAX;
@@ -126,7 +126,7 @@ void liveness_beat(struct liveness *liveness, int64_t pid)
 {
 	int64_t now_ms = clock_monotonic_ms();
 
-	/* A disk that is full fails this at most at its first time; the lock alone tells then. */
+	/* On a full disk only the first of these can fail; then the lock alone tells. */
 	if (pwrite(liveness->fd, &now_ms, sizeof(now_ms), place_of(pid)) < 0)
 		return;
 }
@@ -158,8 +158,8 @@ void liveness_claim_api(struct liveness *liveness, int64_t pid)
 	liveness->is_api = is_pid(pid) && claim(liveness->fd, place_of(pid) + API_BYTE);
 }
 
-/* The kernel names one lock of a range, and not the first: what is before it and behind it is asked
- * for again. */
+/* The kernel names one lock of a range, and not the first: so the parts before and after it are
+ * asked about again. */
 static int64_t count_api_locks(int fd, off_t start, off_t end)
 {
 	int64_t count = 0;

@@ -1,10 +1,10 @@
 /*
- * Which gateways are alive, told by the kernel and not by a row that a killed process left behind:
- * the file <state_dir>/gateway.lock. Each gateway process locks the bytes of its own pid there
- * (fcntl(2) open file description locks: they end with the process, and can be asked about without
- * being taken), and writes the monotonic time into them every second, so that one that hangs is
- * noticed too. Byte 0 is the right to serve this state_dir. Processes of the API lock a byte too,
- * only to be counted.
+ * Which gateways are alive, according to the kernel and not to a row that a killed process has
+ * left: the file <state_dir>/gateway.lock. Each gateway process locks the bytes of its own pid
+ * there (fcntl(2) open file description locks: they end with the process, and can be asked about
+ * without being taken), and writes the monotonic time into them every second, so that one that
+ * hangs is noticed too. Byte 0 is the right to serve this state_dir. Processes of the API lock a
+ * byte too, just to be counted.
  */
 #ifndef SHARED_LIVENESS_H
 #define SHARED_LIVENESS_H
@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A gateway that has not beaten for this long counts as dead. */
+/* A gateway without a heartbeat for this long counts as dead. */
 enum { LIVENESS_LIMIT_MS = 4000 };
 
 struct liveness;
@@ -25,11 +25,11 @@ void liveness_close(struct liveness *liveness);
 bool liveness_claim_service(struct liveness *liveness);
 
 /* The descriptor that holds the right to serve, for a successor to inherit; -1 when it was not
- * taken. Who has it open has the right. */
+ * taken. Whoever has it open has the right. */
 int liveness_service_fd(const struct liveness *liveness);
 
-/* Takes the right over with an inherited descriptor, which is now owned by `liveness`. When the
- * file has been made anew since, as liveness_claim_service. */
+/* Takes the right over with an inherited descriptor, which is now owned by `liveness`. If the file
+ * has been replaced since, this is liveness_claim_service. */
 bool liveness_inherit_service(struct liveness *liveness, int fd);
 
 /* Marks this process as a living gateway; then liveness_beat once a second. */

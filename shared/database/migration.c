@@ -2,8 +2,8 @@
  * Schema migrations, see migration.h. No state. Called when a database is opened; blocks on the
  * disk.
  *
- * Each migration is one transaction that also counts up `user_version`: a start that dies half-way
- * leaves a whole schema of an earlier version.
+ * Each migration is one transaction that also raises `user_version`, so a start that dies half-way
+ * leaves the whole schema of an earlier version.
  */
 #include "shared/database/migration.h"
 

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <sqlite3.h>
 
-/* Applies what is missing, with the write lock held by the caller. False, with the reason for
- * people in `why`, when that fails or the database was made by a newer version. */
+/* Applies what is missing, with the write lock held by the caller. False, with a reason for people
+ * in `why`, when that fails or a newer version has made the database. */
 bool migration_run(sqlite3 *handle, char *why, size_t size);
 
 #endif

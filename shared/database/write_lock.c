@@ -2,9 +2,9 @@
  * The lock file, see write_lock.h. State: one descriptor, and for waiters a POSIX timer that sends
  * SIGALRM.
  *
- * flock(2) knows no timeout. A waiter therefore arms a timer whose signal interrupts the call; it
- * repeats, because a signal that comes just before the call would otherwise be lost. A free lock is
- * taken without any of that.
+ * flock(2) has no timeout. A waiter therefore arms a timer whose signal interrupts the call; it
+ * repeats, because a signal that comes just before the call would otherwise be lost. A free lock
+ * takes none of this.
  */
 #include "shared/database/write_lock.h"
 
@@ -65,12 +65,12 @@ static void interrupt_only(int signal_number)
 
 static bool make_timer(struct write_lock *lock)
 {
-	struct sigaction action = {.sa_handler =
-					   interrupt_only}; /* no SA_RESTART: it shall interrupt */
+	struct sigaction action = {
+		.sa_handler = interrupt_only}; /* no SA_RESTART: it is meant to interrupt */
 	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
 	sigset_t alarm_only;
 
-	/* Whoever started us may have had it blocked, and a blocked signal ends no wait. */
+	/* Whoever started us may have blocked it, and a blocked signal does not end a wait. */
 	sigemptyset(&alarm_only);
 	sigaddset(&alarm_only, SIGALRM);
 	if (!lock->has_timer)

@@ -3,11 +3,11 @@
  * allocation, no recursion, never blocks. Called for every body and every client frame: the hot
  * path of a publish.
  *
- * A loop over tokens, with the place in the grammar in `expect` and one bit for each open bracket.
- * It stops on the first wrong byte: whatever precedes that could have become a good text.
+ * A loop over tokens, with the position in the grammar in `expect` and one bit for each open
+ * bracket. It stops at the first wrong byte: everything before it could have become a good text.
  *
- * Strings are where nearly all bytes of a body are: plain ones are skipped eight at a time, and the
- * UTF-8 of the others is checked in the same pass.
+ * Nearly all bytes of a body are in strings: plain ones are skipped eight at a time, and the UTF-8
+ * of the others is checked in the same pass.
  */
 #include "shared/json/json.h"
 
@@ -21,7 +21,7 @@ struct cursor {
 	const char *fault; /* a constant sentence, NULL while all is well */
 };
 
-/* The lexemes. Each function begins with `at` on the first byte of one and leaves it behind the
+/* The lexemes. Each function begins with `at` on a lexeme's first byte and leaves it after the
  * last. On failure it returns false, with `at` on the first wrong byte (or on `end`, when the text
  * ends too early) and the reason in `fault`. */
 
@@ -108,7 +108,7 @@ static bool scan_escape(struct cursor *cursor)
 }
 
 /* Has bit 7 of some byte set when, and only when, some byte of `word` is below `limit` (at most
- * 0x80). Which byte it is does not show: a borrow may mark those above it too. */
+ * 0x80). It does not tell which byte: a borrow may mark those above it too. */
 static uint64_t bytes_below(uint64_t word, uint64_t limit)
 {
 	return (word - UINT64_C(0x0101010101010101) * limit) & ~word;
@@ -220,7 +220,7 @@ static bool open_bracket(struct scan *scan, bool is_object)
 	return true;
 }
 
-/* The cursor is behind a complete value. */
+/* The cursor is after a complete value. */
 static void end_value(struct scan *scan)
 {
 	scan->expect = scan->depth > 0 ? EXPECT_COMMA_OR_END : EXPECT_NOTHING;
@@ -271,7 +271,7 @@ static bool scan_value(struct scan *scan)
 		good = scan_word(cursor, "null");
 		break;
 	default:
-		value.kind = JSON_NUMBER; /* or nothing that may stand here */
+		value.kind = JSON_NUMBER; /* or nothing that is allowed here */
 		good = scan_number(cursor);
 	}
 	if (scan->depth == 1)

@@ -4,8 +4,8 @@
  * byte for byte. Pure functions; no recursion, no allocation.
  *
  * Stricter than most parsers on purpose: the text must be valid UTF-8 without a byte order mark,
- * and nothing but white space may follow the value. As the grammar says, an escaped lone surrogate
- * ("\ud800") is valid in a string; json_string_decode refuses it, because it has no UTF-8 form.
+ * and nothing but white space may follow the value. The grammar allows an escaped lone surrogate
+ * ("\ud800") in a string; json_string_decode refuses it, because it has no UTF-8 form.
  */
 #ifndef SHARED_JSON_H
 #define SHARED_JSON_H
@@ -17,8 +17,8 @@
 /* Arrays and objects may be nested this deep, the outermost one included. */
 enum { JSON_MAX_DEPTH = 1024 };
 
-/* One top-level member that a caller asks for. `name` is plain ASCII; it matches whatever way the
- * text escapes it ("topic", "\u0074opic"). Of members given twice the last one counts, as in PHP
+/* One top-level member that a caller asks for. `name` is plain ASCII; it matches however the text
+ * escapes it ("topic", "\u0074opic"). If a member is given twice, the last one counts, as in PHP
  * and Go. */
 struct json_member {
 	const char *name;

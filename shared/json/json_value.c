@@ -52,7 +52,7 @@ static size_t decode_unicode(const char **at, const char *end, char out[UTF8_MAX
 	return utf8_encode(code_point, out);
 }
 
-/* Decodes the escape at *at and moves behind it; returns the length, 0 for a lone surrogate. */
+/* Decodes the escape at *at and moves past it; returns the length, 0 for a lone surrogate. */
 static size_t decode_escape(const char **at, const char *end, char out[UTF8_MAX_BYTES])
 {
 	static const char plain[] = "bfnrt", meant[] = "\b\f\n\r\t";

@@ -28,9 +28,9 @@ struct json_value {
 	size_t len;
 };
 
-/* The decoded bytes of a JSON_STRING, without a NUL behind them, into `out` of `size` bytes.
- * Returns false, and leaves *out_len alone, when it does not fit or holds a lone surrogate escape.
- * An escaped NUL is a byte as any. */
+/* The decoded bytes of a JSON_STRING, without a NUL after them, into `out` of `size` bytes. Returns
+ * false, and leaves *out_len alone, when it does not fit or holds a lone surrogate escape. An
+ * escaped NUL is a byte like any other. */
 bool json_string_decode(struct json_value string, char *out, size_t size, size_t *out_len);
 
 /* True, and *out set, when the value is a number written as an integer (no fraction, no exponent)
