@@ -131,7 +131,7 @@ $(B)/bench/load: $(call objects,$(filter-out tests/bench/bare_%.c,$(BENCH_SRC)))
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(SHARED_LIBS)
 
-$(B)/bench/bare_loop: $(call objects,tests/bench/bare_loop.c tests/bench/fail.c)
+$(B)/bench/bare_loop: $(call objects,tests/bench/bare_loop.c)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(SHARED_LIBS)
 

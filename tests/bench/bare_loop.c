@@ -6,6 +6,7 @@
  *
  *	bare_loop PORT
  */
+#include <err.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,8 +16,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include "tests/bench/fail.h"
 
 #define HEAD_END "\r\n\r\n"
 #define KEY_HEADER "Sec-WebSocket-Key: "
@@ -48,7 +47,7 @@ static void watch(int fd)
 	struct epoll_event event = {.events = EPOLLIN, .data = {.fd = fd}};
 
 	if (fd >= MOST_DESCRIPTORS || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
-		fail_errno("cannot watch a connection");
+		err(EXIT_FAILURE, "cannot watch a connection");
 }
 
 static void accept_one(void)
@@ -106,7 +105,7 @@ static void shake_hands(int fd, const char *key)
 
 	snprintf(text, sizeof(text), "%.*s%s", KEY_LEN, key, GUID);
 	if (!EVP_Digest(text, strlen(text), digest, NULL, EVP_sha1(), NULL))
-		fail("no SHA-1");
+		errx(EXIT_FAILURE, "no SHA-1");
 	EVP_EncodeBlock(accept, digest, SHA1_BYTES);
 	int len = snprintf(answer, sizeof(answer),
 			   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
@@ -193,7 +192,7 @@ static void start_listening(const char *port)
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
 	    listen(listener, BACKLOG) != 0)
-		fail_errno("listen");
+		err(EXIT_FAILURE, "listen");
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	watch(listener);
 }
@@ -210,7 +209,7 @@ int main(int argc, char **argv)
 	struct rlimit limit;
 
 	if (argc != 2)
-		fail("usage: bare_loop PORT");
+		errx(EXIT_FAILURE, "usage: bare_loop PORT");
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);

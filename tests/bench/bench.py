@@ -1,12 +1,13 @@
 """The benchmark: starts each contender on loopback, measures, prints one table, and fails when a bar is missed.
-BENCHMARKS.md says what the rows mean. With --smoke the numbers are small, nothing is held against the bars, and the
-only question is whether the tools work.
+BENCHMARKS.md says what the rows mean. With --smoke the numbers are small, nothing is held against the bars, and the only
+question is whether the tools work.
 
 	bench.py [--rounds N] [-k WORD] [--smoke]
 """
 
 import argparse
 import os
+import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -16,16 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.process import adopt_orphans  # noqa: E402
 
-from driver import burst, connections, fanout, machine, publishing, replay, status  # noqa: E402
+from driver import deliveries, keeping, publishes, report  # noqa: E402
 from driver.contenders import Nchan  # noqa: E402
-from driver.load import Failure, Load  # noqa: E402
-from driver.report import Report  # noqa: E402
+from driver.load import Failure  # noqa: E402
 
 SCENARIOS = (
-    fanout.fan_out, fanout.last_subscriber, fanout.gateway_processes, connections.connecting,
-    connections.idle_connections, connections.large_database, publishing.one_publisher,
-    publishing.eight_publishers, publishing.delivery, burst.burst,
-    burst.newcomers, burst.durable, replay.replay, status.status,
+    deliveries.fan_out, deliveries.last_subscriber, deliveries.gateway_processes, deliveries.burst,
+    deliveries.newcomers, keeping.connecting, keeping.idle_connections, keeping.large_database,
+    publishes.one_publisher, publishes.eight_publishers, publishes.durable, publishes.delivery, keeping.replay,
+    keeping.status,
 )  # fmt: skip
 
 
@@ -37,11 +37,11 @@ class Scale:
     burst: tuple = ((100, 8000, 3000), (1000, 3000, 300))  # subscribers, publishes to ours *, to the bare loop *
     burst_slices: int = 2
     crowd: tuple = (6000, 800, 0.3)  # subscribers, pushes, in how many seconds
-    durable: int = 50  # publishes of each publisher *
     connections: int = 10_000
     idle: int = 15_000  # what a process may hold where the limit of descriptors is 20,000
     publishes: int = 500  # *
     paced: int = 500
+    durable: int = 50  # of each publisher *
     topics: int = 100_000
     events: int = 1_000_000
     replayed: int = 200_000
@@ -49,19 +49,22 @@ class Scale:
 
 
 SMOKE = Scale(
-    slices=2,
-    fan=((20, 5), (50, 5)), last=(50, 3), burst=((20, 50, 50),), crowd=(50, 40, 0.3), connections=40, idle=50, publishes=50, paced=25, topics=100, events=1000,
-    replayed=1000,
-)
+    slices=2, burst_slices=1,
+    fan=((20, 5), (50, 5)), last=(50, 3), burst=((20, 50, 50),), crowd=(50, 40, 0.3), connections=40, idle=50,
+    publishes=50, paced=25, durable=10, topics=100, events=1000, replayed=1000,
+)  # fmt: skip
 
 
 class Bench:
     def __init__(self, rounds, scale, smoke):
         self.rounds_wanted, self.scale, self.smoke = rounds, scale, smoke
-        self.report = Report(judging=not smoke)
+        self.report = report.Report(judging=not smoke)
 
     def rows(self, *rows):
         self.report.rows += rows
+
+    def add(self, name, value):
+        self.report.values[name].append(value)
 
     def each_round(self):
         return range(self.rounds_wanted)
@@ -70,12 +73,9 @@ class Bench:
         """The slices of a round: what is compared takes turns, each for some tenths of a second."""
         return range(self.scale.slices)
 
-    def contenders(self, *makes):
-        """The smoke test does without nchan, whose package only the benchmark needs."""
-        return [make for make in makes if make is not Nchan or not self.smoke]
-
-    def load(self, cores=machine.LOAD):
-        return Load(cores)
+    def start(self, stack, *makes):
+        """Contenders. The smoke test does without nchan, whose package only the benchmark needs."""
+        return [stack.enter_context(make()) for make in makes if make is not Nchan or not self.smoke]
 
 
 def _arguments():
@@ -90,19 +90,19 @@ def _arguments():
 def main():
     arguments = _arguments()
     adopt_orphans()
-    machine.raise_descriptor_limit()
-    start = time.monotonic()
-    description = machine.describe()
-    rounds, scale = (1, SMOKE) if arguments.smoke else (arguments.rounds, Scale())
-    bench = Bench(rounds, scale, arguments.smoke)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    start, lines = time.monotonic(), report.machine()
+    bench = Bench(1 if arguments.smoke else arguments.rounds, SMOKE if arguments.smoke else Scale(), arguments.smoke)
     for scenario in SCENARIOS:
         if arguments.k in scenario.__name__:
             begin = time.monotonic()
             print(f"measuring {scenario.__name__}", end=" ", file=sys.stderr, flush=True)
             scenario(bench)
             print(f"took {time.monotonic() - begin:.1f} s", file=sys.stderr)
-    print("\n".join([*description, f"- load average at the end: {os.getloadavg()[0]:.2f}; "
-                     f"{bench.rounds_wanted} rounds in {time.monotonic() - start:.0f} s", "", *bench.report.lines()]))
+    lines.append(f"- load average at the end: {os.getloadavg()[0]:.2f}; "
+                 f"{bench.rounds_wanted} rounds in {time.monotonic() - start:.0f} s")  # fmt: skip
+    print("\n".join([*lines, "", *bench.report.lines()]))
     missed = bench.report.missed()
     if missed:
         print("\nmissed: " + "; ".join(missed))

@@ -1,186 +1,147 @@
 /*
  * The load generator: subscribers by the ten thousand and publishers, in one process and one
- * thread. It reads commands from stdin, a line each, and answers each with a line of JSON on
+ * thread. It reads commands from stdin, a JSON object a line, and answers each with another on
  * stdout; the driver sends them. Between commands it answers the servers' pings. A connection that
- * is refused, or a command that is wrong, ends it with a message.
+ * is refused, or a command that is wrong, ends it with a message. "do" is one of
  *
  * connect  group, port, target (/ws?topic=), topic, count; topics (1), first (0), underway (256),
- *          auth (none, open, token), secret
- * publish  port, path, before, after (what stands around the payload), bytes, count; secret,
- *          rate (0: as fast as it is answered), groups (# in `before` is the name of one) and until
- *          (answered, delivered), publishers (1; of each group, or who publish to nobody), awake
- * (0): 1 for never to sleep meanwhile request  port, path, count; secret, rate usage    pids drop
- * group
+ *          auth (1; 0: the handshake is all), secret (of the tokens)
+ * publish  port, path, count; bytes and before, after (what stands around the payload; no bytes: a
+ *          GET), secret, rate (0: as fast as it is answered), groups (names, with commas; # in
+ *          `before` is the name of one), publishers (1; of each group, or who publish to nobody),
+ *          until_delivered (0), awake (0): 1 for never to sleep meanwhile
+ * drop     group
  */
+#include <cjson/cJSON.h>
+#include <err.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "tests/bench/arguments.h"
-#include "tests/bench/fail.h"
-#include "tests/bench/group.h"
-#include "tests/bench/loop.h"
-#include "tests/bench/run.h"
-#include "tests/bench/usage.h"
+#include "tests/bench/publisher.h"
 
-enum { UNDERWAY = 256 };
+enum { UNDERWAY = 256, NAMES_MAX = 4096 };
 
-static struct sockaddr_in server_of(const struct arguments *arguments)
+static bool is_asked; /* a command can be read */
+
+static const char *text(const cJSON *command, const char *key)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItem(command, key));
+}
+
+static const char *text_needed(const cJSON *command, const char *key)
+{
+	const char *value = text(command, key);
+
+	if (!value)
+		errx(EXIT_FAILURE, "a command needs \"%s\"", key);
+	return value;
+}
+
+static int64_t number(const cJSON *command, const char *key, int64_t otherwise)
+{
+	const cJSON *value = cJSON_GetObjectItem(command, key);
+
+	if (value && (!cJSON_IsNumber(value) || value->valuedouble < 0))
+		errx(EXIT_FAILURE, "\"%s\" is no number", key);
+	return value ? (int64_t)value->valuedouble : otherwise;
+}
+
+static struct sockaddr_in server_of(const cJSON *command)
 {
 	struct sockaddr_in server = {.sin_family = AF_INET};
 
-	server.sin_port = htons((uint16_t)strtoul(argument_text(arguments, "port"), NULL, 10));
+	server.sin_port = htons((uint16_t)number(command, "port", 0));
 	server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	return server;
 }
 
-static enum group_auth auth_of(const struct arguments *arguments)
-{
-	const char *text = argument_text(arguments, "auth");
-
-	if (strcmp(text, "token") == 0)
-		return GROUP_TOKEN;
-	return strcmp(text, "open") == 0 ? GROUP_OPEN : GROUP_NO_AUTH;
-}
-
-static void connect_group(const struct arguments *arguments)
+static void connect_group(const cJSON *command)
 {
 	const struct group_options options = {
-		.name = argument_text(arguments, "group"),
-		.server = server_of(arguments),
-		.target = argument_text(arguments, "target"),
-		.topic = argument_text(arguments, "topic"),
-		.topics = argument_number(arguments, "topics", 1),
-		.first = argument_number(arguments, "first", 0),
-		.count = argument_number(arguments, "count", 1),
-		.underway = argument_number(arguments, "underway", UNDERWAY),
-		.auth = auth_of(arguments),
-		.secret = argument_text_or(arguments, "secret", ""),
+		.name = text_needed(command, "group"),
+		.server = server_of(command),
+		.target = text_needed(command, "target"),
+		.topic = text_needed(command, "topic"),
+		.topics = number(command, "topics", 1),
+		.first = number(command, "first", 0),
+		.count = number(command, "count", 1),
+		.underway = number(command, "underway", UNDERWAY),
+		.sends_auth = number(command, "auth", 1) != 0,
+		.secret = text(command, "secret"),
 	};
 	int64_t start_ns = loop_now_ns();
-	const struct group *group = group_connect(&options);
 
-	printf("{\"connected\":%zu,\"seconds\":%.6f}\n", group->open,
-	       (double)(loop_now_ns() - start_ns) / 1e9);
+	group_connect(&options);
+	printf("{\"seconds\":%.6f}\n", (double)(loop_now_ns() - start_ns) / 1e9);
 }
 
-static struct group *group_named(const char *name)
-{
-	struct group *group = group_find(name);
-
-	if (!group)
-		fail("no group %s", name);
-	return group;
-}
-
-static void read_run(const struct arguments *arguments, struct run_options *options)
-{
-	*options = (struct run_options){
-		.count = argument_number(arguments, "count", 1),
-		.rate = argument_number(arguments, "rate", 0),
-		.publishers = (size_t)argument_number(arguments, "publishers", 1),
-		.is_awake = argument_number(arguments, "awake", 0) != 0,
-	};
-	if (strcmp(argument_text_or(arguments, "until", "answered"), "delivered") == 0)
-		options->until = RUN_DELIVERED;
-	if (options->publishers < 1 || options->publishers > MOST_PUBLISHERS)
-		fail("too many publishers");
-}
-
-/* As many publishers for each group. */
 static void read_groups(const char *list, struct run_options *options)
 {
-	char names[GROUP_NAME_SIZE * MOST_PUBLISHERS], *rest = NULL;
+	char names[NAMES_MAX], *rest = NULL;
 
 	snprintf(names, sizeof(names), "%s", list);
 	for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
 		if (options->group_count == MOST_PUBLISHERS)
-			fail("too many groups");
-		options->groups[options->group_count++] = group_named(name);
+			errx(EXIT_FAILURE, "too many groups");
+		options->groups[options->group_count++] = group_find(name);
 	}
 	if (options->publishers > LANES)
-		fail("too many publishers of one group");
+		errx(EXIT_FAILURE, "too many publishers of one group");
 	options->publishers *= options->group_count;
-	if (options->publishers > MOST_PUBLISHERS)
-		fail("too many publishers");
 }
 
-static void publish(const struct arguments *arguments)
+static void publish(const cJSON *command)
 {
-	struct publish_plan plan = {
-		.server = server_of(arguments),
-		.method = "POST",
-		.path = argument_text(arguments, "path"),
-		.secret = argument_text_or(arguments, "secret", NULL),
-		.before = argument_text(arguments, "before"),
-		.after = argument_text(arguments, "after"),
-		.payload_len = (size_t)argument_number(arguments, "bytes", 0),
+	const char *groups = text(command, "groups"), *secret = text(command, "secret");
+	const char *before = text(command, "before"), *after = text(command, "after");
+	struct run_options options = {
+		.server = server_of(command),
+		.path = text_needed(command, "path"),
+		.secret = secret ? secret : "",
+		.before = before ? before : "",
+		.after = after ? after : "",
+		.payload_len = (size_t)number(command, "bytes", 0),
+		.count = number(command, "count", 1),
+		.rate = number(command, "rate", 0),
+		.until_delivered = number(command, "until_delivered", 0) != 0,
+		.is_awake = number(command, "awake", 0) != 0,
+		.publishers = (size_t)number(command, "publishers", 1),
 	};
-	struct run_options options;
-	const char *groups = argument_text_or(arguments, "groups", NULL);
 
-	read_run(arguments, &options);
 	if (groups)
 		read_groups(groups, &options);
-	run(&plan, &options);
+	if (options.publishers < 1 || options.publishers > MOST_PUBLISHERS)
+		errx(EXIT_FAILURE, "too many publishers");
+	publishers_run(&options);
 }
 
-static void request(const struct arguments *arguments)
+static void drop(const cJSON *command)
 {
-	struct publish_plan plan = {
-		.server = server_of(arguments),
-		.method = "GET",
-		.path = argument_text(arguments, "path"),
-		.secret = argument_text_or(arguments, "secret", NULL),
-		.before = "",
-		.after = "",
-	};
-	struct run_options options;
+	struct group *group = group_find(text_needed(command, "group"));
 
-	read_run(arguments, &options);
-	run(&plan, &options);
-}
-
-static void tell_usage(const struct arguments *arguments)
-{
-	struct usage usage = usage_of(argument_text(arguments, "pids"));
-
-	printf("{\"cpu_ns\":%lld,\"ticks_ns\":%lld,\"rss_bytes\":%lld}\n", (long long)usage.cpu_ns,
-	       (long long)usage.ticks_ns, (long long)usage.rss_bytes);
-}
-
-static void drop(const struct arguments *arguments)
-{
-	struct group *group = group_named(argument_text(arguments, "group"));
-
-	printf("{\"received\":%lld,\"corrupt\":%lld,\"closed\":%lld}\n", (long long)group->receipts,
-	       (long long)group->corrupt, (long long)group->closed);
+	printf("{\"corrupt\":%lld,\"closed\":%lld}\n", (long long)group->corrupt,
+	       (long long)group->closed);
 	group_drop(group);
 }
 
-static const struct {
-	const char *verb;
-	void (*execute)(const struct arguments *);
-} commands[] = {
-	{"connect", connect_group}, {"publish", publish}, {"request", request},
-	{"usage", tell_usage},	    {"drop", drop},
-};
-
-static void execute(char *line)
+static void execute(const char *line)
 {
-	struct arguments arguments;
+	cJSON *command = cJSON_Parse(line);
+	const char *verb = text_needed(command, "do");
 
-	arguments_read(line, &arguments);
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (arguments.verb && strcmp(arguments.verb, commands[i].verb) == 0) {
-			commands[i].execute(&arguments);
-			fflush(stdout);
-			return;
-		}
-	}
-	fail("unknown command");
+	if (strcmp(verb, "connect") == 0)
+		connect_group(command);
+	else if (strcmp(verb, "publish") == 0)
+		publish(command);
+	else if (strcmp(verb, "drop") == 0)
+		drop(command);
+	else
+		errx(EXIT_FAILURE, "unknown command %s", verb);
+	fflush(stdout);
+	cJSON_Delete(command);
 }
 
 /* As many descriptors as may be, and timers that are not late on purpose. */
@@ -195,9 +156,15 @@ static void prepare_process(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+static void on_input(struct watched *watched)
+{
+	(void)watched;
+	is_asked = true;
+}
+
 int main(void)
 {
-	struct watched input = {WATCHED_COMMANDS, STDIN_FILENO};
+	struct watched input = {STDIN_FILENO, on_input};
 	char *line = NULL;
 	size_t room = 0;
 
@@ -206,13 +173,12 @@ int main(void)
 	loop_watch(&input, EPOLLIN);
 	setvbuf(stdin, NULL, _IONBF, 0); /* epoll does not see what a buffer holds */
 	for (;;) {
-		while (!loop_turn(-1))
-			;
+		for (is_asked = false; !is_asked;)
+			loop_turn(-1);
 		if (getline(&line, &room, stdin) < 0)
 			break;
 		execute(line);
 	}
 	free(line);
-	loop_close();
 	return EXIT_SUCCESS;
 }

@@ -1,10 +1,11 @@
 /*
- * Publishers, see publisher.h. State: in each one. Blocks while it connects and sends, on loopback
- * for microseconds. When the server ends a connection that it had announced to end, or one that is
- * idle, a new one is made between two requests.
+ * Publishers, see publisher.h. State: the run's own. Blocks until all is answered and delivered, or
+ * nothing has moved for a while: what is missing then is counted. When the server ends a connection
+ * that it had announced to end, or one that is idle, a new one is made between two requests.
  */
 #include "tests/bench/publisher.h"
 
+#include <err.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -12,120 +13,37 @@
 #include <unistd.h>
 
 #include "shared/base/alloc.h"
-#include "tests/bench/fail.h"
-#include "tests/bench/http_reply.h"
-#include "tests/bench/payload.h"
+#include "tests/bench/wire.h"
 
-enum { FIRST_ROOM = 16384, HEAD_MAX = 1024, BEFORE_MAX = 512 };
+enum { REPLY_MAX = 1 << 20, HEAD_MAX = 1024, BEFORE_MAX = 512, STATUSES = 600 };
 
-static void open_connection(struct publisher *publisher)
-{
-	const struct sockaddr_in *server = &publisher->plan->server;
-	const int on = 1;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+static const int64_t second_ns = INT64_C(1000) * 1000 * 1000;
+static const int64_t stall_ns = INT64_C(20) * 1000 * 1000 * 1000;
 
-	if (fd < 0)
-		fail_errno("socket");
-	if (connect(fd, (const struct sockaddr *)server, sizeof(*server)) != 0)
-		fail_errno("cannot connect to publish");
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	publisher->watched = (struct watched){WATCHED_PUBLISHER, fd};
-	publisher->reply_len = 0;
-	loop_watch(&publisher->watched, EPOLLIN);
-}
+struct publisher {
+	struct watched watched;
+	struct run *run;
+	struct group *group; /* or NULL */
+	uint32_t lane; /* in the group */
+	uint32_t sent; /* requests */
+	bool is_busy; /* an answer is to come */
+	int64_t sent_ns, due_ns;
+	char *request; /* its payload is written anew each time */
+	size_t request_len, payload_at;
+	char *reply;
+	size_t reply_len;
+};
 
-/* What stands before the payload, with the name of the group in the place of a #. */
-static size_t write_before(const struct publisher *publisher, char *out, size_t size)
-{
-	const char *before = publisher->plan->before;
-	const char *mark = publisher->group ? strchr(before, '#') : NULL;
-	int len = mark ? snprintf(out, size, "%.*s%s%s", (int)(mark - before), before,
-				  publisher->group->name, mark + 1)
-		       : snprintf(out, size, "%s", before);
+struct run {
+	const struct run_options *options;
+	struct publisher *publishers;
+	int64_t sent, start_ns, end_ns, interval_ns;
+	struct samples answers; /* from sending to the whole answer */
+	int64_t answered_ns; /* when the last one came */
+	int64_t statuses[STATUSES]; /* how often each came */
+};
 
-	if (len < 0 || (size_t)len >= size)
-		fail("what stands before the payload is too long");
-	return (size_t)len;
-}
-
-static size_t write_head(const struct publish_plan *plan, char *out, size_t size, size_t body_len)
-{
-	const char *secret = plan->secret ? plan->secret : "";
-	int len = snprintf(out, size,
-			   "%s %s HTTP/1.1\r\n"
-			   "Host: localhost\r\n"
-			   "X-Worker-Secret: %s\r\n"
-			   "Content-Type: application/json\r\n"
-			   "Content-Length: %zu\r\n\r\n",
-			   plan->method, plan->path, secret, body_len);
-
-	if (len < 0 || (size_t)len >= size)
-		fail("the request does not fit");
-	return (size_t)len;
-}
-
-static void write_request(struct publisher *publisher)
-{
-	const struct publish_plan *plan = publisher->plan;
-	char before[BEFORE_MAX];
-	size_t before_len = write_before(publisher, before, sizeof(before));
-	size_t after_len = strlen(plan->after);
-	size_t body_len = before_len + plan->payload_len + after_len;
-	char *out = xcalloc(1, HEAD_MAX + body_len);
-	size_t head_len = write_head(plan, out, HEAD_MAX, body_len);
-
-	memcpy(out + head_len, before, before_len);
-	publisher->payload_at = head_len + before_len;
-	memcpy(out + publisher->payload_at + plan->payload_len, plan->after, after_len);
-	publisher->request = out;
-	publisher->request_len = head_len + body_len;
-}
-
-void publisher_open(struct publisher *publisher, struct publish_plan *plan, struct group *group,
-		    uint32_t lane)
-{
-	*publisher = (struct publisher){
-		.plan = plan, .group = group, .lane = lane, .reply_room = FIRST_ROOM};
-	publisher->reply = xcalloc(1, publisher->reply_room);
-	write_request(publisher);
-	open_connection(publisher);
-	if (group)
-		group->payload_len = plan->payload_len;
-}
-
-void publisher_close(struct publisher *publisher)
-{
-	close(publisher->watched.fd);
-	free(publisher->request);
-	free(publisher->reply);
-}
-
-void publisher_send(struct publisher *publisher, int64_t at_ns)
-{
-	struct group *group = publisher->group;
-	size_t done = 0;
-
-	if (publisher->plan->payload_len > 0)
-		payload_write(
-			publisher->request + publisher->payload_at, publisher->plan->payload_len,
-			publisher->lane << LANE_SHIFT | (group ? group->published[publisher->lane]++
-							       : (uint32_t)publisher->sent),
-			at_ns);
-	if (group)
-		group->sent++;
-	publisher->sent++;
-	publisher->is_busy = true;
-	publisher->is_awaited = group != NULL;
-	publisher->sent_ns = at_ns;
-	while (done < publisher->request_len) {
-		ssize_t sent = send(publisher->watched.fd, publisher->request + done,
-				    publisher->request_len - done, MSG_NOSIGNAL);
-
-		if (sent < 0)
-			fail_errno("cannot send a request");
-		done += (size_t)sent;
-	}
-}
+static void open_connection(struct publisher *publisher);
 
 static void reconnect(struct publisher *publisher)
 {
@@ -133,31 +51,27 @@ static void reconnect(struct publisher *publisher)
 	open_connection(publisher);
 }
 
-static void answered(struct publisher *publisher, const struct http_reply *reply)
+static void answered(struct publisher *publisher, const struct reply *reply)
 {
-	struct publish_plan *plan = publisher->plan;
+	struct run *run = publisher->run;
 
-	plan->answered_ns = loop_now_ns();
-	samples_add(&plan->answers, plan->answered_ns - publisher->sent_ns);
+	run->answered_ns = loop_now_ns();
+	samples_add(&run->answers, run->answered_ns - publisher->sent_ns);
 	if (reply->status > 0 && reply->status < STATUSES)
-		plan->statuses[reply->status]++;
-	plan->body_len = reply->body_len;
+		run->statuses[reply->status]++;
 	publisher->is_busy = false;
 	publisher->reply_len = 0;
 	if (reply->closes)
 		reconnect(publisher);
 }
 
-void publisher_on_event(struct publisher *publisher)
+static void on_event(struct watched *watched)
 {
-	struct http_reply reply;
+	struct publisher *publisher = (struct publisher *)watched;
+	struct reply reply;
+	ssize_t got = recv(watched->fd, publisher->reply + publisher->reply_len,
+			   REPLY_MAX - publisher->reply_len, MSG_DONTWAIT);
 
-	if (publisher->reply_len == publisher->reply_room) {
-		publisher->reply_room *= 2;
-		publisher->reply = xreallocarray(publisher->reply, publisher->reply_room, 1);
-	}
-	ssize_t got = recv(publisher->watched.fd, publisher->reply + publisher->reply_len,
-			   publisher->reply_room - publisher->reply_len, MSG_DONTWAIT);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (got <= 0 && !publisher->is_busy) {
@@ -165,8 +79,220 @@ void publisher_on_event(struct publisher *publisher)
 		return;
 	}
 	if (got <= 0)
-		fail("the server ended a connection without an answer");
+		errx(EXIT_FAILURE, "no answer, or one that is too long");
 	publisher->reply_len += (size_t)got;
-	if (http_reply_read(publisher->reply, publisher->reply_len, &reply))
+	if (reply_read(publisher->reply, publisher->reply_len, &reply))
 		answered(publisher, &reply);
+}
+
+static void open_connection(struct publisher *publisher)
+{
+	const struct sockaddr_in *server = &publisher->run->options->server;
+	const int on = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)server, sizeof(*server)) != 0)
+		err(EXIT_FAILURE, "cannot connect to publish");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	publisher->watched = (struct watched){fd, on_event};
+	publisher->reply_len = 0;
+	loop_watch(&publisher->watched, EPOLLIN);
+}
+
+/* What stands before the payload, with the name of the group in the place of a #. */
+static size_t write_before(const struct publisher *publisher, char out[BEFORE_MAX])
+{
+	const char *before = publisher->run->options->before;
+	const char *mark = publisher->group ? strchr(before, '#') : NULL;
+	int len = mark ? snprintf(out, BEFORE_MAX, "%.*s%s%s", (int)(mark - before), before,
+				  publisher->group->name, mark + 1)
+		       : snprintf(out, BEFORE_MAX, "%s", before);
+
+	return (size_t)len;
+}
+
+static void write_request(struct publisher *publisher)
+{
+	const struct run_options *options = publisher->run->options;
+	char before[BEFORE_MAX];
+	size_t before_len = write_before(publisher, before);
+	size_t body_len = before_len + options->payload_len + strlen(options->after);
+	char *out = xcalloc(1, HEAD_MAX + body_len + 1);
+	int head_len = snprintf(out, HEAD_MAX,
+				"%s %s HTTP/1.1\r\nHost: localhost\r\nX-Worker-Secret: %s\r\n"
+				"Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+				options->payload_len > 0 ? "POST" : "GET", options->path,
+				options->secret, body_len);
+
+	if (before_len >= BEFORE_MAX || head_len < 0 || head_len >= HEAD_MAX)
+		errx(EXIT_FAILURE, "the request does not fit");
+	publisher->payload_at = (size_t)head_len + before_len;
+	memcpy(out + head_len, before, before_len);
+	memcpy(out + publisher->payload_at + options->payload_len, options->after,
+	       strlen(options->after));
+	publisher->request = out;
+	publisher->request_len = (size_t)head_len + body_len;
+}
+
+static void open_publisher(struct run *run, size_t number)
+{
+	const struct run_options *options = run->options;
+	struct publisher *publisher = &run->publishers[number];
+
+	*publisher = (struct publisher){.run = run, .reply = xcalloc(1, REPLY_MAX)};
+	if (options->group_count > 0) {
+		publisher->group = options->groups[number % options->group_count];
+		publisher->lane = (uint32_t)(number / options->group_count);
+		publisher->group->payload_len = options->payload_len;
+	}
+	publisher->due_ns =
+		run->start_ns + run->interval_ns * (int64_t)number / (int64_t)options->publishers;
+	write_request(publisher);
+	open_connection(publisher);
+}
+
+static bool all_delivered(const struct publisher *publisher)
+{
+	return !publisher->group || group_all_delivered(publisher->group);
+}
+
+static bool may_send(const struct run *run, const struct publisher *publisher, int64_t now_ns)
+{
+	if (run->sent == run->options->count || publisher->is_busy)
+		return false;
+	if (run->options->until_delivered && !all_delivered(publisher))
+		return false;
+	return run->interval_ns == 0 || now_ns >= publisher->due_ns;
+}
+
+/* A publisher that is late because the answer before was late says when it should have sent: its
+ * subscribers wait since then. One that woke a little late says when it did. */
+static void send_next(struct run *run, struct publisher *publisher, int64_t now_ns)
+{
+	bool was_held_up = run->interval_ns > 0 && now_ns - publisher->due_ns > run->interval_ns;
+	struct group *group = publisher->group;
+	uint32_t number = group ? group->published[publisher->lane]++ : publisher->sent;
+
+	publisher->sent_ns = was_held_up ? publisher->due_ns : now_ns;
+	publisher->due_ns += run->interval_ns;
+	publisher->sent++;
+	publisher->is_busy = true;
+	run->sent++;
+	if (group)
+		group->sent++;
+	if (run->options->payload_len > 0)
+		payload_write(publisher->request + publisher->payload_at, run->options->payload_len,
+			      publisher->lane << LANE_SHIFT | number, publisher->sent_ns);
+	/* The socket blocks: all is sent. */
+	if (send(publisher->watched.fd, publisher->request, publisher->request_len, MSG_NOSIGNAL) !=
+	    (ssize_t)publisher->request_len)
+		err(EXIT_FAILURE, "cannot send a request");
+}
+
+/* One look at all publishers; returns how many still wait for something. *wait_ns: until the next
+ * one is due. */
+static size_t step(struct run *run, int64_t *wait_ns)
+{
+	int64_t now_ns = loop_now_ns();
+	size_t waiting = 0;
+
+	*wait_ns = stall_ns;
+	for (size_t i = 0; i < run->options->publishers; i++) {
+		struct publisher *publisher = &run->publishers[i];
+
+		if (may_send(run, publisher, now_ns))
+			send_next(run, publisher, now_ns);
+		waiting += publisher->is_busy || !all_delivered(publisher);
+		int64_t due_in_ns = publisher->due_ns - now_ns;
+		if (run->interval_ns > 0 && run->sent < run->options->count &&
+		    !publisher->is_busy && due_in_ns < *wait_ns)
+			*wait_ns = due_in_ns > 0 ? due_in_ns : 0;
+	}
+	return waiting;
+}
+
+static void go(struct run *run)
+{
+	int64_t moved_ns = loop_now_ns(), before = -1, wait_ns;
+
+	while (step(run, &wait_ns) > 0 || run->sent < run->options->count) {
+		int64_t now = (int64_t)run->answers.count;
+
+		for (size_t i = 0; i < run->options->group_count; i++)
+			now += run->options->groups[i]->receipts;
+		if (now != before)
+			moved_ns = loop_now_ns();
+		else if (loop_now_ns() - moved_ns > stall_ns)
+			break;
+		before = now;
+		loop_turn(run->options->is_awake ? 0 : wait_ns);
+	}
+	run->end_ns = loop_now_ns();
+}
+
+/* The groups as one. */
+static void print_groups(const struct run_options *options)
+{
+	struct group sum = {0};
+	int64_t behind = 0;
+
+	for (size_t i = 0; i < options->group_count; i++) {
+		const struct group *group = options->groups[i];
+
+		sum.missed += group->missed;
+		sum.repeated += group->repeated;
+		sum.corrupt += group->corrupt;
+		sum.closed += group->closed;
+		behind += group_behind(group);
+		for (size_t k = 0; k < group->deliveries.count; k++)
+			samples_add(&sum.deliveries, group->deliveries.values_ns[k]);
+	}
+	samples_print(&sum.deliveries, "deliveries");
+	free(sum.deliveries.values_ns);
+	printf(",\"missed\":%lld,\"repeated\":%lld,\"corrupt\":%lld,\"closed\":%lld,\"behind\":%"
+	       "lld",
+	       (long long)sum.missed, (long long)sum.repeated, (long long)sum.corrupt,
+	       (long long)sum.closed, (long long)behind);
+}
+
+static void print(struct run *run)
+{
+	const char *comma = "";
+
+	printf("{\"sent\":%lld,\"seconds\":%.6f,\"answered_seconds\":%.6f,\"statuses\":{",
+	       (long long)run->sent, (double)(run->end_ns - run->start_ns) / (double)second_ns,
+	       (double)(run->answered_ns - run->start_ns) / (double)second_ns);
+	for (int status = 0; status < STATUSES; status++) {
+		if (run->statuses[status] == 0)
+			continue;
+		printf("%s\"%d\":%lld", comma, status, (long long)run->statuses[status]);
+		comma = ",";
+	}
+	printf("},");
+	samples_print(&run->answers, "answers");
+	printf(",");
+	print_groups(run->options);
+	printf("}\n");
+}
+
+void publishers_run(const struct run_options *options)
+{
+	struct run run = {.options = options, .start_ns = loop_now_ns()};
+
+	if (options->rate > 0)
+		run.interval_ns = second_ns * (int64_t)options->publishers / options->rate;
+	run.publishers = xcalloc(options->publishers, sizeof(struct publisher));
+	for (size_t i = 0; i < options->group_count; i++)
+		group_clear(options->groups[i]);
+	for (size_t i = 0; i < options->publishers; i++)
+		open_publisher(&run, i);
+	go(&run);
+	print(&run);
+	for (size_t i = 0; i < options->publishers; i++) {
+		close(run.publishers[i].watched.fd);
+		free(run.publishers[i].request);
+		free(run.publishers[i].reply);
+	}
+	free(run.publishers);
+	free(run.answers.values_ns);
 }

@@ -1,58 +1,34 @@
 /*
- * A client of the internal API: one HTTP connection that is kept, one request at a time. It
- * publishes to a group, or asks for something when it has none.
+ * A run of clients of the internal API: so many requests, as fast as they are answered or at a
+ * rate. Each client has one HTTP connection that is kept, and one request at a time. They publish
+ * to groups, or to nobody, or ask for something.
  */
 #ifndef BENCH_PUBLISHER_H
 #define BENCH_PUBLISHER_H
 
-#include <netinet/in.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/bench/subscriber.h"
 
-#include "tests/bench/group.h"
-#include "tests/bench/loop.h"
-#include "tests/bench/samples.h"
+enum { MOST_PUBLISHERS = 64 };
 
-enum { STATUSES = 600 };
-
-/* What all publishers of a run share. */
-struct publish_plan {
+struct run_options {
 	struct sockaddr_in server;
-	const char *method, *path;
-	const char *secret; /* for X-Worker-Secret; NULL: no such header */
-	const char *before, *after; /* what stands around the payload in the body */
-	size_t payload_len; /* 0: no body */
-
-	struct samples answers; /* from sending to the whole answer */
-	int64_t answered_ns; /* when the last one came */
-	int64_t statuses[STATUSES]; /* how often each came */
-	size_t body_len; /* of the last answer */
+	const char *path;
+	const char *secret; /* for X-Worker-Secret */
+	const char *before, *after; /* what stands around the payload in the body; # in `before`:
+				       the name of the group */
+	size_t payload_len; /* 0: a GET, without a body */
+	int64_t count; /* of requests, of all together */
+	int64_t rate; /* of them a second; 0: as fast as they are answered */
+	bool until_delivered; /* a publisher goes on when all subscribers of its group have the push
+			       */
+	bool is_awake; /* looks again and again instead of sleeping: nobody has to wake it */
+	size_t publishers; /* of all groups together */
+	size_t group_count; /* each has as many publishers, LANES at most; 0: they publish to nobody
+			     */
+	struct group *groups[MOST_PUBLISHERS];
 };
 
-struct publisher {
-	struct watched watched;
-	struct publish_plan *plan;
-	struct group *group; /* or NULL */
-	uint32_t lane; /* in the group */
-	int64_t sent; /* requests */
-	bool is_busy; /* an answer is to come */
-	bool is_awaited; /* so are deliveries */
-	int64_t sent_ns, due_ns;
-	char *request; /* its payload is written anew each time */
-	size_t request_len, payload_at;
-	char *reply;
-	size_t reply_len, reply_room;
-};
-
-/* Connects; the program ends when it cannot. `group` may be NULL. */
-void publisher_open(struct publisher *publisher, struct publish_plan *plan, struct group *group,
-		    uint32_t lane);
-void publisher_close(struct publisher *publisher);
-
-/* Sends the next request; its payload says `at_ns`. */
-void publisher_send(struct publisher *publisher, int64_t at_ns);
-
-void publisher_on_event(struct publisher *publisher);
+/* Runs it and prints what came of it on stdout, as one JSON object. */
+void publishers_run(const struct run_options *options);
 
 #endif

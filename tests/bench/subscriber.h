@@ -1,44 +1,71 @@
 /*
- * One subscriber: connects, shakes hands, authenticates, and checks each push that comes.
+ * Groups of subscribers. One that a command connects shakes hands, authenticates, and then checks
+ * each push that comes: every subscriber must get every one that was published to the group, in the
+ * order of its publisher, unchanged, and nothing else.
  */
 #ifndef BENCH_SUBSCRIBER_H
 #define BENCH_SUBSCRIBER_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/queue.h>
 
 #include "tests/bench/loop.h"
 
-struct group;
-struct partial;
-
-/* Publishers of one group, each with a sequence of its own: only what one publisher sent has an
- * order. The number of a push begins with the lane. */
+/* Only what one publisher sent has an order: each publisher of a group has a lane, in which its
+ * pushes are numbered. A sequence number begins with the lane. */
 enum { LANES = 8, LANE_SHIFT = 24 };
 
-enum subscriber_state {
-	SUBSCRIBER_CONNECTING,
-	SUBSCRIBER_HANDSHAKE,
-	SUBSCRIBER_AUTH,
-	SUBSCRIBER_OPEN,
-	SUBSCRIBER_CLOSED
+struct group_options {
+	const char *name;
+	struct sockaddr_in server;
+	const char *target; /* of the request, up to the topic: "/ws?topic=" */
+	const char *topic; /* letters, digits, dots and dashes */
+	int64_t topics; /* more than 1: topic.0, topic.1 and so on, in turn */
+	int64_t first; /* number of the first subscriber: it decides on topic, user and address */
+	int64_t count; /* of subscribers */
+	int64_t underway; /* of them at the same time */
+	bool sends_auth; /* else the handshake is all */
+	const char *secret; /* of the tokens in the auth frames; NULL: they have none */
 };
 
-struct subscriber {
-	struct watched watched;
-	enum subscriber_state state;
-	struct group *group;
-	uint32_t number; /* in its group */
-	uint32_t received[LANES]; /* pushes: the sequence number that must come next */
-	struct partial *partial; /* what has come of a frame that is not whole yet, else NULL */
+struct group {
+	SLIST_ENTRY(group) next;
+	char *name;
+	const struct group_options *options; /* while they connect */
+	struct subscriber *subscribers;
+	size_t count, open;
+
+	uint32_t published[LANES]; /* pushes so far; set by publishers */
+	size_t payload_len; /* of the next one */
+
+	/* Counted since the group was last cleared. */
+	int64_t sent; /* by all publishers */
+	int64_t receipts;
+	int64_t missed; /* a later one came instead */
+	int64_t repeated; /* one that had come, or that was not published */
+	int64_t corrupt; /* not the bytes that were published */
+	int64_t closed; /* connections that the server ended */
+	struct samples deliveries; /* from the publish to each receipt */
 };
 
-/* Begins to connect; the group's `open` is counted up when it is through. */
-void subscriber_start(struct subscriber *subscriber, struct group *group, size_t number);
+/* Connects them all and waits for that: the program ends when one is refused, or when nothing moves
+ * for a while. The addresses that they come from are in 127.0.0.0/8. */
+struct group *group_connect(const struct group_options *options);
 
-void subscriber_on_event(struct subscriber *subscriber);
+/* The program ends when there is none of that name. */
+struct group *group_find(const char *name);
 
-/* Ends the connection by a reset. */
-void subscriber_drop(struct subscriber *subscriber);
+/* Forgets the counts and the times, not what is connected. */
+void group_clear(struct group *group);
+
+/* True when every subscriber has received, or missed for good, all that was sent. */
+bool group_all_delivered(const struct group *group);
+
+/* How many subscribers have not received all that was published. */
+int64_t group_behind(const struct group *group);
+
+/* Ends the connections by a reset, which leaves no port in TIME_WAIT, and frees the group. */
+void group_drop(struct group *group);
 
 #endif

@@ -1,14 +1,19 @@
-"""What was measured, row by row, and whether it reaches the bars."""
+"""What was measured, row by row, whether it reaches the bars, and on what machine."""
 
+import os
+import platform
+import re
 import statistics
+import subprocess
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass
 class Row:
-    """One line of the table. `ours` and `other` name measurements; without `other` the figure itself is held
-    against the bar. `bar` is "<= 1.15" and the like, "< 1" for below the other, or None: for information."""
+    """One line of the table. `ours` and `other` name measurements; without `other` the figure itself is held against the
+    bar. `bar` is "<= 1.15" and the like, or None: for information."""
 
     what: str
     unit: str
@@ -37,38 +42,34 @@ class Report:
         self.values = defaultdict(list)
         self.rows = []
 
-    def add(self, name, value):
-        self.values[name].append(value)
-
-    def median(self, name):
-        return statistics.median(self.values[name])
-
     def _measured(self):
         return [row for row in self.rows if self.values[row.ours] and (not row.other or self.values[row.other])]
 
     def _figure(self, name):
         values = self.values[name]
         spread = f" ({_number(min(values))} to {_number(max(values))})" if len(values) > 1 else ""
-        return _number(self.median(name)) + spread
+        return _number(statistics.median(values)) + spread
 
     def _compare(self, row):
         """What is compared was measured in turns: the median is that of each with its neighbour, so that what the
         machine did meanwhile is in both."""
         if not row.other:
-            return self.median(row.ours)
+            return statistics.median(self.values[row.ours])
         pairs = zip(self.values[row.ours], self.values[row.other], strict=True)
         return statistics.median(ours - other if row.shift else ours / other for ours, other in pairs)
 
     def _is_missed(self, row):
-        if not self.judging or not row.bar or (row.enough and self.median(row.ours) <= row.enough):
+        if not self.judging or not row.bar:
+            return False
+        if row.enough and statistics.median(self.values[row.ours]) <= row.enough:
             return False
         return not _reaches(self._compare(row), row.bar)
 
     def _cells(self, row):
         other = self._figure(row.other) if row.other else ""
         compared = f"{self._compare(row):{'+' if row.shift else ''}.3f}" if row.other else ""
-        verdict = "**missed**" if self._is_missed(row) else "good" if self.judging and row.bar else ""
         bar = (row.bar or "") + (f", or {row.enough} {row.unit}" if row.enough else "")
+        verdict = "**missed**" if self._is_missed(row) else "good" if self.judging and row.bar else ""
         return [row.what, row.unit, self._figure(row.ours), other, compared, bar, verdict]
 
     def lines(self):
@@ -78,3 +79,25 @@ class Report:
 
     def missed(self):
         return [row.what for row in self._measured() if self._is_missed(row)]
+
+
+def _first(pattern, path):
+    found = re.search(pattern, Path(path).read_text(), re.MULTILINE)
+    return found.group(1).strip() if found else "unknown"
+
+
+def _version(package):
+    asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True)
+    return asked.stdout or "not installed"
+
+
+def machine():
+    """What is measured on; lines of markdown."""
+    processor, system = _first(r"^model name\s*:(.*)", "/proc/cpuinfo"), _first(r'^PRETTY_NAME="(.*)"', "/etc/os-release")
+    memory_gb = int(_first(r"^MemTotal:\s*(\d+)", "/proc/meminfo")) / 1e6
+    packages = "libwebsockets17 libuv1 libsqlite3-0 libfcgi0ldbl nginx apache2 libapache2-mod-fcgid libnginx-mod-nchan"
+    return [
+        f"- {processor}, {os.cpu_count()} cores, {memory_gb:.0f} GB of memory; kernel {platform.release()}, {system}",
+        "- " + ", ".join(f"{package} {_version(package)}" for package in packages.split()),
+        f"- load average at the start: {os.getloadavg()[0]:.2f} (the nearer to 0 the better the figures)",
+    ]

@@ -1,0 +1,232 @@
+"""What a large service has to carry, and what that does to the pushes: connections that come, stay and go, a full
+database, a client that replays, and questions about all of it."""
+
+import json
+import sqlite3
+import threading
+from contextlib import ExitStack, closing
+
+from harness.api import make_token
+from harness.websocket import WebSocket
+
+from .contenders import BareLoop, Nchan, Worker
+from .load import Failure, Load, usage
+from .report import Row
+
+STEPS = 4  # in which a crowd comes, in turns with the others
+PUSHES_A_SECOND, QUESTIONS_A_SECOND = 100, 20
+REPLAYED = "seed.1"
+
+
+class Crowd:
+    """Connections to one contender, that come step by step and go at once."""
+
+    def __init__(self, bench, stack, name, contender, topics, **options):
+        self.bench, self.name, self.size = bench, name, bench.scale.connections
+        self.contender, self.load = contender, stack.enter_context(Load())
+        self.options = {"topics": topics, **options}
+        self.contender.register("first")
+        self.load.connect(self.contender, "first", "first", 1)  # what is loaded and made once is not a connection's
+        self.sockets, self.groups = 1, []
+        self.empty = self._settled()
+
+    def _settled(self):
+        self.contender.settle(self.sockets)
+        return usage(self.contender.gateway_pids)
+
+    def come(self, step):
+        before, count = usage(self.contender.gateway_pids), self.size // STEPS
+        self.groups.append(f"crowd{step}")
+        self.load.connect(self.contender, f"crowd{step}", "seed", count, first=step * count, **self.options)
+        self.sockets += count
+        self.bench.add(f"connect {self.name}", (self._settled() - before).cpu_us / count)
+
+    def go(self):
+        before, count = self._settled(), self.sockets - 1
+        self.bench.add(f"memory {self.name}", (before - self.empty).rss_bytes / count / 1000)
+        for group in self.groups:
+            self.load.drop(group)
+        self.sockets = 1
+        self.bench.add(f"disconnect {self.name}", (self._settled() - before).cpu_us / count)
+        self.load.drop("first")
+
+
+def connecting(bench):
+    count, topics = bench.scale.connections, bench.scale.connections // 10
+    bench.rows(
+        Row(f"memory of an idle authenticated connection, of {count:,}, ten a topic", "KB", "memory ours",
+            bar="<= 2.2"),
+        Row("(each on a topic of its own)", "KB", "memory own"),
+        Row("(nginx + nchan)", "KB", "memory nchan"),
+        Row(f"CPU a connection, {count:,} authenticated, against the bare loop's handshake and auth frame", "µs",
+            "connect ours", "connect bare", "<= 3"),
+        Row("(against the bare loop's handshake without the auth frame)", "µs", "connect ours", "connect handshake"),
+        Row("(each on a topic of its own)", "µs", "connect own", "connect bare"),
+        Row("(nginx + nchan, without the auth frame)", "µs", "connect nchan", "connect handshake"),
+        Row(f"CPU a connection that ends, {count:,} at once", "µs", "disconnect ours", "disconnect bare"),
+    )  # fmt: skip
+    for _ in bench.each_round():
+        with ExitStack() as stack:
+            ours, own, bare, handshake, *nchan = bench.start(
+                stack, lambda: Worker(seed={"topics": topics}), lambda: Worker(seed={"topics": count}), BareLoop,
+                BareLoop, Nchan,
+            )  # fmt: skip
+            crowds = [
+                Crowd(bench, stack, "ours", ours, topics),
+                Crowd(bench, stack, "bare", bare, topics),
+                Crowd(bench, stack, "handshake", handshake, topics, auth=0),
+                Crowd(bench, stack, "own", own, count),
+                *(Crowd(bench, stack, "nchan", contender, topics) for contender in nchan),
+            ]
+            for step in range(STEPS):
+                for crowd in crowds:
+                    crowd.come(step)
+            for crowd in crowds:
+                crowd.go()
+
+
+def _publish_rows(bench, what, name):
+    bench.rows(
+        Row(f"CPU a publish to 1 subscriber, {what}", "µs", f"{name} cpu", f"{name} none cpu", "<= 1.1"),
+        Row(f"time of such a publish until it is delivered, {what}", "µs", f"{name} time", f"{name} none time",
+            "<= 1.1"),
+    )  # fmt: skip
+
+
+def _publish_in_turns(bench, *sides):
+    """Publishes to one subscriber of each in turn, slice by slice."""
+    publishes = bench.scale.publishes
+    for worker, load, _ in sides:
+        worker.register("one")
+        load.connect(worker, "one", "one", 1)
+        load.publish(worker, "one", "one", publishes, until_delivered=1)  # to warm up
+    for _ in bench.each_slice():
+        for worker, load, name in sides:
+            before = usage(worker.pids)
+            result = load.publish(worker, "one", "one", publishes, until_delivered=1)
+            bench.add(f"{name} cpu", (usage(worker.pids) - before).cpu_us / publishes)
+            bench.add(f"{name} time", result["seconds"] * 1e6 / publishes)
+    for _, load, _ in sides:
+        load.drop("one")
+
+
+def idle_connections(bench):
+    count = bench.scale.idle
+    _publish_rows(bench, f"{count:,} idle connections on as many other topics, against none", "idle")
+    for _ in bench.each_round():
+        # No ping is due meanwhile: the first comes after 30 s.
+        with Worker() as empty, Worker(seed={"topics": count}) as crowded, Load() as load, Load() as crowded_load:
+            crowded_load.connect(crowded, "idle", "seed", count, topics=count)
+            crowded.settle(count)
+            _publish_in_turns(bench, (empty, load, "idle none"), (crowded, crowded_load, "idle"))
+            crowded_load.drop("idle")
+
+
+def large_database(bench):
+    topics, events = bench.scale.topics, bench.scale.events
+    _publish_rows(bench, f"{events:,} events and {topics:,} topics in the database, against none", "large")
+    with Worker() as empty, Worker(seed={"topics": topics, "events": events}) as large, Load() as load, \
+            Load() as large_load:
+        for _ in bench.each_round():
+            _publish_in_turns(bench, (empty, load, "large none"), (large, large_load, "large"))
+
+
+def _push(bench, load, worker, name):
+    deliveries = load.publish(worker, "one", "one", bench.scale.paced, rate=PUSHES_A_SECOND)["deliveries"]
+    bench.add(f"push {name}", deliveries["p99"] / 1000)
+    bench.add(f"push {name} p50", deliveries["p50"] / 1000)
+
+
+def _push_rows(bench, what, name):
+    bench.rows(
+        Row(f"pushes while {what}, 99th percentile, against quiet ones", "ms", f"push {name}", f"push no {name}",
+            "<= 1", shift=True),
+        Row("(median)", "ms", f"push {name} p50", f"push no {name} p50", shift=True),
+    )  # fmt: skip
+
+
+def replay(bench):
+    """What one client's long replay does to the live pushes of others."""
+    events = bench.scale.replayed
+    _push_rows(bench, f"another client replays {events:,} events again and again", "replay")
+    bench.rows(Row("(replays that were finished meanwhile, a second)", "", "replays"))
+    with Worker(seed={"topics": 2, "events": events}) as worker, Load() as load:
+        worker.register("one")
+        load.connect(worker, "one", "one", 1)
+        for _ in bench.each_round():
+            _push(bench, load, worker, "no replay")
+            with Replayer(worker.service) as replayer:
+                _push(bench, load, worker, "replay")
+            bench.add("replays", replayer.finished / (bench.scale.paced / PUSHES_A_SECOND))
+        load.drop("one")
+
+
+class Replayer:
+    """A client that resumes from the first event and reads as fast as it can, and does so again when it has caught
+    up."""
+
+    def __init__(self, service):
+        self.service, self.finished = service, 0
+        with closing(sqlite3.connect(f"file:{service.database}?mode=ro", uri=True)) as database:
+            (self.first,) = database.execute("SELECT min(id) FROM events").fetchone()
+            (self.last,) = database.execute("SELECT max(id) FROM events WHERE topic = ?", (REPLAYED,)).fetchone()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        end = f'"id":{self.last},'.encode()
+        frame = {"type": "auth", "token": make_token(self.service.secret, REPLAYED), "last_event_id": self.first}
+        while not self._stop.is_set():
+            with WebSocket(self.service.ws_address) as client:
+                assert client.handshake(f"/ws?topic={REPLAYED}")[0] == 101
+                client.send_frame(json.dumps(frame))
+                tail = b""
+                while end not in tail and not self._stop.is_set():
+                    tail = tail[-len(end) :] + client.socket.recv(1 << 18)
+                self.finished += end in tail
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+
+
+def status(bench):
+    """Status and metrics of a large service, and what they do to the pushes meanwhile."""
+    sockets, topics = bench.scale.connections, bench.scale.topics
+    for verb in ("status", "metrics"):
+        bench.rows(
+            Row(f"{verb}, {sockets:,} connections and {topics:,} topics: 99th percentile of the answers", "ms",
+                f"{verb} p99", None, "< 10"),
+            Row("(median)", "ms", f"{verb} p50"),
+            Row("(CPU of the API)", "ms", f"{verb} cpu"),
+        )  # fmt: skip
+    _push_rows(bench, f"{2 * QUESTIONS_A_SECOND} of them a second are answered", "question")
+    with Worker(seed={"topics": topics}) as worker, Load() as load, Load() as first, Load() as second:
+        worker.register("one")
+        load.connect(worker, "one", "one", 1)
+        load.connect(worker, "crowd", "seed", sockets, topics=min(topics, sockets))
+        worker.settle(sockets + 1)
+        askers = ((first, "status"), (second, "metrics"))
+        for _ in bench.each_round():
+            _push(bench, load, worker, "no question")
+            for asker, verb in askers:
+                count = bench.scale.paced * QUESTIONS_A_SECOND // PUSHES_A_SECOND
+                asker.begin_ask(worker, verb, count, rate=QUESTIONS_A_SECOND)
+            _push(bench, load, worker, "question")
+            for asker, verb in askers:
+                result = asker.end()
+                if set(result["statuses"]) != {"200"}:
+                    raise Failure(f"{verb}: {result['statuses']}")
+                bench.add(f"{verb} p50", result["answers"]["p50"] / 1000)
+                bench.add(f"{verb} p99", result["answers"]["p99"] / 1000)
+            for asker, verb in askers:  # one after the other
+                before, count = usage(worker.api_pids), bench.scale.paced // 10
+                asker.begin_ask(worker, verb, count)
+                asker.end()
+                bench.add(f"{verb} cpu", (usage(worker.api_pids) - before).cpu_us / count / 1000)
+        load.drop("crowd")
+        load.drop("one")

@@ -1,0 +1,127 @@
+"""The way of a publish through the web server, against a bare FastCGI program in the place of the API. The gateway runs
+and is tapped each time; whether it has somebody to deliver to makes rows of their own."""
+
+from harness.web_servers import Apache, Nginx
+
+from .contenders import IN_MEMORY, Worker, file_system
+from .load import ALL, Load
+from .report import Row
+
+PUBLISHERS = 8
+RATE = 100
+PARTS = 2  # of a round, in turns
+
+
+def one_publisher(bench):
+    for front in (Nginx, Apache):
+        name = front.name
+        bench.rows(
+            Row(f"publish through {name}, one publisher, median, against the bare FastCGI program", "µs",
+                f"{name} ours", f"{name} bare", "<= 1.35"),
+            Row("(with a subscriber who gets it)", "µs", f"{name} subscriber", f"{name} bare"),
+            Row("(99th percentile)", "µs", f"{name} ours p99", f"{name} bare p99"),
+        )  # fmt: skip
+        for _ in bench.each_round():
+            with Worker(front) as ours, Worker(front, bare=True) as bare, Load() as load:
+                ours.register("nobody", "pub")
+                load.connect(ours, "pub", "pub", 1)
+                _one_publisher(bench, load, name, ours, bare)
+                load.drop("pub")
+
+
+def _one_publisher(bench, load, name, ours, bare):
+    count = bench.scale.publishes
+    for worker in (ours, bare):
+        load.publish(worker, "nobody", None, count)  # to warm up
+    for _ in bench.each_slice():
+        for worker, topic, groups, key in ((ours, "nobody", None, "ours"), (bare, "nobody", None, "bare"),
+                                           (ours, "pub", "pub", "subscriber")):  # fmt: skip
+            answers = load.publish(worker, topic, groups, count)["answers"]
+            bench.add(f"{name} {key}", answers["p50"])
+            bench.add(f"{name} {key} p99", answers["p99"])
+
+
+def eight_publishers(bench):
+    bench.rows(
+        Row(f"publishes a second, {PUBLISHERS} publishers, 4 processes, against the bare program", "1/s", "eight ours",
+            "eight bare", ">= 0.75"),
+        Row("(with a subscriber for each publisher)", "1/s", "eight subscribers", "eight bare"),
+        Row(f"{PUBLISHERS} publishers at full speed with subscribers: 99th percentile, against the median", "µs",
+            "eight subscribers p99", "eight subscribers p50", "< 20"),
+        Row(f"{PUBLISHERS} publishers at full speed: answers that are not 200, in all rounds", "", "eight refused",
+            bar="<= 0"),
+    )  # fmt: skip
+    groups = [f"pub{number}" for number in range(PUBLISHERS)]
+    refused = 0
+    for _ in bench.each_round():
+        with Worker(cores=ALL) as ours, Worker(bare=True, cores=ALL) as bare, Load(ALL) as load:
+            ours.register("nobody", *groups)
+            for group in groups:
+                load.connect(ours, group, group, 1)
+            refused += _eight_publishers(bench, load, groups, ours, bare)
+            for group in groups:
+                load.drop(group)
+    bench.add("eight refused", refused)
+
+
+def _eight_publishers(bench, load, groups, ours, bare):
+    """Returns how many publishes ours refused."""
+    count, refused = bench.scale.publishes * PUBLISHERS, 0
+    kinds = (("ours", ours, ("nobody", None), PUBLISHERS), ("bare", bare, ("nobody", None), PUBLISHERS),
+             ("subscribers", ours, ("#", ",".join(groups)), 1))  # fmt: skip
+    for _, worker, whom, publishers in kinds[:2]:
+        load.publish(worker, *whom, count, publishers=publishers)  # to warm up
+    for _ in bench.each_slice():
+        for key, worker, whom, publishers in kinds:
+            result = load.publish(worker, *whom, count, may_refuse=worker is ours, publishers=publishers)
+            accepted = result["statuses"].get("200", 0)
+            refused += result["sent"] - accepted
+            bench.add(f"eight {key}", accepted / result["seconds"])
+            bench.add(f"eight {key} p99", result["answers"]["p99"])
+            bench.add(f"eight {key} p50", result["answers"]["p50"])
+    return refused
+
+
+def durable(bench):
+    """What publishers gain by sharing the sync of a commit."""
+    with Worker(cores=ALL, on_disk=True, durability="full") as worker, Load(ALL) as load:
+        kind = file_system(worker.service.state_dir)
+        bench.rows(
+            Row(f"publishes a second with durability: full, {PUBLISHERS} publishers, against one, on {kind}"
+                f"{', which is no disk' if kind in IN_MEMORY else ''}", "1/s", "durable 8", "durable 1",
+                None if kind in IN_MEMORY else ">= 3"),
+            Row("(99th percentile)", "ms", "durable 8 p99", "durable 1 p99"),
+        )  # fmt: skip
+        worker.register("nobody")
+        for _ in range(bench.rounds_wanted * bench.scale.slices):
+            for publishers in (PUBLISHERS, 1):
+                count = bench.scale.durable * publishers
+                result = load.publish(worker, "nobody", None, count, publishers=publishers)
+                bench.add(f"durable {publishers}", result["sent"] / result["seconds"])
+                bench.add(f"durable {publishers} p99", result["answers"]["p99"] / 1000)
+
+
+def delivery(bench):
+    what = f"publish through nginx to delivery, one subscriber, {RATE} a second"
+    bench.rows(
+        Row(f"{what}: 99th percentile, against the bare program's median round trip at that rate", "µs",
+            "delivery p99", "round trip", "<= 3"),
+        Row("(median)", "µs", "delivery p50", "round trip"),
+        Row("(99th percentile, against the bare round trip at full speed)", "µs", "delivery p99", "round trip busy"),
+        Row("(99th percentile, the subscriber behind nginx too)", "µs", "delivery web p99", "round trip"),
+    )  # fmt: skip
+    count = bench.scale.paced // PARTS
+    with Worker() as ours, Worker(bare=True) as bare, Load() as load:
+        ours.register("one", "web")
+        load.connect(ours, "one", "one", 1)
+        load.connect(ours, "web", "web", 1, **ours.subscribing_through_the_web_server)
+        for _ in range(bench.rounds_wanted * PARTS):
+            deliveries = load.publish(ours, "one", "one", count, rate=RATE)["deliveries"]
+            bench.add("delivery p99", deliveries["p99"])
+            bench.add("delivery p50", deliveries["p50"])
+            bench.add("round trip", load.publish(bare, "one", None, count, rate=RATE)["answers"]["p50"])
+            busy = load.publish(bare, "one", None, 5 * bench.scale.publishes)
+            bench.add("round trip busy", busy["answers"]["p50"])
+            bench.add("delivery web p99", load.publish(ours, "web", "web", count, rate=RATE)["deliveries"]["p99"])
+        load.drop("one")
+        load.drop("web")
