@@ -22,6 +22,30 @@ from harness.web_servers import Certificates, Nginx
 from harness.websocket import authenticated, push_of
 
 
+# Tests that share nothing within their file and take long: to each worker whichever is next, and before all others.
+APART = (
+    "test_keepalive.py", "test_documentation_commands.py", "test_crash_resume.py", "test_browser.py",
+    "test_web_servers.py",
+)  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """--dist loadfile, but for those."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return nodeid if file.endswith(APART) else file
+
+    return Scheduling(config, log) if config.option.dist == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: APART.index(item.path.name) if item.path.name in APART else len(APART))
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "alone: wants the machine to itself, because it measures or yields to everybody")
 

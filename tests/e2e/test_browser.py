@@ -60,13 +60,6 @@ class Browser:
         self.profile.cleanup()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    browser = Browser()
-    yield browser
-    browser.close()
-
-
 @pytest.fixture(params=[Nginx, Apache], ids=["nginx", "apache"])
 def server(request, make_service, certificates):
     service = make_service()
@@ -74,6 +67,14 @@ def server(request, make_service, certificates):
     if request.param is Nginx:
         service.start_api()
     return request.param(service, certificates)
+
+
+@pytest.fixture
+def browser(server):
+    """It goes before the server, because Apache gives connections that it ends 10 s."""
+    browser = Browser()
+    yield browser
+    browser.close()
 
 
 def test_a_page_shows_each_push_and_comes_back_after_a_restart_of_the_gateway(server, browser):
