@@ -24,8 +24,6 @@
 
 enum { UNDERWAY = 256, NAMES_MAX = 4096 };
 
-static bool is_asked; /* a command can be read */
-
 static const char *text(const cJSON *command, const char *key)
 {
 	return cJSON_GetStringValue(cJSON_GetObjectItem(command, key));
@@ -156,29 +154,26 @@ static void prepare_process(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* A command, or the end: it stays here until the command is done, so there is never a second one.
+ */
 static void on_input(struct watched *watched)
 {
+	static char *line;
+	static size_t room;
+
 	(void)watched;
-	is_asked = true;
+	if (getline(&line, &room, stdin) < 0)
+		exit(EXIT_SUCCESS);
+	execute(line);
 }
 
 int main(void)
 {
 	struct watched input = {STDIN_FILENO, on_input};
-	char *line = NULL;
-	size_t room = 0;
 
 	prepare_process();
-	loop_open();
 	loop_watch(&input, EPOLLIN);
 	setvbuf(stdin, NULL, _IONBF, 0); /* epoll does not see what a buffer holds */
-	for (;;) {
-		for (is_asked = false; !is_asked;)
-			loop_turn(-1);
-		if (getline(&line, &room, stdin) < 0)
-			break;
-		execute(line);
-	}
-	free(line);
-	return EXIT_SUCCESS;
+	for (;;)
+		loop_turn(-1);
 }

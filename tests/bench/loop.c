@@ -14,17 +14,12 @@ enum { BATCH = 512, NS_IN_S = 1000000000, FIRST_ROOM = 4096 };
 
 static int epoll_fd = -1;
 
-void loop_open(void)
-{
-	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (epoll_fd < 0)
-		err(EXIT_FAILURE, "epoll_create1");
-}
-
 void loop_watch(struct watched *watched, uint32_t events)
 {
 	struct epoll_event event = {.events = events, .data = {.ptr = watched}};
 
+	if (epoll_fd < 0)
+		epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, watched->fd, &event) != 0 &&
 	    (errno != ENOENT || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, watched->fd, &event) != 0))
 		err(EXIT_FAILURE, "epoll_ctl");

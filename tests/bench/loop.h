@@ -15,8 +15,6 @@ struct watched {
 	void (*on_event)(struct watched *watched);
 };
 
-void loop_open(void);
-
 /* EPOLLIN and so on, in place of what it was watched for; a descriptor that is closed is forgotten
  * by itself. */
 void loop_watch(struct watched *watched, uint32_t events);

@@ -15,7 +15,7 @@
 #include "shared/base/alloc.h"
 #include "tests/bench/wire.h"
 
-enum { REPLY_MAX = 1 << 20, HEAD_MAX = 1024, BEFORE_MAX = 512, STATUSES = 600 };
+enum { REPLY_MAX = 1 << 20, STATUSES = 600 };
 
 static const int64_t second_ns = INT64_C(1000) * 1000 * 1000;
 static const int64_t stall_ns = INT64_C(20) * 1000 * 1000 * 1000;
@@ -39,6 +39,7 @@ struct run {
 	struct publisher *publishers;
 	int64_t sent, start_ns, end_ns, interval_ns;
 	struct samples answers; /* from sending to the whole answer */
+	struct samples deliveries; /* of all groups */
 	int64_t answered_ns; /* when the last one came */
 	int64_t statuses[STATUSES]; /* how often each came */
 };
@@ -99,39 +100,29 @@ static void open_connection(struct publisher *publisher)
 	loop_watch(&publisher->watched, EPOLLIN);
 }
 
-/* What stands before the payload, with the name of the group in the place of a #. */
-static size_t write_before(const struct publisher *publisher, char out[BEFORE_MAX])
-{
-	const char *before = publisher->run->options->before;
-	const char *mark = publisher->group ? strchr(before, '#') : NULL;
-	int len = mark ? snprintf(out, BEFORE_MAX, "%.*s%s%s", (int)(mark - before), before,
-				  publisher->group->name, mark + 1)
-		       : snprintf(out, BEFORE_MAX, "%s", before);
-
-	return (size_t)len;
-}
-
+/* All of it, with blanks in the place of the payload. */
 static void write_request(struct publisher *publisher)
 {
 	const struct run_options *options = publisher->run->options;
-	char before[BEFORE_MAX];
-	size_t before_len = write_before(publisher, before);
-	size_t body_len = before_len + options->payload_len + strlen(options->after);
-	char *out = xcalloc(1, HEAD_MAX + body_len + 1);
-	int head_len = snprintf(out, HEAD_MAX,
-				"%s %s HTTP/1.1\r\nHost: localhost\r\nX-Worker-Secret: %s\r\n"
-				"Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-				options->payload_len > 0 ? "POST" : "GET", options->path,
-				options->secret, body_len);
+	const char *name = publisher->group ? publisher->group->name : "";
+	const char *mark = strchrnul(options->before, '#');
+	int before_len = (int)(mark - options->before), payload_len = (int)options->payload_len;
+	size_t len = strlen(options->before) + options->payload_len + strlen(options->after);
 
-	if (before_len >= BEFORE_MAX || head_len < 0 || head_len >= HEAD_MAX)
-		errx(EXIT_FAILURE, "the request does not fit");
-	publisher->payload_at = (size_t)head_len + before_len;
-	memcpy(out + head_len, before, before_len);
-	memcpy(out + publisher->payload_at + options->payload_len, options->after,
-	       strlen(options->after));
-	publisher->request = out;
-	publisher->request_len = (size_t)head_len + body_len;
+	if (*mark)
+		len += strlen(name) - 1;
+	int request_len = asprintf(
+		&publisher->request,
+		"%s %s HTTP/1.1\r\nHost: localhost\r\nX-Worker-Secret: %s\r\n"
+		"Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%.*s%s%s%*s%s",
+		payload_len > 0 ? "POST" : "GET", options->path, options->secret, len, before_len,
+		options->before, *mark ? name : "", *mark ? mark + 1 : "", payload_len, "",
+		options->after);
+	if (request_len < 0)
+		errx(EXIT_FAILURE, "no memory");
+	publisher->request_len = (size_t)request_len;
+	publisher->payload_at =
+		publisher->request_len - strlen(options->after) - options->payload_len;
 }
 
 static void open_publisher(struct run *run, size_t number)
@@ -230,29 +221,22 @@ static void go(struct run *run)
 	run->end_ns = loop_now_ns();
 }
 
-/* The groups as one. */
-static void print_groups(const struct run_options *options)
+static void print_faults(const struct run_options *options)
 {
-	struct group sum = {0};
-	int64_t behind = 0;
+	long long missed = 0, repeated = 0, corrupt = 0, closed = 0, behind = 0;
 
 	for (size_t i = 0; i < options->group_count; i++) {
 		const struct group *group = options->groups[i];
 
-		sum.missed += group->missed;
-		sum.repeated += group->repeated;
-		sum.corrupt += group->corrupt;
-		sum.closed += group->closed;
+		missed += group->missed;
+		repeated += group->repeated;
+		corrupt += group->corrupt;
+		closed += group->closed;
 		behind += group_behind(group);
-		for (size_t k = 0; k < group->deliveries.count; k++)
-			samples_add(&sum.deliveries, group->deliveries.values_ns[k]);
 	}
-	samples_print(&sum.deliveries, "deliveries");
-	free(sum.deliveries.values_ns);
-	printf(",\"missed\":%lld,\"repeated\":%lld,\"corrupt\":%lld,\"closed\":%lld,\"behind\":%"
-	       "lld",
-	       (long long)sum.missed, (long long)sum.repeated, (long long)sum.corrupt,
-	       (long long)sum.closed, (long long)behind);
+	printf(",\"missed\":%lld,\"repeated\":%lld,\"corrupt\":%lld,\"closed\":%lld,"
+	       "\"behind\":%lld}\n",
+	       missed, repeated, corrupt, closed, behind);
 }
 
 static void print(struct run *run)
@@ -271,8 +255,8 @@ static void print(struct run *run)
 	printf("},");
 	samples_print(&run->answers, "answers");
 	printf(",");
-	print_groups(run->options);
-	printf("}\n");
+	samples_print(&run->deliveries, "deliveries");
+	print_faults(run->options);
 }
 
 void publishers_run(const struct run_options *options)
@@ -282,8 +266,10 @@ void publishers_run(const struct run_options *options)
 	if (options->rate > 0)
 		run.interval_ns = second_ns * (int64_t)options->publishers / options->rate;
 	run.publishers = xcalloc(options->publishers, sizeof(struct publisher));
-	for (size_t i = 0; i < options->group_count; i++)
+	for (size_t i = 0; i < options->group_count; i++) {
 		group_clear(options->groups[i]);
+		options->groups[i]->deliveries = &run.deliveries;
+	}
 	for (size_t i = 0; i < options->publishers; i++)
 		open_publisher(&run, i);
 	go(&run);
@@ -293,6 +279,9 @@ void publishers_run(const struct run_options *options)
 		free(run.publishers[i].request);
 		free(run.publishers[i].reply);
 	}
+	for (size_t i = 0; i < options->group_count; i++)
+		options->groups[i]->deliveries = NULL;
 	free(run.publishers);
+	free(run.deliveries.values_ns);
 	free(run.answers.values_ns);
 }

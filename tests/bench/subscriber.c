@@ -168,7 +168,8 @@ static void take_push(struct subscriber *subscriber, const char *text, size_t le
 		return;
 	}
 	group->receipts++;
-	samples_add(&group->deliveries, now_ns - at_ns);
+	if (group->deliveries)
+		samples_add(group->deliveries, now_ns - at_ns);
 	lane = sequence >> LANE_SHIFT;
 	sequence &= (1U << LANE_SHIFT) - 1;
 	if (sequence < subscriber->received[lane] || sequence >= group->published[lane]) {
@@ -328,7 +329,6 @@ void group_clear(struct group *group)
 {
 	group->sent = group->receipts = group->missed = group->repeated = 0;
 	group->corrupt = group->closed = 0;
-	group->deliveries.count = 0;
 }
 
 bool group_all_delivered(const struct group *group)
@@ -351,7 +351,6 @@ void group_drop(struct group *group)
 	for (size_t i = 0; i < group->count; i++)
 		drop(&group->subscribers[i]);
 	SLIST_REMOVE(&groups, group, group, next);
-	free(group->deliveries.values_ns);
 	free(group->subscribers);
 	free(group->name);
 	free(group);

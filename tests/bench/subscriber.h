@@ -46,7 +46,8 @@ struct group {
 	int64_t repeated; /* one that had come, or that was not published */
 	int64_t corrupt; /* not the bytes that were published */
 	int64_t closed; /* connections that the server ended */
-	struct samples deliveries; /* from the publish to each receipt */
+	struct samples
+		*deliveries; /* the run's: from the publish to each receipt; NULL: there is none */
 };
 
 /* Connects them all and waits for that: the program ends when one is refused, or when nothing moves
@@ -56,7 +57,7 @@ struct group *group_connect(const struct group_options *options);
 /* The program ends when there is none of that name. */
 struct group *group_find(const char *name);
 
-/* Forgets the counts and the times, not what is connected. */
+/* Forgets what was counted, not what is connected. */
 void group_clear(struct group *group);
 
 /* True when every subscriber has received, or missed for good, all that was sent. */
