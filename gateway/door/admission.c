@@ -1,8 +1,7 @@
 /*
  * Judging a request, and adopting its connection: see admission.h. No state of its own: the limits,
- * the counts by address and the list of those that wait are the gateway's. The order of the checks
- * is that of PROTOCOL.md, section 2; what costs a look into the database comes behind what keeps a
- * flood out.
+ * the counts by address and the queue of those that wait are the gateway's. The checks run in the
+ * order of the contract; whatever needs the database comes after whatever keeps a flood out.
  */
 #include "gateway/door/admission.h"
 

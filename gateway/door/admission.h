@@ -1,7 +1,7 @@
 /*
  * Who may come in: a request is judged by the contract, by the limits and by its origin; one that
- * may become a WebSocket is handed to libwebsockets (ws_adopt). Also makes room when too many wait
- * for their authentication. Never blocks.
+ * may become a WebSocket is handed to libwebsockets (ws_adopt). Also makes room when too many have
+ * not authenticated yet. Never blocks.
  */
 #ifndef GATEWAY_ADMISSION_H
 #define GATEWAY_ADMISSION_H
@@ -11,13 +11,15 @@
 
 struct gateway;
 
-/* NULL: `fd` is libwebsockets' now. Else the refusal that the client is to get. `bytes` hold the
- * head of the request, which `handshake` points into, and what came behind it: `len` in all. */
+/* NULL: `fd` belongs to libwebsockets now. Otherwise the refusal that the client is to get. `bytes`
+ * hold the head of the request, into which `handshake` points, and whatever came after it: `len` in
+ * all. */
 const struct refusal *admission_judge(struct gateway *gateway, int fd, struct client_address peer,
 				      const struct handshake *handshake, const char *bytes,
 				      size_t len);
 
-/* Closes those of gateway->pending that are too many. Not from within a callback of one of them. */
+/* Closes those in gateway->pending that are too many. Not to be called from a callback of one of
+ * them. */
 void admission_make_room(struct gateway *gateway);
 
 #endif

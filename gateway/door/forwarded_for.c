@@ -1,5 +1,5 @@
 /*
- * Who is at the other end, see forwarded_for.h. State: the list of trusted blocks, which does not
+ * Where a client really is, see forwarded_for.h. State: the list of trusted blocks, which does not
  * change. Called once for each connection, with a header that anyone may have written; never
  * blocks. What does not parse is never believed.
  */
@@ -10,7 +10,7 @@
 
 enum { ADDRESS_BYTES = sizeof(struct client_address), MAX_PORT = 65535, MAX_DIGITS = 5 };
 
-/* `address` where it matters: the bits that are set in `mask`. */
+/* The bits of `address` that are set in `mask` are those that matter. */
 struct block {
 	unsigned char address[ADDRESS_BYTES];
 	unsigned char mask[ADDRESS_BYTES];
@@ -21,7 +21,7 @@ struct trusted_proxies {
 	struct block blocks[];
 };
 
-/* Digits and nothing else, no zero in front, at most `max`. */
+/* Digits and nothing else, no leading zero, at most `max`. */
 static bool parse_number(struct slice text, unsigned max, unsigned *out)
 {
 	unsigned value = 0;
@@ -66,7 +66,7 @@ static bool parse_block(struct slice text, struct block *out)
 	return true;
 }
 
-/* Takes the part behind the last comma off `list`; false when nothing is left. */
+/* Takes the part after the last comma off `list`; false when nothing is left. */
 static bool take_last(struct slice *list, struct slice *part)
 {
 	const char *comma;
@@ -96,7 +96,7 @@ static void add_blocks(struct trusted_proxies *trusted, const char *list)
 struct trusted_proxies *trusted_proxies_new(const char *list)
 {
 	static const char loopback[] = "127.0.0.0/8,::1";
-	size_t room = 2 + 1; /* those, and one more than there are commas */
+	size_t room = 2 + 1; /* loopback, and one more than there are commas */
 	struct trusted_proxies *trusted;
 
 	for (const char *at = list; *at; at++)
@@ -118,7 +118,7 @@ static bool contains(const struct block *block, const struct client_address *add
 
 	for (size_t i = 0; i < ADDRESS_BYTES; i++)
 		differ |= (block->address[i] ^ address->bytes[i]) & block->mask[i];
-	/* "::/0" is all of IPv6, it does not mean IPv4 too. */
+	/* "::/0" is all of IPv6, but does not include IPv4. */
 	return differ == 0 && (block->mask[CLIENT_ADDRESS_IPV4_AT - 1] == 0xff ||
 			       !client_address_is_ipv4(address));
 }

@@ -11,9 +11,9 @@
 struct trusted_proxies;
 
 /* `list`: addresses and CIDR blocks, comma-separated, as the configuration has checked them (what
- * does not parse is skipped). Loopback (127.0.0.0/8, ::1) is always trusted. IPv4 is meant by IPv4
- * blocks and by those within ::ffff:0:0/96, not by wider ones of IPv6 ("::/0"). Free with
- * trusted_proxies_free, which allows NULL. */
+ * does not parse is skipped). Loopback (127.0.0.0/8, ::1) is always trusted. IPv4 addresses are
+ * matched by IPv4 blocks and by those within ::ffff:0:0/96, not by wider IPv6 blocks ("::/0"). Free
+ * with trusted_proxies_free, which allows NULL. */
 struct trusted_proxies *trusted_proxies_new(const char *list);
 void trusted_proxies_free(struct trusted_proxies *trusted);
 

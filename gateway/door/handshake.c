@@ -1,6 +1,6 @@
 /*
- * Reading the request that opens a WebSocket, and judging it by PROTOCOL.md, section 2: see
- * handshake.h. No state, no allocation, never blocks. Called for what strangers send.
+ * Reading the request that opens a WebSocket, and judging it by the contract: see handshake.h. No
+ * state, no allocation, never blocks. It reads what strangers send.
  *
  * Strict where leniency has been used to smuggle requests past proxies: lines end in CRLF, a header
  * name has no white space before its colon, nothing is folded, control characters are refused.
@@ -36,7 +36,7 @@ static bool slice_is(struct slice text, const char *word)
 	return text.len == strlen(word) && strncasecmp(text.at, word, text.len) == 0;
 }
 
-/* True when the comma-separated list has this word. */
+/* True when the comma-separated list contains this word. */
 static bool slice_lists(struct slice list, const char *word)
 {
 	while (list.at)
@@ -57,14 +57,14 @@ static bool parse_request_line(struct slice line, struct handshake *handshake)
 		return false;
 	for (size_t i = 0; i < target.len; i++)
 		if (target.at[i] <= ' ' || target.at[i] == 0x7F || target.at[i] == '#')
-			return false; /* bytes beyond ASCII are negative: refused too */
+			return false; /* bytes beyond ASCII are negative, and refused too */
 	handshake->is_http_1_1 = version.at[7] != '0';
 	handshake->path = slice_split(target, '?', &handshake->query);
 	return true;
 }
 
-/* Joins what several headers say. When that is too much, the last entries are kept: the hops
- * nearest to us. An entry that is cut in two goes, for half of it could be another address. */
+/* Joins what several headers say. If that is too long, the last entries are kept: the hops nearest
+ * to us. An entry that would be cut in two is dropped, for half of it could be another address. */
 static void add_forwarded(struct handshake *handshake, struct slice value)
 {
 	char joined[HANDSHAKE_MAX_BYTES + HANDSHAKE_FORWARDED_MAX + 1];
@@ -88,7 +88,7 @@ static void add_forwarded(struct handshake *handshake, struct slice value)
 	handshake->forwarded_len = len;
 }
 
-/* Of a header that must not be repeated, a second one makes the request wrong. */
+/* A header that must not be repeated makes the request wrong when it comes a second time. */
 static bool set_once(struct slice *place, struct slice value)
 {
 	if (place->at)

@@ -1,7 +1,7 @@
 /*
  * The HTTP request that opens a WebSocket (RFC 6455, section 4.2.1; RFC 9112): its head as slices
- * of the bytes received, and what is wrong with it by the contract. Pure functions; nothing is
- * copied but the forwarding header.
+ * of the bytes received, and what the contract finds wrong with it. Pure functions; nothing is
+ * copied except the forwarding header.
  *
  * libwebsockets never sees a client's request: what passes here is handed to it in a canonical form
  * (handshake_canonical). So refusals, limits and the exact bytes of a topic are ours alone.
@@ -42,16 +42,17 @@ struct handshake {
 /* Reads the head of a request from `bytes`; HANDSHAKE_INCOMPLETE when more must come. */
 enum handshake_state handshake_parse(const char *bytes, size_t len, struct handshake *handshake);
 
-/* The topic that the request names, decoded into `topic`. NULL when it is a good one, else the
- * refusal: another path (404), no topic (400). One that cannot exist is not registered (404). */
+/* The topic that the request names, decoded into `topic`. NULL when it is a good one, otherwise the
+ * refusal: another path (404), no topic (400). A topic that cannot exist is not registered
+ * (404). */
 const struct refusal *handshake_topic(const struct handshake *handshake,
 				      char topic[TOPIC_MAX_BYTES], size_t *topic_len);
 
-/* NULL when the request is a good upgrade to a WebSocket, else the refusal. */
+/* NULL when the request is a proper upgrade to a WebSocket, otherwise the refusal. */
 const struct refusal *handshake_upgrade(const struct handshake *handshake);
 
-/* A request of the same meaning and of known form; returns its length. Only after handshake_upgrade
- * had nothing to say. */
+/* A request with the same meaning in a form that we know; returns its length. Only after
+ * handshake_upgrade has returned NULL. */
 size_t handshake_canonical(const struct handshake *handshake, char out[HANDSHAKE_CANONICAL_SIZE]);
 
 #endif

@@ -3,11 +3,12 @@
 
 enum {
 	/* The database's, libuv's, the listening socket and the like, and connections that have
-	 * been dropped and are closed a few turns of the loop later. */
+	 * been dropped but are closed only a few turns of the loop later. */
 	OWN_DESCRIPTORS = 288,
-	OWN_SHARE = 4, /* where there are few: at most one of so many */
-	MOST_DESCRIPTORS = 65536, /* libwebsockets has a table of them: no limit is no number */
-	PENDING_SHARE = 8, /* one of so many connections may be pending */
+	OWN_SHARE = 4, /* where there are few: at most one in so many */
+	MOST_DESCRIPTORS =
+		65536, /* libwebsockets keeps a table of them, so "no limit" must become a number */
+	PENDING_SHARE = 8, /* one in so many connections may be pending */
 	FEWEST_PENDING = 16
 };
 

@@ -21,7 +21,7 @@
 
 enum {
 	BACKLOG = 4096, /* the most that wait; the kernel cuts it to net.core.somaxconn */
-	BATCH = 64, /* connections a turn of the loop */
+	BATCH = 64, /* connections in a turn of the loop */
 	PAUSE_MS = 100
 };
 
@@ -72,8 +72,8 @@ static int bind_to(const union address *address, bool is_shared)
 
 static int listen_tcp(const union address *address, bool is_first)
 {
-	/* Without SO_REUSEPORT it says whether anybody listens there, which a second user of that
-	 * option would not be told. */
+	/* Binding without SO_REUSEPORT shows whether anybody listens there, which binding with it
+	 * would not. */
 	int probe_fd = is_first ? bind_to(address, false) : -1;
 
 	if (is_first && probe_fd < 0)
@@ -146,7 +146,7 @@ static void resume(uv_timer_t *timer)
 	uv_poll_start(&listener->poll, UV_READABLE, on_readable);
 }
 
-/* Whoever waits stays in the kernel's queue meanwhile. */
+/* Whoever is waiting stays in the kernel's queue meanwhile. */
 static void pause_accepting(struct listener *listener, int error)
 {
 	log_repeat_event(&listener->shortage, clock_monotonic_ms(),
@@ -178,7 +178,7 @@ static enum accepted accept_one(struct listener *listener)
 			return SHORT;
 		if (errno == EAGAIN || errno == EBADF || errno == EINVAL)
 			return NOBODY;
-		/* else it was gone before it was here */
+		/* otherwise it had gone before it got here */
 	}
 }
 
@@ -229,7 +229,7 @@ struct listener *listener_open(const struct config *config, int fd, struct uv_lo
 	listener->path = listen_socket_path(config);
 	getsockname(fd, &bound.any, &len);
 	describe(config, &bound, listener->address);
-	if (!listener->path) /* what is accepted inherits it */
+	if (!listener->path) /* accepted sockets inherit it */
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	listener->accepted = accepted;
 	listener->shortage = (struct log_repeat){.level = LOG_WARN,

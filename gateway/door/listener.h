@@ -14,9 +14,9 @@
 enum { LISTEN_ADDRESS_SIZE = 128 };
 
 /* A listening socket, non-blocking and close-on-exec, or -1 with errno; `address` is where, for
- * people: "[::]:9000", "127.0.0.1:9000", "unix:/path". A TCP port may be bound again by further
- * sockets of this user, over which the kernel spreads the connections (SO_REUSEPORT); `is_first`
- * says that none of ours is there yet, and then whoever listens there is EADDRINUSE. */
+ * people: "[::]:9000", "127.0.0.1:9000", "unix:/path". Further sockets of this user may bind the
+ * same TCP port, and the kernel spreads the connections over them (SO_REUSEPORT). `is_first` says
+ * that there is none of ours yet: then anybody who listens there means EADDRINUSE. */
 int listen_socket_open(const struct config *config, bool is_first,
 		       char address[LISTEN_ADDRESS_SIZE]);
 
@@ -26,7 +26,7 @@ const char *listen_socket_path(const struct config *config);
 struct listener;
 struct uv_loop_s;
 
-/* `fd` is now the callee's: non-blocking, close-on-exec, without delay. */
+/* `fd` now belongs to the callee: non-blocking, close-on-exec, without delay. */
 typedef void listener_accepted(void *context, int fd, const struct sockaddr *peer);
 
 /* Accepts from now on. `fd` is a socket that listens by `config`, owned by the listener; `loop` is
@@ -34,11 +34,11 @@ typedef void listener_accepted(void *context, int fd, const struct sockaddr *pee
 struct listener *listener_open(const struct config *config, int fd, struct uv_loop_s *loop,
 			       listener_accepted *accepted, void *context);
 
-/* Stops: who is in the kernel's queue is taken first, and a UNIX socket's file goes. Frees all but
- * the uv handles, which the loop must run once more to close. NULL is allowed. */
+/* Stops, after taking whoever is in the kernel's queue, and removes a UNIX socket's file. Frees all
+ * but the uv handles, which the loop must run once more to close. NULL is allowed. */
 void listener_close(struct listener *listener);
 
-/* The same when other processes have the socket too: it goes on listening for them. */
+/* The same for a socket that other processes have too: it goes on listening for them. */
 void listener_leave(struct listener *listener);
 
 int listener_fd(const struct listener *listener);

@@ -77,8 +77,8 @@ struct refusals {
 	struct log_repeat lines[CAUSES];
 };
 
-/* What a client does is worth a line at info; that the service is full, or cannot read its
- * database, is a warning; that a port was looked at is neither. */
+/* What a client does is worth a line at info. A service that is full, or cannot read its database,
+ * is worth a warning. Somebody who only looks at the port is worth neither. */
 static enum log_level level_of(enum counter cause)
 {
 	switch (cause) {

@@ -1,6 +1,6 @@
 /*
  * Connections that do not become a WebSocket: what each is answered, and who was turned away,
- * counted and logged by cause. What repeats is said at most once a minute.
+ * counted and logged by cause. A cause that repeats is logged at most once a minute.
  */
 #ifndef GATEWAY_REFUSALS_H
 #define GATEWAY_REFUSALS_H
@@ -35,7 +35,7 @@ size_t refusal_write(const struct refusal *refusal, char *out, size_t size);
 
 struct refusals;
 
-/* `counters` is borrowed. Free with refusals_free, which writes what is not said yet; NULL is
+/* `counters` is borrowed. Free with refusals_free, which logs what has not been logged yet; NULL is
  * allowed. */
 struct refusals *refusals_new(struct counters *counters);
 void refusals_free(struct refusals *refusals);
@@ -46,7 +46,7 @@ void refusals_count(struct refusals *refusals, enum counter cause);
 /* The log line alone, for what is counted elsewhere. */
 void refusals_log(struct refusals *refusals, enum counter cause);
 
-/* Writes what is due. */
+/* Logs what is due. */
 void refusals_tick(struct refusals *refusals);
 
 #endif

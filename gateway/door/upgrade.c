@@ -1,7 +1,7 @@
 /*
- * Opening handshakes, see upgrade.h. State: a list of the connections whose request is not whole
- * yet or whose refusal is not taken yet. Never blocks. Most requests are there as soon as they are
- * accepted: those are judged on the stack and never get a place in the list.
+ * Opening handshakes, see upgrade.h. State: a list of the connections whose request is not
+ * complete, or whose refusal has not been taken yet. Never blocks. Most requests are there as soon
+ * as they are accepted: they are judged on the stack and never enter the list.
  */
 #include "gateway/door/upgrade.h"
 
@@ -19,7 +19,7 @@
 enum {
 	FIRST_SIZE = 512,
 	REFUSED_LIMIT_MS = 2000, /* for the client to take its refusal and go */
-	REFUSED_MAX_BYTES = 65536 /* that a refused client may still send */
+	REFUSED_MAX_BYTES = 65536 /* bytes that a refused client may still send */
 };
 
 struct upgrade {
@@ -58,7 +58,7 @@ static void free_upgrade(uv_handle_t *handle)
 	free(upgrade);
 }
 
-/* Takes it out of the list; `fd` stays open when somebody else has it now. */
+/* Takes it out of the list; `fd` stays open if somebody else has it now. */
 static void end(struct upgrade *upgrade, bool close_fd)
 {
 	struct upgrades *upgrades = upgrade->owner;
@@ -87,7 +87,7 @@ void upgrades_free(struct upgrades *upgrades)
 	free(upgrades);
 }
 
-/* Writes what fits into the kernel's buffer, and so all of it. */
+/* Writes what fits into the kernel's buffer, which is all of it. */
 static bool write_refusal(int fd, const struct refusal *refusal)
 {
 	char response[REFUSAL_SIZE];
@@ -148,7 +148,7 @@ static enum outcome receive(struct gateway *gateway, int fd, struct client_addre
 	return proceed(gateway, fd, peer, bytes, *len);
 }
 
-/* A refused client: what it sends is thrown away until it closes. */
+/* A refused client: what it sends is discarded until it closes. */
 static bool drain(struct upgrade *upgrade)
 {
 	char nothing[4096];

@@ -1,7 +1,7 @@
 /*
  * From an accepted connection to a WebSocket: its request is read, judged (admission.h), and either
- * answered with a refusal or handed on. A client that is slow with its request is given
- * `handshake_timeout` in all.
+ * answered with a refusal or handed on. A slow client has `handshake_timeout` in all for its
+ * request.
  */
 #ifndef GATEWAY_UPGRADE_H
 #define GATEWAY_UPGRADE_H
@@ -22,7 +22,7 @@ void upgrades_free(struct upgrades *upgrades);
 /* A listener_accepted; `context` is the gateway. */
 void upgrade_begin(void *context, int fd, const struct sockaddr *peer);
 
-/* Ends the handshake that `pending` is embedded in: others need its place. */
+/* Ends the handshake in which `pending` is embedded, because others need its place. */
 void upgrade_give_way(struct pending *pending);
 
 /* True while a handshake is under way. */

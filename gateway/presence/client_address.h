@@ -1,7 +1,7 @@
 /*
  * The address of a client, as a value: from a socket's peer or from text, compared, printed. It is
- * printed anew, never as it was written, so that no byte of a header reaches a log. Who the client
- * behind a proxy is, is found out at the door (forwarded_for.h). Pure functions.
+ * printed anew, never as it was written, so that no byte of a header reaches a log. The door
+ * (forwarded_for.h) finds out who the client behind a proxy is. Pure functions.
  */
 #ifndef GATEWAY_CLIENT_ADDRESS_H
 #define GATEWAY_CLIENT_ADDRESS_H
@@ -21,7 +21,7 @@ struct client_address {
 	unsigned char bytes[16];
 };
 
-/* The address of an accepted socket's peer; all zero for AF_UNIX. For a family that is none of ours
+/* The address of an accepted socket's peer; all zero for AF_UNIX. For any other family it is
  * 0.0.0.0, which nobody trusts. */
 struct client_address client_address_of_peer(const struct sockaddr *peer);
 

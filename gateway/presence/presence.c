@@ -82,8 +82,7 @@ void presence_stop(struct presence *presence)
 	uv_close((uv_handle_t *)&presence->counted, free_presence);
 }
 
-/* A list through the slots of the free ones, so that the lowest numbers are used again first come,
- * first served. */
+/* The free slots form a list, made so that the lowest numbers are used first. */
 static uint32_t take_slot(struct presence *presence)
 {
 	if (presence->free_slot == NO_SLOT) {
@@ -103,7 +102,7 @@ static uint32_t take_slot(struct presence *presence)
 	return slot;
 }
 
-/* With the mutex held. */
+/* Called with the mutex held. */
 static void mark_dirty(struct presence *presence, uint32_t number)
 {
 	struct slot *slot = &presence->slots[number];
@@ -159,7 +158,7 @@ void presence_headcount(struct presence *presence, struct presence_headcount hea
 {
 	pthread_mutex_lock(&presence->mutex);
 	presence->headcount = headcount;
-	if (presence->dirty_slot == NO_SLOT) { /* the thread has taken that change already */
+	if (presence->dirty_slot == NO_SLOT) { /* the thread has already taken that change */
 		presence->figures_changed = true;
 		pthread_cond_signal(&presence->wake);
 	}

@@ -61,14 +61,14 @@ struct presence_headcount {
 	int64_t clients; /* different users, and each anonymous socket */
 };
 
-/* To be told after each that joins or leaves. */
+/* Call it after each that joins or leaves. */
 void presence_headcount(struct presence *presence, struct presence_headcount headcount);
 
-/* What gateways.last_event_id shall say, at the next write. */
+/* The value for gateways.last_event_id at the next write. */
 void presence_position(struct presence *presence, int64_t last_event_id);
 
 /* What was counted since the start, and how much waits in all outboxes: copied, and written soon if
- * it, or the position, has changed. To be called about once a second, and before presence_stop. */
+ * it, or the position, has changed. Call it about once a second, and before presence_stop. */
 void presence_account(struct presence *presence, const struct counters *counters,
 		      size_t outbox_bytes);
 

@@ -96,7 +96,7 @@ enum database_status presence_rows_put_gateway(struct presence_rows *rows,
 	return database_run(put);
 }
 
-/* *pid is that of a gateway whose rows were left behind, 0 when there is none. */
+/* *pid is that of a gateway whose rows were left behind; 0: there is none. */
 static enum database_status find_dead(struct presence_rows *rows, int64_t *pid)
 {
 	sqlite3_stmt *dead = rows->statements[DEAD_GATEWAYS];

@@ -1,6 +1,6 @@
 /*
- * The SQL that the database thread of the gateway writes with: its `gateways` row and its
- * `sessions` rows, and what killed ones left behind. Each function is a statement or two of the
+ * The SQL with which the gateway's database thread writes: its `gateways` row, its `sessions` rows,
+ * and the removal of what killed gateways left behind. Each function is a statement or two of the
  * caller's transaction. Only presence_writer.c includes this.
  */
 #ifndef GATEWAY_PRESENCE_ROWS_H
@@ -25,8 +25,8 @@ void presence_rows_free(struct presence_rows *rows);
 
 enum database_status presence_rows_commit(struct presence_rows *rows);
 
-/* First of all: rows that killed predecessors left go, those under our own pid too, topics
- * are counted anew, and ours comes. The connection has the function of gauges.h. */
+/* Comes first: removes the rows that killed predecessors left, under our own pid too, counts the
+ * topics anew, and adds our row. The connection has the function of gauges.h. */
 enum database_status presence_rows_introduce(struct presence_rows *rows,
 					     const struct presence_figures *figures);
 
@@ -38,7 +38,7 @@ enum database_status presence_rows_put_gateway(struct presence_rows *rows,
 enum database_status presence_rows_put_change(struct presence_rows *rows,
 					      const struct presence_change *change);
 
-/* Last of all: ours go. */
+/* Comes last: removes our rows. */
 enum database_status presence_rows_leave(struct presence_rows *rows);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * The database thread of the gateway, see presence.h. State: its own connection. It waits only for
- * its condition variable; a lock that is not free is tried again shortly after. Every second it
- * also says that the gateway is alive and does a step of housekeeping.
+ * its condition variable; a lock that is not free is tried again soon after. Once a second it also
+ * gives the gateway's heartbeat and takes a step of housekeeping.
  */
 #include "gateway/presence/presence_writer.h"
 
@@ -14,7 +14,7 @@
 #include "shared/base/log_repeat.h"
 
 enum {
-	BATCH = 256, /* rows a transaction: others wait for the lock meanwhile */
+	BATCH = 256, /* rows in a transaction: others wait for the lock meanwhile */
 	GATHER_MS = 10, /* changes that come together are written together */
 	RETRY_MS = 25, /* when the lock was taken */
 	HOUSEKEEPING_MS = 1000,
@@ -30,7 +30,7 @@ struct presence_writer {
 	struct presence_rows *rows;
 	int64_t seen_at_ms, kept_at_ms;
 	struct log_repeat trouble;
-	bool introduced; /* the gateways row is written, rows of dead gateways are gone */
+	bool introduced; /* the gateways row has been written, the rows of dead gateways removed */
 };
 
 /* What the thread takes from the slots at a time: one transaction. */
@@ -74,7 +74,7 @@ void presence_writer_close(struct presence_writer *writer)
 	free(writer);
 }
 
-/* A lock held by others is no trouble: it is tried again. */
+/* It does not matter if others hold the lock: it is tried again. */
 static void note(struct presence_writer *writer, enum database_status status)
 {
 	struct log_repeat *trouble = &writer->trouble;
@@ -117,7 +117,7 @@ static void take_changes(struct presence *presence, struct batch *batch)
 	pthread_mutex_unlock(&presence->mutex);
 }
 
-/* What could not be written is changed still. */
+/* What could not be written still counts as changed. */
 static void give_back(struct presence *presence, const struct batch *batch)
 {
 	pthread_mutex_lock(&presence->mutex);
@@ -159,10 +159,10 @@ static enum database_status write_all(struct presence_writer *writer, const stru
 	return status;
 }
 
-/* One transaction. *again: there is more to write, or it has to be tried again. */
+/* One transaction. *again: there is more to write, or this has to be tried again. */
 static void write_batch(struct presence_writer *writer, bool *again)
 {
-	static struct batch batch; /* one thread; 90 KB would be much for its stack */
+	static struct batch batch; /* there is one thread, and 90 KB would be a lot for its stack */
 	int64_t now_ms = clock_monotonic_ms();
 	enum database_status status;
 
@@ -210,7 +210,7 @@ static void keep_house(struct presence_writer *writer)
 	pthread_mutex_unlock(&presence->mutex);
 	housekeeping_set_limits(writer->housekeeping, limits);
 	status = housekeeping_step(writer->housekeeping, clock_wall_ms(), 0, &more);
-	if (status != DATABASE_OK) /* that nothing was to be done does not end a trouble */
+	if (status != DATABASE_OK) /* having had nothing to do does not end the trouble */
 		note(writer, status);
 	if (!more)
 		writer->kept_at_ms = now_ms;
@@ -226,7 +226,7 @@ static void wait_until(struct presence *presence, int64_t at_ms, bool for_more)
 		;
 }
 
-/* Sleeps until there is something to do: a change (and those that come with it), a question, the
+/* Sleeps until there is something to do: a change (and those that come with it), a question, or the
  * next second. */
 static bool wait_for_work(struct presence *presence, bool again, bool *count_wanted)
 {
@@ -246,7 +246,7 @@ static bool wait_for_work(struct presence *presence, bool again, bool *count_wan
 	return !stop;
 }
 
-/* A gateway that ends in order leaves no rows; when the lock cannot be had in time its successor
+/* A gateway that ends in order leaves no rows; if the lock cannot be had in time, its successor
  * clears them. */
 static void say_goodbye(struct presence_writer *writer)
 {

@@ -22,7 +22,7 @@ struct slot {
 	uint32_t next_free;
 	uint32_t next_dirty;
 	uint16_t topic_len;
-	bool dirty; /* the table may say something else */
+	bool dirty; /* the table may say something different */
 	bool written; /* the table has a row; the thread's own */
 };
 

@@ -1,8 +1,8 @@
 /*
  * Counting connections, see tally.h. State: for each worker a row of shared memory with a place for
- * each of its connections, where the hash of the address stands. A row is written by its worker
- * alone, and by the parent when the worker is dead; the others read it. So nothing has to be
- * locked, and a worker that dies or hangs at any moment holds up nobody.
+ * each of its connections, which holds the hash of the address. Only its worker writes a row, or
+ * the parent once the worker is dead; the others read it. So nothing has to be locked, and a worker
+ * that dies or hangs at any moment holds up nobody.
  *
  * Addresses come from outside (X-Forwarded-For); they are hashed under a random key, so that nobody
  * can choose two that count as one (siphash.h).
@@ -32,7 +32,7 @@ struct head {
 
 struct row {
 	_Atomic size_t connections;
-	_Atomic size_t reach; /* no place from here on was ever taken */
+	_Atomic size_t reach; /* no place from here on has ever been taken */
 	_Atomic uint64_t places[]; /* hashes; 0: free */
 };
 
@@ -79,7 +79,7 @@ int tally_share(size_t workers, size_t most)
 	return -1;
 }
 
-/* Of the head: whether this program can count in such a table. */
+/* Whether this program can count in a table with this head. */
 static const char *fault_in(const struct head *head, size_t bytes, size_t worker)
 {
 	if (head->version != TALLY_VERSION)

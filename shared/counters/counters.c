@@ -1,6 +1,6 @@
 /*
- * The names of what is counted, the buckets of latencies, and the way from a cell to its number:
- * see counters.h. Const data, in the order of the enumerators. Never blocks, never fails.
+ * The names of the counters, the buckets of latencies, and the way from a cell to its number: see
+ * counters.h. Const data, in the order of the enumerators. Never blocks, never fails.
  */
 #include "shared/counters/counters.h"
 
@@ -108,7 +108,7 @@ enum counter counter_of_refusal(int status)
 
 enum { FIRST_BOUND_BITS = 3 };
 
-/* A day: what a wrong clock claims must not make the sum overflow. */
+/* A day, so that a wrong clock cannot make the sum overflow. */
 static const int64_t longest_us = (int64_t)24 * 3600 * 1000000;
 
 _Static_assert(1 << FIRST_BOUND_BITS == HISTOGRAM_FIRST_BOUND_US, "bounds are powers of two");

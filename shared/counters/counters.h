@@ -1,7 +1,7 @@
 /*
  * What the programs count, by name: plain integers in memory, of one thread each. totals.h adds
- * them to the database. The names and the order are those of GET /internal/metrics. README.md has
- * the words for all that is counted.
+ * them to the database. The names and the order are those of GET /internal/metrics. README.md
+ * explains the words for all that is counted.
  *
  * A new counter is an enumerator beside those of its family and its row in counters.c.
  */
@@ -65,7 +65,7 @@ enum counter {
 	COUNT_CLOSE_UNAVAILABLE,
 	COUNT_CLOSE_SHUTDOWN,
 
-	/* Handshakes that were answered with something else than an upgrade. */
+	/* Handshakes that were answered with something other than an upgrade. */
 	COUNT_REFUSED_MALFORMED,
 	COUNT_REFUSED_NOT_FOUND,
 	COUNT_REFUSED_BAD_TOPIC,
@@ -83,7 +83,7 @@ enum counter {
 };
 
 enum latency {
-	LATENCY_COMMIT, /* the API: of a publish, the wait for the lock included */
+	LATENCY_COMMIT, /* the API: of a publish, including the wait for the lock */
 	LATENCY_DELIVERY, /* the gateway: from the publish until all subscribers were written to */
 	LATENCY_FANOUT, /* the gateway: the writing alone */
 	LATENCIES
@@ -102,7 +102,8 @@ struct histogram {
 /* The longest time that bucket takes, in microseconds; INT64_MAX for the last one. */
 int64_t histogram_bound_us(int bucket);
 
-/* Counts one that took `us` microseconds. Below 0, when a clock was set back, counts as 0. */
+/* Counts one that took `us` microseconds. A negative time, when a clock has been set back, counts
+ * as 0. */
 void histogram_add(struct histogram *histogram, int64_t us);
 
 /* Begin with zeroes. */

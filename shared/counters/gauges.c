@@ -1,9 +1,10 @@
 /*
- * Reading how things stand, see gauges.h. State: prepared statements.
+ * Reading how the service stands, see gauges.h. State: prepared statements.
  *
- * A gateway that is alone has counted already. Over several of them (workers, or a predecessor that
- * drains) users and topics can be the same, so their sessions are looked at one by one. Topics
- * count by a hash of 64 bits under a random key: two that have the same would count as one.
+ * A gateway that is alone has counted already. Several of them (workers, or a predecessor that
+ * drains) may have users and topics in common, so their sessions are looked at one by one. Topics
+ * are told apart by a hash of 64 bits under a random key: two with the same hash would count as
+ * one.
  */
 #include "shared/counters/gauges.h"
 
@@ -62,7 +63,7 @@ void gauge_reader_free(struct gauge_reader *reader)
 	free(reader);
 }
 
-/* Numbers of which only how many different ones there are is of interest. */
+/* A set of numbers; what matters is how many different ones there are. */
 struct numbers {
 	uint64_t *each;
 	size_t count, room;
@@ -192,7 +193,7 @@ enum database_status gauges_read_all(struct gauge_reader *reader, struct gauges 
 		status = database_read_numbers(reader->statements[SIZE], size, 1);
 	gauges->api_processes = liveness_count_api(reader->liveness);
 	gauges->committed_event_id = events[0];
-	gauges->event_rows = events[0] - events[1] + 1; /* ids are an unbroken run */
+	gauges->event_rows = events[0] - events[1] + 1; /* ids have no gaps */
 	gauges->database_bytes = size[0];
 	gauges->wal_bytes = file_bytes(sqlite3_filename_wal(path));
 	return status;

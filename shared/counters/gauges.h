@@ -12,14 +12,15 @@
 #include "shared/database/database.h"
 #include "shared/database/liveness.h"
 
-/* The sessions of the gateways that live, for a FROM clause. The function belongs to the
- * connection, see gauge_reader_new. */
+/* The sessions of living gateways, for a FROM clause. The function belongs to the connection, see
+ * gauge_reader_new. */
 #define LIVE_SESSIONS                                                                              \
 	"sessions WHERE gateway IN (SELECT pid FROM gateways WHERE gateway_alive(pid))"
 
 struct gauges {
-	bool gateway_alive; /* else all numbers down to the next comment are 0, cluster_nodes -1 */
-	int64_t uptime_s; /* of the gateway that has run longest */
+	bool gateway_alive; /* otherwise all numbers down to the next comment are 0, and
+			       cluster_nodes is -1 */
+	int64_t uptime_s; /* of the gateway that has been running longest */
 	int64_t registered_topics; /* live ones, worker.status included */
 	int64_t active_topics; /* with a subscriber */
 	int64_t connected_clients; /* distinct users; each anonymous socket is one */
@@ -44,7 +45,7 @@ struct gauge_reader;
 struct gauge_reader *gauge_reader_new(struct database *database, struct liveness *liveness);
 void gauge_reader_free(struct gauge_reader *reader);
 
-/* Those of the status; looks at every session when several gateways live. */
+/* Those of the status; looks at every session when several gateways are alive. */
 enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gauges);
 
 /* The others too. */

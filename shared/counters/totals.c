@@ -95,7 +95,7 @@ enum database_status totals_write(struct totals *totals, const struct counters *
 	return status;
 }
 
-/* The cell of that row; NULL when it is none of ours: a newer version knows more. */
+/* The cell of that row; NULL when it is not one of ours: a newer version may know more. */
 static int64_t *find_cell(const struct totals *totals, struct counters *sums, const char *name,
 			  const char *label)
 {

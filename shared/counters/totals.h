@@ -1,6 +1,6 @@
 /*
  * Counters on their way into the database and back: the table `counters` has the totals of all
- * processes since it was made. A process adds what it has counted since the last time, so that any
+ * processes since it was made. A process adds what it has counted since the last time, so any
  * number of them may come, go and be killed; a killed one loses only what it had not yet added.
  */
 #ifndef SHARED_TOTALS_H
@@ -17,14 +17,15 @@ struct totals;
 struct totals *totals_new(void);
 void totals_free(struct totals *totals);
 
-/* Goes on with that database, which is borrowed; NULL before it is closed. What was added to one is
- * not added to the next. */
+/* Continues with that database, which is borrowed; NULL before it is closed. What was added to one
+ * is not added to the next. */
 void totals_attach(struct totals *totals, struct database *database);
 
-/* True when there is a database and `now`, which must not count down, has something to add. */
+/* True when there is a database and `now`, which must never fall, has something to add. */
 bool totals_are_due(const struct totals *totals, const struct counters *now);
 
-/* Adds it, inside a transaction of the caller, who calls totals_added when that was committed. */
+/* Adds it, inside a transaction of the caller, who calls totals_added once that has been
+ * committed. */
 enum database_status totals_add(struct totals *totals, const struct counters *now);
 void totals_added(struct totals *totals, const struct counters *now);
 
