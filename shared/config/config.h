@@ -1,12 +1,9 @@
 /*
  * The configuration: one YAML file (a flat mapping of keys) that both programs read, and the
- * variables of the environment that win over it. An empty variable is one that is not set, and a
- * key with an empty value one that is not there.
- *
- * One const table in config_keys.c names each key, its type, range, default and variable;
- * config_load fills the struct, config_print shows what will be used (secrets hidden). Nothing here
- * is logged: messages go to the callback, so that --check-config and the start-up log can both show
- * them.
+ * variables of the environment that win over it. An empty variable is not set, a key with an empty
+ * value not there. The table in config_keys.c has each key's type, range, default and variable.
+ * Nothing here is logged: messages go to a callback, so that --check-config and the log can both
+ * show them.
  */
 #ifndef SHARED_CONFIG_H
 #define SHARED_CONFIG_H
@@ -65,8 +62,7 @@ struct config {
 	int64_t max_unauthenticated; /* handshakes included; 0: an eighth of max_connections */
 	int64_t handshake_timeout_ms; /* of the request, and again of the first frame */
 	int64_t message_rate; /* client messages a second; 0: no limit */
-	char *allowed_origins; /* normal forms of shared/contract/origin.h, comma-separated; "": any
-				*/
+	char *allowed_origins; /* as of shared/contract/origin.h, comma-separated; "": any */
 	enum config_token_expiry token_expiry;
 	int64_t drain_ms; /* drain, >= 1 */
 	enum log_level log_level;
@@ -96,12 +92,6 @@ struct config *config_parse(const char *text, size_t len, const char *path, conf
 
 /* NULL is allowed. */
 void config_free(struct config *config);
-
-/* Changes `live`, which a program works with, to what `fresh` says, and frees `fresh`. A key that
- * needs a restart keeps its value; each of those that differ is reported as a warning. Texts of
- * `live` that were borrowed are gone then. */
-void config_take_over(struct config *live, struct config *fresh, config_report *report,
-		      void *context);
 
 /* Writes every key and the value in use as YAML that config_load accepts, except secrets: these are
  * comments that say "hidden". A comment names the variable that a value is from. */

@@ -1,9 +1,7 @@
 /*
- * Inside the configuration: the table of keys, the values they take, and what was found wrong.
- *
- * A new key is a field in struct config, a row in config_keys.c and a paragraph in
- * config.sample.yaml; a new kind of value is a config_type and a case in the switches of
- * config_value.c.
+ * Inside the configuration: the table of keys, the values they take, and what was found wrong. A
+ * new key is a field in struct config, a row in config_keys.c and a paragraph in
+ * config.sample.yaml; a new kind of value is a config_type and a case in config_value.c.
  */
 #ifndef SHARED_CONFIG_INTERNAL_H
 #define SHARED_CONFIG_INTERNAL_H
@@ -35,28 +33,26 @@ extern const struct config_key {
 	const char *zero_word; /* of a number: the word that stands for 0; may be NULL */
 	const char *const *choices; /* ends in NULL */
 	const char *environment; /* the variable that wins over the file; may be NULL */
-	bool needs_restart; /* a program that runs keeps the old value, see config_take_over */
+	bool needs_restart; /* a program that runs keeps the old value */
 } config_keys[];
 
 /* The variable's text; NULL when it is not set, or empty. */
 const char *config_environment(const struct config_key *key);
 
-/* What is found wrong, config_value.c: counted, bounded and passed on to the callback. */
-struct config_findings {
+/* A configuration that is being read. What is found wrong is counted, bounded and passed on to the
+ * callback, by config_value.c. */
+struct config_reading {
+	struct config *config;
 	const char *file;
 	config_report *report;
 	void *context;
-	size_t count;
-	size_t errors;
+	size_t findings, errors;
 };
 
 __attribute__((format(printf, 4, 5))) void
-config_find(struct config_findings *findings, bool is_error, size_t line, const char *format, ...);
-#define config_error(findings, line, ...) config_find(findings, true, line, __VA_ARGS__)
-#define config_warning(findings, line, ...) config_find(findings, false, line, __VA_ARGS__)
-
-/* True when no more are passed on: there is no sense in reading further. */
-bool config_findings_full(const struct config_findings *findings);
+config_find(struct config_reading *reading, bool is_error, size_t line, const char *format, ...);
+#define config_error(reading, line, ...) config_find(reading, true, line, __VA_ARGS__)
+#define config_warning(reading, line, ...) config_find(reading, false, line, __VA_ARGS__)
 
 /* Values, config_value.c. True for the types whose field is a char *, and for those of them that
  * take a sequence too, whose entries are set one by one. */
@@ -70,26 +66,21 @@ static inline bool config_type_is_list(enum config_type type)
 }
 
 /* The key's field. */
-void *config_field(const struct config *config, const struct config_key *key);
-
-/* Makes the field, in a config that is zeroed: the default; of what is required, "". */
-void config_set_default(struct config *config, const struct config_key *key);
+static inline void *config_field(const struct config *config, const struct config_key *key)
+{
+	return (char *)config + key->offset;
+}
 
 /* Sets the field to what `text`, not empty, says; an entry of a list is added behind those that are
  * there. A fault is reported; `name` is what the message calls the key. */
-void config_set(struct config *config, const struct config_key *key, const char *name,
-		const char *text, size_t len, size_t line, struct config_findings *findings);
+void config_set(struct config_reading *reading, const struct config_key *key, const char *name,
+		const char *text, size_t len, size_t line);
 
 /* What the key takes: "expected a whole number from 1 to 65535". */
 enum { CONFIG_EXPECTED_SIZE = 160 };
 void config_expected(const struct config_key *key, char out[CONFIG_EXPECTED_SIZE]);
 
-/* As config_set takes it. */
-void config_print_value(const struct config *config, const struct config_key *key, FILE *out);
-void config_print_quoted(const char *text, FILE *out);
-
 /* The file, config_yaml.c: sets what the text says, and reports what is wrong with it. */
-void config_read(struct config *config, const char *text, size_t len,
-		 struct config_findings *findings);
+void config_read(struct config_reading *reading, const char *text, size_t len);
 
 #endif

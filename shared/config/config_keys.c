@@ -17,8 +17,6 @@ static const char *const levels[] = {"error", "warn", "info", "debug", NULL}; /*
 static const char *const expiries[] = {"close", "keep", NULL}; /* enum config_token_expiry */
 
 /* A choice is stored through an unsigned int, whatever its enum. */
-_Static_assert(sizeof(enum config_durability) == sizeof(unsigned int), "an enum is an int");
-_Static_assert(sizeof(enum config_token_expiry) == sizeof(unsigned int), "an enum is an int");
 _Static_assert(sizeof(enum log_level) == sizeof(unsigned int), "an enum is an int");
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND };

@@ -9,6 +9,7 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
+#include "shared/config/config_internal.h"
 #include "shared/config/options.h"
 
 /* Tells one state of a file from another: written in place, or replaced. */
@@ -53,6 +54,32 @@ void reload_free(struct reload *reload)
 	free(reload);
 }
 
+/* Changes `live` to what `fresh` says, and frees `fresh`. Texts that were borrowed are gone then.
+ */
+static void take_over(struct config *live, struct config *fresh)
+{
+	char message[128], kept[sizeof(int64_t)];
+
+	for (const struct config_key *key = config_keys; key->name; key++) {
+		void *old = config_field(live, key), *new = config_field(fresh, key);
+
+		if (config_type_is_text(key->type) ? strcmp(*(char **)old, *(char **)new) == 0
+						   : memcmp(old, new, key->size) == 0)
+			continue;
+		if (key->needs_restart) {
+			snprintf(message, sizeof(message),
+				 "%s has changed: takes effect after a restart", key->name);
+			options_log_finding(NULL, false, live->path, 0, message);
+			continue;
+		}
+		memcpy(kept, old, key->size);
+		memcpy(old, new, key->size);
+		memcpy(new, kept, key->size); /* for config_free */
+	}
+	live->has_file = fresh->has_file;
+	config_free(fresh);
+}
+
 bool reload_now(struct reload *reload)
 {
 	/* Before the reading: a change that comes during it is seen the next time. */
@@ -69,7 +96,7 @@ bool reload_now(struct reload *reload)
 		log_event(LOG_ERROR, "the changed configuration is not good, the old one stays");
 		return false;
 	}
-	config_take_over(reload->config, fresh, options_log_finding, NULL);
+	take_over(reload->config, fresh);
 	log_set_level(reload->config->log_level);
 	log_event(LOG_INFO, "configuration read again");
 	return true;
