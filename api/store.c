@@ -18,6 +18,7 @@ struct store {
 	struct database *database;
 	struct gauge_reader *gauges;
 	enum database_status last; /* of the last operation */
+	int64_t deadline_ms; /* of the write in hand */
 	int timeouts; /* of the last writes in a row */
 
 	sqlite3_stmt *begin_read, *commit;
@@ -107,18 +108,25 @@ static enum database_status begin_write(struct store *store)
 {
 	int64_t wait_ms =
 		(store->config->busy_timeout_ms - 1) / patience_parts[store->timeouts] + 1;
-	enum database_status status =
-		database_write_begin(store->database, clock_monotonic_ms() + wait_ms);
+	enum database_status status;
 
+	store->deadline_ms = clock_monotonic_ms() + wait_ms;
+	status = database_write_begin(store->database, store->deadline_ms);
 	if (status == DATABASE_BUSY)
 		note_timeout(store, true);
 	return status;
 }
 
-static void end_write(struct store *store, enum database_status status)
+/* `changed`: something was committed, which is to be on the disk before anybody is told. Returns
+ * what came of it all. */
+static enum database_status end_write(struct store *store, enum database_status status,
+				      bool changed)
 {
-	note_timeout(store, status == DATABASE_BUSY);
 	database_write_end(store->database);
+	if (status == DATABASE_OK && changed)
+		status = database_sync(store->database, store->deadline_ms);
+	note_timeout(store, status == DATABASE_BUSY);
+	return status;
 }
 
 static void bind_text(sqlite3_stmt *statement, int index, const char *text, size_t len)
@@ -141,7 +149,7 @@ enum store_outcome store_register(struct store *store, const char *topic, size_t
 	sqlite3_bind_int64(store->register_topic, 5, store->config->max_topics);
 	status = database_run(store->register_topic);
 	bool done = sqlite3_changes(database_handle(store->database)) == 1;
-	end_write(store, status);
+	status = end_write(store, status, done);
 	if (status == DATABASE_OK && !done)
 		return STORE_TOO_MANY_TOPICS;
 	return outcome_of(store, status);
@@ -185,8 +193,7 @@ enum store_outcome store_unregister(struct store *store, const char *topic, size
 	if (status != DATABASE_OK)
 		return outcome_of(store, status);
 	status = remove_topic(store, topic, topic_len);
-	end_write(store, status);
-	return outcome_of(store, status);
+	return outcome_of(store, end_write(store, status, true));
 }
 
 /* A database that cannot be written can still be read: an unknown topic is told from a locked
@@ -219,11 +226,11 @@ enum store_outcome store_publish(struct store *store, const char *topic, size_t 
 		registered = sqlite3_changes(handle) == 1;
 		*id = sqlite3_last_insert_rowid(handle);
 	}
-	end_write(store, status);
-	if (status != DATABASE_OK)
-		return refuse_publish(store, status, topic, topic_len);
-	store->last = DATABASE_OK;
-	return registered ? STORE_OK : STORE_NOT_REGISTERED;
+	status = end_write(store, status, registered);
+	if (status == DATABASE_OK && !registered)
+		return STORE_NOT_REGISTERED;
+	return registered ? outcome_of(store, status)
+			  : refuse_publish(store, status, topic, topic_len);
 }
 
 static enum database_status count_sockets(struct store *store, const struct store_target *target,
@@ -254,8 +261,7 @@ enum store_outcome store_disconnect(struct store *store, const struct store_targ
 	if (status == DATABASE_OK)
 		status = add_order(store, EVENT_DISCONNECT, target->topic, target->topic_len,
 				   target->user_id);
-	end_write(store, status);
-	return outcome_of(store, status);
+	return outcome_of(store, end_write(store, status, true));
 }
 
 enum store_outcome store_read_begin(struct store *store)

@@ -1,6 +1,7 @@
 /*
  * All SQL of the API: one function an operation, one transaction each, committed before it returns
- * STORE_OK.
+ * STORE_OK; with `durability: full` it is on the disk then. When only that failed the change is
+ * there, but STORE_UNAVAILABLE says that nobody vouches for it.
  *
  * Every operation has one deadline for the write lock and SQLite's own lock together
  * (busy_timeout). After a write has timed out the next one waits a tenth of it only, and those that
@@ -24,7 +25,7 @@ enum store_outcome {
 	STORE_OK,
 	STORE_TOO_MANY_TOPICS, /* register: max_topics are there already */
 	STORE_NOT_REGISTERED, /* publish: no such topic, or past its expiry */
-	STORE_UNAVAILABLE /* store_why says why; nothing was changed */
+	STORE_UNAVAILABLE /* store_why says why. Nothing was changed, unless the disk failed */
 };
 
 struct store;

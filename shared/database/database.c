@@ -12,12 +12,14 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/database/file_identity.h"
+#include "shared/database/log_sync.h"
 #include "shared/database/migration.h"
 #include "shared/database/state_dir.h"
 #include "shared/database/write_lock.h"
 
 #define DATABASE_NAME "worker.db"
 #define LOCK_NAME "write.lock"
+#define SYNC_NAME "sync.lock"
 
 enum {
 	START_WAIT_MS = 10000, /* for others that migrate at the same time */
@@ -32,6 +34,8 @@ struct database {
 	char *paths[FILES];
 	struct file_identity files[FILES];
 	struct write_lock *lock;
+	struct log_sync *sync; /* NULL: the disk is not waited for */
+	bool is_in_doubt; /* pages of the log may be lost though the kernel takes them for clean */
 	sqlite3_stmt *roll_back; /* of the last database_begin; NULL: there was none */
 	int wal_pages;
 	char fault[DATABASE_WHY_SIZE]; /* why a statement could not be prepared, "" */
@@ -53,7 +57,8 @@ static int remember_wal_pages(void *context, sqlite3 *handle, const char *name, 
 	return SQLITE_OK;
 }
 
-static bool set_pragmas(struct database *database, enum config_durability durability)
+/* NORMAL: a commit does not wait for the disk; database_sync does, when it is to be. */
+static bool set_pragmas(struct database *database)
 {
 	sqlite3 *handle = database->handle;
 
@@ -67,10 +72,8 @@ static bool set_pragmas(struct database *database, enum config_durability durabi
 				 "PRAGMA mmap_size = 0;"
 				 "PRAGMA secure_delete = FAST;"
 				 "PRAGMA cache_size = -1024;"
-				 "PRAGMA temp_store = MEMORY;") &&
-	       execute(database, durability == CONFIG_DURABILITY_FULL
-					 ? "PRAGMA synchronous = FULL;"
-					 : "PRAGMA synchronous = NORMAL;") &&
+				 "PRAGMA temp_store = MEMORY;"
+				 "PRAGMA synchronous = NORMAL;") &&
 	       /* After the pragmas: wal_autocheckpoint installs a hook of its own. */
 	       (sqlite3_wal_hook(handle, remember_wal_pages, database), true);
 }
@@ -121,8 +124,7 @@ static bool prepare_file(struct database *database, const struct config *config,
 		return false;
 	}
 	sqlite3_busy_timeout(database->handle, (int)wait_ms);
-	if (!set_pragmas(database, config->durability) ||
-	    !limit_size(database, config->database_max_bytes))
+	if (!set_pragmas(database) || !limit_size(database, config->database_max_bytes))
 		snprintf(why, DATABASE_WHY_SIZE, "cannot open the database: %s",
 			 database_error(database));
 	else if (!has_log(database))
@@ -136,24 +138,36 @@ static bool prepare_file(struct database *database, const struct config *config,
 	return good;
 }
 
-static bool open_lock(struct database *database, const char *state_dir, char why[DATABASE_WHY_SIZE])
+static bool refuse_file(const char *name, const char *path, int error, char why[DATABASE_WHY_SIZE])
 {
-	char path[STATE_DIR_PATH_SIZE], reason[REASON_SIZE];
+	char reason[REASON_SIZE];
 
-	if (state_dir_file(state_dir, LOCK_NAME, path))
+	state_dir_explain(path, error, reason, sizeof(reason));
+	snprintf(why, DATABASE_WHY_SIZE, "cannot open %s in the state_dir: %s", name, reason);
+	return false;
+}
+
+static bool open_locks(struct database *database, const struct config *config,
+		       char why[DATABASE_WHY_SIZE])
+{
+	char path[STATE_DIR_PATH_SIZE];
+
+	if (state_dir_file(config->state_dir, LOCK_NAME, path))
 		database->lock = write_lock_open(path);
-	if (!database->lock) {
-		state_dir_explain(path, errno, reason, sizeof(reason));
-		snprintf(why, DATABASE_WHY_SIZE, "cannot open " LOCK_NAME " in the state_dir: %s",
-			 reason);
-	}
-	return database->lock != NULL;
+	if (!database->lock)
+		return refuse_file(LOCK_NAME, path, errno, why);
+	if (config->durability != CONFIG_DURABILITY_FULL)
+		return true;
+	if (state_dir_file(config->state_dir, SYNC_NAME, path))
+		database->sync = log_sync_open(path);
+	database->is_in_doubt = true;
+	return database->sync || refuse_file(SYNC_NAME, path, errno, why);
 }
 
 /* SQLite opens a file that it may not write read-only: for us that is a failure. */
 static bool open_file(struct database *database, const char *state_dir, char why[DATABASE_WHY_SIZE])
 {
-	char path[STATE_DIR_PATH_SIZE], reason[REASON_SIZE];
+	char path[STATE_DIR_PATH_SIZE];
 	mode_t old_mask;
 	int result, error;
 
@@ -169,11 +183,9 @@ static bool open_file(struct database *database, const char *state_dir, char why
 		return true;
 	error = result == SQLITE_OK ? EACCES : sqlite3_system_errno(database->handle);
 	if (error != 0)
-		state_dir_explain(path, error, reason, sizeof(reason));
-	else
-		snprintf(reason, sizeof(reason), "%s", sqlite3_errstr(result));
+		return refuse_file(DATABASE_NAME, path, error, why);
 	snprintf(why, DATABASE_WHY_SIZE, "cannot open " DATABASE_NAME " in the state_dir: %s",
-		 reason);
+		 sqlite3_errstr(result));
 	return false;
 }
 
@@ -197,8 +209,7 @@ struct database *database_open_within(const struct config *config, int64_t wait_
 
 	why[0] = '\0';
 	if (state_dir_prepare(config->state_dir, why, DATABASE_WHY_SIZE) &&
-	    open_lock(database, config->state_dir, why) &&
-	    open_file(database, config->state_dir, why) &&
+	    open_locks(database, config, why) && open_file(database, config->state_dir, why) &&
 	    prepare_file(database, config, wait_ms, why))
 		remember_files(database, config->state_dir);
 	else {
@@ -230,6 +241,7 @@ void database_close(struct database *database)
 		sqlite3_finalize(left);
 	sqlite3_close(database->handle);
 	write_lock_close(database->lock);
+	log_sync_close(database->sync);
 	for (size_t i = 0; i < FILES; i++)
 		free(database->paths[i]);
 	free(database);
@@ -383,6 +395,61 @@ int database_wal_pages(const struct database *database)
 	return database->wal_pages;
 }
 
+/* Syncs the log. The kernel reports a page that it could not write once to each descriptor that is
+ * open then, and takes the page for clean: another sync would succeed without having written it. So
+ * after a failure, and at first, because there may have been one before we came, the log is written
+ * again. Needs the write lock when it is in doubt. */
+static enum database_status sync_log(struct database *database)
+{
+	int result = SQLITE_OK;
+
+	if (database->is_in_doubt) {
+		enum database_status status = database_begin(database);
+
+		if (status != DATABASE_OK)
+			return status;
+		result = log_sync_rewrite(database->handle);
+		roll_back(database);
+	}
+	if (result == SQLITE_OK)
+		result = log_sync_now(database->handle);
+	database->is_in_doubt = result != SQLITE_OK;
+	return database_status_of(result);
+}
+
+static enum database_status sync_for_all(struct database *database, int64_t deadline_ms)
+{
+	enum database_status status;
+
+	if (!database->is_in_doubt)
+		return sync_log(database);
+	status = database_write_begin(database, deadline_ms);
+	if (status == DATABASE_OK) {
+		status = sync_log(database);
+		database_write_end(database);
+	}
+	return status;
+}
+
+enum database_status database_sync(struct database *database, int64_t deadline_ms)
+{
+	enum database_status status = DATABASE_OK;
+
+	if (!database->sync)
+		return DATABASE_OK;
+	switch (log_sync_begin(database->sync, deadline_ms)) {
+	case LOG_SYNC_COVERED:
+		break;
+	case LOG_SYNC_LATE:
+		return DATABASE_BUSY;
+	case LOG_SYNC_OURS:
+		status = sync_for_all(database, deadline_ms);
+		log_sync_end(database->sync, status == DATABASE_OK);
+	}
+	/* A log that somebody has deleted meanwhile is on no disk. */
+	return status == DATABASE_OK && !database_is_in_place(database) ? DATABASE_ERROR : status;
+}
+
 enum database_status database_checkpoint(struct database *database, int64_t deadline_ms)
 {
 	enum database_status status = deadline_ms ? database_write_begin(database, deadline_ms)
@@ -390,10 +457,14 @@ enum database_status database_checkpoint(struct database *database, int64_t dead
 
 	if (status != DATABASE_OK)
 		return status;
+	if (database->sync && database->is_in_doubt)
+		status = sync_log(database); /* what is copied must be able to be copied again */
 	/* Nobody of ours can commit now. PASSIVE: it never waits for readers; what they still need
 	 * is left for next time. */
-	status = database_status_of(sqlite3_wal_checkpoint_v2(
-		database->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+	if (status == DATABASE_OK)
+		status = database_status_of(sqlite3_wal_checkpoint_v2(
+			database->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+	database->is_in_doubt |= status == DATABASE_ERROR;
 	database_write_end(database);
 	if (status == DATABASE_OK)
 		database->wal_pages = 0; /* until the next commit tells */

@@ -79,6 +79,13 @@ enum database_status database_begin(struct database *database);
 /* Rolls back what is not committed and releases the write lock. */
 void database_write_end(struct database *database);
 
+/* With `durability: full`, after database_write_end: returns DATABASE_OK when all that this
+ * connection has committed is on the disk, else it may be there or not. Readers see it before: a
+ * gateway may hand out an event that a power cut then takes back, but nobody was told that it was
+ * published. `deadline_ms` bounds the wait for others, not for the disk. Not twice for one commit
+ * of which the first was an error. With `durability: normal` it does nothing. */
+enum database_status database_sync(struct database *database, int64_t deadline_ms);
+
 /* What an SQLite result code (SQLITE_OK, SQLITE_ROW and SQLITE_DONE are fine) means to us. */
 enum database_status database_status_of(int result);
 

@@ -1,8 +1,8 @@
 // needs: api/store.c
 /*
  * The API's SQL while SQLite's calls fail, see fault_sweep.h: an operation that says that it was
- * done was committed, one that says that it was not has changed nothing, and reads say the truth or
- * that they could not be done.
+ * done was committed, one that says that it was not has changed nothing (when the disk could not be
+ * synced it may be there in whole), and reads say the truth or that they could not be done.
  */
 #include "tests/unit/fault_sweep.h"
 
@@ -97,6 +97,13 @@ static int64_t count_orders(enum event_kind kind, const char *and)
 	return count(what);
 }
 
+/* Whether the change is there: as the operation said, unless only the sync failed. */
+static bool is_there(bool done, int64_t found)
+{
+	assert_in_range(found, 0, 1);
+	return strstr(attempt, "xSync") && !done ? found : done;
+}
+
 static bool run_register(void)
 {
 	return is_done(store_register(store, TOPIC, strlen(TOPIC), true));
@@ -105,7 +112,8 @@ static bool run_register(void)
 static void check_register(bool done)
 {
 	assert_at_rest(database);
-	assert_int_equal(count("topics WHERE topic = '" TOPIC "' AND require_token"), done);
+	int64_t found = count("topics WHERE topic = '" TOPIC "' AND require_token");
+	assert_int_equal(found, is_there(done, found));
 }
 
 static void register_is_committed_or_refused(void **state)
@@ -126,7 +134,8 @@ static bool run_publish(void)
 static void check_publish(bool done)
 {
 	assert_at_rest(database);
-	assert_int_equal(count_orders(EVENT_PUSH, ""), done);
+	int64_t found = count_orders(EVENT_PUSH, "");
+	assert_int_equal(found, is_there(done, found));
 	if (!done)
 		return;
 	assert_int_equal(said, newest_id + 1);
@@ -152,8 +161,9 @@ static bool run_unregister(void)
 static void check_unregister(bool done)
 {
 	assert_at_rest(database);
-	assert_int_equal(count("topics WHERE topic = '" TOPIC "'"), !done);
-	assert_int_equal(count_orders(EVENT_UNREGISTER, "AND topic = '" TOPIC "'"), done);
+	int64_t found = count_orders(EVENT_UNREGISTER, "AND topic = '" TOPIC "'");
+	assert_int_equal(found, is_there(done, found));
+	assert_int_equal(count("topics WHERE topic = '" TOPIC "'"), !found);
 }
 
 static void a_topic_goes_with_its_order_or_not_at_all(void **state)
@@ -197,7 +207,8 @@ static bool run_disconnect(void)
 static void check_disconnect(bool done)
 {
 	assert_at_rest(database);
-	assert_int_equal(count_orders(EVENT_DISCONNECT, "AND user_id = 7 AND topic IS NULL"), done);
+	int64_t found = count_orders(EVENT_DISCONNECT, "AND user_id = 7 AND topic IS NULL");
+	assert_int_equal(found, is_there(done, found));
 	if (done)
 		assert_int_equal(said, 2);
 }

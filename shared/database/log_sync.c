@@ -1,0 +1,183 @@
+/*
+ * Syncing the write-ahead log for several processes, see log_sync.h. State: the lock, and the page
+ * of counts. Blocks: on the disk, and on whoever is syncing.
+ *
+ * Why a sync after the commit is enough: frames are in the log before the commit ends, and a sync
+ * of the file covers all of them, whoever wrote them. SQLite starts the log anew only when all of
+ * it has been copied into the database file and that file was synced; so a commit that is no longer
+ * in the log is on the disk already. A process that is killed while it syncs leaves the counts as
+ * they were. They outlive the machine without harm: after a start they only go on rising.
+ */
+#include "shared/database/log_sync.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/database/write_lock.h"
+
+enum {
+	PAGE_SIZE = 4096,
+	LOOK_AGAIN_MS = 20, /* whoever was killed while syncing wakes nobody */
+	GATHER_STEP_US = 20,
+	CHUNK_SIZE = 65536
+};
+
+struct counts {
+	_Atomic uint64_t committed; /* how many have come to wait */
+	_Atomic uint64_t synced; /* so many of them, from the first on, are on the disk */
+	_Atomic uint32_t ended; /* syncs; waiters sleep until it changes */
+	/* Of whoever holds the lock. */
+	uint32_t last_group, group_before; /* how many shared the last two syncs */
+	int64_t took_us; /* the last one */
+};
+
+struct log_sync {
+	struct write_lock *lock; /* held by whoever syncs */
+	struct counts *counts;
+	uint64_t until; /* what our sync covers */
+	int64_t began_us;
+};
+
+static struct counts *map_counts(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	void *page = MAP_FAILED;
+
+	/* Allocated, because a full disk would otherwise end the program at the first count. */
+	if (fd >= 0 && (errno = posix_fallocate(fd, 0, PAGE_SIZE)) == 0)
+		page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	return page == MAP_FAILED ? NULL : page;
+}
+
+struct log_sync *log_sync_open(const char *path)
+{
+	struct log_sync *sync = xcalloc(1, sizeof(*sync));
+
+	sync->lock = write_lock_open(path);
+	if (sync->lock)
+		sync->counts = map_counts(path);
+	if (sync->counts)
+		return sync;
+
+	int error = errno;
+	log_sync_close(sync);
+	errno = error;
+	return NULL;
+}
+
+void log_sync_close(struct log_sync *sync)
+{
+	if (!sync)
+		return;
+	if (sync->counts)
+		munmap(sync->counts, PAGE_SIZE);
+	write_lock_close(sync->lock);
+	free(sync);
+}
+
+static void sleep_until_one_ends(struct counts *counts, uint32_t ended, int64_t at_most_ms)
+{
+	struct timespec timeout = {.tv_nsec = at_most_ms * 1000000};
+
+	syscall(SYS_futex, &counts->ended, FUTEX_WAIT, ended, &timeout, NULL, 0);
+}
+
+/* Whoever shared the last sync has its answer by now and may be about to commit again: without a
+ * little patience there would be two groups, each waiting for the disk twice. One that is alone
+ * waits for nobody. */
+static void gather(struct log_sync *sync)
+{
+	struct counts *counts = sync->counts;
+	uint64_t expected = (uint64_t)counts->last_group + counts->group_before;
+	int64_t give_up_us = clock_monotonic_us() + counts->took_us / 2;
+
+	if (expected > 2)
+		while (atomic_load(&counts->committed) - atomic_load(&counts->synced) < expected &&
+		       clock_monotonic_us() < give_up_us)
+			usleep(GATHER_STEP_US);
+	sync->until = atomic_load(&counts->committed);
+	sync->began_us = clock_monotonic_us();
+}
+
+enum log_sync_turn log_sync_begin(struct log_sync *sync, int64_t deadline_ms)
+{
+	struct counts *counts = sync->counts;
+	uint64_t ours = atomic_fetch_add(&counts->committed, 1) + 1;
+
+	for (;;) {
+		uint32_t ended = atomic_load(&counts->ended);
+		bool is_free = write_lock_try(sync->lock);
+
+		if (atomic_load(&counts->synced) >= ours) {
+			if (is_free)
+				write_lock_release(sync->lock);
+			return LOG_SYNC_COVERED;
+		}
+		if (is_free) {
+			gather(sync);
+			return LOG_SYNC_OURS;
+		}
+		int64_t left_ms = deadline_ms - clock_monotonic_ms();
+		if (left_ms <= 0)
+			return LOG_SYNC_LATE;
+		sleep_until_one_ends(counts, ended,
+				     left_ms < LOOK_AGAIN_MS ? left_ms : LOOK_AGAIN_MS);
+	}
+}
+
+void log_sync_end(struct log_sync *sync, bool good)
+{
+	struct counts *counts = sync->counts;
+
+	counts->took_us = clock_monotonic_us() - sync->began_us;
+	counts->group_before = counts->last_group;
+	counts->last_group = (uint32_t)(sync->until - atomic_load(&counts->synced));
+	if (good)
+		atomic_store(&counts->synced, sync->until);
+	/* In this order: one that wakes up must find the lock free. */
+	write_lock_release(sync->lock);
+	atomic_fetch_add(&counts->ended, 1);
+	syscall(SYS_futex, &counts->ended, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+static sqlite3_file *log_of(sqlite3 *handle)
+{
+	sqlite3_file *file = NULL;
+
+	sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+	return file && file->pMethods ? file : NULL;
+}
+
+int log_sync_rewrite(sqlite3 *handle)
+{
+	static char chunk[CHUNK_SIZE];
+	sqlite3_file *file = log_of(handle);
+	sqlite3_int64 size = 0;
+	int result = file ? file->pMethods->xFileSize(file, &size) : SQLITE_IOERR;
+
+	for (sqlite3_int64 at = 0; at < size && result == SQLITE_OK; at += CHUNK_SIZE) {
+		int len = size - at < CHUNK_SIZE ? (int)(size - at) : CHUNK_SIZE;
+
+		result = file->pMethods->xRead(file, chunk, len, at);
+		if (result == SQLITE_OK)
+			result = file->pMethods->xWrite(file, chunk, len, at);
+	}
+	return result;
+}
+
+/* By SQLite's own file, which also syncs the directory when the log is new in it. */
+int log_sync_now(sqlite3 *handle)
+{
+	sqlite3_file *file = log_of(handle);
+
+	return file ? file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) : SQLITE_IOERR;
+}
