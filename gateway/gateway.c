@@ -127,11 +127,11 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	return gateway->registry || fail_in_state_dir(gateway, "no database", why);
 }
 
-static void on_counted(void *context, bool known, const struct gauges *gauges)
+static void on_gauges(void *context, const struct gauges *gauges)
 {
 	struct gateway *gateway = context;
 
-	if (known && gateway->clients)
+	if (gauges && gateway->clients)
 		clients_answer_status(gateway->clients, gauges);
 }
 
@@ -139,13 +139,10 @@ static void on_counted(void *context, bool known, const struct gauges *gauges)
 static bool open_clients(struct gateway *gateway, const char *address)
 {
 	char why[DATABASE_WHY_SIZE];
-	struct presence_options presence = {
+	struct database_thread_options options = {
 		.config = gateway->config,
 		.liveness = gateway->liveness,
-		.loop = gateway->loop,
 		.address = address,
-		.counted = on_counted,
-		.context = gateway,
 	};
 	struct clients_parts parts = {
 		.config = gateway->config,
@@ -156,9 +153,13 @@ static bool open_clients(struct gateway *gateway, const char *address)
 		.counters = &gateway->counters,
 	};
 
-	gateway->presence = parts.presence = presence_start(&presence, why);
-	if (!gateway->presence)
+	gateway->presence = presence_new(gateway->loop, housekeeping_limits_of(gateway->config),
+					 on_gauges, gateway);
+	parts.presence = options.presence = gateway->presence;
+	gateway->database_thread = database_thread_open(&options, why);
+	if (!gateway->database_thread)
 		return fail("no database", why);
+	database_thread_start(gateway->database_thread);
 	gateway->clients = clients_open(&parts);
 	if (!gateway->clients)
 		return false;
@@ -261,10 +262,11 @@ void gateway_close(struct gateway *gateway)
 	trusted_proxies_free(gateway->trusted);
 	wakeup_close(gateway->wakeup);
 	if (gateway->presence)
-		presence_account(gateway->presence, &gateway->counters, 0);
-	presence_stop(gateway->presence);
+		presence_set_counters(gateway->presence, &gateway->counters, 0);
+	database_thread_close(gateway->database_thread);
 	websockets_close(gateway->websockets);
 	clients_close(gateway->clients);
+	presence_free(gateway->presence);
 	registry_close(gateway->registry);
 	feed_close(gateway->feed);
 	liveness_close(gateway->liveness);

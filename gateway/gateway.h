@@ -1,6 +1,6 @@
 /*
  * The parts of one gateway process, wired by gateway.c and lent to each other. All of it belongs to
- * the event loop's thread; presence has a thread of its own behind its functions.
+ * the event loop's thread; the database thread is behind the functions of presence.h.
  */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
@@ -14,7 +14,7 @@
 #include "gateway/door/limits.h"
 #include "gateway/door/refusals.h"
 #include "gateway/events/registry.h"
-#include "gateway/presence/presence.h"
+#include "gateway/presence/database_thread.h"
 #include "gateway/presence/tally.h"
 #include "gateway/processes/child.h"
 #include "shared/config/config.h"
@@ -34,6 +34,7 @@ struct gateway {
 	struct feed *feed;
 	struct registry *registry;
 	struct presence *presence;
+	struct database_thread *database_thread;
 	struct clients *clients;
 	struct websockets *websockets;
 	struct wakeup *wakeup;

@@ -196,8 +196,8 @@ static void on_beat(uv_timer_t *timer)
 	struct gateway *gateway = serving->gateway;
 
 	liveness_beat(gateway->liveness, getpid());
-	presence_account(gateway->presence, &gateway->counters,
-			 clients_outbox_bytes(gateway->clients));
+	presence_set_counters(gateway->presence, &gateway->counters,
+			      clients_outbox_bytes(gateway->clients));
 	look_after_database(serving);
 }
 

@@ -40,12 +40,12 @@ static size_t count_clients(const struct audience *audience)
 
 static void tell_presence(const struct audience *audience)
 {
-	presence_headcount(audience->presence,
-			   (struct presence_headcount){
-				   .sockets = (int64_t)audience->sockets,
-				   .topics = (int64_t)subscriptions_topics(audience->topics),
-				   .clients = (int64_t)count_clients(audience),
-			   });
+	presence_set_audience(audience->presence,
+			      (struct presence_audience){
+				      .sockets = (int64_t)audience->sockets,
+				      .topics = (int64_t)subscriptions_topics(audience->topics),
+				      .clients = (int64_t)count_clients(audience),
+			      });
 }
 
 void audience_join(struct audience *audience, struct member *member, const char *topic,

@@ -178,7 +178,7 @@ static void note_position(struct fanout *fanout)
 	int64_t position = feed_position(fanout->feed);
 
 	if (position != fanout->handed_out)
-		presence_position(fanout->presence, position);
+		presence_set_position(fanout->presence, position);
 	fanout->handed_out = position;
 }
 

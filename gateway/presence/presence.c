@@ -1,16 +1,50 @@
 /*
- * The loop's side of presence.h: slots and the thread's life. State: the slots, guarded by a mutex
- * that is never held while the database is used. presence_writer.c is the thread's side.
+ * What both sides of presence.h share. State: the slots, and the latest of everything else, guarded
+ * by a mutex that is held for a copy at a time and never while the database is used.
  */
 #include "gateway/presence/presence.h"
 
+#include <pthread.h>
 #include <uv.h>
 
-#include "gateway/presence/presence_writer.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 
-enum { FIRST_SLOTS = 64 };
+enum {
+	FIRST_SLOTS = 64,
+	WAIT_MS = 1000,
+	GATHER_MS = 10, /* changes that come together are written together */
+	RETRY_MS = 25 /* when the lock was taken */
+};
+
+#define NO_SLOT UINT32_MAX
+
+struct slot {
+	struct presence_session session;
+	uint32_t next_free;
+	uint32_t next_changed;
+	bool is_changed; /* the table may say something different */
+	bool is_written; /* the table has a row */
+};
+
+struct presence {
+	uv_async_t answered;
+	presence_answer *answer;
+	void *context;
+
+	pthread_mutex_t mutex; /* guards all below */
+	pthread_cond_t wake;
+	struct slot *slots;
+	size_t slot_count;
+	uint32_t free_slot, changed_slot; /* lists through the slots */
+	struct counters counters;
+	int64_t outbox_bytes, last_event_id;
+	struct presence_audience audience;
+	bool has_new_position, has_new_numbers;
+	struct housekeeping_limits limits;
+	bool is_asked, is_answered, is_ending;
+	struct gauges gauges; /* the answer */
+};
 
 static void free_presence(uv_handle_t *handle)
 {
@@ -19,70 +53,48 @@ static void free_presence(uv_handle_t *handle)
 	pthread_cond_destroy(&presence->wake);
 	pthread_mutex_destroy(&presence->mutex);
 	free(presence->slots);
-	free(presence->address);
-	totals_free(presence->totals);
 	free(presence);
 }
 
-static void hand_out_counts(uv_async_t *async)
+static void hand_out_answer(uv_async_t *async)
 {
 	struct presence *presence = async->data;
-	struct gauges counts;
-	bool known;
 
 	pthread_mutex_lock(&presence->mutex);
-	counts = presence->counts;
-	known = presence->counts_known;
+	struct gauges gauges = presence->gauges;
+	bool is_answered = presence->is_answered, is_ending = presence->is_ending;
 	pthread_mutex_unlock(&presence->mutex);
-	if (!presence->stop)
-		presence->options.counted(presence->options.context, known, &counts);
+	if (!is_ending)
+		presence->answer(presence->context, is_answered ? &gauges : NULL);
 }
 
-struct presence *presence_start(const struct presence_options *options, char why[DATABASE_WHY_SIZE])
+struct presence *presence_new(struct uv_loop_s *loop, struct housekeeping_limits limits,
+			      presence_answer *answer, void *context)
 {
 	struct presence *presence = xcalloc(1, sizeof(*presence));
 	pthread_condattr_t attributes;
 
-	presence->options = *options;
-	presence->totals = totals_new();
-	presence->limits = housekeeping_limits_of(options->config);
-	presence->address =
-		xstrdup(options->address); /* the listener closes before the thread ends */
-	presence->free_slot = presence->dirty_slot = NO_SLOT;
+	presence->answer = answer;
+	presence->context = context;
+	presence->limits = limits;
+	presence->free_slot = presence->changed_slot = NO_SLOT;
 	pthread_mutex_init(&presence->mutex, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&presence->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
-	uv_async_init(options->loop, &presence->counted, hand_out_counts);
-	presence->counted.data = presence;
-
-	presence->writer = presence_writer_open(presence, why);
-	if (!presence->writer) {
-		uv_close((uv_handle_t *)&presence->counted, free_presence);
-		return NULL;
-	}
-	if (pthread_create(&presence->thread, NULL, presence_writer_run, presence->writer) != 0) {
-		fprintf(stderr, "cannot start a thread\n");
-		abort();
-	}
+	uv_async_init(loop, &presence->answered, hand_out_answer);
+	presence->answered.data = presence;
 	return presence;
 }
 
-void presence_stop(struct presence *presence)
+void presence_free(struct presence *presence)
 {
-	if (!presence)
-		return;
-	pthread_mutex_lock(&presence->mutex);
-	presence->stop = true;
-	pthread_cond_signal(&presence->wake);
-	pthread_mutex_unlock(&presence->mutex);
-	pthread_join(presence->thread, NULL);
-	presence_writer_close(presence->writer);
-	uv_close((uv_handle_t *)&presence->counted, free_presence);
+	if (presence)
+		uv_close((uv_handle_t *)&presence->answered, free_presence);
 }
 
-/* The free slots form a list, made so that the lowest numbers are used first. */
+/* The lowest numbers are used first, again and again, so that the table stays compact. */
 static uint32_t take_slot(struct presence *presence)
 {
 	if (presence->free_slot == NO_SLOT) {
@@ -97,23 +109,29 @@ static uint32_t take_slot(struct presence *presence)
 		presence->slot_count = count;
 	}
 
-	uint32_t slot = presence->free_slot;
-	presence->free_slot = presence->slots[slot].next_free;
-	return slot;
+	uint32_t number = presence->free_slot;
+	presence->free_slot = presence->slots[number].next_free;
+	return number;
 }
 
 /* Called with the mutex held. */
-static void mark_dirty(struct presence *presence, uint32_t number)
+static void mark_changed(struct presence *presence, uint32_t number)
 {
 	struct slot *slot = &presence->slots[number];
 
-	if (!slot->dirty) {
-		slot->dirty = true;
-		slot->next_dirty = presence->dirty_slot;
-		if (presence->dirty_slot == NO_SLOT)
-			pthread_cond_signal(&presence->wake);
-		presence->dirty_slot = number;
-	}
+	if (slot->is_changed)
+		return;
+	slot->is_changed = true;
+	slot->next_changed = presence->changed_slot;
+	if (presence->changed_slot == NO_SLOT)
+		pthread_cond_signal(&presence->wake);
+	presence->changed_slot = number;
+}
+
+static void have_new_numbers(struct presence *presence)
+{
+	presence->has_new_numbers = true;
+	pthread_cond_signal(&presence->wake);
 }
 
 uint32_t presence_join(struct presence *presence, const char *topic, size_t topic_len,
@@ -121,14 +139,15 @@ uint32_t presence_join(struct presence *presence, const char *topic, size_t topi
 {
 	pthread_mutex_lock(&presence->mutex);
 	uint32_t number = take_slot(presence);
-	struct slot *slot = &presence->slots[number];
-	slot->topic = topic;
-	slot->topic_len = (uint16_t)topic_len;
-	slot->user_id = user_id;
-	slot->expires_s = expires_s;
-	slot->address = *address;
-	slot->connected_ms = clock_wall_ms();
-	mark_dirty(presence, number);
+	presence->slots[number].session = (struct presence_session){
+		.topic = topic,
+		.topic_len = (uint16_t)topic_len,
+		.user_id = user_id,
+		.expires_s = expires_s,
+		.address = *address,
+		.connected_ms = clock_wall_ms(),
+	};
+	mark_changed(presence, number);
 	pthread_mutex_unlock(&presence->mutex);
 	return number;
 }
@@ -136,57 +155,48 @@ uint32_t presence_join(struct presence *presence, const char *topic, size_t topi
 void presence_renew(struct presence *presence, uint32_t number, int64_t expires_s)
 {
 	pthread_mutex_lock(&presence->mutex);
-	presence->slots[number].expires_s = expires_s;
-	mark_dirty(presence, number);
+	presence->slots[number].session.expires_s = expires_s;
+	mark_changed(presence, number);
 	pthread_mutex_unlock(&presence->mutex);
 }
 
 void presence_leave(struct presence *presence, uint32_t number)
 {
-	struct slot *slot;
-
 	pthread_mutex_lock(&presence->mutex);
-	slot = &presence->slots[number];
-	slot->topic = NULL;
-	slot->next_free = presence->free_slot;
+	presence->slots[number].session.topic = NULL;
+	presence->slots[number].next_free = presence->free_slot;
 	presence->free_slot = number;
-	mark_dirty(presence, number);
+	mark_changed(presence, number);
 	pthread_mutex_unlock(&presence->mutex);
 }
 
-void presence_headcount(struct presence *presence, struct presence_headcount headcount)
+void presence_set_audience(struct presence *presence, struct presence_audience audience)
 {
 	pthread_mutex_lock(&presence->mutex);
-	presence->headcount = headcount;
-	if (presence->dirty_slot == NO_SLOT) { /* the thread has already taken that change */
-		presence->figures_changed = true;
-		pthread_cond_signal(&presence->wake);
-	}
+	presence->audience = audience;
+	if (presence->changed_slot == NO_SLOT) /* the thread has already taken that change */
+		have_new_numbers(presence);
 	pthread_mutex_unlock(&presence->mutex);
 }
 
-void presence_position(struct presence *presence, int64_t last_event_id)
+void presence_set_position(struct presence *presence, int64_t last_event_id)
 {
 	pthread_mutex_lock(&presence->mutex);
+	presence->has_new_position |= presence->last_event_id != last_event_id;
 	presence->last_event_id = last_event_id;
 	pthread_mutex_unlock(&presence->mutex);
 }
 
-void presence_account(struct presence *presence, const struct counters *counters,
-		      size_t outbox_bytes)
+void presence_set_counters(struct presence *presence, const struct counters *counters,
+			   size_t outbox_bytes)
 {
-	struct presence_figures figures = {
-		.counters = *counters,
-		.outbox_bytes = (int64_t)outbox_bytes,
-	};
-
 	pthread_mutex_lock(&presence->mutex);
-	figures.last_event_id = presence->last_event_id;
-	if (memcmp(&figures, &presence->figures, sizeof(figures)) != 0) {
-		presence->figures = figures;
-		presence->figures_changed = true;
-		pthread_cond_signal(&presence->wake);
-	}
+	if (presence->has_new_position || presence->outbox_bytes != (int64_t)outbox_bytes ||
+	    memcmp(&presence->counters, counters, sizeof(*counters)) != 0)
+		have_new_numbers(presence);
+	presence->has_new_position = false;
+	presence->counters = *counters;
+	presence->outbox_bytes = (int64_t)outbox_bytes;
 	pthread_mutex_unlock(&presence->mutex);
 }
 
@@ -197,10 +207,113 @@ void presence_set_limits(struct presence *presence, struct housekeeping_limits l
 	pthread_mutex_unlock(&presence->mutex);
 }
 
-void presence_count(struct presence *presence)
+void presence_ask_gauges(struct presence *presence)
 {
 	pthread_mutex_lock(&presence->mutex);
-	presence->count_wanted = true;
+	presence->is_asked = true;
 	pthread_cond_signal(&presence->wake);
 	pthread_mutex_unlock(&presence->mutex);
+}
+
+void presence_end(struct presence *presence)
+{
+	pthread_mutex_lock(&presence->mutex);
+	presence->is_ending = true;
+	pthread_cond_signal(&presence->wake);
+	pthread_mutex_unlock(&presence->mutex);
+}
+
+static unsigned work_now(const struct presence *presence)
+{
+	bool has_changes = presence->changed_slot != NO_SLOT || presence->has_new_numbers;
+
+	return (has_changes ? PRESENCE_CHANGES : 0U) |
+	       (presence->is_asked ? PRESENCE_QUESTION : 0U) |
+	       (presence->is_ending ? PRESENCE_END : 0U);
+}
+
+/* For one of those kinds of work, until then. */
+static void wait_for(struct presence *presence, unsigned kinds, int64_t wait_ms)
+{
+	int64_t at_ms = clock_monotonic_ms() + wait_ms;
+	struct timespec at = {.tv_sec = at_ms / 1000, .tv_nsec = (at_ms % 1000) * 1000000};
+
+	while (!(work_now(presence) & kinds) &&
+	       pthread_cond_timedwait(&presence->wake, &presence->mutex, &at) == 0)
+		;
+}
+
+unsigned presence_wait(struct presence *presence, bool is_retry)
+{
+	const unsigned urgent = PRESENCE_QUESTION | PRESENCE_END;
+
+	pthread_mutex_lock(&presence->mutex);
+	if (!is_retry)
+		wait_for(presence, PRESENCE_CHANGES | urgent, WAIT_MS);
+	wait_for(presence, urgent, is_retry ? RETRY_MS : GATHER_MS);
+	unsigned work = work_now(presence);
+	presence->is_asked = false;
+	pthread_mutex_unlock(&presence->mutex);
+	return work;
+}
+
+static void take_slot_change(struct presence *presence, struct presence_change *change)
+{
+	uint32_t number = presence->changed_slot;
+	struct slot *slot = &presence->slots[number];
+
+	change->slot = number;
+	change->was_written = slot->is_written;
+	change->session = slot->session;
+	if (slot->session.topic)
+		memcpy(change->topic, slot->session.topic, slot->session.topic_len);
+	presence->changed_slot = slot->next_changed;
+	slot->is_changed = false;
+	slot->is_written = slot->session.topic != NULL;
+}
+
+void presence_take(struct presence *presence, struct presence_batch *batch)
+{
+	pthread_mutex_lock(&presence->mutex);
+	batch->has_news = (work_now(presence) & PRESENCE_CHANGES) != 0;
+	batch->count = 0;
+	while (batch->count < PRESENCE_BATCH && presence->changed_slot != NO_SLOT)
+		take_slot_change(presence, &batch->changes[batch->count++]);
+	batch->counters = presence->counters;
+	batch->outbox_bytes = presence->outbox_bytes;
+	batch->last_event_id = presence->last_event_id;
+	batch->audience = presence->audience;
+	presence->has_new_numbers = false;
+	pthread_mutex_unlock(&presence->mutex);
+}
+
+void presence_give_back(struct presence *presence, const struct presence_batch *batch)
+{
+	pthread_mutex_lock(&presence->mutex);
+	for (size_t i = 0; i < batch->count; i++) {
+		const struct presence_change *change = &batch->changes[i];
+
+		presence->slots[change->slot].is_written = change->was_written;
+		mark_changed(presence, change->slot);
+	}
+	presence->has_new_numbers |= batch->has_news;
+	pthread_mutex_unlock(&presence->mutex);
+}
+
+struct housekeeping_limits presence_limits(struct presence *presence)
+{
+	pthread_mutex_lock(&presence->mutex);
+	struct housekeeping_limits limits = presence->limits;
+	pthread_mutex_unlock(&presence->mutex);
+	return limits;
+}
+
+void presence_answer_gauges(struct presence *presence, const struct gauges *gauges)
+{
+	pthread_mutex_lock(&presence->mutex);
+	presence->is_answered = gauges != NULL;
+	if (gauges)
+		presence->gauges = *gauges;
+	pthread_mutex_unlock(&presence->mutex);
+	uv_async_send(&presence->answered);
 }

@@ -1,8 +1,7 @@
 /*
- * Tells the database who is connected: the `gateways` row of this process and a `sessions` row for
- * each authenticated socket. All writing of the gateway, and the housekeeping, happens here, on a
- * thread of its own with a connection of its own, so that the event loop never waits for a lock or
- * a disk.
+ * What the database is to say of this gateway: its `gateways` row, a `sessions` row for each
+ * authenticated socket, and what it has counted. The event loop says here what has changed and
+ * never waits; the database thread (database_thread.h) takes it from here and writes it.
  *
  * Each session has a slot. The loop only marks slots as changed; the thread writes what a slot
  * holds now, in batches, as soon as the write lock is free. So nothing grows while the database is
@@ -11,38 +10,31 @@
 #ifndef GATEWAY_PRESENCE_H
 #define GATEWAY_PRESENCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "gateway/presence/client_address.h"
-#include "shared/counters/gauges.h"
-#include "shared/config/config.h"
+#include "shared/contract/topic_name.h"
 #include "shared/counters/counters.h"
+#include "shared/counters/gauges.h"
 #include "shared/database/housekeeping.h"
-#include "shared/database/liveness.h"
 
 struct presence;
 struct uv_loop_s;
 
-/* Called on the loop with the counts that presence_count asked for; `known` is false when the
- * database could not be read. */
-typedef void presence_counted(void *context, bool known, const struct gauges *counts);
+/* Called on the loop with the gauges that presence_ask_gauges asked for; NULL when the database
+ * could not be read. */
+typedef void presence_answer(void *context, const struct gauges *gauges);
 
-struct presence_options {
-	const struct config *config; /* borrowed */
-	struct liveness *liveness; /* borrowed; this process has claimed its pid */
-	struct uv_loop_s *loop; /* borrowed */
-	const char *address; /* where the gateway listens; copied */
-	presence_counted *counted;
-	void *context;
-};
+/* `loop` is borrowed. */
+struct presence *presence_new(struct uv_loop_s *loop, struct housekeeping_limits limits,
+			      presence_answer *answer, void *context);
 
-/* Opens its connection and starts the thread. NULL with the reason in `why`. */
-struct presence *presence_start(const struct presence_options *options,
-				char why[DATABASE_WHY_SIZE]);
+/* When the thread has ended. Frees all but the uv handle, which the loop must run once more to
+ * close. NULL is allowed. */
+void presence_free(struct presence *presence);
 
-/* Removes this gateway's rows if the lock can be had within a second, ends the thread, and frees
- * all but the uv handle, which the loop must run once more to close. NULL is allowed. */
-void presence_stop(struct presence *presence);
+/* The loop's side. */
 
 /* A socket has authenticated. `topic` must stay valid until presence_leave. `expires_s` 0: no
  * token. Returns its slot. */
@@ -55,28 +47,85 @@ void presence_renew(struct presence *presence, uint32_t slot, int64_t expires_s)
 void presence_leave(struct presence *presence, uint32_t slot);
 
 /* Who is there now, all sockets together. */
-struct presence_headcount {
+struct presence_audience {
 	int64_t sockets;
 	int64_t topics; /* that have a socket */
 	int64_t clients; /* different users, and each anonymous socket */
 };
 
 /* Call it after each that joins or leaves. */
-void presence_headcount(struct presence *presence, struct presence_headcount headcount);
+void presence_set_audience(struct presence *presence, struct presence_audience audience);
 
 /* The value for gateways.last_event_id at the next write. */
-void presence_position(struct presence *presence, int64_t last_event_id);
+void presence_set_position(struct presence *presence, int64_t last_event_id);
 
 /* What was counted since the start, and how much waits in all outboxes: copied, and written soon if
- * it, or the position, has changed. Call it about once a second, and before presence_stop. */
-void presence_account(struct presence *presence, const struct counters *counters,
-		      size_t outbox_bytes);
+ * it, or the position, has changed. Call it about once a second, and before the thread ends.
+ */
+void presence_set_counters(struct presence *presence, const struct counters *counters,
+			   size_t outbox_bytes);
 
 /* New limits of the housekeeping. */
 void presence_set_limits(struct presence *presence, struct housekeeping_limits limits);
 
-/* Asks for the counts, all changes up to now included if the lock can be had; requests that wait
- * are answered together. */
-void presence_count(struct presence *presence);
+/* Asks for the gauges of the service, all changes up to now included if the lock can be had;
+ * questions that wait are answered together. */
+void presence_ask_gauges(struct presence *presence);
+
+/* The thread is to end. */
+void presence_end(struct presence *presence);
+
+/* The thread's side. */
+
+/* The kinds of work that the loop has for it. Its upkeep, about once a second, is its own. */
+enum presence_work {
+	PRESENCE_CHANGES = 1, /* presence_take, presence_give_back */
+	PRESENCE_QUESTION = 2, /* presence_answer_gauges */
+	PRESENCE_END = 4
+};
+
+/* Sleeps until there is work, for a second at most, and then a moment more for changes that come
+ * together; with `is_retry` only for the short time after which a lock is tried again, whatever has
+ * changed. Returns the kinds of work, or'd. */
+unsigned presence_wait(struct presence *presence, bool is_retry);
+
+enum { PRESENCE_BATCH = 256 }; /* rows in a transaction: others wait for the lock meanwhile */
+
+struct presence_session {
+	const char *topic; /* NULL: nobody, or no longer */
+	uint16_t topic_len;
+	int64_t user_id;
+	int64_t expires_s;
+	int64_t connected_ms;
+	struct client_address address;
+};
+
+/* A slot as it was when it was taken. */
+struct presence_change {
+	uint32_t slot;
+	bool was_written; /* the table has a row for the slot */
+	struct presence_session session;
+	char topic[TOPIC_MAX_BYTES]; /* a copy: session.topic may be gone */
+};
+
+/* What is written in one transaction. */
+struct presence_batch {
+	struct presence_change changes[PRESENCE_BATCH];
+	size_t count;
+	bool has_news; /* changes, or other numbers than before */
+	struct counters counters;
+	int64_t outbox_bytes, last_event_id;
+	struct presence_audience audience;
+};
+
+void presence_take(struct presence *presence, struct presence_batch *batch);
+
+/* What could not be written still counts as changed. */
+void presence_give_back(struct presence *presence, const struct presence_batch *batch);
+
+struct housekeeping_limits presence_limits(struct presence *presence);
+
+/* Wakes the loop up with the answer; NULL when the database could not be read. */
+void presence_answer_gauges(struct presence *presence, const struct gauges *gauges);
 
 #endif

@@ -1,7 +1,6 @@
 /*
- * Rows of gateways and sockets, see presence_rows.h. State: prepared statements. Called on the
- * database thread; may block on the disk. Failures come back as a status, and the caller rolls
- * back.
+ * Rows of gateways and sockets, see presence_rows.h. State: prepared statements, and what of the
+ * counters is in the totals already. A failure comes back as a status, after a roll-back.
  */
 #include "gateway/presence/presence_rows.h"
 
@@ -10,6 +9,7 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/version.h"
+#include "shared/counters/totals.h"
 
 enum statement {
 	COMMIT,
@@ -41,7 +41,11 @@ static const char *const sql[STATEMENTS] = {
 };
 
 struct presence_rows {
+	struct database *database;
+	struct totals *totals;
 	const char *address;
+	bool is_introduced; /* the gateways row has been written, the rows of dead gateways removed
+			     */
 	int64_t pid, started_ms;
 	sqlite3_stmt *statements[STATEMENTS];
 };
@@ -50,6 +54,9 @@ struct presence_rows *presence_rows_new(struct database *database, const char *a
 {
 	struct presence_rows *rows = xcalloc(1, sizeof(*rows));
 
+	rows->database = database;
+	rows->totals = totals_new();
+	totals_attach(rows->totals, database);
 	rows->address = address;
 	rows->pid = getpid();
 	rows->started_ms = clock_wall_ms();
@@ -62,8 +69,7 @@ void presence_rows_free(struct presence_rows *rows)
 {
 	if (!rows)
 		return;
-	for (size_t i = 0; i < STATEMENTS; i++)
-		sqlite3_finalize(rows->statements[i]);
+	totals_free(rows->totals);
 	free(rows);
 }
 
@@ -73,13 +79,8 @@ static enum database_status run_for(sqlite3_stmt *statement, int64_t pid)
 	return database_run(statement);
 }
 
-enum database_status presence_rows_commit(struct presence_rows *rows)
-{
-	return database_run(rows->statements[COMMIT]);
-}
-
-enum database_status presence_rows_put_gateway(struct presence_rows *rows,
-					       const struct presence_figures *figures)
+static enum database_status put_gateway(struct presence_rows *rows,
+					const struct presence_batch *batch)
 {
 	sqlite3_stmt *put = rows->statements[PUT_GATEWAY];
 
@@ -88,11 +89,11 @@ enum database_status presence_rows_put_gateway(struct presence_rows *rows,
 	sqlite3_bind_text(put, 3, rows->address, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(put, 4, rows->started_ms);
 	sqlite3_bind_int64(put, 5, clock_wall_ms());
-	sqlite3_bind_int64(put, 6, figures->last_event_id);
-	sqlite3_bind_int64(put, 7, figures->outbox_bytes);
-	sqlite3_bind_int64(put, 8, figures->headcount.sockets);
-	sqlite3_bind_int64(put, 9, figures->headcount.topics);
-	sqlite3_bind_int64(put, 10, figures->headcount.clients);
+	sqlite3_bind_int64(put, 6, batch->last_event_id);
+	sqlite3_bind_int64(put, 7, batch->outbox_bytes);
+	sqlite3_bind_int64(put, 8, batch->audience.sockets);
+	sqlite3_bind_int64(put, 9, batch->audience.topics);
+	sqlite3_bind_int64(put, 10, batch->audience.clients);
 	return database_run(put);
 }
 
@@ -115,8 +116,7 @@ static enum database_status drop(struct presence_rows *rows, int64_t pid)
 	return status == DATABASE_OK ? run_for(rows->statements[DROP_GATEWAY], pid) : status;
 }
 
-enum database_status presence_rows_introduce(struct presence_rows *rows,
-					     const struct presence_figures *figures)
+static enum database_status introduce(struct presence_rows *rows)
 {
 	enum database_status status = run_for(rows->statements[DROP_SESSIONS], rows->pid);
 	int64_t dead = 0;
@@ -128,37 +128,79 @@ enum database_status presence_rows_introduce(struct presence_rows *rows,
 		if (status == DATABASE_OK)
 			status = find_dead(rows, &dead);
 	}
-	if (status == DATABASE_OK)
-		status = database_run(rows->statements[COUNT_TOPICS]);
-	return status == DATABASE_OK ? presence_rows_put_gateway(rows, figures) : status;
+	return status == DATABASE_OK ? database_run(rows->statements[COUNT_TOPICS]) : status;
 }
 
-enum database_status presence_rows_put_change(struct presence_rows *rows,
-					      const struct presence_change *change)
+static enum database_status put_session(struct presence_rows *rows,
+					const struct presence_change *change)
 {
-	const struct slot *slot = &change->slot;
-	sqlite3_stmt *statement = rows->statements[slot->topic ? PUT_SESSION : DROP_SESSION];
+	const struct presence_session *session = &change->session;
+	sqlite3_stmt *statement = rows->statements[session->topic ? PUT_SESSION : DROP_SESSION];
 	char address[CLIENT_ADDRESS_TEXT_SIZE];
 
-	if (!slot->topic && !slot->written)
+	if (!session->topic && !change->was_written)
 		return DATABASE_OK; /* came and went unseen */
 	sqlite3_bind_int64(statement, 1, rows->pid);
-	sqlite3_bind_int64(statement, 2, change->number);
-	if (slot->topic) {
-		client_address_format(&slot->address, address);
-		sqlite3_bind_text(statement, 3, change->topic, slot->topic_len, SQLITE_STATIC);
-		sqlite3_bind_int64(statement, 4, slot->user_id);
+	sqlite3_bind_int64(statement, 2, change->slot);
+	if (session->topic) {
+		client_address_format(&session->address, address);
+		sqlite3_bind_text(statement, 3, change->topic, session->topic_len, SQLITE_STATIC);
+		sqlite3_bind_int64(statement, 4, session->user_id);
 		sqlite3_bind_text(statement, 5, address, -1, SQLITE_STATIC);
-		sqlite3_bind_int64(statement, 6, slot->connected_ms);
-		if (slot->expires_s > 0 && slot->expires_s < INT64_MAX / 1000)
-			sqlite3_bind_int64(statement, 7, slot->expires_s * 1000);
+		sqlite3_bind_int64(statement, 6, session->connected_ms);
+		if (session->expires_s > 0 && session->expires_s < INT64_MAX / 1000)
+			sqlite3_bind_int64(statement, 7, session->expires_s * 1000);
 		else
 			sqlite3_bind_null(statement, 7);
 	}
 	return database_run(statement);
 }
 
-enum database_status presence_rows_leave(struct presence_rows *rows)
+static enum database_status put_all(struct presence_rows *rows, const struct presence_batch *batch)
 {
-	return drop(rows, rows->pid);
+	enum database_status status = database_begin(rows->database);
+
+	if (status == DATABASE_OK && !rows->is_introduced)
+		status = introduce(rows);
+	for (size_t i = 0; i < batch->count && status == DATABASE_OK; i++)
+		status = put_session(rows, &batch->changes[i]);
+	if (status == DATABASE_OK)
+		status = put_gateway(rows, batch);
+	if (status == DATABASE_OK)
+		status = totals_add(rows->totals, &batch->counters);
+	return status == DATABASE_OK ? database_run(rows->statements[COMMIT]) : status;
+}
+
+enum database_status presence_rows_write(struct presence_rows *rows,
+					 const struct presence_batch *batch)
+{
+	enum database_status status = database_write_try(rows->database);
+
+	if (status != DATABASE_OK)
+		return status;
+	status = put_all(rows, batch);
+	database_write_end(rows->database);
+	if (status != DATABASE_OK)
+		return status;
+	rows->is_introduced = true;
+	totals_added(rows->totals, &batch->counters);
+	return DATABASE_OK;
+}
+
+enum database_status presence_rows_leave(struct presence_rows *rows,
+					 const struct counters *counters)
+{
+	enum database_status status = database_write_try(rows->database);
+
+	if (status != DATABASE_OK)
+		return status;
+	status = database_begin(rows->database);
+	if (status == DATABASE_OK)
+		status = drop(rows, rows->pid);
+	if (status == DATABASE_OK)
+		status = totals_add(rows->totals, counters);
+	if (status == DATABASE_OK)
+		status = database_run(rows->statements[COMMIT]);
+	database_write_end(rows->database);
+	return status;
 }

@@ -1,26 +1,28 @@
-// needs: gateway/presence/presence_writer.c gateway/presence/presence_rows.c
-// needs: gateway/presence/client_address.c
+// needs: gateway/presence/database_thread.c gateway/presence/presence.c
+// needs: gateway/presence/presence_rows.c gateway/presence/client_address.c
 /*
  * The gateway's database thread while SQLite's calls fail, see fault_sweep.h: what it could not
  * write it writes as soon as that works again, all of it and once; what it leaves behind at its end
  * is all or nothing.
  *
- * Its loop runs here on the test's own thread. Where it would wake the event loop up, the test
- * takes its turn.
+ * It runs here on the test's own thread. Where it would wake the event loop up, the test takes its
+ * turn.
  */
 #include "tests/unit/fault_sweep.h"
 
 #include <fcntl.h>
+#include <uv.h>
 
-#include "gateway/presence/presence_writer.h"
+#include "gateway/presence/database_thread.h"
 
 #define TOPIC "a topic"
 
-enum { SLOTS = 4, DEAD_PID = 1 << 22, DELIVERIES = 5, POSITION = 12345 };
+enum { DEAD_PID = 1 << 22, DELIVERIES = 5, POSITION = 12345 };
 
 static struct liveness *liveness;
-static struct presence presence;
-static char why[DATABASE_WHY_SIZE], somewhere[] = "somewhere";
+static struct presence *presence;
+static struct counters counters;
+static char why[DATABASE_WHY_SIZE];
 
 static int open_all(void **state)
 {
@@ -46,37 +48,31 @@ static int close_all(void **state)
 static const unsigned all_calls = REACHES(CALL_READ) | REACHES(CALL_WRITE) | REACHES(CALL_SYNC) |
 				  REACHES(CALL_SHM_LOCK) | REACHES(CALL_MALLOC);
 
-static void make_presence(void)
+/* In the place of libuv's, which has no loop here. */
+int uv_async_init(uv_loop_t *loop, uv_async_t *async, uv_async_cb answered)
 {
-	presence = (struct presence){
-		.options = {.config = &config, .liveness = liveness},
-		.address = somewhere,
-		.totals = totals_new(),
-		.limits = housekeeping_limits_of(&config),
-		.mutex = PTHREAD_MUTEX_INITIALIZER,
-		.wake = PTHREAD_COND_INITIALIZER,
-		.slots = calloc(SLOTS, sizeof(struct slot)),
-		.slot_count = SLOTS,
-		.free_slot = NO_SLOT,
-		.dirty_slot = NO_SLOT,
-		.last_event_id = POSITION,
-		.count_wanted = true,
-	};
-	assert_non_null(presence.slots);
+	(void)loop;
+	(void)async;
+	(void)answered;
+	return 0;
 }
 
-static void change_slot(uint32_t number, const char *topic)
+void uv_close(uv_handle_t *handle, uv_close_cb closed)
 {
-	struct slot *slot = &presence.slots[number];
+	closed(handle);
+}
 
-	slot->topic = topic;
-	slot->topic_len = topic ? (uint16_t)strlen(topic) : 0;
-	slot->user_id = number;
-	if (slot->dirty)
-		return;
-	slot->dirty = true;
-	slot->next_dirty = presence.dirty_slot;
-	presence.dirty_slot = number;
+static uint32_t join(int64_t user_id)
+{
+	static const struct client_address unknown;
+
+	return presence_join(presence, TOPIC, strlen(TOPIC), user_id, 0, &unknown);
+}
+
+static void deliver(int64_t times)
+{
+	counters.counts[COUNT_DELIVERIES] += times;
+	presence_set_counters(presence, &counters, 0);
 }
 
 /* Rows of a gateway that was killed, work for the housekeeping, and three sockets. */
@@ -96,16 +92,13 @@ static void prepare_gateway(void)
 		 "COMMIT",
 		 DEAD_PID, DEAD_PID);
 	execute(witness, sql);
-	make_presence();
-	presence.figures.counters.counts[COUNT_DELIVERIES] = DELIVERIES;
+	presence = presence_new(NULL, housekeeping_limits_of(&config), NULL, NULL);
+	counters = (struct counters){0};
+	presence_set_position(presence, POSITION);
+	deliver(DELIVERIES);
 	for (uint32_t i = 0; i < 3; i++)
-		change_slot(i, TOPIC);
-}
-
-static void free_presence(void)
-{
-	totals_free(presence.totals);
-	free(presence.slots);
+		assert_int_equal(join(i), i);
+	presence_ask_gauges(presence);
 }
 
 /* What the database says, as text: now, and when the thread was told to end. */
@@ -169,32 +162,44 @@ static void work_on(void)
 {
 	if (turn == 1) {
 		faults_off();
-		change_slot(1, NULL);
-		change_slot(3, TOPIC);
-		presence.figures.counters.counts[COUNT_DELIVERIES]++;
-		presence.count_wanted = true;
+		join(3);
+		presence_leave(presence, 1);
+		deliver(1);
+		presence_ask_gauges(presence);
 	} else {
 		read_what_is_written();
 		memcpy(at_the_end, written, sizeof(written));
-		presence.stop = true;
+		presence_end(presence);
 	}
 }
 
 /* The thread's whole life but its start. What it logs, several thousand times, is of no interest.
  */
-static void run_writer(void)
+static struct database_thread *open_thread(void)
 {
-	struct presence_writer *writer = presence_writer_open(&presence, why);
+	const struct database_thread_options options = {
+		.config = &config,
+		.liveness = liveness,
+		.presence = presence,
+		.address = "somewhere",
+	};
+
+	return database_thread_open(&options, why);
+}
+
+static void run_thread(void)
+{
+	struct database_thread *thread = open_thread();
 	int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC), stderr_fd = dup(STDERR_FILENO);
 
-	assert_non_null(writer);
+	assert_non_null(thread);
 	turn = 0;
 	dup2(nowhere, STDERR_FILENO);
 	if (take_turn == work_on)
 		release_faults();
-	presence_writer_run(writer);
+	database_thread_run(thread);
 	plan.fault = NULL;
-	presence_writer_close(writer);
+	database_thread_close(thread);
 	dup2(stderr_fd, STDERR_FILENO);
 	close(stderr_fd);
 	close(nowhere);
@@ -204,7 +209,7 @@ static bool run_work(void)
 {
 	hold_faults();
 	take_turn = work_on;
-	run_writer();
+	run_thread();
 	return true;
 }
 
@@ -214,13 +219,13 @@ static void check_work(bool done)
 	expect_written(at_the_end, "023", DELIVERIES + 1);
 	read_what_is_written(); /* the thread has ended in order */
 	assert_string_equal(written, "  6");
-	free_presence();
+	presence_free(presence);
 }
 
 static void what_could_not_be_written_is_written_later(void **state)
 {
 	(void)state;
-	sweep(&(struct operation){"writer", all_calls, prepare_gateway, run_work, check_work});
+	sweep(&(struct operation){"work", all_calls, prepare_gateway, run_work, check_work});
 }
 
 /* It has written all, and is told to end while nothing works. */
@@ -228,8 +233,8 @@ static void end_it(void)
 {
 	read_what_is_written();
 	memcpy(at_the_end, written, sizeof(written));
-	presence.figures.counters.counts[COUNT_DELIVERIES]++;
-	presence.stop = true;
+	deliver(1);
+	presence_end(presence);
 	release_faults();
 }
 
@@ -237,7 +242,7 @@ static bool run_end(void)
 {
 	hold_faults();
 	take_turn = end_it;
-	run_writer();
+	run_thread();
 	return true;
 }
 
@@ -248,7 +253,7 @@ static void check_end(bool done)
 	expect_written(at_the_end, "012", DELIVERIES);
 	if (strcmp(written, "  6") != 0)
 		assert_string_equal(written, at_the_end);
-	free_presence();
+	presence_free(presence);
 }
 
 static void it_leaves_all_its_rows_or_none(void **state)
@@ -260,18 +265,17 @@ static void it_leaves_all_its_rows_or_none(void **state)
 
 static bool run_open(void)
 {
-	struct presence_writer *writer = presence_writer_open(&presence, why);
+	struct database_thread *thread = open_thread();
 
-	if (writer)
-		presence_writer_close(writer);
-	return writer != NULL;
+	database_thread_close(thread);
+	return thread != NULL;
 }
 
 static void check_open(bool done)
 {
 	if (!done)
 		assert_true(why[0]);
-	free_presence();
+	presence_free(presence);
 }
 
 static void it_starts_or_says_why_not(void **state)

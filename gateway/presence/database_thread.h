@@ -1,0 +1,36 @@
+/*
+ * All writing of the gateway to the database, and the housekeeping: on a thread of its own with a
+ * connection of its own, so that the event loop never waits for a lock or a disk. What is to be
+ * done it takes from presence.h; another kind of work is another bit there and a line in
+ * database_thread_run.
+ */
+#ifndef GATEWAY_DATABASE_THREAD_H
+#define GATEWAY_DATABASE_THREAD_H
+
+#include "gateway/presence/presence.h"
+#include "shared/config/config.h"
+#include "shared/database/liveness.h"
+
+struct database_thread;
+
+struct database_thread_options {
+	const struct config *config; /* borrowed */
+	struct liveness *liveness; /* borrowed; this process has claimed its pid */
+	struct presence *presence; /* borrowed */
+	const char *address; /* where the gateway listens; copied */
+};
+
+/* Opens its connection. NULL with the reason in `why`. */
+struct database_thread *database_thread_open(const struct database_thread_options *options,
+					     char why[DATABASE_WHY_SIZE]);
+
+void database_thread_start(struct database_thread *thread);
+
+/* Ends the thread, which removes this gateway's rows if the lock can be had within a second, and
+ * closes its connection. NULL is allowed. */
+void database_thread_close(struct database_thread *thread);
+
+/* What the thread does until presence_end; apart, for tests that let it run on theirs. */
+void database_thread_run(struct database_thread *thread);
+
+#endif
