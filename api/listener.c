@@ -54,17 +54,6 @@ static void send_without_delay(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-/* Spawners may close 1 and 2: fill the holes, so that no database file gets their place. */
-static bool fill_standard_descriptors(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	return fd >= 0 && close(fd) == 0;
-}
-
 static bool watch(int fd, uint32_t events)
 {
 	struct epoll_event event = {.events = events, .data.fd = fd};
@@ -78,8 +67,6 @@ bool listener_start(void)
 		errno = 0;
 		return false;
 	}
-	if (!fill_standard_descriptors())
-		return false;
 	listener_hold_signals();
 	signal(SIGPIPE, SIG_IGN); /* when a caller has gone away, write(2) says so */
 	send_without_delay(STDIN_FILENO);

@@ -68,6 +68,7 @@ static int refuse_to_start(void)
 
 int main(int argc, char **argv)
 {
+	log_open();
 	listener_hold_signals();
 
 	struct config *config = options_start(&program, argc, argv);

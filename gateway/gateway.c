@@ -163,6 +163,8 @@ static bool open_clients(struct gateway *gateway, const char *address)
 	gateway->clients = clients_open(&parts);
 	if (!gateway->clients)
 		return false;
+	if (access("/dev/urandom", R_OK) != 0) /* without it libwebsockets crashes */
+		return fail("cannot read /dev/urandom", strerror(errno));
 	gateway->websockets = websockets_open(gateway->loop, gateway->clients);
 	return gateway->websockets ||
 	       fail("cannot set up libwebsockets",

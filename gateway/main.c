@@ -34,6 +34,7 @@ static int serve(struct config *config, char **argv, const struct inheritance *i
 
 int main(int argc, char **argv)
 {
+	log_open();
 	gateway_hold_signals(true); /* until there is somebody to take them */
 	signal(SIGPIPE, SIG_IGN); /* whoever went away is an error of write(2) */
 

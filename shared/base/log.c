@@ -1,15 +1,24 @@
 /*
  * The log, see log.h. State: the program's name and the level, set once at the start (the level may
- * be changed later) and read by any thread. A line is built on the caller's stack and handed to the
- * kernel by one write(2), so lines of several threads and processes do not mix. It may block when
- * stderr is a pipe that nobody reads. A line that cannot be written whole is lost. errno is left as
- * it was.
+ * be changed later) and read by any thread; how many lines were lost. A line is built on the
+ * caller's stack and handed to the kernel by one system call, so lines of several threads and
+ * processes do not mix. errno is left as it was.
+ *
+ * O_NONBLOCK belongs to the open file, not to a descriptor: set on the stderr that we were given,
+ * it would make the writes of other programs fail that share it. So log_open opens the pipe again.
+ * Where that is not allowed (another user made the pipe), a line is written only while there is
+ * room for it, and just one who takes that room at the same moment could still make us wait.
  */
 #include "shared/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +29,8 @@ static const char cut_mark[] = "...";
 
 static const char *_Atomic program_name = "";
 static _Atomic enum log_level level_now = LOG_INFO;
+static _Atomic int64_t lost_lines;
+static int log_fd = STDERR_FILENO;
 
 /* The line so far, without its newline. `boundary` is the last place where it may be cut. */
 struct line {
@@ -113,6 +124,31 @@ struct log_field log_number(const char *key, int64_t number)
 	return (struct log_field){.key = key, .number = number};
 }
 
+/* A directory does for whoever only wants the number taken, where there are no devices. */
+static int open_nothing(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	return fd >= 0 ? fd : open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+void log_open(void)
+{
+	struct stat info;
+	int fd;
+
+	do
+		fd = open_nothing();
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+	if (fstat(STDERR_FILENO, &info) != 0 || !S_ISFIFO(info.st_mode))
+		return;
+	fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0)
+		log_fd = fd;
+}
+
 void log_setup(const char *program, enum log_level level)
 {
 	program_name = program;
@@ -143,14 +179,22 @@ static const char *level_name(enum log_level level)
 	}
 }
 
-void log_fields(enum log_level level, const char *message, const struct log_field *fields,
-		size_t count)
+/* The line, whole, or false: it would have to wait, or there is nobody to write to. */
+static bool put(const struct line *line)
 {
-	int saved_errno = errno;
+	struct pollfd room = {.fd = log_fd, .events = POLLOUT};
+	ssize_t len = send(log_fd, line->text, line->used, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (len < 0 && errno == ENOTSOCK && poll(&room, 1, 0) != 0)
+		len = write(log_fd, line->text, line->used);
+	return len >= 0;
+}
+
+static bool write_line(enum log_level level, const char *message, const struct log_field *fields,
+		       size_t count)
+{
 	struct line line;
 
-	if (level > level_now)
-		return;
 	line.used = line.boundary = 0;
 	line.is_cut = false;
 	add_time(&line);
@@ -163,8 +207,27 @@ void log_fields(enum log_level level, const char *message, const struct log_fiel
 	for (size_t i = 0; i < count; i++)
 		add_field(&line, &fields[i]);
 	line.text[line.used++] = '\n';
-	if (write(STDERR_FILENO, line.text, line.used) < 0) {
-		/* lost, with nowhere to say so */
-	}
+	return put(&line);
+}
+
+static void tell_lost(void)
+{
+	int64_t lines = atomic_exchange(&lost_lines, 0);
+	const struct log_field field = log_number("lines", lines);
+
+	if (lines > 0 && !write_line(LOG_WARN, "the log could not be written", &field, 1))
+		lost_lines += lines;
+}
+
+void log_fields(enum log_level level, const char *message, const struct log_field *fields,
+		size_t count)
+{
+	int saved_errno = errno;
+
+	if (level > level_now)
+		return;
+	tell_lost();
+	if (!write_line(level, message, fields, count))
+		lost_lines++;
 	errno = saved_errno;
 }

@@ -6,8 +6,11 @@
  *
  * Text values are quoted and escaped here, and nowhere else, so callers hand them over as they are:
  * none can break a line or send a control character to a terminal. Secrets and tokens are never
- * handed over. A line is one write(2), at most LOG_LINE_MAX bytes; a longer one is cut and ends in
- * "...". May be called from any thread.
+ * handed over. A line has at most LOG_LINE_MAX bytes; a longer one is cut and ends in "...". May be
+ * called from any thread.
+ *
+ * The log never waits for its reader. A line for which there is no room is lost, and the next one
+ * that can be written comes with the number of lines that were.
  */
 #ifndef SHARED_LOG_H
 #define SHARED_LOG_H
@@ -30,6 +33,10 @@ struct log_field {
 struct log_field log_text(const char *key, const char *text);
 struct log_field log_bytes(const char *key, const char *text, size_t len);
 struct log_field log_number(const char *key, int64_t number);
+
+/* A program's first call. Fills those of the descriptors 0 to 2 that are closed, so that no file
+ * that is opened later is taken for the log, and sees to it that the log does not wait. */
+void log_open(void);
 
 /* Sets the program's name for every line, and the least important level that is written. */
 void log_setup(const char *program, enum log_level level);

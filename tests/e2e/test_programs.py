@@ -1,12 +1,15 @@
 """Both programs as their operator meets them: the command line and the configuration file; what they find at their start,
 such as another gateway, sockets of a dead one or a state_dir that cannot be; and the signals that end them."""
 
+import fcntl
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -219,6 +222,105 @@ def test_a_gateway_that_could_check_no_token_says_so_and_ends(make_service):
     assert Process.start("gateway", command, log, env={"OPENSSL_CONF": str(openssl)}).wait() == 1
     assert 'msg="cannot check tokens" why="OpenSSL gives no HMAC-SHA256"' in log.read_text()
     assert not accepts(service.ws_address)
+
+
+# Standard descriptors, and the log
+
+
+def start_by_shell(service, redirection, *arguments, **options):
+    """The gateway, with its standard descriptors as the shell sets them."""
+    command = ["sh", "-c", f'exec "$0" -c "$1" {redirection}', service.gateway_program, service.config_file, *arguments]
+    gateway = Process.start("gateway", command, service.log_dir / "gateway.log", **options)
+    service.gateway = gateway
+    wait_until(lambda: accepts(service.ws_address) or not gateway.runs(), "the gateway accepts connections")
+    return gateway
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_standard_descriptors_that_are_closed_are_given_to_no_file(make_service, closed, processes):
+    service = make_service(gateway_processes=processes)
+    gateway = start_by_shell(service, closed)
+    for number in (0, 1, 2):
+        target = os.readlink(f"/proc/{gateway.pid}/fd/{number}")
+        assert target == "/dev/null" or target.startswith(str(service.log_dir))
+    with WebSocket(service.ws_address) as client:
+        assert client.handshake("/ws?topic=")[0] == 400
+    assert gateway.stop() is None
+
+
+def lines_in(pipe):
+    text = b""
+    try:
+        while piece := os.read(pipe, 65536):
+            text += piece
+    except BlockingIOError:
+        pass
+    return text.decode().splitlines()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "fifo"])  # a pipe of another user's, when the tests run as root, and one of ours
+def test_a_log_that_nobody_reads_stops_nothing_and_what_was_lost_is_said(make_service, kind):
+    service = make_service(log_connections=True)
+    service.start_api(1)
+    FastCgi(service.api_socket, service.secret).call("register", b'{"topic":"t"}')
+    if kind == "fifo":
+        path = service.dir / "log.fifo"
+        os.mkfifo(path)
+        path.chmod(0o666)
+        read_end, write_end = os.open(path, os.O_RDONLY | os.O_NONBLOCK), None
+        start_by_shell(service, '2>"$2"', path)
+    else:
+        read_end, write_end = os.pipe2(os.O_NONBLOCK)
+        fcntl.fcntl(write_end, fcntl.F_SETFL, 0)  # its end blocks
+        start_by_shell(service, "2>&0 0</dev/null", stdin=write_end)
+    fcntl.fcntl(read_end, fcntl.F_SETPIPE_SZ, 4096)
+
+    def connect(times):
+        for _ in range(times):
+            with WebSocket(service.ws_address) as client:
+                assert client.handshake("/ws?topic=t")[0] == 101
+                client.send_frame(b'{"type":"auth"}')
+                assert client.read_message(2) == '{"type":"auth_ok"}'
+
+    connect(50)
+    lines = lines_in(read_end)
+    assert sum(len(line) for line in lines) <= 4096 and 'msg="listening"' in "".join(lines)
+
+    def told():
+        connect(1)
+        lines.extend(lines_in(read_end))
+        return [line for line in lines if 'msg="the log could not be written"' in line]
+
+    wait_until(told, "the gateway says that lines were lost")
+    counted = int(re.search(r" lines=(\d+)$", told()[0])[1])
+    assert counted > 50
+    assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z level=\w+ program=gateway msg=", line) for line in lines)
+    assert service.gateway.stop() is None
+    for end in (read_end, write_end):
+        if end is not None:
+            os.close(end)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chroot is for root")
+def test_a_gateway_without_devices_says_why_it_cannot_serve(make_service):
+    service = make_service()
+    root = service.dir / "root"
+    libraries = re.findall(r"/\S+", subprocess.run(["ldd", service.gateway_program], capture_output=True, text=True).stdout)
+    for library in map(Path, [*libraries, *Path("/usr/lib").glob("*/libwebsockets-evlib_uv.so")]):
+        target = root / str(library.parent)[1:]
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, target)
+    (root / str(service.dir)[1:]).mkdir(parents=True)
+    for path in (service.gateway_program, service.config_file):
+        shutil.copy(path, root)
+    (root / str(service.state_dir)[1:]).mkdir(parents=True)
+    reply = subprocess.run(
+        ["chroot", root, "/wavelog-worker-gateway", "-c", "/config.yaml"],
+        capture_output=True, text=True, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # that looks into /proc
+    )  # fmt: skip
+    assert reply.returncode == 1, reply
+    assert 'msg="cannot read /dev/urandom" why="No such file or directory"' in reply.stderr
 
 
 # Sockets

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <regex.h>
 #include <stdbool.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "shared/base/log.h"
@@ -189,6 +190,132 @@ static void errno_is_left_alone(void **state)
 	assert_int_equal(after, ENOENT);
 }
 
+/* The pipe's writing end, which blocks, is stderr for the time of the statement. */
+#define WITH_PIPE(end, statement)                                                                  \
+	do {                                                                                       \
+		dup2(end, STDERR_FILENO);                                                          \
+		statement;                                                                         \
+		dup2(real_stderr, STDERR_FILENO);                                                  \
+	} while (0)
+
+static size_t drain(int fd, char *text, size_t size)
+{
+	ssize_t len = 0, used = 0;
+
+	while ((len = read(fd, text + used, size - 1 - (size_t)used)) > 0)
+		used += len;
+	text[used] = '\0';
+	return (size_t)used;
+}
+
+static void a_full_pipe_holds_up_nobody_and_what_was_lost_is_said(void **state)
+{
+	enum { TOO_MANY = 3000 };
+	static char text[1 << 20];
+	int pipe_fds[2], lines = 0;
+	long lost;
+
+	(void)state;
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+	fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
+	alarm(20); /* one that waits, waits for ever */
+	WITH_PIPE(pipe_fds[1], for (int i = 0; i < TOO_MANY; i++)
+				       log_event(LOG_INFO, "one of many", log_number("i", i)));
+	alarm(0);
+	drain(pipe_fds[0], text, sizeof(text));
+	for (const char *at = text; (at = strstr(at, "\"one of many\"")) != NULL; at++)
+		lines++;
+	assert_in_range(lines, 100, TOO_MANY - 1);
+	assert_true(text[strlen(text) - 1] == '\n'); /* whole ones */
+
+	WITH_PIPE(pipe_fds[1], log_event(LOG_INFO, "again"); log_event(LOG_INFO, "and again"));
+	drain(pipe_fds[0], text, sizeof(text));
+	assert_matches(text,
+		       "^" TIME "level=warn program=test msg=\"the log could not be written\" "
+		       "lines=[0-9]+\n" TIME "level=info program=test msg=\"again\"\n" TIME
+		       "level=info program=test msg=\"and again\"\n$");
+	lost = strtol(strstr(text, " lines=") + 7, NULL, 10);
+	assert_int_equal(lines + lost, TOO_MANY);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+static void nor_does_a_full_socket(void **state)
+{
+	enum { TOO_MANY = 3000 };
+	char text[4096];
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	alarm(20);
+	WITH_PIPE(ends[1], for (int i = 0; i < TOO_MANY; i++) log_event(LOG_INFO, "one of many"));
+	alarm(0);
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	while (recv(ends[0], text, sizeof(text), 0) > 0)
+		;
+	WITH_PIPE(ends[1], log_event(LOG_INFO, "again"));
+	text[recv(ends[0], text, sizeof(text) - 1, 0)] = '\0';
+	assert_matches(text,
+		       "^" TIME "level=warn program=test msg=\"the log could not be written\" "
+		       "lines=[0-9]+\n" TIME "level=info program=test msg=\"again\"\n$");
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* Runs in a child: what was closed is not given to the next file, and the pipe that was stderr is
+ * written to without waiting, though its end blocks. */
+static void open_with(int closed, int stderr_fd)
+{
+	if (stderr_fd >= 0)
+		dup2(stderr_fd, STDERR_FILENO);
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (closed & 1 << fd)
+			close(fd);
+	log_open();
+	int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (next <= STDERR_FILENO || fcntl(STDERR_FILENO, F_GETFD) < 0)
+		_exit(1);
+	alarm(20);
+	for (int i = 0; i < 3000; i++)
+		log_event(LOG_INFO, "one of many");
+	bool is_shared_end_left_alone = stderr_fd < 0 || !(fcntl(stderr_fd, F_GETFL) & O_NONBLOCK);
+	_exit(is_shared_end_left_alone ? 0 : 2);
+}
+
+static void expect_child(int closed, int stderr_fd)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0)
+		open_with(closed, stderr_fd);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void closed_standard_descriptors_are_filled(void **state)
+{
+	int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	(void)state;
+	for (int closed = 0; closed < 8; closed++)
+		expect_child(closed, nowhere);
+	close(nowhere);
+}
+
+static void a_pipe_is_written_to_without_waiting_and_without_touching_its_flags(void **state)
+{
+	int pipe_fds[2];
+
+	(void)state;
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+	expect_child(0, pipe_fds[1]);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
 enum { THREADS = 4, LINES = 2000 };
 
 static void *log_many(void *number)
@@ -250,6 +377,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(fields_behind_a_cut_are_left_out, start,
 						stop_capture),
 		cmocka_unit_test_setup_teardown(errno_is_left_alone, start, stop_capture),
+		cmocka_unit_test_setup_teardown(
+			a_full_pipe_holds_up_nobody_and_what_was_lost_is_said, start, stop_capture),
+		cmocka_unit_test_setup_teardown(nor_does_a_full_socket, start, stop_capture),
+		cmocka_unit_test_setup_teardown(closed_standard_descriptors_are_filled, start,
+						stop_capture),
+		cmocka_unit_test_setup_teardown(
+			a_pipe_is_written_to_without_waiting_and_without_touching_its_flags, start,
+			stop_capture),
 		cmocka_unit_test_setup_teardown(lines_of_several_threads_do_not_mix, start,
 						stop_capture),
 	};
