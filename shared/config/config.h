@@ -1,9 +1,9 @@
 /*
  * The configuration: one YAML file (a flat mapping of keys) that both programs read, and the
- * variables of the environment that win over it. An empty variable is not set, a key with an empty
- * value not there. The table in config_keys.c has each key's type, range, default and variable.
- * Nothing here is logged: messages go to a callback, so that --check-config and the log can both
- * show them.
+ * variables of the environment that win over it. An empty variable counts as unset, and a key with
+ * an empty value as missing. The table in config_keys.c has each key's type, range, default and
+ * variable. Nothing here is logged: messages go to a callback, so that --check-config and the log
+ * can both show them.
  */
 #ifndef SHARED_CONFIG_H
 #define SHARED_CONFIG_H
@@ -22,7 +22,7 @@ enum {
 	CONFIG_LIST_MAX = 1000 /* entries of a list */
 };
 
-/* Of gateway_processes: as many as there are cores. */
+/* The value of gateway_processes for "auto": one for each processor. */
 enum { CONFIG_PROCESSES_AUTO = 0 };
 
 enum config_durability { CONFIG_DURABILITY_NORMAL, CONFIG_DURABILITY_FULL };
@@ -33,7 +33,7 @@ enum config_token_expiry { CONFIG_TOKEN_EXPIRY_CLOSE, CONFIG_TOKEN_EXPIRY_KEEP }
 /* Strings are owned by the struct and never NULL ("" when not given); times are milliseconds. */
 struct config {
 	char *path; /* the file this came from */
-	bool has_file; /* false: it is not there, and the environment is enough */
+	bool has_file; /* false: there is none, and the environment is enough */
 
 	char *ws_bind; /* "": all interfaces; an address; "unix:/path" */
 	int64_t ws_port;
@@ -54,14 +54,14 @@ struct config {
 	int64_t busy_timeout_ms;
 	char *trusted_proxies; /* addresses and CIDR blocks, comma-separated, no spaces */
 	int64_t gateway_processes;
-	int64_t outbox_max_frames; /* queued frames a connection */
-	int64_t outbox_max_bytes; /* queued bytes a connection */
+	int64_t outbox_max_frames; /* queued frames of a connection */
+	int64_t outbox_max_bytes; /* queued bytes of a connection */
 	int64_t outbox_total_max_bytes; /* queued bytes of all connections */
 	int64_t max_connections; /* 0: what the descriptor limit allows */
 	int64_t max_connections_per_address; /* 0: no limit */
 	int64_t max_unauthenticated; /* handshakes included; 0: an eighth of max_connections */
 	int64_t handshake_timeout_ms; /* of the request, and again of the first frame */
-	int64_t message_rate; /* client messages a second; 0: no limit */
+	int64_t message_rate; /* messages a second from one client; 0: no limit */
 	char *allowed_origins; /* as of shared/contract/origin.h, comma-separated; "": any */
 	enum config_token_expiry token_expiry;
 	int64_t drain_ms; /* drain, >= 1 */
@@ -69,9 +69,9 @@ struct config {
 	bool log_connections; /* a log line for each connect and disconnect */
 };
 
-/* Called once per finding: what YAML offers and is not supported, then keys and values in the order
- * of the file, then the environment, whose `file` is "environment". `line` is 1-based; 0: none.
- * After CONFIG_MAX_FINDINGS the last one says that there are more. */
+/* Called once per finding: first what YAML offers but we do not support, then keys and values in
+ * the order of the file, then the environment, whose `file` is "environment". `line` is 1-based; 0:
+ * none. After CONFIG_MAX_FINDINGS the last one says that there are more. */
 typedef void config_report(void *context, bool is_error, const char *file, size_t line,
 			   const char *message);
 
@@ -80,10 +80,10 @@ typedef void config_report(void *context, bool is_error, const char *file, size_
  * not free. */
 const char *config_path(const char *option);
 
-/* Reads the file and the environment. Returns a config to free with config_free, or NULL after at
- * least one error was reported: as many faults as can be found, not just the first. Messages name
- * the key or variable and what is expected, never a value's text. A missing file is an error unless
- * the environment has what is required. */
+/* Reads the file and the environment. Returns a config to free with config_free, or NULL after
+ * reporting at least one error: as many faults as can be found, not just the first. Messages name
+ * the key or variable and what is expected, never a value's text. A missing file is an error,
+ * unless the environment has what is required. */
 struct config *config_load(const char *path, config_report *report, void *context);
 
 /* The same with the file's text in memory; `path` is the name for the messages. */
@@ -93,8 +93,8 @@ struct config *config_parse(const char *text, size_t len, const char *path, conf
 /* NULL is allowed. */
 void config_free(struct config *config);
 
-/* Writes every key and the value in use as YAML that config_load accepts, except secrets: these are
- * comments that say "hidden". A comment names the variable that a value is from. */
+/* Writes every key and the value in use as YAML that config_load accepts, except that secrets are
+ * comments that say "hidden". A comment names the variable from which a value comes. */
 void config_print(const struct config *config, FILE *out);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Inside the configuration: the table of keys, the values they take, and what was found wrong. A
+ * The inside of the configuration: the table of keys, the values they take, and the faults found. A
  * new key is a field in struct config, a row in config_keys.c and a paragraph in
  * config.sample.yaml; a new kind of value is a config_type and a case in config_value.c.
  */
@@ -14,16 +14,16 @@ enum config_type {
 	CONFIG_MODE, /* int64_t, written in octal */
 	CONFIG_BOOLEAN, /* bool */
 	CONFIG_CHOICE, /* an enum: the index in `choices` */
-	CONFIG_SECRET, /* char *, as the types that follow */
+	CONFIG_SECRET, /* char *, like the types that follow */
 	CONFIG_URL,
 	CONFIG_DIRECTORY,
 	CONFIG_ADDRESS,
 	CONFIG_LISTEN, /* an address, or unix:/path */
-	CONFIG_ADDRESS_LIST, /* addresses and CIDR blocks, in the field joined by commas */
+	CONFIG_ADDRESS_LIST, /* addresses and CIDR blocks, joined by commas in the field */
 	CONFIG_ORIGIN_LIST, /* web origins in their normal form, likewise */
 };
 
-/* The table, config_keys.c, ends in a row without a name. */
+/* The table, config_keys.c; it ends with a row without a name. */
 extern const struct config_key {
 	const char *name;
 	size_t offset, size; /* of the field in struct config */
@@ -33,14 +33,14 @@ extern const struct config_key {
 	const char *zero_word; /* of a number: the word that stands for 0; may be NULL */
 	const char *const *choices; /* ends in NULL */
 	const char *environment; /* the variable that wins over the file; may be NULL */
-	bool needs_restart; /* a program that runs keeps the old value */
+	bool needs_restart; /* a running program keeps the old value */
 } config_keys[];
 
 /* The variable's text; NULL when it is not set, or empty. */
 const char *config_environment(const struct config_key *key);
 
-/* A configuration that is being read. What is found wrong is counted, bounded and passed on to the
- * callback, by config_value.c. */
+/* A configuration that is being read. config_value.c counts the faults, bounds their number and
+ * passes them on to the callback. */
 struct config_reading {
 	struct config *config;
 	const char *file;
@@ -71,7 +71,7 @@ static inline void *config_field(const struct config *config, const struct confi
 	return (char *)config + key->offset;
 }
 
-/* Sets the field to what `text`, not empty, says; an entry of a list is added behind those that are
+/* Sets the field to what `text`, not empty, says; an entry of a list is added after those already
  * there. A fault is reported; `name` is what the message calls the key. */
 void config_set(struct config_reading *reading, const struct config_key *key, const char *name,
 		const char *text, size_t len, size_t line);

@@ -1,8 +1,8 @@
 /*
  * The configuration, see config.h: where the file is, what the environment says instead, and the
- * life of the struct. State: none but the struct that is returned. Called at the start of both
- * programs and when the file is read again. Reads regular files only, so it does not wait on a
- * pipe. Every fault goes to the callback, and then there is no struct.
+ * life of the struct. No state but the struct that is returned. Called when a program starts and
+ * when the file is read again. Reads regular files only, so it does not wait on a pipe. Every fault
+ * goes to the callback, and then there is no struct.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -51,7 +51,7 @@ static struct config *config_new(const char *path)
 	return config;
 }
 
-/* What is required and not in the environment needs a file. */
+/* A required key that is not in the environment needs a file. */
 static bool environment_is_enough(void)
 {
 	const struct config_key *key = config_keys;
@@ -72,7 +72,7 @@ static void read_environment(struct config_reading *reading)
 	}
 }
 
-/* Of a file that is too long one byte more than is allowed, which config_read refuses. */
+/* Of a file that is too long, one byte more than is allowed, which config_read refuses. */
 static void read_file(struct config_reading *reading, FILE *file)
 {
 	char *text = xcalloc(CONFIG_MAX_BYTES + 1, 1);

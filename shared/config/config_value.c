@@ -1,7 +1,8 @@
 /*
  * Values of the configuration, see config_internal.h: from a text to the field and back, and what
- * to say about a text that is none. No state; never blocks, but for printing: names are not looked
- * up. No message holds the text of a value, for a secret may have got behind the wrong key.
+ * to say about a text that is not a value. No state; never blocks, except in printing: names are
+ * not looked up. No message contains the text of a value, for it may be a secret that got behind
+ * the wrong key.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -40,8 +41,9 @@ void config_find(struct config_reading *reading, bool is_error, size_t line, con
 	reading->report(reading->context, is_error, reading->file, line, message);
 }
 
-/* Digits and nothing else, up to INT64_MAX. A decimal number has no leading zero, with which YAML
- * 1.1 reads octal; an octal one must have it, for 432 could be what a program made of 0660. */
+/* Digits and nothing else, up to INT64_MAX. A decimal number must not have a leading zero, which
+ * means octal in YAML 1.1; an octal one must have it, for 432 could be what a program made of
+ * 0660. */
 static bool read_digits(const char *text, bool is_octal, int64_t *out)
 {
 	size_t len = strspn(text, is_octal ? "01234567" : "0123456789");
@@ -84,7 +86,7 @@ static bool parses_as(int family, const char *text)
 	return inet_pton(family, text, &address) == 1;
 }
 
-/* An address, or one with /bits behind it. */
+/* An address, or an address with /bits. */
 static bool is_block(struct slice text)
 {
 	char address[INET6_ADDRSTRLEN + sizeof("/128")];
@@ -103,7 +105,7 @@ static bool is_block(struct slice text)
 	       (bits <= 128 && parses_as(AF_INET6, address));
 }
 
-/* Adds what stands between the commas of `text` to the list. */
+/* Adds what is between the commas of `text` to the list. */
 static bool append(enum config_type type, const char *text, char **list)
 {
 	struct slice rest = slice_trim((struct slice){text, strlen(text)});
@@ -130,13 +132,13 @@ static bool append(enum config_type type, const char *text, char **list)
 	return true;
 }
 
-/* The fault of a text, NULL: it is good; "" when config_expected says it. */
+/* What is wrong with a text; NULL: nothing; "": config_expected says it. */
 static const char *text_fault(enum config_type type, const char *text)
 {
 	size_t len = strlen(text), characters = 0;
 
 	switch (type) {
-	case CONFIG_SECRET: /* travels in a header, whose value loses the spaces at its ends */
+	case CONFIG_SECRET: /* it travels in a header, whose value loses the spaces at its ends */
 		for (size_t i = 0; i < len; i++)
 			characters += (text[i] & 0xC0) != 0x80; /* the first byte of one */
 		if (characters < CONFIG_MIN_SECRET_CHARACTERS)
@@ -160,7 +162,7 @@ static const char *text_fault(enum config_type type, const char *text)
 	}
 }
 
-/* Sets the field, unless there is a fault, as of text_fault. */
+/* Sets the field, unless there is a fault, which is as for text_fault. */
 static const char *set(const struct config_key *key, const char *text, void *field)
 {
 	static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", NULL};
@@ -210,7 +212,7 @@ void config_set(struct config_reading *reading, const struct config_key *key, co
 			       name);
 }
 
-/* What is no text, as it is written in the file. */
+/* Writes a value that is not a text as it would be in the file. */
 static void write_value(const struct config_key *key, const void *field,
 			char out[DURATION_TEXT_SIZE])
 {

@@ -1,18 +1,18 @@
 /*
  * The configuration file: YAML that must be a flat mapping of the keys in the table. libyaml does
- * the grammar, and makes a document of nodes that keep their lines. No state; never blocks.
+ * the grammar, and makes a document whose nodes keep their lines. No state; never blocks.
  *
- * Two passes. The first, over the tokens, reports what YAML offers beyond keys, texts and lists,
- * and ends at what is nested too deep, for libyaml's work grows with the square of the depth. The
- * second walks through the document, and goes on behind a fault to show all of them at one look;
- * but for a fault of the grammar, behind which there is no document.
+ * There are two passes. The first, over the tokens, reports what YAML offers beyond keys, texts and
+ * lists, and stops at what is nested too deep, because libyaml's work grows with the square of the
+ * depth. The second walks through the document and goes on after a fault, to show all of them at
+ * once; only after a fault in the grammar is there no document.
  */
 #include <yaml.h>
 
 #include "shared/base/slice.h"
 #include "shared/config/config_internal.h"
 
-/* Below the mapping. Deeper than any mistake of a person. */
+/* Levels below the mapping: deeper than any slip would go. */
 enum { NESTING_MAX = 16 };
 
 struct file {
@@ -32,7 +32,7 @@ static size_t line_at(struct slice text, size_t offset)
 	return line;
 }
 
-/* True when the white space that this line begins with has a tab. */
+/* True when the white space at the start of this line contains a tab. */
 static bool is_tab_indented(struct slice text, size_t line)
 {
 	struct slice here;
@@ -45,9 +45,9 @@ static bool is_tab_indented(struct slice text, size_t line)
 	return here.len > 0 && *here.at == '\t';
 }
 
-/* libyaml's own texts are constant sentences that hold nothing of the file. Here they get a line
- * that exists, for at the end of a file libyaml names the line behind it, and a hint for the
- * mistakes that people make most. */
+/* libyaml's own texts are constant sentences with nothing of the file in them. Here they get a line
+ * that exists (at the end of a file libyaml names the line after it), and a hint about the
+ * commonest mistakes. */
 static void report_grammar(struct file *file, const yaml_parser_t *parser)
 {
 	const char *problem = parser->problem ? parser->problem : "out of memory";
@@ -72,7 +72,7 @@ static void report_grammar(struct file *file, const yaml_parser_t *parser)
 		config_error(file->reading, line, "not YAML: %s, %s", problem, parser->context);
 }
 
-/* The first pass. False when there is no sense in reading on. */
+/* The first pass. False when there is no point in reading on. */
 static bool check_tokens(struct file *file, yaml_parser_t *parser)
 {
 	static const struct {
@@ -137,7 +137,7 @@ static bool is_empty(const yaml_node_t *node)
 					 is_text(node, "Null", 4) || is_text(node, "NULL", 4)));
 }
 
-/* The first pair of that name; NULL when there is none. */
+/* The first pair with that name; NULL when there is none. */
 static const yaml_node_pair_t *find_pair(struct file *file, const char *name, size_t len)
 {
 	const yaml_node_pair_t *pair = file->root->data.mapping.pairs.start;
@@ -148,8 +148,8 @@ static const yaml_node_pair_t *find_pair(struct file *file, const char *name, si
 	return NULL;
 }
 
-/* The name of an unknown key, if it may be shown: it looks like a key and is shorter than a secret.
- * In `{worker_secret:abc}`, where a space is missing, the secret is a part of the key. */
+/* The name of an unknown key, if it may be shown: it must look like a key and be shorter than a
+ * secret. In `{worker_secret:abc}`, where a space is missing, the secret is part of the key. */
 static const char *shown_name(const char *name, size_t len)
 {
 	static const char letters[] =
@@ -218,7 +218,7 @@ static void read_pair(struct file *file, const yaml_node_pair_t *pair)
 		config_warning(file->reading, line, "unknown key %s", shown_name(name, len));
 }
 
-/* What is required must be in the file or in the environment. */
+/* A required key must be in the file or in the environment. */
 static void check_missing(struct file *file, const struct config_key *key)
 {
 	const yaml_node_pair_t *pair =
@@ -239,7 +239,8 @@ static void read_document(struct file *file)
 
 	if (root && root->type == YAML_MAPPING_NODE) {
 		file->root = root;
-		/* All but the keys of the table are findings: this is no square of many. */
+		/* Keys that are not in the table are findings, which are bounded, so the nested
+		 * loops are cheap. */
 		for (const yaml_node_pair_t *pair = root->data.mapping.pairs.start;
 		     pair < root->data.mapping.pairs.top; pair++)
 			if (file->reading->findings <= CONFIG_MAX_FINDINGS)

@@ -36,7 +36,7 @@ static const char help_text[] =
 	"Exit codes: 0 ended as asked, 1 could not go on (the log says why), 64 bad command line,\n"
 	"75 another one runs on this state_dir, 78 bad configuration.\n";
 
-/* Ends the process; what was printed may not have found room. */
+/* Ends the process, with a failure if there was no room for what was printed. */
 static _Noreturn void end_after_printing(void)
 {
 	if (fflush(stdout) != 0 || ferror(stdout)) {
@@ -67,7 +67,7 @@ static _Noreturn void usage_error(const struct program *program, const char *wha
 	exit(EXIT_USAGE);
 }
 
-/* "config.yaml:7"; what has no line is named alone. */
+/* "config.yaml:7", or the name alone when there is no line. */
 static void place(char out[LOG_LINE_MAX], const char *file, size_t line)
 {
 	if (line > 0)

@@ -14,12 +14,12 @@ enum { EXIT_USAGE = 64, EXIT_TEMPORARY = 75, EXIT_CONFIGURATION = 78 };
 struct program {
 	const char *name; /* "wavelog-worker-gateway" */
 	const char *short_name; /* for the log: "gateway" */
-	const char *summary; /* what it is and how it is started, for --help, a few lines */
+	const char *summary; /* what it is and how to start it, for --help, a few lines */
 };
 
 /* Does what the command line asks. Returns the loaded configuration (free with config_free), with
- * the log set up, when the program shall run; else ends the process with the right code: 0 after
- * --help, --version and a good --check-config, 64, 78. Configuration findings go to stderr as
+ * the log set up, when the program is to run; otherwise ends the process with the right code: 0
+ * after --help, --version and a good --check-config, 64, 78. Configuration findings go to stderr as
  * `file:line: message` for --check-config, as log lines otherwise. */
 struct config *options_start(const struct program *program, int argc, char **argv);
 

@@ -1,6 +1,6 @@
 /*
  * Taking over a changed configuration, see reload.h. State: what the file looked like when it was
- * read. Reads one small file; a file that is gone or bad changes nothing.
+ * read. Reads one small file; a missing or faulty one changes nothing.
  */
 #include "shared/config/reload.h"
 
@@ -54,8 +54,8 @@ void reload_free(struct reload *reload)
 	free(reload);
 }
 
-/* Changes `live` to what `fresh` says, and frees `fresh`. Texts that were borrowed are gone then.
- */
+/* Changes `live` to what `fresh` says, and frees `fresh`. Texts borrowed from `live` are gone
+ * afterwards. */
 static void take_over(struct config *live, struct config *fresh)
 {
 	char message[128], kept[sizeof(int64_t)];
@@ -82,7 +82,7 @@ static void take_over(struct config *live, struct config *fresh)
 
 bool reload_now(struct reload *reload)
 {
-	/* Before the reading: a change that comes during it is seen the next time. */
+	/* Taken before reading, so that a change during it is seen the next time. */
 	struct look now = look_at(reload->config->path);
 	struct config *fresh = config_load(reload->config->path, options_log_finding, NULL);
 

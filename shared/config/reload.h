@@ -1,6 +1,6 @@
 /*
- * A changed configuration file, taken over by a program that runs: as a whole, or not at all when
- * it has a fault. What cannot change while a program runs stays, and the log says so.
+ * A changed configuration file, taken over by a running program: all of it, or nothing if it has a
+ * fault. What cannot change while a program runs stays, and the log says so.
  */
 #ifndef SHARED_RELOAD_H
 #define SHARED_RELOAD_H
@@ -18,8 +18,8 @@ struct reload *reload_new(struct config *config);
 /* NULL is allowed. */
 void reload_free(struct reload *reload);
 
-/* Reads the file again and takes it over. False, with the reason logged, when it is not good: the
- * old values stay. */
+/* Reads the file again and takes it over. False, with the reason logged, if it is not good: then
+ * the old values stay. */
 bool reload_now(struct reload *reload);
 
 /* The same when the file has changed since it was last read; looks at most every
