@@ -166,6 +166,19 @@ def test_the_configuration_comes_from_the_option_else_the_variable_else_the_work
     assert limit() == "1003"
 
 
+@programs
+def test_with_the_secret_in_the_environment_no_file_is_needed(make_service, program):
+    service = make_service()
+    missing = service.dir / "missing.yaml"
+    variables = {"WORKER_SECRET": service.secret, "WORKER_WS_PORT": "8000"}
+    done = run(service, program, "--check-config", "-config", missing, **variables)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "\nws_port: 8000 # from WORKER_WS_PORT\n" in done.stdout
+    done = run(service, program, "-config", missing, **{**variables, "WORKER_WS_PORT": "80000"})
+    assert done.returncode == CONFIGURATION and "WORKER_WS_PORT" in done.stderr
+    assert run(service, program, "-config", missing).returncode == CONFIGURATION
+
+
 # Started by hand
 
 

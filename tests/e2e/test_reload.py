@@ -86,3 +86,34 @@ def test_what_needs_a_restart_is_named_in_the_log_and_stays(server):
     with server.subscribe("t") as client:
         client.authenticate()
         log_says(server, 'msg="connected"')
+
+
+def test_the_environment_wins_over_the_file_at_the_start_and_when_the_file_changes(make_service, certificates):
+    service = make_service(ws_port=1)
+    service.environment = [
+        "env", f"WORKER_SECRET={service.secret}", "WORKER_WS_BIND=127.0.0.1", f"WORKER_WS_PORT={service.ws_port}",
+        "WORKER_TOPIC_TTL=1h", "WORKER_REDIS_URL=",
+    ]  # fmt: skip
+    del service.config["worker_secret"], service.config["ws_bind"]
+    service.write_config()
+    server = Nginx(service.start(), certificates)
+    assert server.api.register("t", require_token=True).status == 200
+
+    other = secrets.token_hex(24)
+    service.write_config(worker_secret=other, log_connections=True)
+    reload_gateway(server)
+    assert server.api.publish("t", 1).status == 200
+    assert InternalApi(server.plain_url, other).publish("t", 1).status == 403
+    with server.subscribe("t") as client:
+        assert client.authenticate(make_token(service.secret, "t")) == '{"type":"auth_ok"}'
+        log_says(server, 'msg="connected"')
+    with server.subscribe("t") as client:
+        assert "unauthorized" in client.authenticate(make_token(other, "t"))
+
+    text = service.config_file.read_text()
+    service.config_file.unlink()
+    service.gateway.send(signal.SIGHUP)
+    log_says(server, "the file is gone")
+    with server.subscribe("t") as client:
+        assert client.authenticate(make_token(service.secret, "t")) == '{"type":"auth_ok"}'
+    service.config_file.write_text(text)
