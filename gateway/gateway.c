@@ -6,7 +6,6 @@
 #include "gateway/gateway.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
@@ -54,18 +53,6 @@ static void set_limits(struct gateway *gateway)
 		log_event(LOG_WARN, "the limit of descriptors is too low for max_connections",
 			  log_number("descriptors", (int64_t)descriptors),
 			  log_number("connections", (int64_t)gateway->limits.connections));
-}
-
-void gateway_hold_signals(bool hold)
-{
-	sigset_t signals;
-
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGUSR2);
-	sigaddset(&signals, SIGHUP);
-	pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
 }
 
 static bool fail(const char *what, const char *why)
@@ -223,14 +210,14 @@ static bool open_network(struct gateway *gateway)
 	return true;
 }
 
-struct gateway *gateway_open(struct config *config, char **argv,
+struct gateway *gateway_open(struct config *config, const struct program_start *start,
 			     const struct inheritance *inheritance, int *exit_code)
 {
 	struct gateway *gateway = xcalloc(1, sizeof(*gateway));
 
 	*exit_code = EXIT_FAILURE;
 	gateway->config = config;
-	gateway->argv = argv;
+	gateway->start = start;
 	gateway->reload = reload_new(config);
 	gateway->inheritance = *inheritance;
 	gateway->loop = xcalloc(1, sizeof(uv_loop_t));

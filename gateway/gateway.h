@@ -16,14 +16,14 @@
 #include "gateway/events/registry.h"
 #include "gateway/presence/database_thread.h"
 #include "gateway/presence/tally.h"
-#include "gateway/processes/child.h"
+#include "gateway/processes/successor.h"
 #include "shared/config/config.h"
 #include "shared/counters/counters.h"
 
 struct gateway {
 	struct config *config; /* borrowed; changes in place, see gateway_reload */
 	struct reload *reload;
-	char **argv; /* borrowed */
+	const struct program_start *start; /* borrowed */
 	struct inheritance inheritance;
 	struct uv_loop_s *loop;
 	struct counters counters; /* since the start */
@@ -46,7 +46,7 @@ struct gateway {
 
 /* Sets everything up. NULL after logging why; *exit_code is what the program then ends with. Free
  * with gateway_close. */
-struct gateway *gateway_open(struct config *config, char **argv,
+struct gateway *gateway_open(struct config *config, const struct program_start *start,
 			     const struct inheritance *inheritance, int *exit_code);
 
 /* Takes the configuration file over as it is now, when it is good. */
@@ -55,10 +55,6 @@ void gateway_reload(struct gateway *gateway);
 /* Serves until it is told to end, see serve.c; then closes the clients with 1001 and returns the
  * exit code. */
 int gateway_run(struct gateway *gateway);
-
-/* The signals that serve.c takes wait while there is nobody to take them in order: before
- * gateway_run, and behind it. */
-void gateway_hold_signals(bool hold);
 
 void gateway_close(struct gateway *gateway);
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "gateway/gateway.h"
+#include "gateway/processes/signals.h"
 #include "gateway/processes/supervisor.h"
 #include "shared/base/log.h"
 #include "shared/config/options.h"
@@ -19,10 +20,11 @@ static const struct program program = {
 		"the foreground and logs to stderr.\n",
 };
 
-static int serve(struct config *config, char **argv, const struct inheritance *inheritance)
+static int serve(struct config *config, const struct program_start *start,
+		 const struct inheritance *inheritance)
 {
 	int code;
-	struct gateway *gateway = gateway_open(config, argv, inheritance, &code);
+	struct gateway *gateway = gateway_open(config, start, inheritance, &code);
 
 	if (gateway) {
 		code = gateway_run(gateway);
@@ -35,15 +37,21 @@ static int serve(struct config *config, char **argv, const struct inheritance *i
 int main(int argc, char **argv)
 {
 	log_open();
-	gateway_hold_signals(true); /* until there is somebody to take them */
+	signals_hold(true); /* until there is somebody to take them */
 	signal(SIGPIPE, SIG_IGN); /* whoever went away is an error of write(2) */
 
+	struct program_start start = program_start_remember(argv);
 	struct config *config = options_start(&program, argc, argv);
 	struct inheritance inheritance = inheritance_take(config);
-	size_t workers = supervisor_workers(config, &inheritance);
-	int code = workers > 1 ? supervisor_run(config, argv, &inheritance, workers)
-			       : serve(config, argv, &inheritance);
+	size_t workers = supervisor_workers(config);
+	int code = SUPERVISOR_WORKER;
+
+	if (workers > 1)
+		code = supervisor_run(config, &start, &inheritance, workers);
+	if (code == SUPERVISOR_WORKER)
+		code = serve(config, &start, &inheritance);
 
 	config_free(config);
+	program_start_clear(&start);
 	return code;
 }

@@ -18,6 +18,8 @@
 #include "gateway/door/listener.h"
 #include "gateway/door/upgrade.h"
 #include "gateway/events/wakeup.h"
+#include "gateway/processes/signals.h"
+#include "gateway/processes/successor.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/base/service_manager.h"
@@ -29,16 +31,13 @@ enum {
 	GOODBYE_MS = 2000 /* for the clients to take their close frames */
 };
 
-static const int signal_numbers[] = {SIGTERM, SIGINT, SIGUSR2, SIGHUP};
-enum { SIGNALS = sizeof(signal_numbers) / sizeof(signal_numbers[0]) };
-
 struct serving {
 	struct gateway *gateway;
 	uv_timer_t tick, beat;
-	uv_signal_t signals[SIGNALS];
+	struct signals *signals;
 	int exit_code;
 	bool has_lost_database; /* only a successor can go on */
-	struct child *successor; /* that is starting, or has taken over */
+	struct successor *successor; /* that is starting, or has taken over */
 	int64_t clock_offset_ms; /* from the monotonic clock to the wall clock */
 	bool is_draining;
 	int64_t drain_start_ms;
@@ -73,6 +72,13 @@ static void begin_drain(struct serving *serving, bool has_successor)
 {
 	struct gateway *gateway = serving->gateway;
 
+	/* Until a successor serves, this process is the service, and is told to end. */
+	if (!has_successor && serving->successor)
+		has_successor = successor_serves(serving->successor);
+	if (!has_successor) {
+		successor_free(serving->successor);
+		serving->successor = NULL;
+	}
 	log_event(LOG_INFO, "draining",
 		  log_number("connections", (int64_t)clients_count(gateway->clients)),
 		  log_text("successor", has_successor ? "yes" : "no"));
@@ -143,8 +149,7 @@ static void on_successor(void *context, bool serves)
 	struct serving *serving = context;
 
 	if (!serves) {
-		log_event(LOG_ERROR, "the successor did not start");
-		child_free(serving->successor);
+		successor_free(serving->successor);
 		serving->successor = NULL;
 		if (serving->has_lost_database)
 			give_up(serving);
@@ -160,19 +165,18 @@ static void start_successor(struct serving *serving)
 	if (serving->is_draining || serving->successor || is_worker(gateway))
 		return;
 	int fd = listener_fd(gateway->listener);
-	struct child_options options = {
+	struct successor_options options = {
 		.loop = gateway->loop,
-		.argv = gateway->argv,
+		.start = gateway->start,
 		.config = gateway->config,
 		.service_fd = liveness_service_fd(gateway->liveness),
-		.wakeup_fd = -1,
-		.tally_fd = -1,
 		.listen_fds = &fd,
 		.listen_count = 1,
-		.ready = on_successor,
+		.limit_ms = SUCCESSOR_LIMIT_MS,
+		.told = on_successor,
 		.context = serving,
 	};
-	serving->successor = child_start(&options);
+	serving->successor = successor_start(&options);
 }
 
 /* Somebody has deleted or replaced the database. What we hold open is a file that nobody else sees:
@@ -201,9 +205,9 @@ static void on_beat(uv_timer_t *timer)
 	look_after_database(serving);
 }
 
-static void on_signal(uv_signal_t *watcher, int number)
+static void on_signal(void *context, int number)
 {
-	struct serving *serving = watcher->data;
+	struct serving *serving = context;
 
 	if (number == SIGUSR2)
 		start_successor(serving);
@@ -239,18 +243,13 @@ static void start_watching(struct serving *serving)
 	serving->tick.data = serving->beat.data = serving;
 	uv_timer_start(&serving->tick, on_tick, DEADLINES_TICK_MS, DEADLINES_TICK_MS);
 	uv_timer_start(&serving->beat, on_beat, BEAT_MS, BEAT_MS);
-	for (size_t i = 0; i < SIGNALS; i++) {
-		uv_signal_init(loop, &serving->signals[i]);
-		serving->signals[i].data = serving;
-		uv_signal_start(&serving->signals[i], on_signal, signal_numbers[i]);
-	}
+	serving->signals = signals_take(loop, on_signal, serving);
 }
 
 static void stop_watching(struct serving *serving)
 {
-	child_free(serving->successor);
-	for (size_t i = 0; i < SIGNALS; i++)
-		uv_close((uv_handle_t *)&serving->signals[i], NULL);
+	successor_free(serving->successor);
+	signals_leave(serving->signals);
 	uv_close((uv_handle_t *)&serving->tick, NULL);
 	uv_close((uv_handle_t *)&serving->beat, NULL);
 	uv_run(serving->gateway->loop, UV_RUN_NOWAIT); /* the handles are on a stack */
@@ -264,7 +263,6 @@ int gateway_run(struct gateway *gateway)
 	};
 
 	start_watching(&serving);
-	gateway_hold_signals(false);
 	log_event(LOG_INFO, "listening", log_text("address", listener_address(gateway->listener)),
 		  log_number("pid", getpid()), log_text("version", WORKER_VERSION));
 	inheritance_ready(&gateway->inheritance);
@@ -275,7 +273,6 @@ int gateway_run(struct gateway *gateway)
 	log_event(LOG_INFO, "ending",
 		  log_number("connections", (int64_t)clients_count(gateway->clients)));
 	send_clients_away(&serving);
-	gateway_hold_signals(true);
 	stop_watching(&serving);
 	return serving.exit_code;
 }

@@ -13,7 +13,7 @@ from .process import Process, accepts, wait_until
 API_PROCESSES = 3
 TEMPORARY = 75  # how a gateway ends that finds another one: it is started again
 SETTLED_S = 1.0  # longer than the gateways drain
-INHERITS = b"WAVELOG_WORKER_INHERITS="  # in the environment of a child of a gateway, before the number of a worker
+WORKER = "gateway-worker"  # how the kernel names a worker of a gateway
 
 
 def has_ended(pid):
@@ -36,10 +36,7 @@ def takes(pid, number):
 def is_head(pid):
     """True for a gateway that is no worker of another (gateway_processes)."""
     with contextlib.suppress(OSError):
-        for text in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-            if text.startswith(INHERITS):
-                return text[len(INHERITS) :].startswith(b"0 ")
-        return True
+        return Path(f"/proc/{pid}/comm").read_text().strip() != WORKER
     return False
 
 
