@@ -29,7 +29,7 @@ struct session {
 	struct replay *replay; /* NULL: it gets what is new */
 	struct outbox *outbox; /* NULL: it was never behind */
 	int fd; /* of the peer */
-	uint32_t last_len; /* of the frame that was written last */
+	uint32_t held; /* bytes of a frame that was cut, which the transport sends by itself */
 	bool is_resumable; /* it gets ids, and may be sent away to come back */
 
 	uint8_t state;
@@ -61,6 +61,7 @@ struct clients {
 	struct authenticator *authenticator;
 	struct audience *audience;
 	struct fanout *fanout;
+	size_t look_deliveries; /* of what was read last */
 	struct replays *replays;
 	struct deadlines *deadlines;
 	struct outbox_pool pool; /* what waits in all outboxes */

@@ -8,20 +8,28 @@
 
 #include "gateway/client/authentication.h"
 #include "gateway/client/client_internal.h"
+#include "gateway/client/delivery.h"
 #include "gateway/client/message.h"
 #include "gateway/client/replay.h"
 #include "gateway/client/session.h"
 #include "gateway/events/fanout.h"
+#include "gateway/events/wakeup.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/contract/topic_name.h"
 #include "shared/counters/gauges.h"
 
+/* A turn ends after TURN_NS, in the middle of a fan-out too, so that sockets are looked at again. A
+ * look reads no more than is well within an outbox. When pushes waited for each other, GATHER_MS
+ * lie between two looks, if that spares GATHER_DELIVERIES or more. */
 enum {
-	TURN_NS = 4000000, /* of fan-out, before sockets are looked at again */
-	LOOK_ROWS = 64,
-	LOOK_BYTES = 131072
+	TURN_NS = 4000000,
+	LOOK_ROWS = 1024,
+	LOOK_BYTES = 131072,
+	LOOK_SHARE = 4, /* of an outbox */
+	GATHER_MS = 2,
+	GATHER_DELIVERIES = 128
 };
 
 struct clients *clients_open(const struct clients_parts *parts)
@@ -80,8 +88,23 @@ static struct session *session_of(const struct fanout_step *step, size_t i)
 			     : container_of(subscriber, struct session, member.by_topic);
 }
 
+/* Those of the next step, so that they are in the cache by then. */
+static void prefetch(const struct fanout_step *step)
+{
+	struct subscriber *const *end = step->subscribers;
+	size_t count = step->to_come < step->count ? step->to_come : step->count;
+
+	for (size_t i = 1; i <= count; i++)
+		delivery_prefetch(container_of(*(end - i), struct session, member.by_topic));
+}
+
 static void carry_out(const struct fanout_step *step)
 {
+	if (step->kind == EVENT_PUSH) {
+		for (size_t i = step->count; i-- > 0;)
+			delivery_prefetch_peer(session_of(step, i));
+		prefetch(step);
+	}
 	for (size_t i = step->count; i-- > 0;) {
 		struct session *session = session_of(step, i);
 
@@ -101,17 +124,41 @@ static void carry_out(const struct fanout_step *step)
 	}
 }
 
-bool clients_look(void *context)
+static int at_most(int64_t limit, int otherwise)
 {
-	const struct fanout_limits limits = {.rows = LOOK_ROWS, .bytes = LOOK_BYTES};
+	return limit < otherwise ? (int)limit : otherwise;
+}
+
+static struct fanout_limits look_limits(const struct config *config)
+{
+	int64_t frames = config->outbox_max_frames / LOOK_SHARE;
+
+	return (struct fanout_limits){
+		.rows = LOOK_ROWS,
+		.bytes = (size_t)at_most(config->outbox_max_bytes / LOOK_SHARE, LOOK_BYTES),
+		.pushes = frames > 0 ? (size_t)frames : 1,
+	};
+}
+
+int clients_look(void *context)
+{
 	struct clients *clients = context;
+	struct fanout *fanout = clients->fanout;
 	struct fanout_step step;
 	uint64_t end_ns = uv_hrtime() + TURN_NS;
 
-	fanout_look(clients->fanout, limits);
-	while (uv_hrtime() < end_ns && fanout_next(clients->fanout, &step))
+	if (fanout_look(fanout, look_limits(clients->config)))
+		clients->look_deliveries = 0;
+	while (uv_hrtime() < end_ns && fanout_next(fanout, &step)) {
 		carry_out(&step);
-	return fanout_has_more(clients->fanout);
+		if (step.batch)
+			clients->look_deliveries += step.count * step.batch->count;
+	}
+	if (fanout_has_more(fanout))
+		return 0;
+	return fanout_has_joined(fanout) && clients->look_deliveries >= GATHER_DELIVERIES
+		       ? GATHER_MS
+		       : WAKEUP_WHEN_TAPPED;
 }
 
 void clients_on_tick(struct clients *clients)

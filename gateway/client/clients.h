@@ -41,8 +41,8 @@ void clients_close(struct clients *clients);
 bool clients_configure(struct clients *clients);
 
 /* A wakeup_look; `context` is the clients. Hands out what is new in the database, for a bounded
- * time; true when there is more. */
-bool clients_look(void *context);
+ * time. */
+int clients_look(void *context);
 
 /* The deadlines whose time has come. */
 void clients_on_tick(struct clients *clients);

@@ -1,26 +1,43 @@
 /*
- * Sending and queueing, see delivery.h. State: the session's outbox. Never blocks.
+ * Sending and queueing, see delivery.h. State: the session's outbox, and what was cut. Never
+ * blocks.
+ *
+ * Between the two halves of a frame nothing else may be written, and libwebsockets answers pings by
+ * itself. So the rest of a short frame is given to it: it sends that first. A long frame, whose
+ * copies would be many megabytes, is begun only when libwebsockets has nothing to say, which is so
+ * in its writable callback, and until it is finished nothing is read from the client.
  */
 #include "gateway/client/delivery.h"
 
+#include <sys/uio.h>
+
 #include "gateway/client/client_internal.h"
 #include "gateway/client/peer.h"
+#include "shared/base/clock.h"
+
+enum {
+	FLUSH_PIECES = 64, /* frames to a write */
+	FLUSH_BYTES = 262144 /* and bytes to a callback */
+};
 
 bool delivery_is_done(const struct session *session)
 {
-	return outbox_count(session->outbox) == 0 && peer_is_idle(session->peer);
+	return !session->held && outbox_count(session->outbox) == 0 && peer_is_idle(session->peer);
 }
 
-/* What libwebsockets holds back of the last frame counts too. */
+static void count(struct session *session, enum counter counter, size_t pushes)
+{
+	session->clients->counters->counts[counter] += (int64_t)pushes;
+}
+
 static struct outbox_limits limits_of(const struct session *session)
 {
 	const struct config *config = session->clients->config;
 	size_t bytes = (size_t)config->outbox_max_bytes;
-	size_t held = peer_is_idle(session->peer) ? 0 : session->last_len;
 
 	return (struct outbox_limits){
 		.frames = (size_t)config->outbox_max_frames,
-		.bytes = held < bytes ? bytes - held : 0,
+		.bytes = session->held < bytes ? bytes - session->held : 0,
 	};
 }
 
@@ -28,15 +45,14 @@ static struct outbox_limits limits_of(const struct session *session)
  * resume, or has none to lose, gets no room. */
 static bool make_room(struct session *session, const struct frame *frame)
 {
-	struct clients *clients = session->clients;
+	const struct outbox_pool *pool = &session->clients->pool;
 
 	while (!outbox_has_room(session->outbox, frame, limits_of(session))) {
-		bool pool_is_full = !outbox_pool_has_room(&clients->pool, frame);
+		bool pool_is_full = !outbox_pool_has_room(pool, frame);
 
 		if (session->is_resumable || !outbox_drop_oldest_push(session->outbox))
 			return false;
-		clients->counters
-			->counts[pool_is_full ? COUNT_DROP_POOL_FULL : COUNT_DROP_OUTBOX_FULL]++;
+		count(session, pool_is_full ? COUNT_DROP_POOL_FULL : COUNT_DROP_OUTBOX_FULL, 1);
 	}
 	return true;
 }
@@ -46,7 +62,7 @@ static enum delivery queue(struct session *session, struct frame *frame, bool ne
 	if (!session->outbox)
 		session->outbox = outbox_new(&session->clients->pool);
 	if (needs_room && !make_room(session, frame)) {
-		session->clients->counters->counts[COUNT_DROP_CLOSED] += frame->is_push;
+		count(session, COUNT_DROP_CLOSED, frame->is_push);
 		return DELIVERY_FULL;
 	}
 	outbox_push(session->outbox, frame);
@@ -54,27 +70,36 @@ static enum delivery queue(struct session *session, struct frame *frame, bool ne
 	return DELIVERY_QUEUED;
 }
 
+/* What the kernel did not take of a short frame. False: there is no room for it, or it is broken.
+ */
+static bool hold(struct session *session, const char *bytes, size_t len)
+{
+	if (!outbox_pool_take(&session->clients->pool, len))
+		return false;
+	session->held = (uint32_t)len;
+	peer_want_write(session->peer);
+	return peer_hold(session->peer, bytes, len);
+}
+
 static enum delivery send_now(struct session *session, struct frame *frame)
 {
-	int64_t *counts = session->clients->counters->counts;
 	size_t len;
 	const char *wire = frame_wire(frame, &len);
 	ssize_t sent = peer_write(session->fd, wire, len);
 	bool is_good = sent >= 0;
 
-	if (is_good && (size_t)sent < len) {
-		is_good = peer_hold(session->peer, wire + sent, len - (size_t)sent);
-		session->last_len = (uint32_t)frame->len;
-		peer_want_write(session->peer);
-	}
-	if (frame->is_push)
-		counts[is_good ? COUNT_DELIVERIES : COUNT_DROP_CLOSED]++;
+	if (sent == 0)
+		return queue(session, frame, true);
+	if (is_good && (size_t)sent < len)
+		is_good = hold(session, wire + sent, len - (size_t)sent);
+	count(session, is_good ? COUNT_DELIVERIES : COUNT_DROP_CLOSED, frame->is_push);
 	return is_good ? DELIVERY_SENT : DELIVERY_BROKEN;
 }
 
 enum delivery delivery_send(struct session *session, struct frame *frame)
 {
-	return delivery_is_done(session) ? send_now(session, frame) : queue(session, frame, true);
+	return frame_is_short(frame) && delivery_is_done(session) ? send_now(session, frame)
+								  : queue(session, frame, true);
 }
 
 enum delivery delivery_send_last(struct session *session, struct frame *frame)
@@ -82,43 +107,143 @@ enum delivery delivery_send_last(struct session *session, struct frame *frame)
 	return delivery_is_done(session) ? send_now(session, frame) : queue(session, frame, false);
 }
 
-static enum delivery send_each(struct session *session, struct frame *const *frames, size_t count)
+/* Each by itself, from number `first`. */
+static enum delivery send_each(struct session *session, const struct joined *joined, size_t first,
+			       size_t end)
 {
 	enum delivery delivery = DELIVERY_SENT;
 
-	for (size_t i = 0; i < count && delivery <= DELIVERY_QUEUED; i++)
-		delivery = delivery_send(session, frames[i]);
+	for (size_t i = first; i < end && delivery <= DELIVERY_QUEUED; i++) {
+		delivery = delivery_send(session, joined->frames[i]);
+		if (delivery > DELIVERY_QUEUED)
+			count(session, COUNT_DROP_CLOSED, end - i - 1);
+	}
 	return delivery;
 }
 
 enum delivery delivery_send_joined(struct session *session, const struct joined *joined,
-				   size_t first, size_t count)
+				   size_t first, size_t end)
 {
-	return send_each(session, joined->frames + first, count - first);
+	size_t from = first > 0 ? joined->ends[first - 1] : 0;
+	size_t len = joined->ends[end - 1] - from, at;
+	ssize_t sent;
+
+	if (!joined->is_short || !delivery_is_done(session))
+		return send_each(session, joined, first, end);
+	sent = peer_write(session->fd, joined->bytes + from, len);
+	if (sent == (ssize_t)len) {
+		count(session, COUNT_DELIVERIES, end - first);
+		return DELIVERY_SENT;
+	}
+	at = from + (sent > 0 ? (size_t)sent : 0);
+	while (sent > 0 && joined->ends[first] <= at) {
+		from = joined->ends[first++];
+		count(session, COUNT_DELIVERIES, 1);
+	}
+	if (sent < 0 ||
+	    (at > from && !hold(session, joined->bytes + at, joined->ends[first] - at))) {
+		count(session, COUNT_DROP_CLOSED, end - first);
+		return DELIVERY_BROKEN;
+	}
+	if (at > from) {
+		count(session, COUNT_DELIVERIES, 1);
+		first++;
+	}
+	return send_each(session, joined, first, end);
+}
+
+/* The frames that wait, as pieces of one write; the first may be begun. Returns how many. */
+static size_t gather(const struct outbox *outbox, struct iovec pieces[FLUSH_PIECES], size_t *bytes)
+{
+	size_t pieces_count = 0, skip = outbox_begun(outbox), len;
+	struct frame *frame;
+
+	*bytes = 0;
+	while (pieces_count < FLUSH_PIECES && *bytes < FLUSH_BYTES &&
+	       (frame = outbox_peek(outbox, pieces_count))) {
+		const char *wire = frame_wire(frame, &len);
+
+		pieces[pieces_count++] = (struct iovec){(char *)(uintptr_t)wire + skip, len - skip};
+		*bytes += len - skip;
+		skip = 0;
+	}
+	return pieces_count;
+}
+
+/* Takes what was written out of the outbox. False: broken. */
+static bool note_written(struct session *session, size_t written)
+{
+	struct outbox *outbox = session->outbox;
+	bool was_begun = outbox_begun(outbox) > 0;
+	struct frame *frame;
+
+	while ((frame = outbox_peek(outbox, 0))) {
+		size_t begun = outbox_begun(outbox), len;
+		const char *wire = frame_wire(frame, &len);
+		bool is_good = true;
+
+		if (begun + written < len && (begun + written == 0 || !frame_is_short(frame))) {
+			outbox_begin(outbox, begun + written);
+			break;
+		}
+		if (begun + written < len) { /* a short one was cut */
+			is_good = hold(session, wire + written, len - written);
+			written = 0;
+		} else {
+			written -= len - begun;
+		}
+		count(session, is_good ? COUNT_DELIVERIES : COUNT_DROP_CLOSED, frame->is_push);
+		frame_release(outbox_pop(outbox));
+		if (!is_good)
+			return false;
+		if (session->held)
+			break;
+	}
+	if (was_begun != (outbox_begun(outbox) > 0))
+		peer_pause_reading(session->peer, !was_begun);
+	if (was_begun) /* what it acknowledges shows that it lives, for nothing is read from it */
+		session->heard_ms = clock_monotonic_ms();
+	return true;
 }
 
 enum delivery delivery_flush(struct session *session)
 {
-	while (outbox_count(session->outbox) > 0 && peer_is_idle(session->peer)) {
-		struct frame *frame = outbox_pop(session->outbox);
-		enum delivery delivery = send_now(session, frame);
+	struct iovec pieces[FLUSH_PIECES];
+	size_t bytes, pieces_count;
 
-		frame_release(frame);
-		if (delivery == DELIVERY_BROKEN)
+	if (!peer_is_idle(session->peer))
+		return DELIVERY_QUEUED;
+	outbox_pool_give_back(&session->clients->pool, session->held);
+	session->held = 0;
+	pieces_count = gather(session->outbox, pieces, &bytes);
+	if (pieces_count > 0) {
+		ssize_t written = peer_write_pieces(session->fd, pieces, pieces_count);
+
+		if (written < 0 || (written > 0 && !note_written(session, (size_t)written)))
 			return DELIVERY_BROKEN;
 	}
-	if (!delivery_is_done(session))
+	if (session->held || outbox_count(session->outbox) > 0)
 		return DELIVERY_QUEUED;
-	delivery_clear(session); /* it has caught up */
+	outbox_free(session->outbox); /* it has caught up */
+	session->outbox = NULL;
 	return DELIVERY_SENT;
 }
 
 void delivery_clear(struct session *session)
 {
-	session->clients->counters->counts[COUNT_DROP_CLOSED] +=
-		(int64_t)outbox_count_pushes(session->outbox);
+	size_t pushes = outbox_count_pushes(session->outbox);
+
+	outbox_clear(session->outbox);
+	count(session, COUNT_DROP_CLOSED, pushes - outbox_count_pushes(session->outbox));
+}
+
+void delivery_end(struct session *session)
+{
+	count(session, COUNT_DROP_CLOSED, outbox_count_pushes(session->outbox));
+	outbox_pool_give_back(&session->clients->pool, session->held);
 	outbox_free(session->outbox);
 	session->outbox = NULL;
+	session->held = 0;
 }
 
 void delivery_prefetch(const struct session *session)
@@ -127,4 +252,9 @@ void delivery_prefetch(const struct session *session)
 
 	__builtin_prefetch(session);
 	__builtin_prefetch((const char *)session + CACHE_LINE);
+}
+
+void delivery_prefetch_peer(const struct session *session)
+{
+	peer_prefetch(session->peer);
 }

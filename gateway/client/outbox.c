@@ -13,6 +13,7 @@ struct outbox {
 	struct frame **ring;
 	size_t capacity, first, count;
 	size_t bytes;
+	size_t begun; /* of the first frame's wire */
 };
 
 struct outbox *outbox_new(struct outbox_pool *pool)
@@ -59,6 +60,19 @@ bool outbox_pool_has_room(const struct outbox_pool *pool, const struct frame *fr
 	return frame->waiting > 0 || pool->bytes + frame->len <= pool->max_bytes;
 }
 
+bool outbox_pool_take(struct outbox_pool *pool, size_t bytes)
+{
+	if (pool->bytes + bytes > pool->max_bytes)
+		return false;
+	pool->bytes += bytes;
+	return true;
+}
+
+void outbox_pool_give_back(struct outbox_pool *pool, size_t bytes)
+{
+	pool->bytes -= bytes;
+}
+
 bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
 		     struct outbox_limits limits)
 {
@@ -87,27 +101,59 @@ struct frame *outbox_pop(struct outbox *outbox)
 	struct frame *frame = *place(outbox, 0);
 	outbox->first = (outbox->first + 1) & (outbox->capacity - 1);
 	outbox->count--;
+	outbox->begun = 0;
 	outbox->bytes -= frame->len;
 	if (--frame->waiting == 0)
 		outbox->pool->bytes -= frame->len;
 	return frame;
 }
 
+/* The few frames before it that stay move up, so that it is the first, and go. */
+static void drop(struct outbox *outbox, size_t at)
+{
+	struct frame *frame = *place(outbox, at);
+	size_t begun = outbox->begun;
+
+	for (; at > 0; at--)
+		*place(outbox, at) = *place(outbox, at - 1);
+	*place(outbox, 0) = frame;
+	frame_release(outbox_pop(outbox));
+	outbox->begun = begun;
+}
+
 bool outbox_drop_oldest_push(struct outbox *outbox)
 {
-	size_t at = 0;
+	size_t at = outbox->begun > 0;
 
 	while (at < outbox->count && !(*place(outbox, at))->is_push)
 		at++;
-	if (at == outbox->count)
+	if (at >= outbox->count)
 		return false;
-	/* The few frames before it that are no pushes move up, so that it is the oldest. */
-	struct frame *push = *place(outbox, at);
-	for (; at > 0; at--)
-		*place(outbox, at) = *place(outbox, at - 1);
-	*place(outbox, 0) = push;
-	frame_release(outbox_pop(outbox));
+	drop(outbox, at);
 	return true;
+}
+
+void outbox_clear(struct outbox *outbox)
+{
+	size_t stays = outbox && outbox->begun > 0;
+
+	while (outbox && outbox->count > stays)
+		drop(outbox, stays);
+}
+
+struct frame *outbox_peek(const struct outbox *outbox, size_t index)
+{
+	return outbox && index < outbox->count ? *place(outbox, index) : NULL;
+}
+
+size_t outbox_begun(const struct outbox *outbox)
+{
+	return outbox ? outbox->begun : 0;
+}
+
+void outbox_begin(struct outbox *outbox, size_t written)
+{
+	outbox->begun = written;
 }
 
 size_t outbox_count(const struct outbox *outbox)

@@ -14,7 +14,7 @@
 struct outbox;
 
 struct outbox_pool {
-	size_t bytes, max_bytes;
+	size_t bytes, max_bytes; /* what the transport holds back counts too: outbox_pool_take */
 };
 
 /* How much one outbox may hold. */
@@ -36,11 +36,25 @@ bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
 /* True when the pool has room for it. */
 bool outbox_pool_has_room(const struct outbox_pool *pool, const struct frame *frame);
 
+/* So many bytes wait elsewhere, and no longer. False, and nothing is taken, without room. */
+bool outbox_pool_take(struct outbox_pool *pool, size_t bytes);
+void outbox_pool_give_back(struct outbox_pool *pool, size_t bytes);
+
 /* Queues it, room or not, with a reference of its own. */
 void outbox_push(struct outbox *outbox, struct frame *frame);
 
-/* Drops the oldest push; other frames stay. False when there is none. */
+/* Drops the oldest push, unless it is begun; other frames stay. False when there is none. */
 bool outbox_drop_oldest_push(struct outbox *outbox);
+
+/* Drops all but a first frame that is begun. NULL is allowed. */
+void outbox_clear(struct outbox *outbox);
+
+/* The frame that comes out after `index` others, still the outbox's; NULL when there are fewer. */
+struct frame *outbox_peek(const struct outbox *outbox, size_t index);
+
+/* How much of the first frame's wire has been written: what is begun must be finished. */
+size_t outbox_begun(const struct outbox *outbox);
+void outbox_begin(struct outbox *outbox, size_t written);
 
 /* The oldest frame, now the caller's to release; NULL when it is empty. */
 struct frame *outbox_pop(struct outbox *outbox);

@@ -12,6 +12,14 @@ bool peer_is_idle(struct lws *peer)
 	return !lws_partial_buffered(peer);
 }
 
+/* The answer does not matter, only that it was looked for. */
+void peer_prefetch(struct lws *peer)
+{
+	int ignored = lws_partial_buffered(peer);
+
+	(void)ignored;
+}
+
 int peer_fd(struct lws *peer)
 {
 	return lws_get_socket_fd(peer);
@@ -25,6 +33,19 @@ ssize_t peer_write(int fd, const char *bytes, size_t len)
 	ssize_t sent = syscall(SYS_sendto, fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
 
 	return sent < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : sent;
+}
+
+ssize_t peer_write_pieces(int fd, struct iovec *pieces, size_t count)
+{
+	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+	ssize_t sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	return sent < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : sent;
+}
+
+void peer_pause_reading(struct lws *peer, bool pause)
+{
+	lws_rx_flow_control(peer, !pause);
 }
 
 bool peer_hold(struct lws *peer, const char *bytes, size_t len)

@@ -125,7 +125,7 @@ void session_free(struct session *session)
 	LIST_REMOVE(session, entry);
 	session->clients->session_count--;
 	tally_remove(session->clients->tally, session->tally_place);
-	delivery_clear(session);
+	delivery_end(session);
 	free(session->topic);
 	free(session);
 }
@@ -205,7 +205,7 @@ void session_end_answered(struct session *session, uint16_t code)
 
 	leave(session, ENDING_GONE);
 	session->close_sent = true;
-	if (!is_answer && peer_is_idle(session->peer))
+	if (!is_answer && !session->held && peer_is_idle(session->peer))
 		peer_close(session->peer, code, "");
 }
 
@@ -387,7 +387,7 @@ void session_on_deadline(struct session *session, int64_t now_ms)
 		return;
 	}
 	if (now_ms >= session->ping_at_ms) {
-		if (!peer_ping(session->peer)) {
+		if (delivery_is_done(session) && !peer_ping(session->peer)) {
 			session_drop(session, ENDING_GONE);
 			return;
 		}

@@ -76,9 +76,11 @@ const struct joined *batch_join(struct batch *batch, enum push_form form)
 	if (!joined->frames)
 		make_frames_with_ids(batch);
 	joined->ends = xreallocarray(NULL, batch->count, sizeof(*joined->ends));
+	joined->is_short = true;
 	for (size_t i = 0; i < batch->count; i++) {
 		frame_wire(joined->frames[i], &len);
 		joined->ends[i] = end += len;
+		joined->is_short = joined->is_short && frame_is_short(joined->frames[i]);
 	}
 	if (batch->count == 1) {
 		joined->bytes = frame_wire(joined->frames[0], &len);

@@ -6,6 +6,7 @@
 #ifndef GATEWAY_BATCH_H
 #define GATEWAY_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -20,6 +21,7 @@ struct joined {
 	const char *bytes; /* as they stand on the wire, one behind the other; NULL: not yet made */
 	size_t *ends; /* where each of them ends */
 	struct frame **frames; /* each of them alone */
+	bool is_short; /* all of them are, see frame_is_short */
 };
 
 struct batch {

@@ -33,7 +33,7 @@ struct fanout {
 	size_t left; /* of its subscribers, from the end of the array to its start */
 	bool is_begun; /* what is in hand */
 	bool has_more;
-	size_t joined;
+	bool has_joined;
 	int64_t begun_us;
 	int64_t handed_out; /* all events up to this one */
 	struct fanout_limits limits;
@@ -92,15 +92,16 @@ static bool take_order(struct fanout *fanout, const struct feed_event *event)
 /* The batch of its topic takes it; a payload that cannot be read comes again. */
 static bool take_push(struct fanout *fanout, struct topic *topic, struct feed_event *event)
 {
-	if (fanout->bytes >= fanout->limits.bytes || !feed_payload(event))
-		return false;
-
 	struct batch **batch = topic_batch(topic);
+
+	if (fanout->bytes >= fanout->limits.bytes ||
+	    (*batch && (*batch)->count >= fanout->limits.pushes) || !feed_payload(event))
+		return false;
 	if (!*batch) {
 		*batch = batch_new(event->topic, event->topic_len);
 		STAILQ_INSERT_TAIL(&fanout->batches, *batch, entry);
 	} else {
-		fanout->joined++;
+		fanout->has_joined = true;
 	}
 	batch_add(*batch, event->id, event->created_ms, event->payload, event->payload_len);
 	fanout->bytes += event->payload_len;
@@ -163,7 +164,8 @@ static void read_feed(struct fanout *fanout, struct fanout_limits limits)
 	struct batch *batch;
 
 	fanout->limits = limits;
-	fanout->bytes = fanout->joined = 0;
+	fanout->bytes = 0;
+	fanout->has_joined = false;
 	enum database_status status =
 		feed_poll(fanout->feed, limits.rows, take, fanout, &fanout->has_more);
 	STAILQ_FOREACH(batch, &fanout->batches, entry) /* nobody has left since */
@@ -182,20 +184,28 @@ static void note_position(struct fanout *fanout)
 	fanout->handed_out = position;
 }
 
-void fanout_look(struct fanout *fanout, struct fanout_limits limits)
+/* The topic may have gone since the last turn, and another one of that name have come. */
+static void go_on(struct fanout *fanout)
 {
-	if (!has_work(fanout)) {
-		read_feed(fanout, limits);
-	} else if (fanout->is_begun) { /* it may have gone, and another one have come */
-		size_t count = 0;
+	size_t count = 0;
 
-		fanout->topic = find(fanout);
-		if (fanout->topic)
-			topic_subscribers(fanout->topic, &count);
-		fanout->left = count < fanout->left ? count : fanout->left;
+	fanout->topic = find(fanout);
+	if (fanout->topic)
+		topic_subscribers(fanout->topic, &count);
+	fanout->left = count < fanout->left ? count : fanout->left;
+}
+
+bool fanout_look(struct fanout *fanout, struct fanout_limits limits)
+{
+	if (has_work(fanout)) {
+		if (fanout->is_begun)
+			go_on(fanout);
+		return false;
 	}
+	read_feed(fanout, limits);
 	if (!has_work(fanout))
 		note_position(fanout);
+	return true;
 }
 
 static void begin(struct fanout *fanout)
@@ -279,7 +289,7 @@ bool fanout_has_more(const struct fanout *fanout)
 	return fanout->has_more || has_work(fanout);
 }
 
-size_t fanout_joined(const struct fanout *fanout)
+bool fanout_has_joined(const struct fanout *fanout)
 {
-	return fanout->joined;
+	return fanout->has_joined;
 }

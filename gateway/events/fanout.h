@@ -29,10 +29,11 @@ void fanout_free(struct fanout *fanout);
 struct fanout_limits {
 	int rows;
 	size_t bytes; /* of payloads; one more push may begin below it */
+	size_t pushes; /* of one topic */
 };
 
-/* Begins a turn. Reads what is new, unless something is still in hand. */
-void fanout_look(struct fanout *fanout, struct fanout_limits limits);
+/* Begins a turn. Reads what is new, unless something is still in hand: then it returns false. */
+bool fanout_look(struct fanout *fanout, struct fanout_limits limits);
 
 struct fanout_step {
 	enum event_kind kind; /* EVENT_PUSH, EVENT_UNREGISTER or EVENT_DISCONNECT */
@@ -52,7 +53,7 @@ bool fanout_next(struct fanout *fanout, struct fanout_step *step);
 /* True when fanout_look may find more. */
 bool fanout_has_more(const struct fanout *fanout);
 
-/* Of the last look: how many pushes were joined to another. */
-size_t fanout_joined(const struct fanout *fanout);
+/* True when some of what was read last had waited for something before it. */
+bool fanout_has_joined(const struct fanout *fanout);
 
 #endif

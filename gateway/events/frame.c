@@ -57,6 +57,13 @@ const char *frame_push_payload(const struct frame *push, size_t *len)
 	return push->bytes + sizeof(PUSH_HEAD) - 1;
 }
 
+bool frame_is_short(const struct frame *frame)
+{
+	enum { SHORT_MAX = 16384 };
+
+	return frame->len <= SHORT_MAX;
+}
+
 struct frame *frame_hold(struct frame *frame)
 {
 	frame->references++;

@@ -36,6 +36,9 @@ struct frame *frame_of_push(int64_t id, const char *payload, size_t payload_len)
 /* The payload of one that was made without an id. */
 const char *frame_push_payload(const struct frame *push, size_t *len);
 
+/* True when its rest may be copied for a connection that has taken half of it. */
+bool frame_is_short(const struct frame *frame);
+
 /* The frame as it stands on the wire, header and all; *len is its length. The text must not change
  * afterwards: it is the same for everyone who gets it. */
 const char *frame_wire(struct frame *frame, size_t *len);

@@ -1,6 +1,9 @@
 /*
- * Datagram and timer, see wakeup.h. State: the socket and three uv handles. Never blocks. Each
+ * Datagram and timer, see wakeup.h. State: the socket and its uv handles. Never blocks. Each
  * failure costs at most a second of latency: the timer looks too.
+ *
+ * Whatever the reason to look, it is done behind the turn's sockets (a uv_check_t, with an idle
+ * handle so that the loop does not sleep before). While the next look has its time, taps wait.
  */
 #include "gateway/events/wakeup.h"
 
@@ -15,12 +18,14 @@
 #include "shared/base/log.h"
 #include "shared/base/unix_socket.h"
 
-enum { HANDLES = 3, DRAIN_MAX = 1024 };
+enum { HANDLES = 5, DRAIN_MAX = 1024 };
 
 struct wakeup {
 	uv_poll_t poll;
 	uv_timer_t timer;
-	uv_idle_t again; /* runs while there is more to look at */
+	uv_check_t turn; /* these two run while a look is due */
+	uv_idle_t awake;
+	uv_timer_t pause; /* runs while the next look has its time */
 	int open_handles;
 	int fd;
 	bool is_ours; /* the path */
@@ -30,19 +35,44 @@ struct wakeup {
 	char path[UNIX_SOCKET_PATH_MAX + 1]; /* "": of a worker, which has none */
 };
 
-static void on_again(uv_idle_t *again);
+static void on_turn(uv_check_t *turn);
+static void on_pause_over(uv_timer_t *pause);
+static void on_readable(uv_poll_t *poll, int status, int events);
 
-static void look(struct wakeup *wakeup)
+static void stay_awake(uv_idle_t *awake)
 {
-	if (wakeup->look(wakeup->context))
-		uv_idle_start(&wakeup->again, on_again);
-	else
-		uv_idle_stop(&wakeup->again);
+	(void)awake;
 }
 
-static void on_again(uv_idle_t *again)
+static void look_soon(struct wakeup *wakeup)
 {
-	look(again->data);
+	if (uv_is_active((uv_handle_t *)&wakeup->pause))
+		return;
+	uv_check_start(&wakeup->turn, on_turn);
+	uv_idle_start(&wakeup->awake, stay_awake);
+}
+
+static void on_turn(uv_check_t *turn)
+{
+	struct wakeup *wakeup = turn->data;
+	int again_ms = wakeup->look(wakeup->context);
+
+	if (again_ms == 0)
+		return;
+	uv_check_stop(&wakeup->turn);
+	uv_idle_stop(&wakeup->awake);
+	if (again_ms == WAKEUP_WHEN_TAPPED)
+		return;
+	uv_poll_stop(&wakeup->poll);
+	uv_timer_start(&wakeup->pause, on_pause_over, (uint64_t)again_ms, 0);
+}
+
+static void on_pause_over(uv_timer_t *pause)
+{
+	struct wakeup *wakeup = pause->data;
+
+	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
+	look_soon(wakeup);
 }
 
 /* Who taps may stay connected to this socket for as long as it is open. */
@@ -55,8 +85,6 @@ static void pass_on(const struct wakeup *wakeup)
 	send(fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	close(fd);
 }
-
-static void on_readable(uv_poll_t *poll, int status, int events);
 
 /* Somebody has deleted the socket's file: nobody new can find it. */
 static void mend(struct wakeup *wakeup)
@@ -71,14 +99,15 @@ static void mend(struct wakeup *wakeup)
 	close(fd);
 	fcntl(wakeup->fd, F_SETFD, FD_CLOEXEC);
 	wakeup->file = file_identity_of(wakeup->path);
-	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
+	if (!uv_is_active((uv_handle_t *)&wakeup->pause))
+		uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct wakeup *wakeup = timer->data;
 
-	look(wakeup);
+	look_soon(wakeup);
 	if (wakeup->is_ours && !file_identity_same(wakeup->file, file_identity_of(wakeup->path)))
 		mend(wakeup);
 }
@@ -95,15 +124,18 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		;
 	if (!wakeup->is_ours && wakeup->path[0])
 		pass_on(wakeup);
-	look(wakeup);
+	look_soon(wakeup);
 }
 
 static struct wakeup *start(struct wakeup *wakeup, struct uv_loop_s *loop)
 {
 	uv_poll_init(loop, &wakeup->poll, wakeup->fd);
 	uv_timer_init(loop, &wakeup->timer);
-	uv_idle_init(loop, &wakeup->again);
-	wakeup->poll.data = wakeup->timer.data = wakeup->again.data = wakeup;
+	uv_check_init(loop, &wakeup->turn);
+	uv_idle_init(loop, &wakeup->awake);
+	uv_timer_init(loop, &wakeup->pause);
+	wakeup->poll.data = wakeup->timer.data = wakeup->turn.data = wakeup->awake.data =
+		wakeup->pause.data = wakeup;
 	wakeup->open_handles = HANDLES;
 	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
 	uv_timer_start(&wakeup->timer, on_timer, WAKEUP_INTERVAL_MS, WAKEUP_INTERVAL_MS);
@@ -166,5 +198,7 @@ void wakeup_close(struct wakeup *wakeup)
 	close(wakeup->fd);
 	uv_close((uv_handle_t *)&wakeup->poll, forget_handle);
 	uv_close((uv_handle_t *)&wakeup->timer, forget_handle);
-	uv_close((uv_handle_t *)&wakeup->again, forget_handle);
+	uv_close((uv_handle_t *)&wakeup->turn, forget_handle);
+	uv_close((uv_handle_t *)&wakeup->awake, forget_handle);
+	uv_close((uv_handle_t *)&wakeup->pause, forget_handle);
 }

@@ -12,8 +12,10 @@ struct uv_loop_s;
 
 enum { WAKEUP_INTERVAL_MS = 1000, WAKEUP_DRAIN_MS = 20 };
 
-/* Returns true when there is more to look at: it is called again on the loop's next turn. */
-typedef bool wakeup_look(void *context);
+/* Looks, once a turn of the loop at most. Returns in how many milliseconds to look again, whether
+ * tapped or not: 0 with the next turn; WAKEUP_WHEN_TAPPED. */
+typedef int wakeup_look(void *context);
+enum { WAKEUP_WHEN_TAPPED = -1 };
 
 /* NULL with errno. `loop` is borrowed. The caller holds the right to serve this state_dir. */
 struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup_look *look,

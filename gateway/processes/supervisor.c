@@ -186,13 +186,13 @@ static void on_signal(void *context, int number)
 }
 
 /* A wakeup_look: there is nothing to look at here, the workers look. */
-static bool pass_tap_on(void *context)
+static int pass_tap_on(void *context)
 {
 	struct supervisor *supervisor = context;
 
 	for (size_t i = 0; i < supervisor->count; i++)
 		send(supervisor->workers[i].taps[0], "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return false;
+	return WAKEUP_WHEN_TAPPED;
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)
