@@ -57,26 +57,49 @@ static bool make_room(struct session *session, const struct frame *frame)
 	return true;
 }
 
-static enum delivery queue(struct session *session, struct frame *frame, bool needs_room)
+static void need_outbox(struct session *session)
 {
 	if (!session->outbox)
 		session->outbox = outbox_new(&session->clients->pool);
-	if (needs_room && !make_room(session, frame)) {
-		count(session, COUNT_DROP_CLOSED, frame->is_push);
-		return DELIVERY_FULL;
-	}
+}
+
+static enum delivery queue(struct session *session, struct frame *frame)
+{
+	need_outbox(session);
 	outbox_push(session->outbox, frame);
 	peer_want_write(session->peer);
 	return DELIVERY_QUEUED;
 }
 
-/* What the kernel did not take of a short frame. False: there is no room for it, or it is broken.
- */
-static bool hold(struct session *session, const char *bytes, size_t len)
+/* Of a connection that is behind. */
+static enum delivery queue_with_room(struct session *session, struct frame *frame)
 {
-	if (!outbox_pool_take(&session->clients->pool, len))
+	need_outbox(session);
+	if (make_room(session, frame))
+		return queue(session, frame);
+	count(session, COUNT_DROP_CLOSED, frame->is_push);
+	return DELIVERY_FULL;
+}
+
+/* Of one that has kept up: it has its turn in a moment, or is the one at which the kernel was full.
+ */
+static enum delivery queue_first(struct session *session, struct frame *frame)
+{
+	enum delivery delivery = queue(session, frame);
+
+	outbox_begin(session->outbox, 0);
+	return delivery;
+}
+
+/* The last `len` bytes of a short frame, which the kernel did not take; all of it counts. False:
+ * there is no room for it, or the connection is broken. */
+static bool hold(struct session *session, const struct frame *frame, size_t len)
+{
+	const char *bytes = frame->bytes + frame->len - len;
+
+	if (!outbox_pool_take(&session->clients->pool, frame->len))
 		return false;
-	session->held = (uint32_t)len;
+	session->held = (uint32_t)frame->len;
 	peer_want_write(session->peer);
 	return peer_hold(session->peer, bytes, len);
 }
@@ -89,22 +112,23 @@ static enum delivery send_now(struct session *session, struct frame *frame)
 	bool is_good = sent >= 0;
 
 	if (sent == 0)
-		return queue(session, frame, true);
+		return queue_first(session, frame);
 	if (is_good && (size_t)sent < len)
-		is_good = hold(session, wire + sent, len - (size_t)sent);
+		is_good = hold(session, frame, len - (size_t)sent);
 	count(session, is_good ? COUNT_DELIVERIES : COUNT_DROP_CLOSED, frame->is_push);
 	return is_good ? DELIVERY_SENT : DELIVERY_BROKEN;
 }
 
 enum delivery delivery_send(struct session *session, struct frame *frame)
 {
-	return frame_is_short(frame) && delivery_is_done(session) ? send_now(session, frame)
-								  : queue(session, frame, true);
+	if (!delivery_is_done(session))
+		return queue_with_room(session, frame);
+	return frame_is_short(frame) ? send_now(session, frame) : queue_first(session, frame);
 }
 
 enum delivery delivery_send_last(struct session *session, struct frame *frame)
 {
-	return delivery_is_done(session) ? send_now(session, frame) : queue(session, frame, false);
+	return delivery_is_done(session) ? send_now(session, frame) : queue(session, frame);
 }
 
 /* Each by itself, from number `first`. */
@@ -141,7 +165,7 @@ enum delivery delivery_send_joined(struct session *session, const struct joined 
 		count(session, COUNT_DELIVERIES, 1);
 	}
 	if (sent < 0 ||
-	    (at > from && !hold(session, joined->bytes + at, joined->ends[first] - at))) {
+	    (at > from && !hold(session, joined->frames[first], joined->ends[first] - at))) {
 		count(session, COUNT_DROP_CLOSED, end - first);
 		return DELIVERY_BROKEN;
 	}
@@ -155,7 +179,7 @@ enum delivery delivery_send_joined(struct session *session, const struct joined 
 /* The frames that wait, as pieces of one write; the first may be begun. Returns how many. */
 static size_t gather(const struct outbox *outbox, struct iovec pieces[FLUSH_PIECES], size_t *bytes)
 {
-	size_t pieces_count = 0, skip = outbox_begun(outbox), len;
+	size_t pieces_count = 0, skip = outbox_written(outbox), len;
 	struct frame *frame;
 
 	*bytes = 0;
@@ -170,24 +194,25 @@ static size_t gather(const struct outbox *outbox, struct iovec pieces[FLUSH_PIEC
 	return pieces_count;
 }
 
-/* Takes what was written out of the outbox. False: broken. */
+/* Takes what was written out of the outbox. False: broken, or there is no room for what waits. */
 static bool note_written(struct session *session, size_t written)
 {
+	const struct outbox_pool *pool = &session->clients->pool;
 	struct outbox *outbox = session->outbox;
-	bool was_begun = outbox_begun(outbox) > 0;
+	bool was_begun = outbox_written(outbox) > 0;
 	struct frame *frame;
 
 	while ((frame = outbox_peek(outbox, 0))) {
-		size_t begun = outbox_begun(outbox), len;
-		const char *wire = frame_wire(frame, &len);
+		size_t begun = outbox_written(outbox), len;
 		bool is_good = true;
 
+		frame_wire(frame, &len);
 		if (begun + written < len && (begun + written == 0 || !frame_is_short(frame))) {
 			outbox_begin(outbox, begun + written);
 			break;
 		}
 		if (begun + written < len) { /* a short one was cut */
-			is_good = hold(session, wire + written, len - written);
+			is_good = hold(session, frame, len - written);
 			written = 0;
 		} else {
 			written -= len - begun;
@@ -199,11 +224,11 @@ static bool note_written(struct session *session, size_t written)
 		if (session->held)
 			break;
 	}
-	if (was_begun != (outbox_begun(outbox) > 0))
+	if (was_begun != (outbox_written(outbox) > 0))
 		peer_pause_reading(session->peer, !was_begun);
 	if (was_begun) /* what it acknowledges shows that it lives, for nothing is read from it */
 		session->heard_ms = clock_monotonic_ms();
-	return true;
+	return !outbox_written(outbox) || pool->bytes <= pool->max_bytes;
 }
 
 enum delivery delivery_flush(struct session *session)

@@ -13,7 +13,8 @@ struct outbox {
 	struct frame **ring;
 	size_t capacity, first, count;
 	size_t bytes;
-	size_t begun; /* of the first frame's wire */
+	bool has_begun; /* the first frame */
+	size_t written; /* of its wire */
 };
 
 struct outbox *outbox_new(struct outbox_pool *pool)
@@ -76,10 +77,12 @@ void outbox_pool_give_back(struct outbox_pool *pool, size_t bytes)
 bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
 		     struct outbox_limits limits)
 {
+	size_t waiting = outbox->count - outbox->has_begun;
+
 	if (!outbox_pool_has_room(outbox->pool, frame))
 		return false;
-	return outbox->count == 0 ||
-	       (outbox->count < limits.frames && outbox->bytes + frame->len <= limits.bytes);
+	return waiting == 0 ||
+	       (waiting < limits.frames && outbox->bytes + frame->len <= limits.bytes);
 }
 
 void outbox_push(struct outbox *outbox, struct frame *frame)
@@ -101,7 +104,8 @@ struct frame *outbox_pop(struct outbox *outbox)
 	struct frame *frame = *place(outbox, 0);
 	outbox->first = (outbox->first + 1) & (outbox->capacity - 1);
 	outbox->count--;
-	outbox->begun = 0;
+	outbox->has_begun = false;
+	outbox->written = 0;
 	outbox->bytes -= frame->len;
 	if (--frame->waiting == 0)
 		outbox->pool->bytes -= frame->len;
@@ -112,18 +116,20 @@ struct frame *outbox_pop(struct outbox *outbox)
 static void drop(struct outbox *outbox, size_t at)
 {
 	struct frame *frame = *place(outbox, at);
-	size_t begun = outbox->begun;
+	bool has_begun = outbox->has_begun && at > 0;
+	size_t written = outbox->written;
 
 	for (; at > 0; at--)
 		*place(outbox, at) = *place(outbox, at - 1);
 	*place(outbox, 0) = frame;
 	frame_release(outbox_pop(outbox));
-	outbox->begun = begun;
+	outbox->has_begun = has_begun;
+	outbox->written = has_begun ? written : 0;
 }
 
 bool outbox_drop_oldest_push(struct outbox *outbox)
 {
-	size_t at = outbox->begun > 0;
+	size_t at = outbox->has_begun;
 
 	while (at < outbox->count && !(*place(outbox, at))->is_push)
 		at++;
@@ -135,7 +141,7 @@ bool outbox_drop_oldest_push(struct outbox *outbox)
 
 void outbox_clear(struct outbox *outbox)
 {
-	size_t stays = outbox && outbox->begun > 0;
+	size_t stays = outbox && outbox->written > 0;
 
 	while (outbox && outbox->count > stays)
 		drop(outbox, stays);
@@ -146,14 +152,15 @@ struct frame *outbox_peek(const struct outbox *outbox, size_t index)
 	return outbox && index < outbox->count ? *place(outbox, index) : NULL;
 }
 
-size_t outbox_begun(const struct outbox *outbox)
-{
-	return outbox ? outbox->begun : 0;
-}
-
 void outbox_begin(struct outbox *outbox, size_t written)
 {
-	outbox->begun = written;
+	outbox->has_begun = true;
+	outbox->written = written;
+}
+
+size_t outbox_written(const struct outbox *outbox)
+{
+	return outbox ? outbox->written : 0;
 }
 
 size_t outbox_count(const struct outbox *outbox)

@@ -28,8 +28,9 @@ struct outbox *outbox_new(struct outbox_pool *pool);
 /* Releases what is still queued. NULL is allowed. */
 void outbox_free(struct outbox *outbox);
 
-/* True when `frame` can be pushed within the limits and the pool. An empty outbox takes a frame of
- * any length that the pool has room for. */
+/* True when `frame` can be pushed within the limits and the pool. A frame that has begun counts in
+ * bytes only, and an outbox that holds nothing else takes one of any length that the pool has room
+ * for. */
 bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
 		     struct outbox_limits limits);
 
@@ -43,18 +44,18 @@ void outbox_pool_give_back(struct outbox_pool *pool, size_t bytes);
 /* Queues it, room or not, with a reference of its own. */
 void outbox_push(struct outbox *outbox, struct frame *frame);
 
-/* Drops the oldest push, unless it is begun; other frames stay. False when there is none. */
+/* Drops the oldest push, unless it has begun; other frames stay. False when there is none. */
 bool outbox_drop_oldest_push(struct outbox *outbox);
 
-/* Drops all but a first frame that is begun. NULL is allowed. */
+/* Drops all but a first frame that is partly written. NULL is allowed. */
 void outbox_clear(struct outbox *outbox);
 
 /* The frame that comes out after `index` others, still the outbox's; NULL when there are fewer. */
 struct frame *outbox_peek(const struct outbox *outbox, size_t index);
 
-/* How much of the first frame's wire has been written: what is begun must be finished. */
-size_t outbox_begun(const struct outbox *outbox);
+/* The first frame is on its way now: `written` bytes of its wire are. */
 void outbox_begin(struct outbox *outbox, size_t written);
+size_t outbox_written(const struct outbox *outbox);
 
 /* The oldest frame, now the caller's to release; NULL when it is empty. */
 struct frame *outbox_pop(struct outbox *outbox);

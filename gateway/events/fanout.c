@@ -94,8 +94,8 @@ static bool take_push(struct fanout *fanout, struct topic *topic, struct feed_ev
 {
 	struct batch **batch = topic_batch(topic);
 
-	if (fanout->bytes >= fanout->limits.bytes ||
-	    (*batch && (*batch)->count >= fanout->limits.pushes) || !feed_payload(event))
+	if ((*batch && (*batch)->count >= fanout->limits.pushes) || !feed_payload(event) ||
+	    (fanout->bytes > 0 && fanout->bytes + event->payload_len > fanout->limits.bytes))
 		return false;
 	if (!*batch) {
 		*batch = batch_new(event->topic, event->topic_len);

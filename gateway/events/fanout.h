@@ -28,7 +28,7 @@ void fanout_free(struct fanout *fanout);
 /* The most that is read at a time. */
 struct fanout_limits {
 	int rows;
-	size_t bytes; /* of payloads; one more push may begin below it */
+	size_t bytes; /* of payloads; a longer one comes alone */
 	size_t pushes; /* of one topic */
 };
 

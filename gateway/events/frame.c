@@ -59,7 +59,7 @@ const char *frame_push_payload(const struct frame *push, size_t *len)
 
 bool frame_is_short(const struct frame *frame)
 {
-	enum { SHORT_MAX = 16384 };
+	enum { SHORT_MAX = 32768 };
 
 	return frame->len <= SHORT_MAX;
 }

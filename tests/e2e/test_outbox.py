@@ -239,7 +239,7 @@ def test_one_that_falls_behind_in_the_middle_of_its_replay_gets_all_of_it_once(m
             for start in (300, 350):
                 ids += publish_beside(server, neighbour, range(start, start + 50))
                 wait_until_counted(service, "deliveries", "", start + 50)
-                assert outbox_bytes(service) == 0, "a replay is not queued"
+                assert outbox_bytes(service) < 2 * FILL, "of a replay only what is on its way waits"
                 got = [json.loads(slow.read_message())["id"] for _ in range(20)]
                 assert got == ids[:20]
                 ids = ids[20:]
