@@ -103,23 +103,45 @@ static void the_first_tap_after_a_restart_arrives(void **state)
 	notify_free(notify);
 }
 
+static void a_tap_that_nobody_has_read_yet_does_for_more(void **state)
+{
+	(void)state;
+	struct notify *notify = notify_new(directory), *other = notify_new(directory);
+	int gateway = gateway_start();
+
+	for (int i = 0; i < 3; i++) {
+		notify_gateway(notify);
+		notify_gateway(other); /* of another process: it cannot know */
+		notify_gateway(notify);
+		assert_int_equal(taps_waiting(gateway), 2);
+	}
+	close(gateway);
+	unlink(path);
+	notify_free(other);
+	notify_free(notify);
+}
+
 static void a_full_queue_never_blocks(void **state)
 {
 	(void)state;
-	enum { TAPS = 10000 };
-	struct notify *notify = notify_new(directory);
+	enum { TAPS = 900 };
+	struct notify *others[TAPS], *notify = notify_new(directory);
 	int gateway = gateway_start();
 	int64_t start_ms = clock_monotonic_ms();
 
 	alarm(20); /* a tap that blocks would wait for ever */
-	for (int i = 0; i < TAPS; i++)
-		notify_gateway(notify);
+	for (int i = 0; i < TAPS; i++) {
+		others[i] = notify_new(directory);
+		notify_gateway(others[i]);
+	}
 	alarm(0);
 	assert_true(clock_monotonic_ms() - start_ms < 10000);
 	int waiting = taps_waiting(gateway);
 	assert_true(waiting > 0 && waiting < TAPS);
 	notify_gateway(notify);
 	assert_int_equal(taps_waiting(gateway), 1);
+	for (int i = 0; i < TAPS; i++)
+		notify_free(others[i]);
 	close(gateway);
 	unlink(path);
 	notify_free(notify);
@@ -143,6 +165,7 @@ int main(void)
 		cmocka_unit_test(with_nobody_there_nothing_happens),
 		cmocka_unit_test(a_gateway_that_comes_later_is_found),
 		cmocka_unit_test(the_first_tap_after_a_restart_arrives),
+		cmocka_unit_test(a_tap_that_nobody_has_read_yet_does_for_more),
 		cmocka_unit_test(a_full_queue_never_blocks),
 		cmocka_unit_test(a_state_dir_too_long_for_a_socket_is_left_alone),
 	};
