@@ -19,8 +19,8 @@ enum config_type {
 	CONFIG_DIRECTORY,
 	CONFIG_ADDRESS,
 	CONFIG_LISTEN, /* an address, or unix:/path */
-	CONFIG_ADDRESS_LIST, /* addresses and CIDR blocks, joined by commas in the field */
-	CONFIG_ORIGIN_LIST, /* web origins in their normal form, likewise */
+	CONFIG_ADDRESS_LIST, /* sequences too; addresses and CIDR blocks, joined by commas */
+	CONFIG_ORIGIN_LIST, /* likewise; web origins in their normal form */
 };
 
 /* The table, config_keys.c; it ends with a row without a name. */
@@ -54,15 +54,10 @@ config_find(struct config_reading *reading, bool is_error, size_t line, const ch
 #define config_error(reading, line, ...) config_find(reading, true, line, __VA_ARGS__)
 #define config_warning(reading, line, ...) config_find(reading, false, line, __VA_ARGS__)
 
-/* Values, config_value.c. True for the types whose field is a char *, and for those of them that
- * take a sequence too, whose entries are set one by one. */
+/* True for the types whose field is a char *. */
 static inline bool config_type_is_text(enum config_type type)
 {
 	return type >= CONFIG_SECRET;
-}
-static inline bool config_type_is_list(enum config_type type)
-{
-	return type >= CONFIG_ADDRESS_LIST;
 }
 
 /* The key's field. */

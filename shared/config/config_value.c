@@ -18,12 +18,10 @@
 #include "shared/contract/duration.h"
 #include "shared/contract/origin.h"
 
-enum { MESSAGE_SIZE = 320 }; /* a longer one is cut */
-
 void config_find(struct config_reading *reading, bool is_error, size_t line, const char *format,
 		 ...)
 {
-	char message[MESSAGE_SIZE];
+	char message[320]; /* a longer one is cut */
 	va_list args;
 
 	reading->errors += is_error;
@@ -105,31 +103,32 @@ static bool is_block(struct slice text)
 	       (bits <= 128 && parses_as(AF_INET6, address));
 }
 
-/* Adds what is between the commas of `text` to the list. */
-static bool append(enum config_type type, const char *text, char **list)
+/* Adds what is between the commas of `text` to the list. Faults are as of text_fault. */
+static const char *append(enum config_type type, const char *text, char **list)
 {
 	struct slice rest = slice_trim((struct slice){text, strlen(text)});
 	size_t len = strlen(*list), count = len > 0;
 	char origin[ORIGIN_SIZE];
 
 	if (rest.len == 0)
-		return true;
+		return NULL;
 	for (const char *at = *list; *at; at++)
 		count += *at == ',';
 	while (rest.at) {
 		struct slice entry = slice_trim(slice_split(rest, ',', &rest));
+		const char *fault = is_block(entry) ? NULL : "";
 
-		if (type == CONFIG_ORIGIN_LIST && origin_normalise(entry.at, entry.len, origin))
+		if (type == CONFIG_ORIGIN_LIST)
+			fault = origin_pattern_fault(entry.at, entry.len, origin);
+		if (fault || count++ == CONFIG_LIST_MAX)
+			return fault ? fault : "";
+		if (type == CONFIG_ORIGIN_LIST)
 			entry = (struct slice){origin, strlen(origin)};
-		else if (type == CONFIG_ORIGIN_LIST || !is_block(entry))
-			return false;
-		if (count++ == CONFIG_LIST_MAX)
-			return false;
 		*list = xreallocarray(*list, len + entry.len + 2, 1);
 		len += (size_t)snprintf(*list + len, entry.len + 2, "%s%.*s", len ? "," : "",
 					(int)entry.len, entry.at);
 	}
-	return true;
+	return NULL;
 }
 
 /* What is wrong with a text; NULL: nothing; "": config_expected says it. */
@@ -184,7 +183,7 @@ static const char *set(const struct config_key *key, const char *text, void *fie
 		return index >= 0 ? NULL : "";
 	case CONFIG_ADDRESS_LIST:
 	case CONFIG_ORIGIN_LIST:
-		return append(key->type, text, field) ? NULL : "";
+		return append(key->type, text, field);
 	default:
 		fault = text_fault(key->type, text);
 		if (!fault) {
@@ -250,8 +249,9 @@ void config_expected(const struct config_key *key, char out[CONFIG_EXPECTED_SIZE
 				  "107 bytes), or nothing for all interfaces",
 		[CONFIG_ADDRESS_LIST] = "addresses and CIDR blocks such as 192.0.2.1 or "
 					"2001:db8::/32, at most 1000",
-		[CONFIG_ORIGIN_LIST] = "origins such as https://example.org or "
-				       "http://localhost:8080, without a path, at most 1000",
+		[CONFIG_ORIGIN_LIST] = "origins such as https://example.org, "
+				       "https://*.example.org or http://localhost:8080, without a "
+				       "path, at most 1000",
 	};
 	char min[DURATION_TEXT_SIZE], max[DURATION_TEXT_SIZE];
 

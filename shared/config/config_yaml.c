@@ -171,7 +171,7 @@ static void set_key(struct file *file, const struct config_key *key, const yaml_
 	if (value->type == YAML_SEQUENCE_NODE) {
 		item = value->data.sequence.items.start;
 		end = value->data.sequence.items.top;
-		unfit = config_type_is_list(key->type) ? NULL : "a list";
+		unfit = key->type >= CONFIG_ADDRESS_LIST ? NULL : "a list";
 	}
 	if (end - item > CONFIG_LIST_MAX) {
 		config_error(file->reading, line_of(file, item[CONFIG_LIST_MAX]),

@@ -52,8 +52,11 @@ static bool take_word(struct reader *reader, const char *word)
 	return true;
 }
 
-static bool take_host(struct reader *reader)
+/* With `is_pattern` the host may begin with "*.". */
+static bool take_host(struct reader *reader, bool is_pattern)
 {
+	if (is_pattern && next_char(reader) == '*' && !take_word(reader, "*."))
+		return false;
 	if (next_char(reader) != '[')
 		return take_all(reader, small_letters, host_more, HOST_MAX) > 0;
 	take(reader);
@@ -94,7 +97,7 @@ static bool take_port(struct reader *reader)
 	return true;
 }
 
-bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE])
+static bool normalise(const char *text, size_t len, bool is_pattern, char out[ORIGIN_SIZE])
 {
 	struct reader reader = {.at = text, .end = text + len, .out = out};
 
@@ -102,10 +105,36 @@ bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE])
 	if (take_all(&reader, small_letters, "", 1) == 0)
 		return false;
 	take_all(&reader, small_letters, scheme_more, SCHEME_MAX);
-	if (!take_word(&reader, "://") || !take_host(&reader) || !take_port(&reader))
+	if (!take_word(&reader, "://") || !take_host(&reader, is_pattern) || !take_port(&reader))
 		return false;
 	out[reader.len] = '\0';
 	return true;
+}
+
+bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE])
+{
+	return normalise(text, len, false, out);
+}
+
+const char *origin_pattern_fault(const char *text, size_t len, char out[ORIGIN_SIZE])
+{
+	if (normalise(text, len, true, out))
+		return NULL;
+	return len > 0 && text[len - 1] == '/' && normalise(text, len - 1, true, out)
+		       ? "an origin ends in its host or port: leave out the slash at the end"
+		       : "";
+}
+
+/* The star stands for one character or more: labels of a name, since `origin` is a good one. */
+static bool matches(const char *pattern, size_t len, const char *origin, size_t origin_len)
+{
+	const char *star = memchr(pattern, '*', len);
+	size_t before = star ? (size_t)(star - pattern) : len;
+	size_t behind = star ? len - before - 1 : 0;
+
+	return (star ? origin_len >= len : origin_len == len) &&
+	       memcmp(origin, pattern, before) == 0 &&
+	       memcmp(origin + origin_len - behind, pattern + len - behind, behind) == 0;
 }
 
 bool origin_is_listed(const char *list, const char *text, size_t len)
@@ -117,7 +146,7 @@ bool origin_is_listed(const char *list, const char *text, size_t len)
 	while (*list) {
 		size_t entry_len = strcspn(list, ",");
 
-		if (entry_len == strlen(origin) && memcmp(list, origin, entry_len) == 0)
+		if (matches(list, entry_len, origin, strlen(origin)))
 			return true;
 		list += entry_len + (list[entry_len] == ',');
 	}

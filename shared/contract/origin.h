@@ -15,7 +15,14 @@ enum { ORIGIN_SIZE = 320 }; /* the longest one, NUL included */
  * not plain ASCII ("xn--..." is), or "null". */
 bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE]);
 
-/* True when the origin in any spelling is one of `list`: normalised ones, joined by commas. */
+/* A pattern of origins: one whose host may begin with "*.", which stands for one label or more.
+ * "*.example.org" has log.example.org and a.b.example.org, but not example.org. NULL when it is
+ * good, with its normal form in `out`; else what is wrong, for people, or "" when it is nothing
+ * like an origin. */
+const char *origin_pattern_fault(const char *text, size_t len, char out[ORIGIN_SIZE]);
+
+/* True when the origin in any spelling matches one of `list`: normalised patterns, joined by
+ * commas. */
 bool origin_is_listed(const char *list, const char *text, size_t len);
 
 #endif

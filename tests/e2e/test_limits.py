@@ -447,7 +447,7 @@ def test_a_descriptor_that_comes_free_is_used(make_server):
     allow_descriptors(pid, usual)
 
 
-ORIGINS = ["https://log.example.org", "http://localhost:8080", "HTTPS://Other.example:443"]
+ORIGINS = ["https://log.example.org", "http://localhost:8080", "HTTPS://Other.example:443", "https://*.many.example"]
 
 
 def browser_from(origin):
@@ -470,7 +470,7 @@ def choosy(certificates):
 @pytest.mark.parametrize(
     "origin",
     [None, "https://log.example.org", "https://LOG.example.org:443", "HTTPS://log.example.org", "http://localhost:8080",
-     "https://other.example"],
+     "https://other.example", "https://one.many.example", "https://a.B.many.example"],
 )  # fmt: skip
 def test_an_origin_that_is_allowed_passes_in_any_spelling(choosy, origin):
     assert ask(choosy.service, headers={"Origin": origin})[0] == 101
@@ -480,7 +480,8 @@ def test_an_origin_that_is_allowed_passes_in_any_spelling(choosy, origin):
     "origin",
     ["https://evil.example", "http://log.example.org", "https://log.example.org:444", "https://x.log.example.org",
      "https://log.example.org.evil.example", "http://localhost", "https://log.example.org/",
-     "https://log.example.org@evil.example", "https://log.example.org,https://evil.example", "null", "", "*",
+     "https://log.example.org@evil.example", "https://log.example.org,https://evil.example", "https://many.example",
+     "https://*.many.example", "https://one.many.example:8443", "https://one.many.example.evil.example", "null", "", "*",
      "x" * 4000],
     ids=lambda origin: origin[:40],
 )  # fmt: skip

@@ -22,6 +22,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *text = (const char *)data;
 	char origin[ORIGIN_SIZE], again[ORIGIN_SIZE], list[2 * ORIGIN_SIZE];
 
+	if (!origin_pattern_fault(text, size, origin)) {
+		assert(!origin_pattern_fault(origin, strlen(origin), again));
+		assert(strcmp(again, origin) == 0);
+		assert(!strchr(origin, '*') == origin_normalise(text, size, again));
+	}
 	if (!origin_normalise(text, size, origin)) {
 		assert(!origin_is_listed("https://a.example", text, size));
 		return 0;

@@ -15,8 +15,9 @@
 	"trusted_proxies: expected addresses and CIDR blocks such as 192.0.2.1 or "                \
 	"2001:db8::/32, at most 1000"
 #define ORIGINS                                                                                    \
-	"allowed_origins: expected origins such as https://example.org or "                        \
+	"allowed_origins: expected origins such as https://example.org, https://*.example.org or " \
 	"http://localhost:8080, without a path, at most 1000"
+#define SLASH "allowed_origins: an origin ends in its host or port: leave out the slash at the end"
 #define TIMEOUT "handshake_timeout: expected a duration such as 500ms, from 100ms to 1m0s"
 #define CONTROL "must not hold control characters (a line end is one)"
 
@@ -147,6 +148,8 @@ static const struct {
 	{"allowed_origins: ' http://b.example ,https://c.example:80 '\n",
 	 offsetof(struct config, allowed_origins), "http://b.example,https://c.example:80"},
 	{"allowed_origins: [\"  \"]\n", offsetof(struct config, allowed_origins), ""},
+	{"allowed_origins: HTTPS://*.A.example:443\n", offsetof(struct config, allowed_origins),
+	 "https://*.a.example"},
 	{"allowed_origins:\n- http://a.example:8080\n- 'http://[::1], https://b.example'\n",
 	 offsetof(struct config, allowed_origins),
 	 "http://a.example:8080,http://[::1],https://b.example"},
@@ -393,7 +396,11 @@ static const struct {
 	{"trusted_proxies: 10.0.0.1 10.0.0.2\n", PROXIES},
 	{"trusted_proxies: [10.0.0.1, x]\n", PROXIES},
 	{"allowed_origins: example.org\n", ORIGINS},
-	{"allowed_origins: https://example.org/\n", ORIGINS},
+	{"allowed_origins: https://example.org/\n", SLASH},
+	{"allowed_origins: 'https://a.example, https://*.b.example:8443/'\n", SLASH},
+	{"allowed_origins: https://example.org//\n", ORIGINS},
+	{"allowed_origins: https://example.org/a/\n", ORIGINS},
+	{"allowed_origins: https://*\n", ORIGINS},
 	{"allowed_origins: 'https://example.org,'\n", ORIGINS},
 	{"allowed_origins: ',https://example.org'\n", ORIGINS},
 	{"allowed_origins: '*'\n", ORIGINS},

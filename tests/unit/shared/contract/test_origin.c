@@ -179,6 +179,60 @@ static void an_origin_is_found_in_any_spelling(void **state)
 	assert_false(origin_is_listed(list, "https://a.example\0", 18));
 }
 
+static bool normalise_pattern(const char *text)
+{
+	return origin_pattern_fault(text, strlen(text), normal) == NULL;
+}
+
+static void a_pattern_is_an_origin_whose_host_may_begin_with_a_star(void **state)
+{
+	static const char *const bad[] = {
+		"*",
+		"https://*",
+		"https://*.",
+		"https://*:443",
+		"https://*example.org",
+		"https://a.*.example.org",
+		"https://*.*.example.org",
+		"https://**.example.org",
+		"*://example.org",
+		"https://*.[::1]x",
+		"https://*.example.org/",
+	};
+
+	(void)state;
+	assert_true(normalise_pattern("HTTPS://*.Example.org:443"));
+	assert_string_equal(normal, "https://*.example.org");
+	assert_true(normalise_pattern("http://*.localhost:8080"));
+	assert_string_equal(normal, "http://*.localhost:8080");
+	assert_true(normalise_pattern("https://example.org"));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (normalise_pattern(bad[i]))
+			fail_msg("%s is %s", bad[i], normal);
+}
+
+static void a_star_stands_for_one_label_or_more(void **state)
+{
+	static const char list[] = "https://a.example,https://*.b.example,http://*.c.example:8080";
+
+	(void)state;
+	assert_true(is_listed(list, "https://x.b.example"));
+	assert_true(is_listed(list, "https://X.Y.b.example:443"));
+	assert_true(is_listed(list, "http://x.c.example:8080"));
+	assert_true(is_listed(list, "https://a.example"));
+	assert_false(is_listed(list, "https://b.example"));
+	assert_false(is_listed(list, "https://.b.example"));
+	assert_false(is_listed(list, "https://xb.example"));
+	assert_false(is_listed(list, "http://x.b.example"));
+	assert_false(is_listed(list, "https://x.b.example:8443"));
+	assert_false(is_listed(list, "https://x.b.example.evil.example"));
+	assert_false(is_listed(list, "https://evil.example/x.b.example"));
+	assert_false(is_listed(list, "https://evil.example#.b.example"));
+	assert_false(is_listed(list, "http://x.c.example"));
+	assert_false(is_listed(list, "https://x.a.example"));
+	assert_false(is_listed(list, "https://*.b.example"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,6 +241,8 @@ int main(void)
 		cmocka_unit_test(every_shorter_piece_of_an_origin_is_another_or_none),
 		cmocka_unit_test(the_longest_one_fits_and_longer_ones_are_refused),
 		cmocka_unit_test(an_origin_is_found_in_any_spelling),
+		cmocka_unit_test(a_pattern_is_an_origin_whose_host_may_begin_with_a_star),
+		cmocka_unit_test(a_star_stands_for_one_label_or_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
