@@ -9,6 +9,7 @@ CPPCHECK ?= cppcheck
 SHELLCHECK ?= shellcheck
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
 
 # A build of its own for each set of flags: SAN=1 has ASan and UBSan, WERROR=1 takes a warning as an error.
 SAN ?=
@@ -22,9 +23,10 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes -Wmis
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 SANITIZE := -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 OPT := $(if $(SAN),-O1 -g $(SANITIZE),-O2 -g -D_FORTIFY_SOURCE=3)
-CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE -include shared/base/banned.h
-CFLAGS += -std=c11 $(WARN) $(HARDEN) $(OPT)
-LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),$(SANITIZE))
+# CPPFLAGS, CFLAGS and LDFLAGS are yours: they come last.
+ALL_CPPFLAGS = -I. -I$(B)/gen -D_GNU_SOURCE -include shared/base/banned.h $(CPPFLAGS)
+ALL_CFLAGS = -std=c11 $(WARN) $(HARDEN) $(OPT) $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SAN),$(SANITIZE)) $(LDFLAGS)
 
 SHARED_LIBS = $(shell $(PKG_CONFIG) --libs sqlite3 libcrypto yaml-0.1 libcjson)
 API_LIBS = -lfcgi $(SHARED_LIBS)
@@ -49,7 +51,7 @@ FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 BENCH_BIN := $(addprefix $(B)/bench/,load bare_loop bare_fastcgi)
 
 .PHONY: all run test unit unit-programs e2e format check-format lint cppcheck clang-tidy shellcheck floors fuzz \
-	fuzz-programs soak bench bench-smoke bench-programs packages install clean help
+	fuzz-programs soak bench bench-smoke bench-programs packages install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -68,15 +70,16 @@ help:
 	@echo 'make lint       cppcheck, clang-tidy, shellcheck, and the floors of the folders'
 	@echo 'make packages   install what the build needs from Debian; make run and make test do so themselves'
 	@echo 'make install    programs, sample configuration and schema below DESTDIR/PREFIX (/usr/local)'
+	@echo 'make uninstall  takes away what make install has copied; configuration and databases stay'
 	@echo 'make clean      remove build/'
 
 # The build.
 
 $(B)/wavelog-worker-api: $(call objects,$(API_SRC)) $(B)/libshared.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(API_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(API_LIBS)
 
 $(B)/wavelog-worker-gateway: $(call objects,$(GATEWAY_SRC)) $(B)/libshared.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(GATEWAY_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(GATEWAY_LIBS)
 
 $(B)/libshared.a: $(call objects,$(SHARED_SRC)) $(B)/gen/schema.o
 	rm -f $@
@@ -84,7 +87,7 @@ $(B)/libshared.a: $(call objects,$(SHARED_SRC)) $(B)/gen/schema.o
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The .sql files as C strings, so that a program can be started anywhere.
 $(B)/gen/schema.c: $(SCHEMA) sql/embed.awk
@@ -92,7 +95,7 @@ $(B)/gen/schema.c: $(SCHEMA) sql/embed.awk
 	awk -f sql/embed.awk $(SCHEMA) >$@
 
 $(B)/gen/schema.o: $(B)/gen/schema.c
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # A unit test links the shared library and the modules of a program that its first lines name: `// needs: gateway/x.c`.
 needs = $(shell sed -n 's,^// needs: ,,p' $(1))
@@ -100,7 +103,7 @@ needs = $(shell sed -n 's,^// needs: ,,p' $(1))
 define unit_rule
 $(B)/unit/$(notdir $(1)): $(B)/$(1).o $(call objects,$(call needs,$(1).c)) $(B)/libshared.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(SHARED_LIBS) -lpthread
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ -lcmocka $$(SHARED_LIBS) -lpthread
 endef
 $(foreach t,$(basename $(UNIT_SRC)),$(eval $(call unit_rule,$(t))))
 
@@ -111,7 +114,7 @@ FUZZ_CFLAGS := -std=c11 $(WARN) -Wno-string-concatenation -O1 -g $(SANITIZE)
 
 $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CLANG) $(CPPFLAGS) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+	$(CLANG) $(ALL_CPPFLAGS) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
 
 $(B)/fuzz/libshared.a: $(call fuzz_objects,$(SHARED_SRC))
 	rm -f $@
@@ -129,15 +132,15 @@ fuzz-programs: $(FUZZ_BIN)
 
 $(B)/bench/load: $(call objects,$(filter-out tests/bench/bare_%.c,$(BENCH_SRC))) $(B)/libshared.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(SHARED_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SHARED_LIBS)
 
 $(B)/bench/bare_loop: $(call objects,tests/bench/bare_loop.c)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(SHARED_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SHARED_LIBS)
 
 $(B)/bench/bare_fastcgi: $(call objects,tests/bench/bare_fastcgi.c)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lfcgi
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lfcgi
 
 bench-programs: $(PROGRAMS) $(BENCH_BIN)
 
@@ -145,7 +148,7 @@ bench-programs: $(PROGRAMS) $(BENCH_BIN)
 
 run:
 	@.ci/packages run
-	@$(MAKE) -s -j2 all
+	@$(MAKE) -s -j$(JOBS) all
 	@BUILD=$(B) nginx/run
 
 test:
@@ -176,7 +179,7 @@ soak: all
 # BENCH="-k word" measures some rows only; tests/bench/BENCHMARKS.md has the rest.
 bench:
 	@.ci/packages bench
-	@$(MAKE) -s -j2 bench-programs
+	@$(MAKE) -s -j$(JOBS) bench-programs
 	@WORKER_BUILD=$(B) $(PYTHON) -B tests/bench/bench.py $(BENCH)
 
 bench-smoke: bench-programs
@@ -191,11 +194,11 @@ check-format:
 lint: cppcheck clang-tidy shellcheck floors
 
 cppcheck:
-	$(CPPCHECK) -q -j2 --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+	$(CPPCHECK) -q -j$(JOBS) --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		--suppressions-list=tests/cppcheck.suppressions -I. -D_GNU_SOURCE $(C_FILES)
 
 clang-tidy:
-	printf '%s\n' $(C_FILES) | xargs -P2 -I{} $(CLANG_TIDY) --quiet {} -- $(CPPFLAGS) -std=c11
+	printf '%s\n' $(C_FILES) | xargs -P$(JOBS) -I{} $(CLANG_TIDY) --quiet {} -- $(ALL_CPPFLAGS) -std=c11
 
 # Floors, doors and rings of the folders; the calls between files are read from what was compiled.
 floors: $(call objects,$(SHARED_SRC) $(API_SRC) $(GATEWAY_SRC))
@@ -204,13 +207,23 @@ floors: $(call objects,$(SHARED_SRC) $(API_SRC) $(GATEWAY_SRC))
 shellcheck:
 	$(SHELLCHECK) -x $(SCRIPTS)
 
+SHARE := $(DESTDIR)$(PREFIX)/share/wavelog-worker
+DOC := $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/wavelog-worker/sql $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/sql $(DOC)/nginx
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 config.sample.yaml nginx/demo.html $(DESTDIR)$(PREFIX)/share/wavelog-worker
-	install -m 644 $(SCHEMA) $(DESTDIR)$(PREFIX)/share/wavelog-worker/sql
-	cp -R apache nginx systemd $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker
-	rm $(addprefix $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker/nginx/,run demo.html)
+	install -m 644 config.sample.yaml nginx/demo.html $(SHARE)
+	install -m 644 $(SCHEMA) $(SHARE)/sql
+	install -m 644 LICENSE $(DOC)
+	install -m 644 nginx/wavelog-worker.conf $(DOC)/nginx
+	cp -R nginx/snippets $(DOC)/nginx
+	cp -R apache systemd $(DOC)
+
+# What install has copied. Configuration and databases stay.
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(PROGRAMS)))
+	rm -rf $(SHARE) $(DOC)
 
 clean:
 	rm -rf build

@@ -42,7 +42,7 @@ make_nginx_files()
 		}
 	END
 	# A header file for curl, so that the secret stays out of the command line.
-	(umask 077 && sed -n "s/^worker_secret: *[\"']\{0,1\}\([^\"' ]*\).*/X-Worker-Secret: \1/p" \
-		"$config" >"$home/secret-header")
+	secret=${WORKER_SECRET:-$(sed -n "s/^worker_secret: *[\"']\{0,1\}\([^\"' ]*\).*/\1/p" "$config")}
+	(umask 077 && say "X-Worker-Secret: $secret" >"$home/secret-header")
 	give "$home/secret-header"
 }
