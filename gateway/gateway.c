@@ -1,5 +1,5 @@
 /*
- * One gateway process, from its parts: see gateway.h. Setting up may block for seconds, while
+ * One gateway process, made of its parts: see gateway.h. Setting up may block for seconds, while
  * another program migrates the database; serving (serve.c) never does. gateway_close is
  * gateway_open backwards.
  */
@@ -40,7 +40,7 @@ static size_t raise_descriptor_limit(size_t wanted)
 	return (size_t)limit.rlim_cur;
 }
 
-/* Lets as many connections in as may be. */
+/* Allows as many connections as the limits do. */
 static void set_limits(struct gateway *gateway)
 {
 	const struct config *config = gateway->config;
@@ -87,7 +87,7 @@ static bool open_tally(struct gateway *gateway)
 	return gateway->tally || fail("cannot count connections", why);
 }
 
-/* The right to serve comes first: whoever has it may also hold the database. */
+/* The right to serve comes first: only its holder may open the database. */
 static bool open_state(struct gateway *gateway, int *exit_code)
 {
 	const char *state_dir = gateway->config->state_dir;
@@ -177,7 +177,7 @@ static void on_accepted(void *context, int fd, const struct sockaddr *peer)
 	if (gateway->upgrades)
 		upgrade_begin(gateway, fd, peer);
 	else
-		close(fd); /* it ends before it has served */
+		close(fd); /* it ends without having served */
 }
 
 /* Nobody is accepted before the loop runs. */

@@ -1,6 +1,6 @@
 /*
- * The parts of one gateway process, wired by gateway.c and lent to each other. All of it belongs to
- * the event loop's thread; the database thread is behind the functions of presence.h.
+ * The parts of one gateway process, wired by gateway.c and lent to one another. All of it belongs
+ * to the event loop's thread; the database thread is behind the functions of presence.h.
  */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
@@ -30,7 +30,7 @@ struct gateway {
 	struct limits limits; /* of connections */
 	struct tally *tally; /* of all connections, over all workers */
 	struct liveness *liveness;
-	struct database *database; /* the loop's connection: of the feed and the registry */
+	struct database *database; /* the loop's connection, for the feed and the registry */
 	struct feed *feed;
 	struct registry *registry;
 	struct presence *presence;
@@ -49,7 +49,7 @@ struct gateway {
 struct gateway *gateway_open(struct config *config, const struct program_start *start,
 			     const struct inheritance *inheritance, int *exit_code);
 
-/* Takes the configuration file over as it is now, when it is good. */
+/* Takes over the configuration file as it is now, if it is good. */
 void gateway_reload(struct gateway *gateway);
 
 /* Serves until it is told to end, see serve.c; then closes the clients with 1001 and returns the

@@ -37,8 +37,8 @@ static int serve(struct config *config, const struct program_start *start,
 int main(int argc, char **argv)
 {
 	log_open();
-	signals_hold(true); /* until there is somebody to take them */
-	signal(SIGPIPE, SIG_IGN); /* whoever went away is an error of write(2) */
+	signals_hold(true); /* until somebody can deal with them */
+	signal(SIGPIPE, SIG_IGN); /* when a peer has gone away, write(2) says so */
 
 	struct program_start start = program_start_remember(argv);
 	struct config *config = options_start(&program, argc, argv);

@@ -2,7 +2,7 @@
  * Serving, and ending: see gateway.h. State: timers, signals and the drain, on the stack of
  * gateway_run. Never blocks.
  *
- *	SIGTERM		drain: accept nobody new, send the clients away spread over `drain`, end
+ *	SIGTERM		drain: accept nobody new, send the clients away over `drain`, end
  *	SIGUSR2		start a successor; when it serves, drain
  *	SIGHUP		read the configuration again
  *	SIGINT		end at once, as a second SIGTERM does; not in a worker: a service manager
@@ -37,7 +37,7 @@ struct serving {
 	struct signals *signals;
 	int exit_code;
 	bool has_lost_database; /* only a successor can go on */
-	struct successor *successor; /* that is starting, or has taken over */
+	struct successor *successor; /* one that is starting, or has taken over */
 	int64_t clock_offset_ms; /* from the monotonic clock to the wall clock */
 	bool is_draining;
 	int64_t drain_start_ms;
@@ -88,7 +88,7 @@ static void begin_drain(struct serving *serving, bool has_successor)
 	serving->drain_total = clients_count(gateway->clients);
 }
 
-/* How many may be left is a straight line from all to none. */
+/* The number that may be left falls in a straight line from all to none. */
 static size_t may_be_left(const struct serving *serving, int64_t left_ms)
 {
 	size_t drain_ms = (size_t)serving->gateway->config->drain_ms;
@@ -112,8 +112,8 @@ static void drain_step(struct serving *serving)
 		end_now(serving);
 }
 
-/* Tokens expire by the wall clock, deadlines run on the monotonic one: when the former is set, what
- * was worked out from it is worked out anew. */
+/* Tokens expire by the wall clock, deadlines run on the monotonic one: when the former is set,
+ * whatever was worked out from it is worked out again. */
 static void note_clock_step(struct serving *serving)
 {
 	int64_t offset_ms = clock_wall_ms() - clock_monotonic_ms();
@@ -179,8 +179,8 @@ static void start_successor(struct serving *serving)
 	serving->successor = successor_start(&options);
 }
 
-/* Somebody has deleted or replaced the database. What we hold open is a file that nobody else sees:
- * a successor opens the new one, and clients are sent to it. */
+/* Somebody has deleted or replaced the database. Nobody else sees the file that we hold open: a
+ * successor opens the new one, and clients are sent to it. */
 static void look_after_database(struct serving *serving)
 {
 	struct gateway *gateway = serving->gateway;

@@ -1,9 +1,10 @@
 /*
- * Successors, see successor.h. State: the process of each, a pipe on which it says that it serves,
- * and the time it has for that. Never blocks. One that does not come up changes nothing here.
+ * Successors, see successor.h. State: for each its process, a pipe on which it says that it is
+ * serving, and the time it has for that. Never blocks. A successor that does not come up changes
+ * nothing here.
  *
- * The descriptors have fixed numbers in the successor; the variable of the environment says how
- * many there are, and where the sockets listen.
+ * The descriptors have fixed numbers in the successor; an environment variable says how many there
+ * are, and where the sockets listen.
  */
 #include "gateway/processes/successor.h"
 
@@ -28,12 +29,12 @@ struct successor {
 	uv_poll_t poll;
 	uv_timer_t limit;
 	int open_handles;
-	int ready_fd; /* -1: it has said all that it will */
+	int ready_fd; /* -1: it has said all it will say */
 	bool serves, has_ended;
 	struct successor_options options;
 };
 
-/* Whether that path leads to the program that runs. */
+/* True when that path leads to the program that is running. */
 static bool is_this_program(const char *path)
 {
 	struct stat there, here;
@@ -88,7 +89,7 @@ void program_start_clear(struct program_start *start)
 	start->path = start->directory = NULL;
 }
 
-/* The number of sockets, and what decides where they listen. */
+/* Writes the number of sockets, and what decides where they listen. */
 static void write_terms(const struct config *config, size_t listen_count, char terms[TERMS_SIZE])
 {
 	snprintf(terms, TERMS_SIZE, "%zu %s %lld", listen_count, config->ws_bind,
@@ -186,7 +187,7 @@ void successor_free(struct successor *successor)
 	successor_forget(successor);
 }
 
-/* Its end of the pipe closes without a word when it ends: then on_end tells the rest. */
+/* When it ends, its end of the pipe closes without a word; on_end tells the rest. */
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct successor *successor = poll->data;

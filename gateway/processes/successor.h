@@ -1,8 +1,8 @@
 /*
- * A restart without loss: the program that lies on the disk now is started as this one's successor,
- * and gets the listening sockets and the right to serve handed down, so that there is no moment
- * without either. Both ends of that: the successor, as seen by its predecessor, and what a process
- * has inherited.
+ * A restart without loss: the program that is on disk now is started as this one's successor, and
+ * inherits the listening sockets and the right to serve, so that there is no moment without them.
+ * This is both ends of that: the successor, as its predecessor sees it, and what a process has
+ * inherited.
  */
 #ifndef GATEWAY_SUCCESSOR_H
 #define GATEWAY_SUCCESSOR_H
@@ -15,8 +15,8 @@
 
 enum { SUCCESSOR_MAX_LISTEN = 64, SUCCESSOR_LIMIT_MS = 60000 };
 
-/* How this program was started, remembered at its start: a path that is a link, or that is renamed,
- * says something else later. */
+/* How this program was started, remembered from the start: a path that is a link, or that is
+ * renamed, leads elsewhere later. */
 struct program_start {
 	char **argv; /* borrowed */
 	char *path; /* of the program */
@@ -25,10 +25,10 @@ struct program_start {
 
 /* What a process has been handed; -1: nothing. */
 struct inheritance {
-	int worker; /* its number from 1; 0: it is none, see supervisor.h */
+	int worker; /* of a worker: its number, from 1; 0: it is not a worker, see supervisor.h */
 	size_t workers; /* how many there are */
 	int service_fd; /* the right to serve */
-	int ready_fd; /* where it says that it serves */
+	int ready_fd; /* where it says that it is serving */
 	int wakeup_fd; /* of a worker: where its supervisor taps */
 	int tally_fd; /* of a worker: see tally.h */
 	int listen_fds[SUCCESSOR_MAX_LISTEN]; /* where `config` says to listen */
@@ -39,11 +39,11 @@ struct inheritance {
 struct program_start program_start_remember(char **argv);
 void program_start_clear(struct program_start *start);
 
-/* Reads, once, what the predecessor has handed down. Sockets of another address than `config` names
- * are closed. */
+/* Reads, once, what the predecessor has handed down. Sockets at another address than the one in
+ * `config` are closed. */
 struct inheritance inheritance_take(const struct config *config);
 
-/* Tells the predecessor, or the parent of a worker, that this process serves. */
+/* Tells the predecessor, or the parent of a worker, that this process is serving. */
 void inheritance_ready(struct inheritance *inheritance);
 
 struct successor;
@@ -56,24 +56,24 @@ struct successor_options {
 	int service_fd; /* borrowed */
 	const int *listen_fds; /* borrowed */
 	size_t listen_count;
-	int64_t limit_ms; /* in which it has to serve, or is killed */
-	/* Once: it serves; or, after saying so in the log, that it has ended before it did. May
-	 * free the successor. */
+	int64_t limit_ms; /* how long it has until it serves, or is killed */
+	/* Called once: it is serving; or, after logging that, it has ended before it was. May free
+	 * the successor. */
 	void (*told)(void *context, bool serves);
 	void *context;
 };
 
-/* NULL when it cannot be started, and that is logged. */
+/* NULL, after logging it, when it cannot be started. */
 struct successor *successor_start(const struct successor_options *options);
 
-/* Whether it serves by now. When this tells so first, `told` is not called. */
+/* True when it is serving by now. If this is the first to say so, `told` is not called. */
 bool successor_serves(struct successor *successor);
 
-/* Kills one that does not serve yet, and lets another go on alone. Frees all but the uv handles,
- * which close with the loop's next turn. NULL is allowed. */
+/* Kills one that is not serving yet; one that is goes on alone. Frees all but the uv handles, which
+ * close with the loop's next turn. NULL is allowed. */
 void successor_free(struct successor *successor);
 
-/* The same in a fork of its predecessor, whose successor it is not: nothing is killed. */
+/* The same in a fork of its predecessor, which has no say over it: nothing is killed. */
 void successor_forget(struct successor *successor);
 
 #endif

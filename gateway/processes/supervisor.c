@@ -1,6 +1,6 @@
 /*
  * The parent of several gateway processes, see supervisor.h. State: what workers and a successor
- * are handed, and for each worker its process and how its starts went. Never blocks once it runs.
+ * inherit, and for each worker its process and how its starts have gone. Never blocks once it runs.
  *
  *	SIGTERM		the workers drain, then the parent ends
  *	SIGINT		the same at once, as a second SIGTERM does
@@ -39,7 +39,7 @@ enum {
 	MOST_WORKERS = SUCCESSOR_MAX_LISTEN, /* each has a socket */
 	FIRST_WAIT_MS = 100, /* before a worker is started again */
 	LONGEST_WAIT_MS = 5000,
-	MOST_FAILURES = 6 /* in a row, of a worker that never served */
+	MOST_FAILURES = 6 /* in a row, of a worker that has never served */
 };
 
 struct worker {
@@ -64,9 +64,9 @@ struct supervisor {
 	struct signals *signals;
 	uv_signal_t child_ended;
 	uv_timer_t start_timer;
-	bool is_due; /* the time of that has come */
+	bool is_due; /* the time for that has come */
 	uv_poll_t ready;
-	int ready_fds[2]; /* a pipe, on which each worker says that it serves */
+	int ready_fds[2]; /* a pipe, on which each worker says that it is serving */
 	struct successor *successor;
 	bool is_listening, is_ending, is_replaced, is_over;
 	int exit_code;
@@ -122,9 +122,9 @@ static void end_when_alone(struct supervisor *supervisor)
 	supervisor->is_over = true;
 }
 
-/* Sockets that nobody accepts from any more are closed at once: who comes to them now is refused,
- * or goes to a successor's, instead of waiting in a queue until the drain is over. A successor that
- * does not serve yet ends with us: until it does, we are the service that is told to end. */
+/* Sockets from which nobody accepts any more are closed at once: a newcomer is refused, or goes to
+ * a successor's, instead of waiting in a queue until the drain is over. A successor that is not
+ * serving yet ends with us: until it is, we are the service that was told to end. */
 static void begin_to_end(struct supervisor *supervisor, int number)
 {
 	if (supervisor->successor && successor_serves(supervisor->successor))
@@ -185,7 +185,7 @@ static void on_signal(void *context, int number)
 		signal_workers(supervisor, SIGHUP);
 }
 
-/* A wakeup_look: there is nothing to look at here, the workers look. */
+/* A wakeup_look: there is nothing to look at here; the workers look. */
 static int pass_tap_on(void *context)
 {
 	struct supervisor *supervisor = context;
@@ -314,8 +314,8 @@ static int take(int *fd)
 	return taken;
 }
 
-/* In the fork: keeps what this worker uses, and closes all else that is the parent's. It ends when
- * its parent has gone, at once, for then nobody holds the service together. */
+/* In the fork: keeps what this worker uses, and closes everything else of the parent's. If its
+ * parent goes, it ends at once, for then nobody holds the service together. */
 static void become_worker(struct supervisor *supervisor, struct worker *worker, pid_t parent)
 {
 	struct inheritance mine = {
@@ -362,7 +362,7 @@ static bool start(struct supervisor *supervisor, struct worker *worker)
 	return false;
 }
 
-/* Starts the workers whose time it is, and sets the timer for the next one. True in the fork. */
+/* Starts the workers that are due, and sets the timer for the next one. True in the fork. */
 static bool start_workers(struct supervisor *supervisor)
 {
 	int64_t now_ms = clock_monotonic_ms(), next_ms = INT64_MAX;
@@ -381,9 +381,9 @@ static bool start_workers(struct supervisor *supervisor)
 	return false;
 }
 
-/* A turn of the loop, and the starts that are due. They are not made within a turn, for a fork must
- * leave the loop, nor while a signal is on its way, for it would wait for that. True in the fork.
- */
+/* A turn of the loop, then the starts that are due. They are not made during a turn, because a fork
+ * must leave the loop, nor while a signal is on its way, because the fork would wait for it. True
+ * in the fork. */
 static bool turn(struct supervisor *supervisor)
 {
 	bool is_worker;
@@ -427,8 +427,8 @@ static bool open_state(struct supervisor *supervisor)
 	       fail("cannot make the wake-up socket in the state_dir", strerror(errno));
 }
 
-/* One socket for each worker, so that the kernel spreads the connections; a UNIX socket is one that
- * all accept from. */
+/* One socket for each worker, so that the kernel spreads the connections; from a UNIX socket all of
+ * them accept. */
 static bool open_sockets(struct supervisor *supervisor)
 {
 	const struct inheritance *inheritance = supervisor->inheritance;
