@@ -70,6 +70,7 @@ def test_the_documentation_names_every_variable_of_the_environment_and_its_key(t
 CONSTANT = r'(?:[A-Z_]+ )?"([^"]+)"'
 LOGGED = (
     r"log_event\(\s*[^,\"]*,\s*" + CONSTANT,
+    r"write_line\([A-Z_]+, " + CONSTANT,
     r"log_repeat_ends\([^;\"]*,\s*" + CONSTANT,
     r"\.message =\s*" + CONSTANT,
     r"return fail\w*\((?:\w+, )?" + CONSTANT,
