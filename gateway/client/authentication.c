@@ -1,6 +1,6 @@
 /*
- * The judgement of auth frames, see authentication.h. State: the keys of the secrets. Reads the
- * database, and never blocks.
+ * Judging auth frames, see authentication.h. State: the keys of the secrets. Reads the database,
+ * and never blocks.
  */
 #include "gateway/client/authentication.h"
 
@@ -71,7 +71,7 @@ static enum verdict judge_token(const struct authenticator *authenticator, const
 	return VERDICT_UNAUTHORIZED;
 }
 
-/* Whether all that came after `id` is still there. */
+/* True when everything that came after `id` is still there. */
 static bool can_recover(const struct feed_range *range, int64_t id)
 {
 	int64_t first = range->from_the_start ? range->oldest_id : range->oldest_id - 1;
@@ -91,8 +91,8 @@ static enum verdict judge_resume(struct authenticator *authenticator, const stru
 	return VERDICT_GOOD;
 }
 
-/* The topic is looked up again: it may have gone, or have changed its mind about tokens, since the
- * upgrade. */
+/* The topic is looked up again: since the upgrade it may have gone, or changed its mind about
+ * tokens. */
 enum verdict authentication_first(struct authenticator *authenticator, const char *topic,
 				  size_t topic_len, const struct message *message,
 				  struct grant *grant)
@@ -117,7 +117,8 @@ enum verdict authentication_first(struct authenticator *authenticator, const cha
 	return verdict;
 }
 
-/* A token for the same topic and user moves the expiry. Who needed none needs none now. */
+/* A token for the same topic and user moves the expiry. A client that needed none needs none
+ * now. */
 enum verdict authentication_again(struct authenticator *authenticator, const char *topic,
 				  size_t topic_len, const struct message *message,
 				  struct token_claims claims_then, struct grant *grant)

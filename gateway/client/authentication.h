@@ -1,7 +1,7 @@
 /*
- * Who may come in: judges what an auth frame says by the topic's registration, the token and the
- * position that it wants to resume from (PROTOCOL.md, section 2). Tells nobody and ends nobody:
- * that is up to the session. A database that cannot be read never lets anyone in.
+ * Who may come in: judges an auth frame by the topic's registration, the token, and the position
+ * from which it wants to resume. It tells nobody and ends nobody: that is up to the session. A
+ * database that cannot be read never lets anyone in.
  */
 #ifndef GATEWAY_AUTHENTICATION_H
 #define GATEWAY_AUTHENTICATION_H
@@ -26,7 +26,7 @@ bool authenticator_take_secrets(struct authenticator *authenticator, const struc
 
 enum verdict {
 	VERDICT_GOOD,
-	VERDICT_AUTH_REQUIRED, /* not an auth frame as it should be */
+	VERDICT_AUTH_REQUIRED, /* not a proper auth frame */
 	VERDICT_UNAUTHORIZED,
 	VERDICT_EXPIRED,
 	VERDICT_UNREGISTERED,
@@ -36,8 +36,8 @@ enum verdict {
 /* Of VERDICT_GOOD. */
 struct grant {
 	struct token_claims claims; /* all zero when no token was needed */
-	int64_t newest_id; /* of all events: what is above it is new */
-	bool can_recover; /* of MESSAGE_RESUME_AFTER: all that came after is still there */
+	int64_t newest_id; /* the newest of all events: whatever is above it is new */
+	bool can_recover; /* for MESSAGE_RESUME_AFTER: everything that came after is still there */
 };
 
 /* The first message of a client. */
@@ -45,7 +45,7 @@ enum verdict authentication_first(struct authenticator *authenticator, const cha
 				  size_t topic_len, const struct message *message,
 				  struct grant *grant);
 
-/* A later auth frame of one who got `claims_then`: grant->claims is what holds from now on. */
+/* A later auth frame of a client that got `claims_then` before: grant->claims holds from now on. */
 enum verdict authentication_again(struct authenticator *authenticator, const char *topic,
 				  size_t topic_len, const struct message *message,
 				  struct token_claims claims_then, struct grant *grant);

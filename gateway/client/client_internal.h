@@ -1,6 +1,6 @@
 /*
- * What the files of this folder share: the room of all clients, and one of them. clients.c makes
- * the former, session.c the latter; both belong to the event loop's thread.
+ * What the files of this folder share: the struct of all clients, made by clients.c, and that of
+ * one session, made by session.c. Both belong to the event loop's thread.
  */
 #ifndef GATEWAY_CLIENT_INTERNAL_H
 #define GATEWAY_CLIENT_INTERNAL_H
@@ -21,16 +21,16 @@
 enum session_state { SESSION_WAITING, SESSION_OPEN, SESSION_ENDING };
 
 struct session {
-	/* What a delivery looks at: together, so that it is in one cache line or two. */
+	/* What a delivery looks at, kept together so that it fits into a cache line or two. */
 	struct member member;
 	struct clients *clients;
 	struct lws *peer;
-	int64_t after_id; /* it gets the pushes above this one */
-	struct replay *replay; /* NULL: it gets what is new */
-	struct outbox *outbox; /* NULL: it was never behind */
+	int64_t after_id; /* it gets the pushes above this id */
+	struct replay *replay; /* NULL: it gets whatever is new */
+	struct outbox *outbox; /* NULL: it has never been behind */
 	int fd; /* of the peer */
 	uint32_t held; /* bytes of a frame that was cut, which the transport sends by itself */
-	bool is_resumable; /* it gets ids, and may be sent away to come back */
+	bool is_resumable; /* it gets ids, and may be sent away to resume */
 
 	uint8_t state;
 	uint8_t ending; /* why it ends */
@@ -38,13 +38,13 @@ struct session {
 	bool close_sent; /* or dropped: nothing more is written */
 	uint16_t partial_len, topic_len;
 	uint32_t tally_place;
-	char *partial; /* the message that is arriving, NULL: none */
+	char *partial; /* the message that is arriving; NULL: none */
 	char *topic; /* until it has joined the audience */
 	struct deadline deadline;
 	struct pending pending; /* until it has authenticated */
 	LIST_ENTRY(session) entry;
 	struct client_address address;
-	int64_t ordered_after_id; /* it gets the orders above this one */
+	int64_t ordered_after_id; /* it gets the orders above this id */
 	int64_t expires_s; /* 0: no token was needed */
 	int64_t heard_ms, ping_at_ms;
 	int64_t status_at_ms; /* the last answer */
@@ -52,7 +52,7 @@ struct session {
 };
 
 struct clients {
-	const struct config *config; /* borrowed, as all of these */
+	const struct config *config; /* borrowed, like all of these */
 	struct counters *counters;
 	struct tally *tally;
 	struct presence *presence;

@@ -1,6 +1,5 @@
 /*
- * The room of all clients, see clients.h. State: the parts that they share, and the list of them.
- * Never blocks.
+ * All clients, see clients.h. State: the parts that they share, and the list of them. Never blocks.
  */
 #include "gateway/client/clients.h"
 

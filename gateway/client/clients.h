@@ -1,6 +1,6 @@
 /*
- * All clients of this process, and what is theirs together: who is there, what they are sent, the
- * limits on it. The transports (websocket.h) bring them in; the loop gives them their turns.
+ * All clients of this process and what they share: who is there, what they are sent, and the limits
+ * on that. The transports (websocket.h) bring them in; the loop gives them their turns.
  */
 #ifndef GATEWAY_CLIENTS_H
 #define GATEWAY_CLIENTS_H
@@ -31,13 +31,14 @@ struct clients_parts {
 	struct counters *counters;
 };
 
-/* NULL after logging that no token can be checked: then nobody is let in. */
+/* NULL after logging that tokens cannot be checked: then nobody is let in. */
 struct clients *clients_open(const struct clients_parts *parts);
 
-/* The sessions are gone before. The loop must run once more, to close a timer. NULL is allowed. */
+/* The sessions must be gone. The loop must run once more, to close a timer. NULL is allowed. */
 void clients_close(struct clients *clients);
 
-/* Takes the configuration as it is now. False as clients_open. */
+/* Takes over the configuration as it is now. False in the cases in which clients_open gives
+ * NULL. */
 bool clients_configure(struct clients *clients);
 
 /* A wakeup_look; `context` is the clients. Hands out what is new in the database, for a bounded
@@ -47,7 +48,7 @@ int clients_look(void *context);
 /* The deadlines whose time has come. */
 void clients_on_tick(struct clients *clients);
 
-/* Works out anew when each client has to be looked at: the clock was set. */
+/* Works out again when each client has to be looked at, because the clock was set. */
 void clients_reschedule(struct clients *clients);
 
 /* The answer to those who asked for the status. */
@@ -58,13 +59,13 @@ size_t clients_count(const struct clients *clients);
 /* How much waits in all outboxes. */
 size_t clients_outbox_bytes(const struct clients *clients);
 
-/* Those that have not authenticated; the door puts its handshakes among them. */
+/* Those that have not authenticated yet; the door puts its handshakes among them. */
 struct pending_list *clients_pending(struct clients *clients);
 
 /* Ends all clients with 1001, without a word. */
 void clients_end_all(struct clients *clients);
 
-/* The same for so many that `left` remain; what waits in their outboxes is still sent. */
+/* The same, until `left` remain; what waits in their outboxes is still sent. */
 void clients_end_some(struct clients *clients, size_t left);
 
 /* Drops those that are left; they are gone after a few turns of the loop. */

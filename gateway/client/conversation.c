@@ -121,14 +121,14 @@ void conversation_on_message(struct session *session, const char *bytes, size_t 
 	free(whole);
 }
 
-/* RFC 6455, section 7.4, and the IANA registry: what a client may say. */
+/* RFC 6455, section 7.4, and the IANA registry: the codes that a client may send. */
 static bool is_close_code(unsigned code)
 {
 	return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
 	       (code >= 3000 && code <= 4999);
 }
 
-/* The code that answers a Close frame: the same one, or what is wrong with it. */
+/* The code that answers a Close frame: the same one, or one that says what is wrong with it. */
 static uint16_t close_answer(const char *payload, size_t len)
 {
 	unsigned code;

@@ -1,6 +1,6 @@
 /*
- * What a client says: its first message, which must prove who it is, and the few that may follow
- * (PROTOCOL.md, section 2). A transport calls it with what it has received.
+ * What a client says: its first message, which must prove who it is, and the few that may follow. A
+ * transport passes on here what it receives.
  */
 #ifndef GATEWAY_CONVERSATION_H
 #define GATEWAY_CONVERSATION_H
@@ -10,14 +10,14 @@
 
 struct session;
 
-/* A piece of a message: `is_final` with its last one. */
+/* A piece of a message; `is_final` for the last one. */
 void conversation_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
 			     bool is_final);
 
 /* The client's Close frame: `payload` as it came. Answers it; the caller ends the connection. */
 void conversation_on_close(struct session *session, const char *payload, size_t len);
 
-/* Anything else that shows that the peer lives. */
+/* Anything else that shows that the peer is alive. */
 void conversation_on_pong(struct session *session);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * The timing wheel, see deadlines.h. State: one list for each tick of a turn, in which what is due
- * in later turns waits too, and the list of what is due now. Called by sessions and the loop's
- * timer; allocates nothing after deadlines_new and never blocks.
+ * The timing wheel, see deadlines.h. State: one list for each tick of a turn, which also holds what
+ * is due in later turns, and the list of what is due now. Called by sessions and the loop's timer;
+ * allocates nothing after deadlines_new and never blocks.
  */
 #include "gateway/client/deadlines.h"
 
@@ -75,7 +75,7 @@ void deadlines_clear(struct deadlines *deadlines, struct deadline *deadline)
 		take_out(deadline);
 }
 
-/* Moves what is due by now_ms out of one slot; what is due later in this tick tells when to look
+/* Moves what is due by now_ms out of one slot; what is due later in this tick says when to look
  * again. */
 static void collect(struct deadlines *deadlines, struct deadline_list *slot)
 {
@@ -92,8 +92,8 @@ static void collect(struct deadlines *deadlines, struct deadline_list *slot)
 	}
 }
 
-/* From the tick of the last look, which may not have been over, to that of now; once around at
- * most, whatever the leap. */
+/* From the tick of the last look, which may not have been over, to the present one; once around at
+ * most, however far the leap. */
 static void advance(struct deadlines *deadlines, int64_t now_ms)
 {
 	int64_t last = now_ms / DEADLINES_TICK_MS;

@@ -21,17 +21,17 @@ struct deadline {
 
 struct deadlines *deadlines_new(int64_t now_ms);
 
-/* Forgets all; what is still set is left as it is. NULL is allowed. */
+/* Forgets everything; deadlines that are still set are left as they are. NULL is allowed. */
 void deadlines_free(struct deadlines *deadlines);
 
-/* Sets or moves it. One that is due already is handed out by the next deadlines_pop. */
+/* Sets or moves it. One that is already due is handed out by the next deadlines_pop. */
 void deadlines_set(struct deadlines *deadlines, struct deadline *deadline, int64_t due_ms);
 
 /* Does nothing when none is set. */
 void deadlines_clear(struct deadlines *deadlines, struct deadline *deadline);
 
-/* Takes out and returns one whose time has come (due_ms <= now_ms), not earlier and at most a tick
- * late when called every tick; NULL when there is no more. Call it until then. They come in no
+/* Takes out and returns one whose time has come (due_ms <= now_ms), never early, and at most a tick
+ * late when called every tick; NULL when there are no more. Call it until then. They come in no
  * particular order. `now_ms` may have made any leap forward, and never goes back. */
 struct deadline *deadlines_pop(struct deadlines *deadlines, int64_t now_ms);
 

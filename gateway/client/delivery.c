@@ -41,8 +41,8 @@ static struct outbox_limits limits_of(const struct session *session)
 	};
 }
 
-/* For a frame that does not fit: a plain connection loses its oldest pushes instead. One that can
- * resume, or has none to lose, gets no room. */
+/* Makes room for a frame that does not fit: a plain connection loses its oldest pushes. One that
+ * can resume, or has none to lose, gets no room. */
 static bool make_room(struct session *session, const struct frame *frame)
 {
 	const struct outbox_pool *pool = &session->clients->pool;

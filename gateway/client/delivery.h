@@ -1,6 +1,6 @@
 /*
  * Frames to one connection: straight to the kernel while it keeps up, through its outbox when it is
- * behind. Says what happened, and ends nothing: that is up to the session.
+ * behind. It says what happened and ends nothing: that is up to the session.
  */
 #ifndef GATEWAY_DELIVERY_H
 #define GATEWAY_DELIVERY_H
@@ -13,8 +13,8 @@
 struct session;
 
 enum delivery {
-	DELIVERY_SENT, /* to the kernel; nothing waits */
-	DELIVERY_QUEUED, /* some of it waits; older pushes may have been lost for it */
+	DELIVERY_SENT, /* the kernel has it; nothing waits */
+	DELIVERY_QUEUED, /* some of it waits; older pushes may have been dropped for it */
 	DELIVERY_FULL, /* there was no room: the connection must be sent away */
 	DELIVERY_BROKEN /* the connection must be dropped */
 };
@@ -26,7 +26,7 @@ enum delivery delivery_send(struct session *session, struct frame *frame);
 enum delivery delivery_send_joined(struct session *session, const struct joined *joined,
 				   size_t first, size_t count);
 
-/* The last frame of a session that ends: room or not. */
+/* The last frame of a session that ends, whether there is room or not. */
 enum delivery delivery_send_last(struct session *session, struct frame *frame);
 
 /* Sends what waits, as far as the kernel takes it. */

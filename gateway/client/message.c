@@ -92,8 +92,8 @@ size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct message_
 	return (size_t)len;
 }
 
-/* The account says until when the client has paid: each message costs the time that lies between
- * two of them at the allowed rate, and may be paid for MESSAGE_BURST_S in advance. */
+/* The account says until when the client has paid. Each message costs the time between two of them
+ * at the allowed rate, and may be paid for MESSAGE_BURST_S in advance. */
 bool message_rate_take(int64_t *paid_us, int64_t now_ms, int64_t per_second)
 {
 	int64_t now_us = now_ms * 1000;

@@ -1,6 +1,6 @@
 /*
- * The frames of the contract (PROTOCOL.md, section 2): what a client may say, how often, and what
- * it is told. The text of a push is frame.c's. Pure functions.
+ * The frames of the contract (docs/clients.md): what a client may say, how often, and what it is
+ * told. The text of a push is in frame.c. Pure functions.
  */
 #ifndef GATEWAY_MESSAGE_H
 #define GATEWAY_MESSAGE_H
@@ -18,13 +18,13 @@ enum message_kind {
 	MESSAGE_MALFORMED, /* not one JSON object, or not valid UTF-8 */
 	MESSAGE_AUTH,
 	MESSAGE_STATUS,
-	MESSAGE_OTHER /* an object of another type, or of none */
+	MESSAGE_OTHER /* an object with another type, or with none */
 };
 
 enum message_token {
 	MESSAGE_TOKEN_LEFT_OUT, /* missing, null or empty */
 	MESSAGE_TOKEN_GIVEN,
-	MESSAGE_TOKEN_NOT_TEXT /* not a string, or one that has no UTF-8 form */
+	MESSAGE_TOKEN_NOT_TEXT /* not a string, or one without a UTF-8 form */
 };
 
 /* What "last_event_id" of an auth frame asks for. */
@@ -38,17 +38,17 @@ enum message_resume {
 struct message {
 	enum message_kind kind;
 	enum message_resume resume; /* of MESSAGE_AUTH */
-	int64_t last_event_id; /* of MESSAGE_RESUME_AFTER */
+	int64_t last_event_id; /* for MESSAGE_RESUME_AFTER */
 	enum message_token token_state; /* of MESSAGE_AUTH */
 	size_t token_len; /* 0 unless one is given */
-	char token[MESSAGE_MAX_BYTES]; /* decoded; no NUL behind it */
+	char token[MESSAGE_MAX_BYTES]; /* decoded; no NUL after it */
 };
 
-/* Reads one client message; a longer one than MESSAGE_MAX_BYTES is malformed. Of members given
- * twice the last one counts. */
+/* Reads one client message; one longer than MESSAGE_MAX_BYTES is malformed. If a member is given
+ * twice, the last one counts. */
 void message_parse(const char *text, size_t len, struct message *out);
 
-/* What the server says, without what varies. */
+/* What the server says, where nothing varies. */
 #define MESSAGE_AUTH_OK "{\"type\":\"auth_ok\"}"
 #define MESSAGE_AUTH_REQUIRED                                                                      \
 	"{\"type\":\"error\",\"code\":\"auth_required\",\"message\":\"first frame must be "        \
@@ -88,8 +88,8 @@ enum { MESSAGE_BURST_S = 2 };
 
 /* How fast one client may send messages: a token bucket that holds MESSAGE_BURST_S seconds' worth,
  * kept as one number (the "generic cell rate algorithm"). A message has come at `now_ms`
- * (monotonic). False when that is more than `per_second` allows (0: anything is); then it is not
- * counted. *paid_us is the client's account, 0 in the beginning. */
+ * (monotonic). False when that is more than `per_second` allows (0: no limit); then it is not
+ * counted. *paid_us is the client's account, 0 at first. */
 bool message_rate_take(int64_t *paid_us, int64_t now_ms, int64_t per_second);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include "shared/base/alloc.h"
 
-enum { FIRST_CAPACITY = 8 }; /* a power of two, as all that follow */
+enum { FIRST_CAPACITY = 8 }; /* a power of two, like all that follow */
 
 struct outbox {
 	struct outbox_pool *pool;

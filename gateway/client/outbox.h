@@ -1,7 +1,7 @@
 /*
- * What one connection still has to be sent: a queue of shared frames. Only a connection that is
+ * What one connection has yet to be sent: a queue of shared frames. Only a connection that is
  * behind has one. All outboxes together have a pool, which counts the bytes of each waiting frame
- * once, however many wait for it. Pure; one thread.
+ * once, however many are waiting for it. Pure; one thread.
  */
 #ifndef GATEWAY_OUTBOX_H
 #define GATEWAY_OUTBOX_H
@@ -41,7 +41,7 @@ bool outbox_pool_has_room(const struct outbox_pool *pool, const struct frame *fr
 bool outbox_pool_take(struct outbox_pool *pool, size_t bytes);
 void outbox_pool_give_back(struct outbox_pool *pool, size_t bytes);
 
-/* Queues it, room or not, with a reference of its own. */
+/* Queues it, whether there is room or not, with a reference of its own. */
 void outbox_push(struct outbox *outbox, struct frame *frame);
 
 /* Drops the oldest push, unless it has begun; other frames stay. False when there is none. */

@@ -25,9 +25,9 @@ int peer_fd(struct lws *peer)
 	return lws_get_socket_fd(peer);
 }
 
-/* Straight to the kernel: libwebsockets would build the same header again for each connection. By
- * the system call, without the two atomic operations by which glibc makes send(2) a point of
- * cancellation. */
+/* Straight to the kernel: libwebsockets would build the same header again for each connection.
+ * Straight by system call, without the two atomic operations that make glibc's send(2) a
+ * cancellation point. */
 ssize_t peer_write(int fd, const char *bytes, size_t len)
 {
 	ssize_t sent = syscall(SYS_sendto, fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0);
@@ -70,8 +70,8 @@ void peer_want_write(struct lws *peer)
 }
 
 /* libwebsockets sends a Close frame of its own only when a receive callback ends the connection;
- * its Debian 12 build loses the frame on all other ways. So the frame is written as it stands on
- * the wire (RFC 6455, section 5.5.1). */
+ * otherwise its Debian 12 build loses the frame. So we write it as it is on the wire (RFC 6455,
+ * section 5.5.1). */
 bool peer_close(struct lws *peer, uint16_t code, const char *reason)
 {
 	enum { FIN_CLOSE = 0x88, HEADER_LEN = 2, REASON_MAX = 123 };

@@ -1,7 +1,7 @@
 /*
  * The sending half of a connection: thin calls onto libwebsockets, so that sessions and delivery
  * need not know it. Never blocks. `struct lws` is libwebsockets' connection, owned by it until
- * websocket.c hears that it has closed. (A transport of another kind has its switch here.)
+ * websocket.c hears that it has closed. (A second transport would have its switch here.)
  */
 #ifndef GATEWAY_PEER_H
 #define GATEWAY_PEER_H
@@ -23,9 +23,9 @@ int peer_fd(struct lws *peer);
  * row, they are fetched into the cache at the same time. */
 void peer_prefetch(struct lws *peer);
 
-/* Writes whole frames, as they stand on the wire. Only while peer_is_idle. Returns how many bytes
- * the kernel has taken, 0 when it takes none now; -1: the connection is broken and must be dropped.
- * A frame that was cut must be gone on with before anything else is written: its rest is given to
+/* Writes whole frames, as they are on the wire. Only while peer_is_idle. Returns how many bytes the
+ * kernel has taken, 0 when it takes none now; -1: the connection is broken and must be dropped. A
+ * frame that was cut must be gone on with before anything else is written: its rest is given to
  * peer_hold; or, from within session_on_writable, to peer_write when that is called next. */
 ssize_t peer_write(int fd, const char *bytes, size_t len);
 
@@ -41,7 +41,7 @@ bool peer_hold(struct lws *peer, const char *bytes, size_t len);
  * ping in the middle of a frame. */
 void peer_pause_reading(struct lws *peer, bool pause);
 
-/* Sends a ping; does nothing while output waits, for then the peer owes us reading already. */
+/* Sends a ping; does nothing while output waits, for then it is the peer's turn to read anyway. */
 bool peer_ping(struct lws *peer);
 
 /* Asks to be called back (session_on_writable) when the connection can take more. */

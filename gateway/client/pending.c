@@ -1,6 +1,6 @@
 /*
- * Who has not proved anything yet, see pending.h. State: two queues, linked through what waits.
- * Called for each connection that comes; allocates nothing, never blocks.
+ * Connections that have not proved anything yet, see pending.h. State: two queues, linked through
+ * what waits in them. Called for each connection that comes; allocates nothing, never blocks.
  */
 #include "gateway/client/pending.h"
 

@@ -10,29 +10,29 @@
 #include "gateway/events/feed.h"
 #include "shared/base/alloc.h"
 
-/* At most half a millisecond of work, then a pause of one: live pushes are not delayed by more, and
- * other programs on the same processor get their turn. */
+/* At most half a millisecond of work, then a pause of one millisecond: live pushes are not delayed
+ * by more than that, and other programs on the same processor get their turn. */
 enum {
 	PAUSE_MS = 1,
 	BUDGET_NS = 500000,
-	BATCH_ROWS = 256 /* of all topics, to look at at a time */
+	BATCH_ROWS = 256 /* of all topics, looked at in one go */
 };
 
 struct replay {
 	struct replays *owner;
 	struct session *session;
 	int64_t position;
-	enum delivery delivery; /* of the push that was sent last */
+	enum delivery delivery; /* of the last push sent */
 	bool is_waiting; /* the client is behind: it is not in the queue */
 	TAILQ_ENTRY(replay) entry;
 };
 
 struct replays {
 	uv_timer_t timer;
-	uint64_t deadline_ns; /* of the work in hand */
+	uint64_t deadline_ns; /* of the current piece of work */
 	struct feed *feed;
 	replay_turn *turn;
-	TAILQ_HEAD(, replay) queue; /* the first has its turn next */
+	TAILQ_HEAD(, replay) queue; /* the first one is next */
 };
 
 static void free_replays(uv_handle_t *handle)
@@ -78,7 +78,7 @@ void replay_stop(struct replay *replay)
 	free(replay);
 }
 
-/* The batch ends when the client does not keep up: nothing is queued. */
+/* The batch ends when the client does not keep up, so that nothing is queued. */
 static bool send_push(void *context, struct feed_event *event)
 {
 	struct replay *replay = context;

@@ -1,6 +1,6 @@
 /*
  * Sessions, see session.h. State: in each of them, and the list of all. Never blocks; a connection
- * that cannot be written to is dropped, its neighbours go on.
+ * that cannot be written to is dropped, and the others go on.
  */
 #include "gateway/client/session.h"
 
@@ -100,7 +100,7 @@ static void count_end(struct session *session, enum ending ending)
 		counts[endings[ending].authenticated]++;
 }
 
-/* Out of everything that could still call it: nothing new comes to it. */
+/* Takes it out of everything that could still call it, so nothing new comes to it. */
 static void leave(struct session *session, enum ending ending)
 {
 	struct clients *clients = session->clients;

@@ -1,11 +1,12 @@
 /*
  * The life of one browser's connection: from the upgrade, through its authentication, until its
  * socket is gone. Owns what is kept for it: the outbox, its place in the audience, among the
- * deadlines and among those that have not authenticated. Only here is it decided that one ends.
+ * deadlines and among those that have not authenticated. Only here is it decided that a connection
+ * ends.
  *
- * A transport makes and frees sessions; conversation.c tells what the client says, clients.c what
- * there is for it. A session that is to end says its last words first: session_end queues them, and
- * the Close frame goes out when all of it is sent. Nothing here blocks.
+ * A transport makes and frees sessions; conversation.c tells them what the client says, clients.c
+ * what there is for it. A session that is to end says its last words first: session_end queues
+ * them, and the Close frame goes out when all of it is sent. Nothing here blocks.
  */
 #ifndef GATEWAY_SESSION_H
 #define GATEWAY_SESSION_H
@@ -78,20 +79,20 @@ void session_free(struct session *session);
 void session_open(struct session *session, const struct message *message,
 		  const struct grant *grant);
 
-/* One frame out: at once, or behind what waits. Takes its own reference. */
+/* Sends one frame: at once, or after what waits. Takes its own reference. */
 void session_send(struct session *session, struct frame *frame);
 
 /* The connection can take more. */
 void session_on_writable(struct session *session);
 
-/* The next batch of what it missed. */
+/* Takes the next batch of what it missed. */
 void session_replay(struct session *session);
 
-/* Pushes for its topic, of which it gets those that were committed after it subscribed. */
+/* Pushes for its topic; it gets those that were committed after it subscribed. */
 void session_deliver(struct session *session, struct batch *batch);
 
-/* The same, orders to end: the topic is gone; the backend wants the socket closed (with `user_id`
- * not NULL only if it is that user's). */
+/* The same for orders to end: the topic is gone, or the backend wants the socket closed (if
+ * `user_id` is not NULL, only that user's). */
 void session_unregister(struct session *session, int64_t event_id);
 void session_disconnect(struct session *session, int64_t event_id, const int64_t *user_id);
 
@@ -104,10 +105,10 @@ void session_schedule(struct session *session);
 /* Its time has come. */
 void session_on_deadline(struct session *session, int64_t now_ms);
 
-/* Leaves its topic, says the last words of `ending` and closes. */
+/* Leaves its topic, says the last words of `ending`, and closes. */
 void session_end(struct session *session, enum ending ending);
 
-/* The same, and what waits for it is not sent. */
+/* The same, but what waits for it is not sent. */
 void session_end_unsent(struct session *session, enum ending ending);
 
 /* The client has closed: answers with that code (0: none). The caller ends the connection. */
@@ -116,8 +117,8 @@ void session_end_answered(struct session *session, uint16_t code);
 /* Drops the connection without a word. */
 void session_drop(struct session *session, enum ending ending);
 
-/* Drops the one that `pending` is embedded in: others need its place. False when it was leaving
- * anyway. */
+/* Drops the session in which `pending` is embedded, because others need its place. False when it
+ * was leaving anyway. */
 bool session_give_way(struct pending *pending);
 
 #endif

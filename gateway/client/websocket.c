@@ -2,8 +2,7 @@
  * The callback of libwebsockets, see websocket.h: a switch of one-line calls. State: its context,
  * and the newcomer while it is being adopted. Never blocks.
  *
- * The user data of a connection is its session: set when the upgrade is done, gone with the
- * connection.
+ * The user data of a connection is its session, from the upgrade until the connection is gone.
  */
 #include "gateway/client/websocket.h"
 
@@ -14,8 +13,8 @@
 #include "shared/base/alloc.h"
 
 enum {
-	/* Each connection has a buffer of this size for what it sends: small, because idle ones are
-	 * many; longer messages come in pieces. At least a control frame (125 bytes). */
+	/* Each connection has a receive buffer of this size. It is small, because most connections
+	 * are idle; longer messages come in pieces. It must hold a control frame (125 bytes). */
 	RECEIVE_BYTES = 256,
 	SEND_BYTES = 1 << 30, /* do not cut what is written */
 	CLOSE_ACK_LIMIT_S = 5,
@@ -119,14 +118,14 @@ struct websockets *websockets_open(struct uv_loop_s *loop, struct clients *clien
 		.gid = -1,
 		.uid = -1,
 		/* LWS_SERVER_OPTION_VALIDATE_UTF8 lets a character pass that an empty last fragment
-		 * cuts off, and takes pongs for text: conversation.c does it. */
+		 * cuts off, and takes pongs for text: conversation.c checks instead. */
 		.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
 		.timeout_secs = CLOSE_ACK_LIMIT_S,
 		.retry_and_idle_policy = &no_keepalive,
 		.vhost_name = "push",
 	};
 
-	lws_set_log_level(0, NULL); /* its messages can hold what clients sent */
+	lws_set_log_level(0, NULL); /* its messages can contain what clients sent */
 	websockets->loop = loop;
 	websockets->clients = clients;
 	websockets->context = lws_create_context(&info);
@@ -146,8 +145,8 @@ void websockets_close(struct websockets *websockets)
 		lws_context_destroy(websockets->context);
 	for (int i = 0; i < CLOSING_TURNS && uv_run(websockets->loop, UV_RUN_NOWAIT); i++)
 		;
-	/* Its handles have closed: what is left of it goes now, in up to two more steps, and
-	 * websockets->context is set to NULL. */
+	/* Its handles have closed: the rest of it goes now, in up to two more steps, which set
+	 * websockets->context to NULL. */
 	for (int i = 0; i < 2 && websockets->context; i++)
 		lws_context_destroy(websockets->context);
 	free(websockets);

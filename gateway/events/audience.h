@@ -1,7 +1,7 @@
 /*
  * Who is connected and authenticated, by topic and by user: each is in it once, from its
- * authentication until it ends. Presence is told, so that the database shows the same. Belongs to
- * the event loop's thread; never blocks.
+ * authentication until it ends. Presence is told too, so that the database shows the same. Belongs
+ * to the event loop's thread; never blocks.
  */
 #ifndef GATEWAY_AUDIENCE_H
 #define GATEWAY_AUDIENCE_H
@@ -28,7 +28,7 @@ struct audience *audience_new(struct presence *presence);
 /* Members that are still in it are left as they are. NULL is allowed. */
 void audience_free(struct audience *audience);
 
-/* member->user_id is known. `expires_s`: of its token, 0 when it needed none. */
+/* member->user_id must be set. `expires_s` is its token's; 0 when it needed none. */
 void audience_join(struct audience *audience, struct member *member, const char *topic,
 		   size_t topic_len, int64_t expires_s, const struct client_address *address);
 
@@ -41,8 +41,8 @@ void audience_leave(struct audience *audience, struct member *member);
 /* NULL when it has not joined. */
 const char *member_topic(const struct member *member, size_t *len);
 
-/* The members of a topic (their by_topic), or of a user (by_user; of user 0 the anonymous ones).
- * NULL when there is none. */
+/* The members of a topic (their by_topic), or of a user (by_user; user 0: the anonymous ones). NULL
+ * when there are none. */
 struct topic *audience_of_topic(const struct audience *audience, const char *topic, size_t len);
 struct topic *audience_of_user(const struct audience *audience, int64_t user_id);
 

@@ -1,6 +1,6 @@
 /*
- * Joined pushes, see batch.h. State: in each batch. A batch of one, the usual case, is its frame
- * and nothing is copied. Never blocks.
+ * Joined pushes, see batch.h. State: in each batch. A batch of one, the usual case, is just its
+ * frame, and nothing is copied. Never blocks.
  */
 #include "gateway/events/batch.h"
 

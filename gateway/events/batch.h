@@ -1,7 +1,7 @@
 /*
- * Pushes of one topic that go out together. Each is a frame of its own, with its id and without,
- * made when somebody gets it so; and all of them in a row are one piece of memory, which is written
- * to a subscriber at once. One thread.
+ * Pushes of one topic that go out together. Each is a frame of its own, with or without its id,
+ * made when somebody first needs it; and all of them in a row are one piece of memory, which goes
+ * to a subscriber in one write. One thread.
  */
 #ifndef GATEWAY_BATCH_H
 #define GATEWAY_BATCH_H
@@ -13,12 +13,12 @@
 
 #include "gateway/events/frame.h"
 
-/* How a subscriber gets its pushes: who gets them alike shares the memory. */
+/* The forms of a push; all who get the same form share the memory. */
 enum push_form { PUSH_PLAIN, PUSH_WITH_ID, PUSH_FORMS };
 
 /* The pushes of a batch in one form. */
 struct joined {
-	const char *bytes; /* as they stand on the wire, one behind the other; NULL: not yet made */
+	const char *bytes; /* as they are on the wire, one after the other; NULL: not made yet */
 	size_t *ends; /* where each of them ends */
 	struct frame **frames; /* each of them alone */
 	bool is_short; /* all of them are, see frame_is_short */
@@ -40,11 +40,11 @@ struct batch *batch_new(const char *topic, size_t topic_len);
 /* NULL is allowed. */
 void batch_free(struct batch *batch);
 
-/* Before any batch_join. `id` is above those before it. */
+/* Before any batch_join. `id` is above those added before. */
 void batch_add(struct batch *batch, int64_t id, int64_t created_ms, const char *payload,
 	       size_t payload_len);
 
-/* All of it in that form; the batch's. */
+/* All of it in that form; it belongs to the batch. */
 const struct joined *batch_join(struct batch *batch, enum push_form form);
 
 /* The number of the first push with an id above `id`; batch->count when there is none. */

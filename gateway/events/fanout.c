@@ -1,7 +1,7 @@
 /*
- * Events to subscribers, see fanout.h. State: what was read last and is not handed out yet, either
- * batches of pushes or one order, and the place in the subscribers of the one in hand. Never
- * blocks. A database that cannot be read is tried again a second later: nothing is skipped.
+ * Events to subscribers, see fanout.h. State: what was read last and has not been handed out yet
+ * (batches of pushes, or one order), and how far the current one has got among its subscribers.
+ * Never blocks. A database that cannot be read is tried again a second later; nothing is skipped.
  */
 #include "gateway/events/fanout.h"
 
@@ -27,9 +27,9 @@ struct fanout {
 	struct presence *presence;
 	struct counters *counters;
 	struct log_repeat trouble;
-	STAILQ_HEAD(, batch) batches; /* the first is in hand */
+	STAILQ_HEAD(, batch) batches; /* the first is the current one */
 	struct order order;
-	struct topic *topic; /* that is being walked, found anew in each turn */
+	struct topic *topic; /* the one being walked, looked up again in each turn */
 	size_t left; /* of its subscribers, from the end of the array to its start */
 	bool is_begun; /* what is in hand */
 	bool has_more;
@@ -73,7 +73,7 @@ void fanout_free(struct fanout *fanout)
 	free(fanout);
 }
 
-/* An order stands alone: what comes before it is handed out first. */
+/* An order goes alone: whatever comes before it is handed out first. */
 static bool take_order(struct fanout *fanout, const struct feed_event *event)
 {
 	if (!STAILQ_EMPTY(&fanout->batches))
@@ -89,7 +89,7 @@ static bool take_order(struct fanout *fanout, const struct feed_event *event)
 	return true;
 }
 
-/* The batch of its topic takes it; a payload that cannot be read comes again. */
+/* Adds it to the batch of its topic; a payload that cannot be read comes again. */
 static bool take_push(struct fanout *fanout, struct topic *topic, struct feed_event *event)
 {
 	struct batch **batch = topic_batch(topic);
@@ -218,14 +218,14 @@ static void begin(struct fanout *fanout)
 		topic_subscribers(fanout->topic, &fanout->left);
 }
 
-/* The time is kept to the millisecond: up to one too much, and 0 when a clock was set back. */
+/* The time is kept in milliseconds, so this is up to one too many, and 0 when a clock has been set
+ * back. */
 static int64_t age_us(int64_t created_ms, int64_t now_us)
 {
 	return created_ms >= 0 && created_ms <= now_us / 1000 ? now_us - created_ms * 1000 : 0;
 }
 
-/* Of each push how long it took: from the first subscriber to the last, and all of it since the
- * publish. */
+/* How long each push took: from the first subscriber to the last, and in all since the publish. */
 static void account(struct fanout *fanout, const struct batch *batch)
 {
 	struct histogram *latencies = fanout->counters->latencies;

@@ -1,12 +1,13 @@
 /*
  * What is new in the feed, cut into steps: a push, or an order to end, for a few subscribers at a
  * time. Whoever asks carries a step out before it asks for the next, and may stop between any two
- * of them to go on in a later turn of the loop: who leaves meanwhile is left out, who joins has
- * read the position behind what is in hand, and who is met twice knows by the ids what it has.
+ * of them to go on in a later turn of the loop: subscribers that leave meanwhile are left out,
+ * those that join start after what is being handed out, and one that is met twice knows by the ids
+ * what it has had.
  *
- * Pushes of one topic that wait together are one batch. What concerns a topic comes in the order of
- * its ids; different topics do not wait for each other. Cost is proportional to the subscribers of
- * the topics that have news and to nothing else.
+ * Pushes of one topic that wait together are one batch. The events of a topic come in the order of
+ * their ids; different topics do not wait for each other. The cost is proportional to the
+ * subscribers of the topics that have news, and to nothing else.
  */
 #ifndef GATEWAY_FANOUT_H
 #define GATEWAY_FANOUT_H
@@ -41,10 +42,10 @@ struct fanout_step {
 	int64_t order_id; /* of the others */
 	const int64_t *user_id; /* of EVENT_DISCONNECT: only this user's sockets; NULL: all */
 	bool by_user; /* which of their subscribers these are: member.by_user, or by_topic */
-	struct subscriber *const *subscribers; /* take them from the last to the first: then the
-						* one in hand may leave */
+	struct subscriber *const *subscribers; /* walk them from the last to the first, so that the
+						  one at hand may leave */
 	size_t count;
-	size_t to_come; /* how many of this step's kind lie before subscribers[0] */
+	size_t to_come; /* how many more of this event's subscribers lie before subscribers[0] */
 };
 
 /* False when all that was read is handed out. */

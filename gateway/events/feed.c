@@ -10,7 +10,7 @@
 struct feed {
 	struct database *database;
 	int64_t position;
-	int fault; /* why the event in hand cannot be read, SQLITE_OK */
+	int fault; /* why the current event cannot be read; SQLITE_OK: it can */
 	sqlite3_stmt *newest;
 	sqlite3_stmt *next;
 	sqlite3_stmt *payload;
@@ -27,7 +27,7 @@ static void prepare(struct feed *feed)
 						"WHERE id > ?1 ORDER BY id LIMIT ?2");
 	feed->payload =
 		database_prepare(database, "SELECT payload, created_ms FROM events WHERE id = ?1");
-	/* Apart, because min() and max() together look at every row. */
+	/* Separate, because min() and max() together look at every row. */
 	feed->range = database_prepare(
 		database, "SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events), "
 			  "(SELECT kind FROM events ORDER BY id LIMIT 1)");
@@ -83,8 +83,8 @@ const char *feed_error(const struct feed *feed)
 	return database_error(feed->database);
 }
 
-/* A column's text and its length; SQL's NULL is `null`. Without memory for it the event cannot be
- * read. */
+/* A column's text and its length; SQL's NULL becomes `null`. Without memory for it the event cannot
+ * be read. */
 static const char *text_of(struct feed *feed, sqlite3_stmt *row, int column, const char *null,
 			   size_t *len)
 {
@@ -100,7 +100,7 @@ static const char *text_of(struct feed *feed, sqlite3_stmt *row, int column, con
 	return text ? text : "";
 }
 
-/* The row is read while the statement that found it stands on it: the same snapshot. */
+/* The row is read while the statement that found it is still on it, so in the same snapshot. */
 bool feed_payload(struct feed_event *event)
 {
 	struct feed *feed = event->feed;
@@ -164,8 +164,8 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 	return database_status_of(result);
 }
 
-/* Leaves the statement on its row, so that what is read next is of the same snapshot; the caller
- * resets it. */
+/* Leaves the statement on its row, so that what is read next comes from the same snapshot; the
+ * caller resets it. */
 static int step_range(struct feed *feed, struct feed_range *range)
 {
 	int result = sqlite3_step(feed->range);

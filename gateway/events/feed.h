@@ -29,7 +29,7 @@ struct feed_event {
 	struct feed *feed;
 };
 
-/* False: not this one now, and none behind it; it comes again. */
+/* False: not this one now, and none after it; it will come again. */
 typedef bool feed_handler(void *context, struct feed_event *event);
 
 /* Starts at the newest event there is. `database` is borrowed. NULL with the reason in `why`. Free
@@ -42,11 +42,11 @@ void feed_close(struct feed *feed);
 enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handler, void *context,
 			       bool *more);
 
-/* Reads the payload of the event in hand: rows that nobody here waits for are never read in full.
- * False when it cannot be read: do nothing then, the event comes again. */
+/* Reads the payload of the current event: rows for which nobody here is waiting are never read in
+ * full. False when it cannot be read: do nothing then, the event will come again. */
 bool feed_payload(struct feed_event *event);
 
-/* The id of the last event that was taken. */
+/* The id of the last event taken. */
 int64_t feed_position(const struct feed *feed);
 
 /* What SQLite says about the last failure. */
@@ -55,7 +55,7 @@ const char *feed_error(const struct feed *feed);
 /* The oldest and the newest event there are, in one snapshot. */
 struct feed_range {
 	int64_t oldest_id, newest_id;
-	bool from_the_start; /* nothing was ever pruned: before the oldest there was none */
+	bool from_the_start; /* nothing has ever been pruned: there was nothing before the oldest */
 };
 
 enum database_status feed_find_range(struct feed *feed, struct feed_range *range);
@@ -70,7 +70,7 @@ struct feed_replay {
 	bool has_gap; /* events after `position` have been pruned: nothing was handed out */
 };
 
-/* False: the batch shall end with this event. */
+/* False: end the batch with this event. */
 typedef bool feed_replay_handler(void *context, struct feed_event *event);
 
 /* Hands out the pushes of one topic among the events that come after the position. */

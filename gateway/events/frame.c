@@ -7,7 +7,7 @@
 
 #include "shared/base/alloc.h"
 
-/* The header is written into the room before the bytes: they must touch. */
+/* The header is written into the room before the bytes, so they must touch. */
 static_assert(offsetof(struct frame, bytes) == offsetof(struct frame, room) + FRAME_ROOM,
 	      "the room lies right before the bytes");
 
@@ -53,7 +53,7 @@ struct frame *frame_of_push(int64_t id, const char *payload, size_t payload_len)
 
 const char *frame_push_payload(const struct frame *push, size_t *len)
 {
-	*len = push->len - sizeof(PUSH_HEAD); /* its NUL stands for the bracket at the end */
+	*len = push->len - sizeof(PUSH_HEAD); /* its NUL counts for the closing brace */
 	return push->bytes + sizeof(PUSH_HEAD) - 1;
 }
 

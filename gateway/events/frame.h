@@ -15,9 +15,8 @@ enum { FRAME_ROOM = 16 };
 struct frame {
 	size_t references;
 	size_t len;
-	size_t header_len; /* of the header that stands right before the bytes; 0: not yet written
-			    */
-	size_t waiting; /* in how many outboxes; outbox.c's */
+	size_t header_len; /* of the header, which is right before the bytes; 0: not written yet */
+	size_t waiting; /* in how many outboxes; for outbox.c */
 	bool is_push; /* a full outbox may lose it */
 	char room[FRAME_ROOM];
 	char bytes[]; /* `len` of them */
@@ -26,7 +25,7 @@ struct frame {
 /* A frame with room for `len` bytes and one reference, the caller's. */
 struct frame *frame_new(size_t len);
 
-/* A frame that holds this constant text. */
+/* A frame with this constant text. */
 struct frame *frame_of_text(const char *text);
 
 /* The frame {"type":"push","payload":<payload>}, or with an `id` above 0
@@ -39,8 +38,8 @@ const char *frame_push_payload(const struct frame *push, size_t *len);
 /* True when its rest may be copied for a connection that has taken half of it. */
 bool frame_is_short(const struct frame *frame);
 
-/* The frame as it stands on the wire, header and all; *len is its length. The text must not change
- * afterwards: it is the same for everyone who gets it. */
+/* The frame as it is on the wire, header and all; *len is its length. The text must not change
+ * afterwards, because everyone gets the same. */
 const char *frame_wire(struct frame *frame, size_t *len);
 
 struct frame *frame_hold(struct frame *frame);

@@ -1,5 +1,5 @@
 /*
- * Looking topics up, see registry.h. State: a prepared statement. Runs on the event loop, for each
+ * Topic look-up, see registry.h. State: a prepared statement. Runs on the event loop, for each
  * request and each first frame; a failure comes back as a status.
  */
 #include "gateway/events/registry.h"

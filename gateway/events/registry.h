@@ -1,6 +1,6 @@
 /*
- * Which topics exist, as the API has registered them: one look into the database for each question.
- * Reads only; in WAL mode a read never waits for a writer.
+ * Which topics the API has registered: one look into the database for each question. Reads only; in
+ * WAL mode a read never waits for a writer.
  */
 #ifndef GATEWAY_REGISTRY_H
 #define GATEWAY_REGISTRY_H

@@ -3,8 +3,8 @@
  * is full and halves when three quarters of it are empty. Called by sessions that come and go and
  * by every event; never blocks.
  *
- * Names come from outside, so they are hashed under a random key (siphash.h). A topic of a single
- * subscriber, the common case, is one allocation of about 70 bytes and the name.
+ * Names come from outside, so they are hashed under a random key (siphash.h). A topic with a single
+ * subscriber, the common case, is one allocation of about 70 bytes plus the name.
  */
 #include "gateway/events/subscriptions.h"
 
@@ -140,8 +140,8 @@ static void remove_topic(struct subscriptions *subscriptions, struct topic *topi
 		resize_table(subscriptions, subscriptions->bucket_count / 2);
 }
 
-/* Room for one more. Also the time to give back what a crowd that has left needed: not when they
- * leave, for then somebody may be walking the array. */
+/* Makes room for one more. This is also the time to give back what a crowd needed that has left:
+ * not when they leave, for then somebody may be walking the array. */
 static void make_room(struct topic *topic)
 {
 	bool is_full = topic->count == topic->capacity;

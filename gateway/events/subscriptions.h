@@ -23,7 +23,7 @@ struct subscriber {
 
 struct subscriptions *subscriptions_new(void);
 
-/* Forgets all; subscribers that are still in it are left as they are. NULL is allowed. */
+/* Forgets everything; subscribers that are still in it are left as they are. NULL is allowed. */
 void subscriptions_free(struct subscriptions *subscriptions);
 
 /* `subscriber` must not be subscribed. The topic's bytes are copied once per topic. */
@@ -40,14 +40,14 @@ struct topic *subscriptions_find(const struct subscriptions *subscriptions, cons
 /* How many topics have a subscriber. */
 size_t subscriptions_topics(const struct subscriptions *subscriptions);
 
-/* The array, in no particular order; valid until somebody joins. Walk it from its end to its start:
- * then the one in hand may leave on the way (the last one takes its place). */
+/* The array, in no particular order; valid until somebody joins. Walk it from its end to its start,
+ * so that the one at hand may leave on the way (the last one takes its place). */
 struct subscriber *const *topic_subscribers(const struct topic *topic, size_t *count);
 
-/* A place for what is being gathered for the topic: the fan-out's, NULL in the beginning. */
+/* A place for what the fan-out is gathering for the topic; NULL at first. */
 struct batch **topic_batch(struct topic *topic);
 
-/* The topic's bytes, with a NUL behind them. */
+/* The topic's bytes, with a NUL after them. */
 const char *topic_name(const struct topic *topic, size_t *len);
 
 #endif

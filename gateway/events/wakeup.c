@@ -75,7 +75,7 @@ static void on_pause_over(uv_timer_t *pause)
 	look_soon(wakeup);
 }
 
-/* Who taps may stay connected to this socket for as long as it is open. */
+/* Whoever taps may stay connected to this socket for as long as it is open. */
 static void pass_on(const struct wakeup *wakeup)
 {
 	int fd = unix_datagram_connect(wakeup->path);
@@ -95,7 +95,7 @@ static void mend(struct wakeup *wakeup)
 		return; /* again in a second */
 	log_event(LOG_WARN, WAKEUP_SOCKET_NAME " was gone, made it anew");
 	uv_poll_stop(&wakeup->poll);
-	dup2(fd, wakeup->fd); /* whoever is connected to the old one connects again */
+	dup2(fd, wakeup->fd); /* whoever is connected to the old one will connect again */
 	close(fd);
 	fcntl(wakeup->fd, F_SETFD, FD_CLOEXEC);
 	wakeup->file = file_identity_of(wakeup->path);
@@ -112,7 +112,7 @@ static void on_timer(uv_timer_t *timer)
 		mend(wakeup);
 }
 
-/* Taps that wait together are one. */
+/* Taps that wait together count as one. */
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct wakeup *wakeup = poll->data;

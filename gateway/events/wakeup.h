@@ -25,13 +25,13 @@ struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup
  * wake-up. */
 struct wakeup *wakeup_inherit(struct uv_loop_s *loop, int fd, wakeup_look *look, void *context);
 
-/* This process drains while others serve. A successor has bound the path anew: it is left alone.
- * Whoever taps is connected to one of the two sockets: a tap that comes here is passed on, and for
- * those that go there the timer looks every WAKEUP_DRAIN_MS. */
+/* This process drains while others serve. The path belongs to a successor by now, and is left
+ * alone. Whoever taps is connected to one of the two sockets: a tap that comes here is passed on,
+ * and for those that go there the timer looks every WAKEUP_DRAIN_MS. */
 void wakeup_hand_over(struct wakeup *wakeup);
 
-/* The socket's file goes. Frees all but the uv handles, which the loop must run once more to close.
- * NULL is allowed. */
+/* Removes the socket's file. Frees all but the uv handles, which the loop must run once more to
+ * close. NULL is allowed. */
 void wakeup_close(struct wakeup *wakeup);
 
 #endif
