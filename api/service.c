@@ -161,7 +161,7 @@ static void note(struct service *service, enum service_use use, bool available, 
 	if (!available)
 		log_repeat_event(trouble, clock_monotonic_ms(), log_text("why", why),
 				 log_text("sqlite", database_error(service->database)));
-	else if (trouble->is_on)
+	else
 		log_repeat_ends(trouble, clock_monotonic_ms(), "database available again");
 }
 

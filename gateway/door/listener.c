@@ -182,18 +182,6 @@ static enum accepted accept_one(struct listener *listener)
 	}
 }
 
-static void note_no_shortage(struct listener *listener)
-{
-	struct log_repeat *shortage = &listener->shortage;
-	int64_t now_ms;
-
-	if (!shortage->is_on && shortage->unsaid == 0)
-		return;
-	now_ms = clock_monotonic_ms();
-	log_repeat_ends(shortage, now_ms, "connections are accepted again");
-	log_repeat_tick(shortage, now_ms);
-}
-
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct listener *listener = poll->data;
@@ -206,7 +194,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	if (result == SHORT)
 		pause_accepting(listener, errno);
 	else
-		note_no_shortage(listener);
+		log_repeat_ends(&listener->shortage, clock_monotonic_ms(),
+				"connections are accepted again");
 }
 
 static void forget_handle(uv_handle_t *handle)

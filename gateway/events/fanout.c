@@ -132,14 +132,12 @@ static void note_trouble(struct fanout *fanout, enum database_status status)
 {
 	struct log_repeat *trouble = &fanout->trouble;
 
-	if (status != DATABASE_OK) {
+	if (status != DATABASE_OK)
 		log_repeat_event(trouble, clock_monotonic_ms(),
 				 log_text("why", database_status_text(status)),
 				 log_text("sqlite", feed_error(fanout->feed)));
-	} else if (trouble->is_on || trouble->unsaid > 0) {
+	else
 		log_repeat_ends(trouble, clock_monotonic_ms(), "events can be read again");
-		log_repeat_tick(trouble, clock_monotonic_ms());
-	}
 }
 
 static struct topic *find(const struct fanout *fanout)

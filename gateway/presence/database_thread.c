@@ -93,18 +93,13 @@ void database_thread_close(struct database_thread *thread)
 /* A lock held by others is no trouble: it is tried again. */
 static void note(struct database_thread *thread, enum database_status status)
 {
-	struct log_repeat *trouble = &thread->trouble;
-
-	if (status == DATABASE_BUSY)
-		return;
-	if (status != DATABASE_OK) {
-		log_repeat_event(trouble, clock_monotonic_ms(),
+	if (status == DATABASE_OK)
+		log_repeat_ends(&thread->trouble, clock_monotonic_ms(),
+				"the database can be written again");
+	else if (status != DATABASE_BUSY)
+		log_repeat_event(&thread->trouble, clock_monotonic_ms(),
 				 log_text("why", database_status_text(status)),
 				 log_text("sqlite", database_error(thread->database)));
-	} else if (trouble->is_on || trouble->unsaid > 0) {
-		log_repeat_ends(trouble, clock_monotonic_ms(), "the database can be written again");
-		log_repeat_tick(trouble, clock_monotonic_ms());
-	}
 }
 
 /* One transaction, if there is anything to say. True when there is more, or it has to be tried

@@ -1,11 +1,8 @@
 /*
  * Counting connections, see tally.h. State: for each worker a row of shared memory with a place for
- * each of its connections, which holds the hash of the address. Only its worker writes a row, or
+ * each of its connections, which says of which address it is. Only its worker writes a row, or
  * the parent once the worker is dead; the others read it. So nothing has to be locked, and a worker
  * that dies or hangs at any moment holds up nobody.
- *
- * Addresses come from outside (X-Forwarded-For); they are hashed under a random key, so that nobody
- * can choose two that count as one (siphash.h).
  */
 #include "gateway/presence/tally.h"
 
@@ -17,7 +14,6 @@
 #include <unistd.h>
 
 #include "shared/base/alloc.h"
-#include "shared/base/siphash.h"
 
 enum { TALLY_VERSION = 1, PREFIX_BYTES = 8 };
 
@@ -27,13 +23,12 @@ enum { TALLY_VERSION = 1, PREFIX_BYTES = 8 };
 struct head {
 	uint64_t version;
 	uint64_t bytes, workers, most;
-	unsigned char key[SIPHASH_KEY_SIZE];
 };
 
 struct row {
 	_Atomic size_t connections;
 	_Atomic size_t reach; /* no place from here on has ever been taken */
-	_Atomic uint64_t places[]; /* hashes; 0: free */
+	_Atomic uint64_t places[]; /* who_is of an address; 0: free */
 };
 
 struct tally {
@@ -68,7 +63,6 @@ int tally_share(size_t workers, size_t most)
 	};
 	int fd = memfd_create("tally", MFD_CLOEXEC);
 
-	xrandom(head.key, sizeof(head.key));
 	if (fd >= 0 && ftruncate(fd, (off_t)head.bytes) == 0 &&
 	    pwrite(fd, &head, sizeof(head), 0) == sizeof(head))
 		return fd;
@@ -84,8 +78,7 @@ static const char *fault_in(const struct head *head, size_t bytes, size_t worker
 {
 	if (head->version != TALLY_VERSION)
 		return "it was made by another version of this program";
-	if (head->bytes != bytes || head->workers > bytes || head->most > bytes ||
-	    size_of(head->workers, head->most) != bytes)
+	if (head->bytes != bytes || size_of(head->workers, head->most) != bytes)
 		return "it is not as large as it says";
 	return worker > head->workers ? "it has no room for this worker" : NULL;
 }
@@ -141,16 +134,15 @@ void tally_free(struct tally *tally)
 	free(tally);
 }
 
-/* Never 0. IPv6 is known by its first half; IPv4, which is mapped into ::/64, and loopback by all
- * of it. */
-static uint64_t hash_of(const struct tally *tally, const struct client_address *address)
+/* IPv6 is known by its first half; IPv4, which is mapped into ::/64, and loopback by the second
+ * one. Never 0, and never the same for two: no IPv6 address that is in use begins as IPv4 ends
+ * here. */
+static uint64_t who_is(const struct client_address *address)
 {
-	static const unsigned char zeroes[PREFIX_BYTES];
-	bool is_prefix = memcmp(address->bytes, zeroes, PREFIX_BYTES) != 0;
-	size_t len = is_prefix ? PREFIX_BYTES : sizeof(address->bytes);
-	uint64_t hash = siphash(tally->head->key, address->bytes, len);
+	uint64_t halves[2];
 
-	return hash ? hash : 1;
+	memcpy(halves, address->bytes, sizeof(halves));
+	return ~(halves[0] ? halves[0] : halves[1]);
 }
 
 uint32_t tally_add(struct tally *tally, const struct client_address *address)
@@ -164,7 +156,7 @@ uint32_t tally_add(struct tally *tally, const struct client_address *address)
 	else if (own->reach < tally->head->most)
 		place = (uint32_t)own->reach++;
 	if (place != NO_PLACE)
-		own->places[place] = hash_of(tally, address);
+		own->places[place] = who_is(address);
 	return place;
 }
 
@@ -188,7 +180,7 @@ size_t tally_connections(const struct tally *tally)
 
 size_t tally_of(const struct tally *tally, const struct client_address *address)
 {
-	uint64_t hash = hash_of(tally, address);
+	uint64_t who = who_is(address);
 	size_t count = 0;
 
 	for (size_t worker = 1; worker <= tally->head->workers; worker++) {
@@ -196,8 +188,7 @@ size_t tally_of(const struct tally *tally, const struct client_address *address)
 		size_t reach = row->reach;
 
 		for (size_t i = 0; i < reach; i++)
-			count +=
-				atomic_load_explicit(&row->places[i], memory_order_relaxed) == hash;
+			count += atomic_load_explicit(&row->places[i], memory_order_relaxed) == who;
 	}
 	return count;
 }

@@ -160,11 +160,6 @@ void log_set_level(enum log_level level)
 	level_now = level;
 }
 
-enum log_level log_level_now(void)
-{
-	return level_now;
-}
-
 static const char *level_name(enum log_level level)
 {
 	switch (level) {

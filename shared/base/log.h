@@ -44,8 +44,6 @@ void log_setup(const char *program, enum log_level level);
 /* Changes the level alone. */
 void log_set_level(enum log_level level);
 
-enum log_level log_level_now(void);
-
 /* Writes one line: `message` is a constant sentence without client data. */
 void log_fields(enum log_level level, const char *message, const struct log_field *fields,
 		size_t count);

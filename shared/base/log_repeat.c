@@ -53,28 +53,28 @@ void log_repeat_happens(struct log_repeat *repeat, int64_t now_ms, const struct 
 	}
 }
 
+void log_repeat_tick(struct log_repeat *repeat, int64_t now_ms)
+{
+	if (repeat->unsaid > 0 && is_time(repeat, now_ms))
+		say(repeat, now_ms, NULL, 0);
+}
+
 void log_repeat_ends(struct log_repeat *repeat, int64_t now_ms, const char *message)
 {
 	const struct log_field fields[] = {
-		repeat->key ? log_text(repeat->key, repeat->cause) : log_number("times", 0),
+		log_text(repeat->key ? repeat->key : "", repeat->cause),
 		log_number("times", repeat->times),
 		log_number("seconds", (now_ms - repeat->began_ms) / 1000),
 	};
 	size_t first = repeat->key ? 0 : 1;
 
-	if (!repeat->is_on)
-		return;
+	if (repeat->is_on && repeat->is_known) {
+		log_fields(LOG_INFO, message, fields + first,
+			   sizeof(fields) / sizeof(fields[0]) - first);
+		repeat->unsaid = 0;
+	}
 	repeat->is_on = false;
-	if (!repeat->is_known)
-		return; /* counted, and reported with the others */
-	log_fields(LOG_INFO, message, fields + first, sizeof(fields) / sizeof(fields[0]) - first);
-	repeat->unsaid = 0;
-}
-
-void log_repeat_tick(struct log_repeat *repeat, int64_t now_ms)
-{
-	if (repeat->unsaid > 0 && is_time(repeat, now_ms))
-		say(repeat, now_ms, NULL, 0);
+	log_repeat_tick(repeat, now_ms);
 }
 
 void log_repeat_flush(struct log_repeat *repeat, int64_t now_ms)
