@@ -126,11 +126,6 @@ static void on_gauges(void *context, const struct gauges *gauges)
 static bool open_clients(struct gateway *gateway, const char *address)
 {
 	char why[DATABASE_WHY_SIZE];
-	struct database_thread_options options = {
-		.config = gateway->config,
-		.liveness = gateway->liveness,
-		.address = address,
-	};
 	struct clients_parts parts = {
 		.config = gateway->config,
 		.loop = gateway->loop,
@@ -142,8 +137,9 @@ static bool open_clients(struct gateway *gateway, const char *address)
 
 	gateway->presence = presence_new(gateway->loop, housekeeping_limits_of(gateway->config),
 					 on_gauges, gateway);
-	parts.presence = options.presence = gateway->presence;
-	gateway->database_thread = database_thread_open(&options, why);
+	parts.presence = gateway->presence;
+	gateway->database_thread = database_thread_open(gateway->config, gateway->liveness,
+							gateway->presence, address, why);
 	if (!gateway->database_thread)
 		return fail("no database", why);
 	database_thread_start(gateway->database_thread);

@@ -23,7 +23,6 @@ enum {
 
 struct database_thread {
 	struct presence *presence;
-	char *address;
 	struct database *database;
 	struct housekeeping *housekeeping;
 	struct gauge_reader *gauges;
@@ -35,10 +34,11 @@ struct database_thread {
 	bool is_started;
 };
 
-struct database_thread *database_thread_open(const struct database_thread_options *options,
+struct database_thread *database_thread_open(const struct config *config, struct liveness *liveness,
+					     struct presence *presence, const char *address,
 					     char why[DATABASE_WHY_SIZE])
 {
-	struct database *database = database_open(options->config, why);
+	struct database *database = database_open(config, why);
 	struct database_thread *thread;
 
 	if (!database)
@@ -46,12 +46,11 @@ struct database_thread *database_thread_open(const struct database_thread_option
 	thread = xcalloc(1, sizeof(*thread));
 	thread->trouble =
 		(struct log_repeat){.level = LOG_ERROR, .message = "cannot write to the database"};
-	thread->presence = options->presence;
-	thread->address = xstrdup(options->address); /* the listener closes before the thread */
+	thread->presence = presence;
 	thread->database = database;
-	thread->housekeeping = housekeeping_new(database, presence_limits(options->presence));
-	thread->gauges = gauge_reader_new(database, options->liveness);
-	thread->rows = presence_rows_new(database, thread->address);
+	thread->housekeeping = housekeeping_new(database, housekeeping_limits_of(config));
+	thread->gauges = gauge_reader_new(database, liveness);
+	thread->rows = presence_rows_new(database, address);
 	thread->seen_at_ms = -SEEN_MS;
 	if (database_is_prepared(database, why))
 		return thread;
@@ -86,7 +85,6 @@ void database_thread_close(struct database_thread *thread)
 	gauge_reader_free(thread->gauges);
 	housekeeping_free(thread->housekeeping);
 	database_close(thread->database);
-	free(thread->address);
 	free(thread);
 }
 
@@ -138,7 +136,7 @@ static void keep_house(struct database_thread *thread)
 
 	if (now_ms - thread->kept_at_ms < HOUSEKEEPING_MS)
 		return;
-	housekeeping_set_limits(thread->housekeeping, presence_limits(thread->presence));
+	housekeeping_set_limits(thread->housekeeping, thread->batch.limits);
 	status = housekeeping_step(thread->housekeeping, clock_wall_ms(), 0, &more);
 	if (status != DATABASE_OK) /* that nothing was to be done does not end a trouble */
 		note(thread, status);

@@ -13,15 +13,10 @@
 
 struct database_thread;
 
-struct database_thread_options {
-	const struct config *config; /* borrowed */
-	struct liveness *liveness; /* borrowed; this process has claimed its pid */
-	struct presence *presence; /* borrowed */
-	const char *address; /* where the gateway listens; copied */
-};
-
-/* Opens its connection. NULL with the reason in `why`. */
-struct database_thread *database_thread_open(const struct database_thread_options *options,
+/* Opens its connection. All is borrowed, `config` for this call alone. This process has claimed its
+ * pid; `address` is where it listens. NULL with the reason in `why`. */
+struct database_thread *database_thread_open(const struct config *config, struct liveness *liveness,
+					     struct presence *presence, const char *address,
 					     char why[DATABASE_WHY_SIZE]);
 
 void database_thread_start(struct database_thread *thread);

@@ -283,6 +283,7 @@ void presence_take(struct presence *presence, struct presence_batch *batch)
 	batch->outbox_bytes = presence->outbox_bytes;
 	batch->last_event_id = presence->last_event_id;
 	batch->audience = presence->audience;
+	batch->limits = presence->limits;
 	presence->has_new_numbers = false;
 	pthread_mutex_unlock(&presence->mutex);
 }
@@ -298,14 +299,6 @@ void presence_give_back(struct presence *presence, const struct presence_batch *
 	}
 	presence->has_new_numbers |= batch->has_news;
 	pthread_mutex_unlock(&presence->mutex);
-}
-
-struct housekeeping_limits presence_limits(struct presence *presence)
-{
-	pthread_mutex_lock(&presence->mutex);
-	struct housekeeping_limits limits = presence->limits;
-	pthread_mutex_unlock(&presence->mutex);
-	return limits;
 }
 
 void presence_answer_gauges(struct presence *presence, const struct gauges *gauges)

@@ -116,14 +116,13 @@ struct presence_batch {
 	struct counters counters;
 	int64_t outbox_bytes, last_event_id;
 	struct presence_audience audience;
+	struct housekeeping_limits limits;
 };
 
 void presence_take(struct presence *presence, struct presence_batch *batch);
 
 /* What could not be written still counts as changed. */
 void presence_give_back(struct presence *presence, const struct presence_batch *batch);
-
-struct housekeeping_limits presence_limits(struct presence *presence);
 
 /* Wakes the loop up with the answer; NULL when the database could not be read. */
 void presence_answer_gauges(struct presence *presence, const struct gauges *gauges);

@@ -43,7 +43,7 @@ static const char *const sql[STATEMENTS] = {
 struct presence_rows {
 	struct database *database;
 	struct totals *totals;
-	const char *address;
+	char *address;
 	bool is_introduced; /* the gateways row has been written, the rows of dead gateways removed
 			     */
 	int64_t pid, started_ms;
@@ -57,7 +57,7 @@ struct presence_rows *presence_rows_new(struct database *database, const char *a
 	rows->database = database;
 	rows->totals = totals_new();
 	totals_attach(rows->totals, database);
-	rows->address = address;
+	rows->address = xstrdup(address); /* the listener closes before the thread */
 	rows->pid = getpid();
 	rows->started_ms = clock_wall_ms();
 	for (size_t i = 0; i < STATEMENTS; i++)
@@ -70,6 +70,7 @@ void presence_rows_free(struct presence_rows *rows)
 	if (!rows)
 		return;
 	totals_free(rows->totals);
+	free(rows->address);
 	free(rows);
 }
 

@@ -10,7 +10,7 @@
 
 struct presence_rows;
 
-/* Of this process, which listens at `address`. Both are borrowed; the connection has the function
+/* Of this process, which listens at `address` (copied). `database` is borrowed and has the function
  * of gauges.h. Free with presence_rows_free, which allows NULL. */
 struct presence_rows *presence_rows_new(struct database *database, const char *address);
 void presence_rows_free(struct presence_rows *rows);

@@ -177,14 +177,7 @@ static void work_on(void)
  */
 static struct database_thread *open_thread(void)
 {
-	const struct database_thread_options options = {
-		.config = &config,
-		.liveness = liveness,
-		.presence = presence,
-		.address = "somewhere",
-	};
-
-	return database_thread_open(&options, why);
+	return database_thread_open(&config, liveness, presence, "somewhere", why);
 }
 
 static void run_thread(void)
