@@ -10,7 +10,6 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "gateway/door/forwarded_for.h"
 #include "gateway/door/listener.h"
 #include "gateway/door/upgrade.h"
 #include "gateway/events/feed.h"
@@ -171,7 +170,7 @@ static void on_accepted(void *context, int fd, const struct sockaddr *peer)
 	struct gateway *gateway = context;
 
 	if (gateway->upgrades)
-		upgrade_begin(gateway, fd, peer);
+		upgrade_begin(gateway->upgrades, fd, peer);
 	else
 		close(fd); /* it ends without having served */
 }
@@ -200,9 +199,17 @@ static bool open_network(struct gateway *gateway)
 	if (!open_listener(gateway) ||
 	    !open_clients(gateway, listener_address(gateway->listener)) || !open_wakeup(gateway))
 		return false;
-	gateway->trusted = trusted_proxies_new(gateway->config->trusted_proxies);
-	gateway->refusals = refusals_new(&gateway->counters);
-	gateway->upgrades = upgrades_new(gateway);
+	struct upgrades_parts parts = {
+		.config = gateway->config,
+		.loop = gateway->loop,
+		.limits = &gateway->limits,
+		.registry = gateway->registry,
+		.tally = gateway->tally,
+		.counters = &gateway->counters,
+		.clients = gateway->clients,
+		.websockets = gateway->websockets,
+	};
+	gateway->upgrades = upgrades_open(&parts);
 	return true;
 }
 
@@ -231,8 +238,7 @@ void gateway_reload(struct gateway *gateway)
 {
 	if (!reload_now(gateway->reload))
 		return;
-	trusted_proxies_free(gateway->trusted);
-	gateway->trusted = trusted_proxies_new(gateway->config->trusted_proxies);
+	upgrades_configure(gateway->upgrades);
 	clients_configure(gateway->clients);
 	presence_set_limits(gateway->presence, housekeeping_limits_of(gateway->config));
 }
@@ -242,9 +248,7 @@ void gateway_close(struct gateway *gateway)
 	if (!gateway)
 		return;
 	listener_close(gateway->listener);
-	upgrades_free(gateway->upgrades);
-	refusals_free(gateway->refusals);
-	trusted_proxies_free(gateway->trusted);
+	upgrades_close(gateway->upgrades);
 	wakeup_close(gateway->wakeup);
 	if (gateway->presence)
 		presence_set_counters(gateway->presence, &gateway->counters, 0);

@@ -9,10 +9,8 @@
 #include <stddef.h>
 
 #include "gateway/client/clients.h"
-#include "gateway/client/pending.h"
 #include "gateway/client/websocket.h"
 #include "gateway/door/limits.h"
-#include "gateway/door/refusals.h"
 #include "gateway/events/registry.h"
 #include "gateway/presence/database_thread.h"
 #include "gateway/presence/tally.h"
@@ -38,8 +36,6 @@ struct gateway {
 	struct clients *clients;
 	struct websockets *websockets;
 	struct wakeup *wakeup;
-	struct trusted_proxies *trusted;
-	struct refusals *refusals;
 	struct upgrades *upgrades;
 	struct listener *listener;
 };

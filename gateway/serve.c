@@ -55,11 +55,9 @@ static bool is_worker(const struct gateway *gateway)
 }
 
 /* The socket goes on listening when other processes have it too. */
-static void stop_accepting(struct gateway *gateway, bool has_successor)
+static void stop_accepting(struct gateway *gateway, bool is_replaced)
 {
-	if (!gateway->listener)
-		return;
-	if (has_successor || is_worker(gateway)) {
+	if (is_replaced || is_worker(gateway)) {
 		listener_leave(gateway->listener);
 		wakeup_hand_over(gateway->wakeup);
 	} else {
@@ -68,21 +66,25 @@ static void stop_accepting(struct gateway *gateway, bool has_successor)
 	gateway->listener = NULL;
 }
 
-static void begin_drain(struct serving *serving, bool has_successor)
+/* Whether there is one by now. Until a successor serves, this process is the service, and when it
+ * is told to end, both do. */
+static bool has_successor(struct serving *serving)
+{
+	if (serving->successor && successor_serves(serving->successor))
+		return true;
+	successor_free(serving->successor);
+	serving->successor = NULL;
+	return false;
+}
+
+static void begin_drain(struct serving *serving, bool is_replaced)
 {
 	struct gateway *gateway = serving->gateway;
 
-	/* Until a successor serves, this process is the service, and is told to end. */
-	if (!has_successor && serving->successor)
-		has_successor = successor_serves(serving->successor);
-	if (!has_successor) {
-		successor_free(serving->successor);
-		serving->successor = NULL;
-	}
 	log_event(LOG_INFO, "draining",
 		  log_number("connections", (int64_t)clients_count(gateway->clients)),
-		  log_text("successor", has_successor ? "yes" : "no"));
-	stop_accepting(gateway, has_successor);
+		  log_text("successor", is_replaced ? "yes" : "no"));
+	stop_accepting(gateway, is_replaced);
 	serving->is_draining = true;
 	serving->drain_start_ms = clock_monotonic_ms();
 	serving->drain_total = clients_count(gateway->clients);
@@ -132,8 +134,7 @@ static void on_tick(uv_timer_t *timer)
 
 	note_clock_step(serving);
 	clients_on_tick(serving->gateway->clients);
-	upgrades_on_deadlines(serving->gateway->upgrades);
-	refusals_tick(serving->gateway->refusals);
+	upgrades_on_tick(serving->gateway->upgrades);
 	if (serving->is_draining)
 		drain_step(serving);
 }
@@ -153,7 +154,7 @@ static void on_successor(void *context, bool serves)
 		serving->successor = NULL;
 		if (serving->has_lost_database)
 			give_up(serving);
-	} else if (!serving->is_draining) {
+	} else if (serving->gateway->listener) {
 		begin_drain(serving, true);
 	}
 }
@@ -162,7 +163,7 @@ static void start_successor(struct serving *serving)
 {
 	struct gateway *gateway = serving->gateway;
 
-	if (serving->is_draining || serving->successor || is_worker(gateway))
+	if (!gateway->listener || serving->successor || is_worker(gateway))
 		return;
 	int fd = listener_fd(gateway->listener);
 	struct successor_options options = {
@@ -185,7 +186,7 @@ static void look_after_database(struct serving *serving)
 {
 	struct gateway *gateway = serving->gateway;
 
-	if (serving->is_draining || serving->successor || database_is_in_place(gateway->database))
+	if (!gateway->listener || serving->successor || database_is_in_place(gateway->database))
 		return;
 	log_event(LOG_ERROR, "the database was deleted or replaced, starting a successor");
 	serving->has_lost_database = true;
@@ -216,22 +217,27 @@ static void on_signal(void *context, int number)
 	else if (number == SIGINT || (serving->is_draining && !is_worker(serving->gateway)))
 		end_now(serving);
 	else if (!serving->is_draining)
-		begin_drain(serving, false);
+		begin_drain(serving, has_successor(serving));
 }
 
-/* Clients get their close frame; those that do not take it in time are dropped. */
+/* Clients get their close frame; those that do not take it in time are dropped. An upgrade that
+ * libwebsockets has half done becomes a client even now: each turn looks for such. */
 static void send_clients_away(struct serving *serving)
 {
 	struct gateway *gateway = serving->gateway;
 	int64_t give_up_ms = clock_monotonic_ms() + (serving->is_draining ? 0 : GOODBYE_MS);
 
-	stop_accepting(gateway, false);
+	if (gateway->listener)
+		stop_accepting(gateway, has_successor(serving));
+	upgrades_end_all(gateway->upgrades);
 	clients_end_all(gateway->clients);
-	while (clients_count(gateway->clients) > 0 && clock_monotonic_ms() < give_up_ms)
+	while (clients_count(gateway->clients) > 0) {
+		if (clock_monotonic_ms() < give_up_ms)
+			clients_end_all(gateway->clients);
+		else
+			clients_drop_all(gateway->clients);
 		uv_run(gateway->loop, UV_RUN_ONCE);
-	clients_drop_all(gateway->clients);
-	while (clients_count(gateway->clients) > 0)
-		uv_run(gateway->loop, UV_RUN_ONCE);
+	}
 }
 
 static void start_watching(struct serving *serving)

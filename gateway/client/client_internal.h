@@ -15,6 +15,7 @@
 #include "gateway/events/audience.h"
 #include "gateway/events/batch.h"
 #include "gateway/presence/tally.h"
+#include "shared/base/container_of.h"
 #include "shared/config/config.h"
 #include "shared/counters/counters.h"
 
@@ -70,8 +71,5 @@ struct clients {
 	size_t session_count;
 	struct pending_list pending; /* connections that have not authenticated */
 };
-
-#define container_of(pointer, type, member)                                                        \
-	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

@@ -1,25 +1,31 @@
 /*
- * Who may come in: a request is judged by the contract, by the limits and by its origin; one that
- * may become a WebSocket is handed to libwebsockets (ws_adopt). Also makes room when too many have
- * not authenticated yet. Never blocks.
+ * Who may come in: a request is judged by the contract, by the limits, by its origin and its topic.
+ * Never blocks.
  */
 #ifndef GATEWAY_ADMISSION_H
 #define GATEWAY_ADMISSION_H
 
-#include "gateway/presence/client_address.h"
+#include "gateway/client/clients.h"
+#include "gateway/client/session.h"
 #include "gateway/door/handshake.h"
+#include "gateway/door/limits.h"
 
-struct gateway;
+struct trusted_proxies;
 
-/* NULL: `fd` belongs to libwebsockets now. Otherwise the refusal that the client is to get. `bytes`
- * hold the head of the request, into which `handshake` points, and whatever came after it: `len` in
- * all. */
-const struct refusal *admission_judge(struct gateway *gateway, int fd, struct client_address peer,
-				      const struct handshake *handshake, const char *bytes,
-				      size_t len);
+/* What a request is judged by. All are borrowed. */
+struct admission {
+	const struct config *config; /* may change in place */
+	const struct limits *limits;
+	const struct clients *clients;
+	struct registry *registry;
+	const struct tally *tally;
+	const struct trusted_proxies *trusted;
+};
 
-/* Closes those in gateway->pending that are too many. Not to be called from a callback of one of
- * them. */
-void admission_make_room(struct gateway *gateway);
+/* NULL when the client may come in: then *newcomer says who it is, with its topic's bytes in
+ * `topic`. Otherwise the refusal that it is to get. `peer` is who the connection is from. */
+const struct refusal *admission_judge(const struct admission *admission, struct client_address peer,
+				      const struct handshake *handshake,
+				      char topic[TOPIC_MAX_BYTES], struct newcomer *newcomer);
 
 #endif

@@ -1,20 +1,25 @@
 /*
  * Opening handshakes, see upgrade.h. State: a list of the connections whose request is not
- * complete, or whose refusal has not been taken yet. Never blocks. Most requests are there as soon
- * as they are accepted: they are judged on the stack and never enter the list.
+ * complete, or whose refusal has not been taken yet; the proxies that are trusted. Never blocks.
+ * Most requests are there as soon as they are accepted: they are judged on the stack and never
+ * enter the list.
  */
 #include "gateway/door/upgrade.h"
 
 #include <errno.h>
+#include <sys/queue.h>
 #include <unistd.h>
 #include <uv.h>
 
-#include "gateway/door/admission.h"
 #include "gateway/client/deadlines.h"
 #include "gateway/client/pending.h"
-#include "gateway/gateway.h"
+#include "gateway/client/websocket.h"
+#include "gateway/door/admission.h"
+#include "gateway/door/forwarded_for.h"
+#include "gateway/door/refusals.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
+#include "shared/base/container_of.h"
 
 enum {
 	FIRST_SIZE = 512,
@@ -25,7 +30,7 @@ enum {
 struct upgrade {
 	uv_poll_t poll;
 	struct deadline deadline;
-	struct upgrade *next, *previous;
+	LIST_ENTRY(upgrade) entry;
 	struct upgrades *owner;
 	struct pending pending;
 	struct client_address peer;
@@ -36,17 +41,39 @@ struct upgrade {
 };
 
 struct upgrades {
-	struct gateway *gateway;
+	struct upgrades_parts parts;
+	struct admission admission;
+	struct trusted_proxies *trusted;
+	struct refusals *refusals;
+	struct pending_list *pending; /* of all who have not authenticated */
 	struct deadlines *deadlines;
-	struct upgrade *first;
+	LIST_HEAD(, upgrade) list;
 };
 
-struct upgrades *upgrades_new(struct gateway *gateway)
+void upgrades_configure(struct upgrades *upgrades)
+{
+	trusted_proxies_free(upgrades->trusted);
+	upgrades->trusted = trusted_proxies_new(upgrades->parts.config->trusted_proxies);
+	upgrades->admission.trusted = upgrades->trusted;
+}
+
+struct upgrades *upgrades_open(const struct upgrades_parts *parts)
 {
 	struct upgrades *upgrades = xcalloc(1, sizeof(*upgrades));
 
-	upgrades->gateway = gateway;
+	upgrades->parts = *parts;
+	upgrades->admission = (struct admission){
+		.config = parts->config,
+		.limits = parts->limits,
+		.clients = parts->clients,
+		.registry = parts->registry,
+		.tally = parts->tally,
+	};
+	upgrades->refusals = refusals_new(parts->counters);
+	upgrades->pending = clients_pending(parts->clients);
 	upgrades->deadlines = deadlines_new(clock_monotonic_ms());
+	LIST_INIT(&upgrades->list);
+	upgrades_configure(upgrades);
 	return upgrades;
 }
 
@@ -64,26 +91,28 @@ static void end(struct upgrade *upgrade, bool close_fd)
 	struct upgrades *upgrades = upgrade->owner;
 
 	deadlines_clear(upgrades->deadlines, &upgrade->deadline);
-	pending_remove(clients_pending(upgrades->gateway->clients), &upgrade->pending);
-	if (upgrade->next)
-		upgrade->next->previous = upgrade->previous;
-	if (upgrade->previous)
-		upgrade->previous->next = upgrade->next;
-	else
-		upgrades->first = upgrade->next;
+	pending_remove(upgrades->pending, &upgrade->pending);
+	LIST_REMOVE(upgrade, entry);
 	uv_poll_stop(&upgrade->poll);
 	if (close_fd)
 		close(upgrade->fd);
 	uv_close((uv_handle_t *)&upgrade->poll, free_upgrade);
 }
 
-void upgrades_free(struct upgrades *upgrades)
+void upgrades_end_all(struct upgrades *upgrades)
+{
+	while (!LIST_EMPTY(&upgrades->list))
+		end(LIST_FIRST(&upgrades->list), true);
+}
+
+void upgrades_close(struct upgrades *upgrades)
 {
 	if (!upgrades)
 		return;
-	while (upgrades->first)
-		end(upgrades->first, true);
+	upgrades_end_all(upgrades);
 	deadlines_free(upgrades->deadlines);
+	refusals_free(upgrades->refusals);
+	trusted_proxies_free(upgrades->trusted);
 	free(upgrades);
 }
 
@@ -98,17 +127,35 @@ static bool write_refusal(int fd, const struct refusal *refusal)
 
 /* Writes the refusal and half-closes. What the client still sends must be read, or the kernel would
  * reset the connection and the refusal with it. */
-static void refuse(struct gateway *gateway, int fd, const struct refusal *refusal)
+static void refuse(struct upgrades *upgrades, int fd, const struct refusal *refusal)
 {
-	refusals_count(gateway->refusals, refusal->cause);
+	refusals_count(upgrades->refusals, refusal->cause);
 	if (write_refusal(fd, refusal))
 		shutdown(fd, SHUT_WR);
 }
 
 enum outcome { WAITS, ADOPTED, REFUSED, GONE };
 
+/* Hands the connection to libwebsockets, in a request of known form; NULL when that is done. */
+static const struct refusal *adopt(struct upgrades *upgrades, int fd, struct client_address peer,
+				   const struct handshake *handshake, const char *bytes, size_t len)
+{
+	char topic[TOPIC_MAX_BYTES], request[HANDSHAKE_CANONICAL_SIZE + HANDSHAKE_MAX_BYTES];
+	struct newcomer newcomer;
+	const struct refusal *refusal =
+		admission_judge(&upgrades->admission, peer, handshake, topic, &newcomer);
+
+	if (refusal)
+		return refusal;
+	size_t request_len = handshake_canonical(handshake, request);
+	size_t rest = len - handshake->head_len;
+	memcpy(request + request_len, bytes + handshake->head_len, rest);
+	websockets_adopt(upgrades->parts.websockets, fd, request, request_len + rest, &newcomer);
+	return NULL;
+}
+
 /* Looks at the bytes that have come so far. */
-static enum outcome proceed(struct gateway *gateway, int fd, struct client_address peer,
+static enum outcome proceed(struct upgrades *upgrades, int fd, struct client_address peer,
 			    const char *bytes, size_t len)
 {
 	struct handshake handshake;
@@ -121,19 +168,19 @@ static enum outcome proceed(struct gateway *gateway, int fd, struct client_addre
 		refusal = &refusal_too_long;
 		break;
 	case HANDSHAKE_WHOLE:
-		refusal = admission_judge(gateway, fd, peer, &handshake, bytes, len);
+		refusal = adopt(upgrades, fd, peer, &handshake, bytes, len);
 		if (!refusal)
 			return ADOPTED;
 		break;
 	case HANDSHAKE_MALFORMED:
 		break;
 	}
-	refuse(gateway, fd, refusal);
+	refuse(upgrades, fd, refusal);
 	return REFUSED;
 }
 
 /* Reads once; *len is what is there now. */
-static enum outcome receive(struct gateway *gateway, int fd, struct client_address peer,
+static enum outcome receive(struct upgrades *upgrades, int fd, struct client_address peer,
 			    char *bytes, size_t size, size_t *len)
 {
 	ssize_t got = recv(fd, bytes + *len, size - *len, MSG_DONTWAIT);
@@ -141,11 +188,11 @@ static enum outcome receive(struct gateway *gateway, int fd, struct client_addre
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return WAITS;
 	if (got <= 0) {
-		refusals_count(gateway->refusals, COUNT_REFUSED_GONE);
+		refusals_count(upgrades->refusals, COUNT_REFUSED_GONE);
 		return GONE;
 	}
 	*len += (size_t)got;
-	return proceed(gateway, fd, peer, bytes, *len);
+	return proceed(upgrades, fd, peer, bytes, *len);
 }
 
 /* A refused client: what it sends is discarded until it closes. */
@@ -164,13 +211,12 @@ static void wait_for_close(struct upgrade *upgrade)
 {
 	upgrade->is_refused = true;
 	upgrade->len = 0;
-	pending_put(clients_pending(upgrade->owner->gateway->clients), &upgrade->pending,
-		    PENDING_LEAVING);
+	pending_put(upgrade->owner->pending, &upgrade->pending, PENDING_LEAVING);
 	deadlines_set(upgrade->owner->deadlines, &upgrade->deadline,
 		      clock_monotonic_ms() + REFUSED_LIMIT_MS);
 }
 
-static void make_room(struct upgrade *upgrade)
+static void grow(struct upgrade *upgrade)
 {
 	if (upgrade->len < upgrade->size)
 		return;
@@ -193,9 +239,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	}
 	/* libwebsockets polls the same descriptor: ours must be out of the way first. */
 	uv_poll_stop(poll);
-	make_room(upgrade);
-	switch (receive(upgrade->owner->gateway, upgrade->fd, upgrade->peer, upgrade->bytes,
-			upgrade->size, &upgrade->len)) {
+	grow(upgrade);
+	switch (receive(upgrade->owner, upgrade->fd, upgrade->peer, upgrade->bytes, upgrade->size,
+			&upgrade->len)) {
 	case WAITS:
 		break;
 	case REFUSED:
@@ -211,55 +257,28 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	uv_poll_start(poll, UV_READABLE, on_readable);
 }
 
-static void keep(struct gateway *gateway, int fd, struct client_address peer, const char *bytes,
+static void keep(struct upgrades *upgrades, int fd, struct client_address peer, const char *bytes,
 		 size_t len, bool is_refused)
 {
-	struct upgrades *upgrades = gateway->upgrades;
 	struct upgrade *upgrade = xcalloc(1, sizeof(*upgrade));
 
 	upgrade->owner = upgrades;
 	upgrade->fd = fd;
 	upgrade->peer = peer;
 	upgrade->pending.kind = PENDING_HANDSHAKE;
-	pending_put(clients_pending(gateway->clients), &upgrade->pending, PENDING_WAITING);
+	pending_put(upgrades->pending, &upgrade->pending, PENDING_WAITING);
 	if (len > 0)
 		upgrade->bytes = xstrndup(bytes, len);
 	upgrade->len = upgrade->size = len;
-	upgrade->next = upgrades->first;
-	if (upgrade->next)
-		upgrade->next->previous = upgrade;
-	upgrades->first = upgrade;
-	uv_poll_init(gateway->loop, &upgrade->poll, fd);
+	LIST_INSERT_HEAD(&upgrades->list, upgrade, entry);
+	uv_poll_init(upgrades->parts.loop, &upgrade->poll, fd);
 	upgrade->poll.data = upgrade;
 	uv_poll_start(&upgrade->poll, UV_READABLE, on_readable);
 	if (is_refused)
 		wait_for_close(upgrade);
 	else
 		deadlines_set(upgrades->deadlines, &upgrade->deadline,
-			      clock_monotonic_ms() + gateway->config->handshake_timeout_ms);
-}
-
-void upgrade_begin(void *context, int fd, const struct sockaddr *peer)
-{
-	struct gateway *gateway = context;
-	struct client_address address = client_address_of_peer(peer);
-	char bytes[HANDSHAKE_MAX_BYTES];
-	size_t len = 0;
-
-	switch (receive(gateway, fd, address, bytes, sizeof(bytes), &len)) {
-	case WAITS:
-		keep(gateway, fd, address, bytes, len, false);
-		break;
-	case REFUSED:
-		keep(gateway, fd, address, bytes, 0, true);
-		break;
-	case GONE:
-		close(fd);
-		break;
-	case ADOPTED:
-		break;
-	}
-	admission_make_room(gateway);
+			      clock_monotonic_ms() + upgrades->parts.config->handshake_timeout_ms);
 }
 
 /* Ends it for lack of time or room. A client that has said nothing is told nothing: it may be a
@@ -267,34 +286,61 @@ void upgrade_begin(void *context, int fd, const struct sockaddr *peer)
 static void turn_away(struct upgrade *upgrade, const struct refusal *refusal)
 {
 	if (!upgrade->is_refused) {
-		refusals_count(upgrade->owner->gateway->refusals, refusal->cause);
+		refusals_count(upgrade->owner->refusals, refusal->cause);
 		if (upgrade->len > 0)
 			write_refusal(upgrade->fd, refusal);
 	}
 	end(upgrade, true);
 }
 
-void upgrade_give_way(struct pending *pending)
+/* Closes those of whom there are too many. Not to be called from a callback of one of them. */
+static void make_room(struct upgrades *upgrades)
 {
-	char *start = (char *)pending - offsetof(struct upgrade, pending);
+	while (upgrades->pending->count > upgrades->parts.limits->pending) {
+		struct pending *first = pending_first(upgrades->pending);
 
-	turn_away((struct upgrade *)(void *)start, &refusal_pending_full);
+		if (first->kind == PENDING_HANDSHAKE)
+			turn_away(container_of(first, struct upgrade, pending),
+				  &refusal_pending_full);
+		else if (session_give_way(first))
+			refusals_log(upgrades->refusals, COUNT_REFUSED_PENDING_FULL);
+	}
+}
+
+void upgrade_begin(void *context, int fd, const struct sockaddr *peer)
+{
+	struct upgrades *upgrades = context;
+	struct client_address address = client_address_of_peer(peer);
+	char bytes[HANDSHAKE_MAX_BYTES];
+	size_t len = 0;
+
+	switch (receive(upgrades, fd, address, bytes, sizeof(bytes), &len)) {
+	case WAITS:
+		keep(upgrades, fd, address, bytes, len, false);
+		break;
+	case REFUSED:
+		keep(upgrades, fd, address, bytes, 0, true);
+		break;
+	case GONE:
+		close(fd);
+		break;
+	case ADOPTED:
+		break;
+	}
+	make_room(upgrades);
 }
 
 bool upgrades_pending(const struct upgrades *upgrades)
 {
-	return upgrades->first != NULL;
+	return !LIST_EMPTY(&upgrades->list);
 }
 
-void upgrades_on_deadlines(struct upgrades *upgrades)
+void upgrades_on_tick(struct upgrades *upgrades)
 {
 	int64_t now_ms = clock_monotonic_ms();
 	struct deadline *due;
 
-	while ((due = deadlines_pop(upgrades->deadlines, now_ms))) {
-		char *start = (char *)due - offsetof(struct upgrade, deadline);
-		struct upgrade *upgrade = (struct upgrade *)(void *)start;
-
-		turn_away(upgrade, &refusal_timeout);
-	}
+	while ((due = deadlines_pop(upgrades->deadlines, now_ms)))
+		turn_away(container_of(due, struct upgrade, deadline), &refusal_timeout);
+	refusals_tick(upgrades->refusals);
 }
