@@ -1,0 +1,236 @@
+"""What a gateway's processes run: a worker what its parent runs, whatever lies on the disk; a successor what lies at the
+path that the gateway was started from. And a successor that is not ready when something else happens."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import time
+
+import pytest
+
+from harness.process import Process, accepts, free_port, log_tail, wait_until
+from harness.web_servers import Nginx
+from harness.websocket import CLOSE, WebSocket, authenticated, push_of, upgraded
+
+WORKERS = 3
+
+
+def gateways(service):
+    try:
+        with sqlite3.connect(f"file:{service.database}?mode=ro", uri=True) as database:
+            return {pid for (pid,) in database.execute("SELECT pid FROM gateways")}
+    except sqlite3.OperationalError:  # there is no database yet
+        return set()
+
+
+def wait_for_others(service, count, but_not):
+    wait_until(lambda: len(gateways(service)) == count and not gateways(service) & but_not, "others serve")
+    return gateways(service)
+
+
+def replace(service, count):
+    """Through SIGUSR2 to a gateway of so many processes that serve; returns their pids."""
+    old, serving = service.gateway, gateways(service)
+    old.send(signal.SIGUSR2)
+    new = wait_for_others(service, count, serving)
+    assert old.wait() == 0
+    pid = new.copy().pop()
+    service.gateway = Process("successor", pid if count == 1 else parent_of(pid))
+    return new
+
+
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return int(stat.read().rpartition(")")[2].split()[1])
+
+
+def put_there(path, text):
+    """A script in place of a program."""
+    path.unlink()
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def test_a_worker_runs_the_program_and_the_configuration_of_its_parent(make_service, certificates):
+    service = make_service(gateway_processes=WORKERS)
+    server = Nginx(service.start(), certificates)
+    server.api.register("t")
+    pids = wait_for_others(service, WORKERS, set())
+    program = os.stat(f"/proc/{service.gateway.pid}/exe").st_ino
+    was = service.config_file.read_text()
+    edits = (
+        was.replace(str(service.ws_port), str(free_port())),
+        was.replace(str(service.state_dir), str(service.dir / "elsewhere")) + "max_connections: 60000\n",
+        "worker_secret: short\n",
+    )
+    put_there(service.gateway_program, "#!/bin/sh\nexit 1\n")
+    for edit in edits:
+        service.config_file.write_text(edit)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        pids = wait_for_others(service, WORKERS, pids)
+        assert {os.stat(f"/proc/{pid}/exe").st_ino for pid in pids} == {program}
+        clients = [authenticated(service, "t") for _ in range(20)]
+        server.api.publish("t", 1)
+        for client in clients:
+            assert client.read_message() == push_of("1")
+            client.close()
+
+
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+def test_one_process_becomes_three_and_one_again(make_service, unix):
+    service = make_service(unix=unix, drain="100ms")
+    service.start_gateway()
+    for count in (WORKERS, 1):
+        service.write_config(gateway_processes=count)
+        assert len(replace(service, count)) == count
+        assert accepts(service.ws_address)
+
+
+def test_two_gateways_do_not_share_a_port(make_service):
+    one = make_service()
+    one.start_gateway()
+    for processes in (1, WORKERS):
+        two = make_service(ws_port=one.ws_port, gateway_processes=processes)
+        gateway = Process.start("two", [two.gateway_program, "-c", two.config_file], two.log_dir / "2.log")
+        assert gateway.wait() == 1
+        assert "cannot listen" in log_tail(two.log_dir)
+
+
+@pytest.mark.parametrize("processes", [1, WORKERS])
+def test_a_successor_is_what_lies_at_the_path_now(make_service, processes):
+    """Where the old program was moved away."""
+    service = make_service(gateway_processes=processes, drain="100ms")
+    service.start_gateway()
+    wait_for_others(service, processes, set())
+    away = service.bin / "away"
+    service.gateway_program.rename(away)
+    shutil.copy(away, service.gateway_program)
+    for pid in replace(service, processes):
+        assert os.readlink(f"/proc/{pid}/exe") == str(service.gateway_program)
+
+
+@pytest.mark.parametrize("how", ["absolute", "relative", "in PATH"])
+def test_a_successor_is_of_the_release_that_a_link_names_now(make_service, how):
+    service = make_service(drain="100ms")
+    releases, current = [service.dir / name for name in ("r1", "r2")], service.dir / "current"
+    for release in releases:
+        release.mkdir()
+        release.chmod(0o755)
+        shutil.copy(service.gateway_program, release / "gateway")
+    current.symlink_to("r1")
+    command = {"absolute": current / "gateway", "relative": "./gateway", "in PATH": "gateway"}[how]
+    options = {"cwd": current} if how == "relative" else {}
+    env = {"PWD": str(current)} if how == "relative" else {"PATH": f"{current}:/usr/bin:/bin"}
+    service.gateway = Process.start(
+        "gateway", [command, "-c", service.config_file], service.log_dir / "gateway.log", env=env, **options
+    )
+    wait_until(lambda: accepts(service.ws_address), "it serves")
+    current.unlink()
+    current.symlink_to("r2")
+    (pid,) = replace(service, 1)
+    assert os.readlink(f"/proc/{pid}/exe") == str(releases[1] / "gateway")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+@pytest.mark.parametrize("processes", [1, WORKERS])
+def test_what_is_told_to_end_takes_a_successor_along_that_does_not_serve_yet(make_service, unix, processes, number):
+    service = make_service(unix=unix, gateway_processes=processes, drain="100ms")
+    service.start_gateway()
+    wait_for_others(service, processes, set())
+    shutil.copy(service.gateway_program, service.bin / "good")
+    put_there(service.gateway_program, f"#!/bin/sh\necho $$ >{service.state_dir}/pid\nexec sleep 60\n")
+    service.gateway.send(signal.SIGUSR2)
+    pid_file = service.state_dir / "pid"
+    wait_until(lambda: pid_file.exists() and pid_file.read_text().strip(), "the successor starts")
+    service.gateway.send(number)
+    assert service.gateway.wait() == 0
+    wait_until(lambda: not is_running(int(pid_file.read_text())), "the successor is gone")
+    os.replace(service.bin / "good", service.gateway_program)
+    service.start_gateway()
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_successor_that_fails_is_reaped_and_its_exit_code_is_logged(make_service):
+    service = make_service()
+    service.start_gateway()
+    service.config_file.write_text("worker_secret: short\n")
+    service.gateway.send(signal.SIGUSR2)
+    wait_until(lambda: "the successor did not start" in log_tail(service.log_dir), "the log says so")
+    (line,) = [line for line in log_tail(service.log_dir).splitlines() if "the successor did not start" in line]
+    assert " code=78 " in line
+    with open(f"/proc/{service.gateway.pid}/task/{service.gateway.pid}/children") as children:
+        assert children.read().split() == []
+
+
+def test_auto_is_one_for_each_core_that_it_may_use(make_service):
+    service = make_service(gateway_processes="auto")
+    service.environment = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
+    service.start_gateway()
+    assert wait_for_others(service, 1, set()) == {service.gateway.pid}
+
+
+def test_after_a_parent_was_killed_newcomers_wait_no_longer_than_a_browser_tries(make_service, certificates):
+    service = make_service(gateway_processes=WORKERS, drain="20s")
+    server = Nginx(service.start(), certificates)
+    wait_for_others(service, WORKERS, set())
+    server.api.register("t")
+    silent = [authenticated(service, "t") for _ in range(20)]
+    service.gateway.kill()
+    start = time.monotonic()
+    while True:
+        gateway = Process.start(
+            "gateway", [service.gateway_program, "-c", service.config_file], service.log_dir / "gateway.log"
+        )
+        wait_until(lambda: gateway.poll() is not None or accepts(service.ws_address), "it ends, or serves")
+        if gateway.runs():
+            break
+        assert gateway.exit_code == 75
+    service.gateway = gateway
+    assert time.monotonic() - start < 3
+    for client in silent:
+        client.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_while_it_waits_for_clients_to_go_does_no_harm(make_service, certificates, number):
+    service = make_service()
+    server = Nginx(service.start(), certificates)
+    server.api.register("t")
+    with authenticated(service, "t") as silent:
+        service.gateway.send(signal.SIGINT)
+        assert silent.read_frame().opcode == CLOSE  # which is not answered
+        service.gateway.send(number)
+        assert service.gateway.wait() == 0
+
+
+def test_upgrades_under_way_do_not_keep_it_from_ending(make_service, certificates):
+    service = make_service()
+    server = Nginx(service.start(), certificates)
+    server.api.register("t")
+    request = WebSocket.request()
+    silent = [authenticated(service, "t"), upgraded(service, "t")]
+    half = [WebSocket(service.ws_address) for _ in range(200)]
+    for client in half:
+        client.send(request[:-2])
+    service.gateway.send(signal.SIGINT)
+    start = time.monotonic()
+    for client in half:
+        try:
+            client.send(request[-2:])
+        except OSError:
+            pass  # it was closed
+        time.sleep(0.015)
+    assert service.gateway.wait(5) == 0
+    assert time.monotonic() - start < 5
+    for client in silent + half:
+        client.close()
