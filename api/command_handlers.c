@@ -40,14 +40,13 @@ void handle_publish(struct service *service, const struct request *request,
 	service->counters.counts[COUNT_PUBLISHES]++;
 	service->tap_due = true;
 	service->bytes_since += command.payload.len;
-	response_published(response, id);
+	response_number(response, "id", id);
 }
 
 void handle_disconnect(struct service *service, const struct request *request,
 		       struct response *response)
 {
 	struct command command;
-	char json[64];
 	int64_t sockets = 0;
 
 	if (!read_command(COMMAND_DISCONNECT, request, &command, response))
@@ -62,14 +61,13 @@ void handle_disconnect(struct service *service, const struct request *request,
 		return;
 	service->counters.counts[COUNT_DISCONNECTS]++;
 	service->tap_due = true;
-	int len = snprintf(json, sizeof(json), "{\"sockets\":%lld}", (long long)sockets);
-	response_json(response, 200, json, (size_t)len);
+	response_number(response, "sockets", sockets);
 }
 
 static void done(struct service *service, enum counter counter, struct response *response)
 {
 	service->counters.counts[counter]++;
-	response_done(response);
+	response_body(response, 200, RESPONSE_TEXT, "", 0);
 }
 
 /* worker.status is always registered, so the answer is given here. */

@@ -1,38 +1,141 @@
 /*
- * GET /internal/metrics: counters and gauges for Prometheus, all from one moment. No state. Reads
- * the database, so it never waits for writers.
+ * GET /internal/metrics: counters and gauges, all from one moment, in Prometheus' text exposition
+ * format, version 0.0.4. No state. Reads the database, so it never waits for writers.
  *
  * Only what is in the database is shown, not what this process has yet to add: another process may
- * answer next time, and a total must never seem to fall.
+ * answer next time, and a total must never seem to fall. Names, labels and help texts are ours:
+ * nothing in here has to be escaped.
  */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "api/handlers.h"
-#include "api/metrics_text.h"
+#include "shared/base/version.h"
 
-static enum store_outcome collect(struct service *service, struct metrics *metrics)
+#define PREFIX "wavelog_worker_"
+
+static void put_head(FILE *out, const char *name, const char *suffix, const char *type,
+		     const char *help)
 {
-	enum store_outcome outcome = store_read_begin(service->store);
+	fprintf(out, "# HELP " PREFIX "%s%s %s\n", name, suffix, help);
+	fprintf(out, "# TYPE " PREFIX "%s%s %s\n", name, suffix, type);
+}
 
-	if (outcome == STORE_OK)
-		outcome = store_totals(service->store, service->totals, &metrics->totals);
-	if (outcome == STORE_OK)
-		outcome = store_all_gauges(service->store, &metrics->gauges);
-	store_read_end(service->store);
-	return outcome;
+static void put_counters(FILE *out, const struct counters *totals)
+{
+	for (size_t i = 0; i < COUNTERS; i++) {
+		const struct counter_name *name = &counter_names[i];
+
+		if (name->help)
+			put_head(out, name->family, "_total", "counter", name->help);
+		fprintf(out, PREFIX "%s_total", name->family);
+		if (name->key)
+			fprintf(out, "{%s=\"%s\"}", name->key, name->label);
+		fprintf(out, " %" PRId64 "\n", totals->counts[i]);
+	}
+}
+
+/* "0.000064": no rounding, and no locale's decimal comma. */
+static void put_seconds(FILE *out, int64_t us)
+{
+	fprintf(out, "%" PRId64 ".%06d", us / 1000000, (int)(us % 1000000));
+}
+
+static void put_latency(FILE *out, const struct latency_name *name, const struct histogram *latency)
+{
+	int64_t count = 0;
+
+	put_head(out, name->family, "_seconds", "histogram", name->help);
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		count += latency->buckets[i];
+		fprintf(out, PREFIX "%s_seconds_bucket{le=\"", name->family);
+		if (i < HISTOGRAM_BOUNDS)
+			put_seconds(out, histogram_bound_us(i));
+		else
+			fputs("+Inf", out);
+		fprintf(out, "\"} %" PRId64 "\n", count);
+	}
+	fprintf(out, PREFIX "%s_seconds_sum ", name->family);
+	put_seconds(out, latency->sum_us);
+	fprintf(out, "\n" PREFIX "%s_seconds_count %" PRId64 "\n", name->family, count);
+}
+
+static void put_gauge(FILE *out, const char *name, int64_t value, const char *help)
+{
+	put_head(out, name, "", "gauge", help);
+	fprintf(out, PREFIX "%s %" PRId64 "\n", name, value);
+}
+
+static void put_service(FILE *out, const struct gauges *gauges)
+{
+	put_gauge(out, "api_processes", gauges->api_processes,
+		  "Processes of the internal API, waiting ones included.");
+	put_gauge(out, "gateways", gauges->gateways, "Gateway processes that are alive.");
+	put_gauge(out, "sessions", gauges->connected_sockets, "Authenticated WebSockets.");
+	put_gauge(out, "clients", gauges->connected_clients,
+		  "Distinct users; each anonymous WebSocket is one.");
+	put_gauge(out, "topics", gauges->registered_topics,
+		  "Live topics; 0 while no gateway is alive.");
+	put_gauge(out, "active_topics", gauges->active_topics, "Topics with a subscriber.");
+	put_gauge(out, "outbox_bytes", gauges->outbox_bytes,
+		  "Bytes that wait for slow clients; what many wait for counts once.");
+}
+
+/* The position of a gateway is unknown while there is none: then there is no sample. */
+static void put_database(FILE *out, const struct gauges *gauges)
+{
+	put_gauge(out, "event_rows", gauges->event_rows, "Events that are kept.");
+	put_gauge(out, "committed_event_id", gauges->committed_event_id,
+		  "The newest event in the database.");
+	put_head(out, "delivered_event_id", "", "gauge",
+		 "The newest event that every living gateway has handed out.");
+	if (gauges->gateways > 0)
+		fprintf(out, PREFIX "delivered_event_id %" PRId64 "\n", gauges->delivered_event_id);
+	put_gauge(out, "database_bytes", gauges->database_bytes, "Size of the database.");
+	put_gauge(out, "wal_bytes", gauges->wal_bytes, "Size of the write-ahead log's file.");
+}
+
+/* The whole exposition, for the caller to free; NULL when there is no memory. */
+static char *print(const struct counters *totals, const struct gauges *gauges, size_t *len)
+{
+	char *text = NULL;
+	FILE *out = open_memstream(&text, len);
+
+	if (!out)
+		return NULL;
+	put_counters(out, totals);
+	for (size_t i = 0; i < LATENCIES; i++)
+		put_latency(out, &latency_names[i], &totals->latencies[i]);
+	put_service(out, gauges);
+	put_database(out, gauges);
+	put_head(out, "info", "", "gauge", "The version of the internal API's program.");
+	fprintf(out, PREFIX "info{version=\"%s\"} 1\n", WORKER_VERSION);
+	if (fclose(out) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
 void handle_metrics(struct service *service, const struct request *request,
 		    struct response *response)
 {
-	struct metrics metrics;
+	struct counters totals;
+	struct gauges gauges;
 	size_t len = 0;
-	char *text;
+	char *text = NULL;
+	enum store_outcome outcome = store_read_begin(service->store);
 
 	(void)request;
-	if (!service_available(service, SERVICE_READ, collect(service, &metrics), response))
+	if (outcome == STORE_OK)
+		outcome = store_totals(service->store, service->totals, &totals);
+	if (outcome == STORE_OK)
+		outcome = store_all_gauges(service->store, &gauges);
+	store_read_end(service->store);
+	if (!service_available(service, SERVICE_READ, outcome, response))
 		return;
-	text = metrics_text(&metrics, &len);
+	text = print(&totals, &gauges, &len);
 	if (text)
-		response_metrics(response, text, len);
+		response_body(response, 200, RESPONSE_METRICS, text, len);
 	else
 		response_error(response, 503, "unavailable: out of memory");
 	free(text);

@@ -8,10 +8,6 @@
 
 #include "shared/base/alloc.h"
 
-#define TEXT_TYPE "text/plain; charset=utf-8"
-#define JSON_TYPE "application/json"
-#define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
-
 enum {
 	HEADER_SIZE = 512, /* more than any header below */
 	LINE_SIZE = 512
@@ -81,59 +77,42 @@ static void set(struct response *response, int status, const char *extra, const 
 	response->is_error = false;
 }
 
-static void set_line(struct response *response, int status, const char *extra, char *line,
-		     int printed)
-{
-	size_t len = printed < 0 ? 0 : (size_t)printed;
-
-	if (len > LINE_SIZE - 2)
-		len = LINE_SIZE - 2; /* cut; vsnprintf left a NUL at the end */
-	line[len] = '\n';
-	set(response, status, extra, TEXT_TYPE, line, len + 1);
-	response->is_error = true;
-}
-
 void response_error(struct response *response, int status, const char *format, ...)
 {
 	char line[LINE_SIZE];
 	va_list arguments;
 
 	va_start(arguments, format);
-	int printed = vsnprintf(line, sizeof(line) - 1, format, arguments);
+	vsnprintf(line, sizeof(line) - 1, format, arguments);
 	va_end(arguments);
-	set_line(response, status, "", line, printed);
+	size_t len = strlen(line); /* cut when it was too long */
+	line[len++] = '\n';
+	set(response, status, "", RESPONSE_TEXT, line, len);
+	response->is_error = true;
 }
 
 void response_wrong_method(struct response *response, const char *allowed)
 {
+	static const char line[] = "method not allowed\n";
 	char allow[64];
-	char line[LINE_SIZE];
 
 	snprintf(allow, sizeof(allow), "Allow: %s\r\n", allowed);
-	set_line(response, 405, allow, line, snprintf(line, sizeof(line), "method not allowed"));
+	set(response, 405, allow, RESPONSE_TEXT, line, sizeof(line) - 1);
+	response->is_error = true;
 }
 
-void response_done(struct response *response)
+void response_body(struct response *response, int status, const char *type, const char *body,
+		   size_t len)
 {
-	set(response, 200, "", TEXT_TYPE, "", 0);
+	set(response, status, "", type, body, len);
 }
 
-void response_published(struct response *response, int64_t id)
+void response_number(struct response *response, const char *name, int64_t number)
 {
 	char json[64];
-	int len = snprintf(json, sizeof(json), "{\"id\":%lld}", (long long)id);
+	int len = snprintf(json, sizeof(json), "{\"%s\":%lld}", name, (long long)number);
 
-	set(response, 200, "", JSON_TYPE, json, (size_t)len);
-}
-
-void response_metrics(struct response *response, const char *text, size_t len)
-{
-	set(response, 200, "", METRICS_TYPE, text, len);
-}
-
-void response_json(struct response *response, int status, const char *json, size_t len)
-{
-	set(response, status, "", JSON_TYPE, json, len);
+	set(response, 200, "", RESPONSE_JSON, json, (size_t)len);
 }
 
 const char *response_bytes(const struct response *response, size_t *len)

@@ -22,17 +22,16 @@ void response_error(struct response *response, int status, const char *format, .
 /* 405; `allowed` is the method that is allowed. */
 void response_wrong_method(struct response *response, const char *allowed);
 
-/* 200 without a body. */
-void response_done(struct response *response);
+#define RESPONSE_TEXT "text/plain; charset=utf-8"
+#define RESPONSE_JSON "application/json"
+#define RESPONSE_METRICS "text/plain; version=0.0.4; charset=utf-8"
 
-/* 200 {"id":N} */
-void response_published(struct response *response, int64_t id);
+/* An answer that is no error, with a body of that type, copied. */
+void response_body(struct response *response, int status, const char *type, const char *body,
+		   size_t len);
 
-/* 200 with metrics in Prometheus' text format, copied. */
-void response_metrics(struct response *response, const char *text, size_t len);
-
-/* JSON of `len` bytes, copied, with any status. */
-void response_json(struct response *response, int status, const char *json, size_t len);
+/* 200 {"name":number} */
+void response_number(struct response *response, const char *name, int64_t number);
 
 /* Header and body. Valid until the next answer is made. */
 const char *response_bytes(const struct response *response, size_t *len);

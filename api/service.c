@@ -39,40 +39,30 @@ static void close_state(struct service *service)
 	service->database = NULL;
 }
 
-static bool open_files(struct service *service, int64_t wait_ms, char why[DATABASE_WHY_SIZE])
-{
-	const struct config *config = service->config;
-
-	service->database = database_open_within(config, wait_ms, why);
-	if (!service->database)
-		return false;
-	service->liveness = liveness_open(config->state_dir);
-	if (!service->liveness)
-		snprintf(why, DATABASE_WHY_SIZE, "cannot open gateway.lock: %s", strerror(errno));
-	return service->liveness != NULL;
-}
-
-static bool prepare_statements(struct service *service, char why[DATABASE_WHY_SIZE])
-{
-	const struct config *config = service->config;
-
-	service->store = store_open(config, service->database, service->liveness);
-	service->housekeeping = housekeeping_new(service->database, housekeeping_limits_of(config));
-	totals_attach(service->totals, service->database);
-	return database_is_prepared(service->database, why);
-}
-
 /* All of it or nothing. */
 static bool open_state(struct service *service, int64_t wait_ms)
 {
+	const struct config *config = service->config;
 	char why[DATABASE_WHY_SIZE];
 
-	if (open_files(service, wait_ms, why) && prepare_statements(service, why)) {
+	service->database = database_open_within(config, wait_ms, why);
+	if (!service->database)
+		goto failed;
+	service->liveness = liveness_open(config->state_dir);
+	if (!service->liveness) {
+		snprintf(why, sizeof(why), "cannot open gateway.lock: %s", strerror(errno));
+		goto failed;
+	}
+	service->store = store_open(config, service->database, service->liveness);
+	service->housekeeping = housekeeping_new(service->database, housekeeping_limits_of(config));
+	totals_attach(service->totals, service->database);
+	if (database_is_prepared(service->database, why)) {
 		liveness_claim_api(service->liveness, getpid());
 		return true;
 	}
+failed:
 	log_repeat_event(&service->no_database, clock_monotonic_ms(),
-			 log_text("state_dir", service->config->state_dir), log_text("why", why));
+			 log_text("state_dir", config->state_dir), log_text("why", why));
 	close_state(service);
 	return false;
 }

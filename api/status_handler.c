@@ -106,7 +106,8 @@ void handle_status(struct service *service, const struct request *request,
 		goto out;
 	text = cJSON_PrintUnformatted(object);
 	if (text)
-		response_json(response, gauges.gateway_alive ? 200 : 503, text, strlen(text));
+		response_body(response, gauges.gateway_alive ? 200 : 503, RESPONSE_JSON, text,
+			      strlen(text));
 	else
 		response_error(response, 503, "unavailable: out of memory");
 out:

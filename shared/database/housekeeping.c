@@ -21,10 +21,8 @@ enum {
 struct housekeeping {
 	struct database *database;
 	struct housekeeping_limits limits;
-	sqlite3_stmt *size;
-	sqlite3_stmt *find_topic;
+	sqlite3_stmt *look;
 	sqlite3_stmt *delete_topics;
-	sqlite3_stmt *newest_event;
 	sqlite3_stmt *oldest_events;
 	sqlite3_stmt *delete_events;
 };
@@ -50,15 +48,14 @@ struct housekeeping *housekeeping_new(struct database *database, struct housekee
 	*housekeeping = (struct housekeeping){
 		.database = database,
 		.limits = limits,
-		.size = database_prepare(
-			database, "SELECT (page_count - freelist_count) * page_size FROM "
+		.look = database_prepare(
+			database, "SELECT EXISTS (SELECT 1 FROM topics WHERE expires_ms <= ?1), "
+				  "(SELECT max(id) FROM events), "
+				  "(page_count - freelist_count) * page_size FROM "
 				  "pragma_page_count, pragma_freelist_count, pragma_page_size"),
-		.find_topic = database_prepare(
-			database, "SELECT 1 FROM topics WHERE expires_ms <= ?1 LIMIT 1"),
 		.delete_topics = database_prepare(
 			database, "DELETE FROM topics WHERE topic IN (SELECT topic FROM topics "
 				  "WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)"),
-		.newest_event = database_prepare(database, "SELECT max(id) FROM events"),
 		.oldest_events = database_prepare(
 			database,
 			"SELECT id, created_ms, length(CAST(payload AS BLOB)) FROM events "
@@ -83,29 +80,9 @@ struct plan {
 	bool full; /* the batch is as large as it may be */
 };
 
-/* The number that a statement of at most one row gives; 0 if it gives none. */
-static enum database_status read_number(sqlite3_stmt *statement, int64_t *number)
-{
-	int result = sqlite3_step(statement);
-
-	*number = result == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
-	sqlite3_reset(statement);
-	return database_status_of(result);
-}
-
-static enum database_status plan_topics(struct housekeeping *housekeeping, struct plan *plan)
-{
-	int64_t found;
-
-	sqlite3_bind_int64(housekeeping->find_topic, 1, plan->now_ms);
-	enum database_status status = read_number(housekeeping->find_topic, &found);
-	plan->topics = found != 0;
-	return status;
-}
-
 /* `crowded`: the pages in use come near the limit that database.c sets. */
-static enum database_status plan_batch(struct housekeeping *housekeeping, struct plan *plan,
-				       int64_t newest_id, bool crowded)
+static enum database_status plan_events(struct housekeeping *housekeeping, struct plan *plan,
+					int64_t newest_id, bool crowded)
 {
 	const struct housekeeping_limits *limits = &housekeeping->limits;
 	sqlite3_stmt *oldest = housekeeping->oldest_events;
@@ -130,19 +107,6 @@ static enum database_status plan_batch(struct housekeeping *housekeeping, struct
 	return database_status_of(result);
 }
 
-static enum database_status plan_events(struct housekeeping *housekeeping, struct plan *plan)
-{
-	int64_t newest_id, bytes;
-	enum database_status status = read_number(housekeeping->newest_event, &newest_id);
-
-	if (status == DATABASE_OK)
-		status = read_number(housekeeping->size, &bytes);
-	if (status != DATABASE_OK)
-		return status;
-	return plan_batch(housekeeping, plan, newest_id,
-			  bytes > housekeeping->limits.database_max_bytes / 10 * CROWDED_TENTHS);
-}
-
 static enum database_status lock(struct housekeeping *housekeeping, int64_t wait_ms)
 {
 	return wait_ms > 0 ? database_write_begin(housekeeping->database,
@@ -153,11 +117,17 @@ static enum database_status lock(struct housekeeping *housekeeping, int64_t wait
 static enum database_status prune(struct housekeeping *housekeeping, int64_t now_ms,
 				  int64_t wait_ms, bool *more)
 {
+	enum { HAS_OLD_TOPICS, NEWEST_ID, BYTES, NUMBERS };
 	struct plan plan = {.now_ms = now_ms};
-	enum database_status status = plan_topics(housekeeping, &plan);
+	int64_t seen[NUMBERS] = {0};
 
+	sqlite3_bind_int64(housekeeping->look, 1, now_ms);
+	enum database_status status = database_read_numbers(housekeeping->look, seen, NUMBERS);
+	plan.topics = seen[HAS_OLD_TOPICS];
 	if (status == DATABASE_OK)
-		status = plan_events(housekeeping, &plan);
+		status = plan_events(housekeeping, &plan, seen[NEWEST_ID],
+				     seen[BYTES] > housekeeping->limits.database_max_bytes / 10 *
+							   CROWDED_TENTHS);
 	if (status != DATABASE_OK || (!plan.topics && plan.last_event == 0))
 		return status;
 	status = lock(housekeeping, wait_ms);

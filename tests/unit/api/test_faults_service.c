@@ -1,6 +1,6 @@
 // needs: api/routes.c api/command_handlers.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/store.c
-// needs: api/notify.c api/metrics_handler.c api/metrics_text.c
+// needs: api/notify.c api/metrics_handler.c
 /*
  * The API as a whole while SQLite's calls fail, see faulty_files.h: a database that was deleted and
  * cannot be opened anew is a 503 for every verb, until it can; the process never ends over it.

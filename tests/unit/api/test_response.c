@@ -70,7 +70,7 @@ static void an_unavailable_service_says_when_to_come_back(void **state)
 
 static void a_published_event_has_its_id_as_json(void **state)
 {
-	response_published(*state, INT64_C(1790000000000001));
+	response_number(*state, "id", INT64_C(1790000000000001));
 	assert_answer(*state, "Status: 200 OK\r\n"
 			      "Content-Type: application/json\r\n"
 			      "Content-Length: 23\r\n"
@@ -81,7 +81,7 @@ static void a_published_event_has_its_id_as_json(void **state)
 
 static void what_is_done_has_no_body(void **state)
 {
-	response_done(*state);
+	response_body(*state, 200, RESPONSE_TEXT, "", 0);
 	assert_answer(*state, "Status: 200 OK\r\n"
 			      "Content-Type: text/plain; charset=utf-8\r\n"
 			      "Content-Length: 0\r\n"
@@ -110,7 +110,7 @@ static void the_buffer_is_used_again_for_shorter_and_longer_answers(void **state
 	size_t len;
 
 	memset(json, '1', LONG);
-	response_json(*state, 200, json, LONG);
+	response_body(*state, 200, RESPONSE_JSON, json, LONG);
 	const char *bytes = response_bytes(*state, &len);
 	assert_memory_equal(bytes + len - LONG, json, LONG);
 	free(json);

@@ -1,6 +1,6 @@
 // needs: api/routes.c api/command_handlers.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/store.c
-// needs: api/notify.c api/metrics_handler.c api/metrics_text.c
+// needs: api/notify.c api/metrics_handler.c
 /*
  * Requests and their answers: where the verb may stand in a path, and each row of the contract's
  * table of checks, against a real database in a directory of its own.

@@ -1,6 +1,6 @@
 // needs: api/routes.c api/command_handlers.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/store.c
-// needs: api/notify.c api/metrics_handler.c api/metrics_text.c
+// needs: api/notify.c api/metrics_handler.c
 /*
  * GET /internal/status: the object's bytes, with and without a gateway, and its lists.
  */
