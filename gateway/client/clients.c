@@ -20,8 +20,8 @@
 #include "shared/counters/gauges.h"
 
 /* A turn ends after TURN_NS, in the middle of a fan-out too, so that sockets are looked at again. A
- * look reads no more than is well within an outbox. When pushes waited for each other, GATHER_MS
- * lie between two looks, if that spares GATHER_DELIVERIES or more. */
+ * look reads no more than fits well within an outbox. When pushes have had to wait for one another,
+ * GATHER_MS pass between two looks, if that saves GATHER_DELIVERIES or more. */
 enum {
 	TURN_NS = 4000000,
 	LOOK_ROWS = 1024,
@@ -87,7 +87,7 @@ static struct session *session_of(const struct fanout_step *step, size_t i)
 			     : container_of(subscriber, struct session, member.by_topic);
 }
 
-/* Those of the next step, so that they are in the cache by then. */
+/* Fetches those of the next step, so that they are in the cache by then. */
 static void prefetch(const struct fanout_step *step)
 {
 	struct subscriber *const *end = step->subscribers;

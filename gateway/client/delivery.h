@@ -35,14 +35,14 @@ enum delivery delivery_flush(struct session *session);
 /* True when all that was sent has gone to the kernel. */
 bool delivery_is_done(const struct session *session);
 
-/* Forgets what is queued, but for the rest of a frame that is begun. */
+/* Forgets what is queued, except the rest of a frame that has begun. */
 void delivery_clear(struct session *session);
 
 /* The connection is gone. */
 void delivery_end(struct session *session);
 
-/* Hints that a delivery is about to come: for the session itself, and a little later, when it is
- * there, for its connection. */
+/* Hints that a delivery is coming: for the session itself and, a little later, once that is in the
+ * cache, for its connection. */
 void delivery_prefetch(const struct session *session);
 void delivery_prefetch_peer(const struct session *session);
 

@@ -112,7 +112,7 @@ struct frame *outbox_pop(struct outbox *outbox)
 	return frame;
 }
 
-/* The few frames before it that stay move up, so that it is the first, and go. */
+/* The few frames before it, which stay, move up, so that it is the first and can go. */
 static void drop(struct outbox *outbox, size_t at)
 {
 	struct frame *frame = *place(outbox, at);

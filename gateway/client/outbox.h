@@ -29,15 +29,16 @@ struct outbox *outbox_new(struct outbox_pool *pool);
 void outbox_free(struct outbox *outbox);
 
 /* True when `frame` can be pushed within the limits and the pool. A frame that has begun counts in
- * bytes only, and an outbox that holds nothing else takes one of any length that the pool has room
- * for. */
+ * bytes only, and an outbox with nothing else in it takes a frame of any length for which the pool
+ * has room. */
 bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
 		     struct outbox_limits limits);
 
 /* True when the pool has room for it. */
 bool outbox_pool_has_room(const struct outbox_pool *pool, const struct frame *frame);
 
-/* So many bytes wait elsewhere, and no longer. False, and nothing is taken, without room. */
+/* Counts bytes that wait elsewhere, or no longer do. False, with nothing taken, if there is no
+ * room. */
 bool outbox_pool_take(struct outbox_pool *pool, size_t bytes);
 void outbox_pool_give_back(struct outbox_pool *pool, size_t bytes);
 
@@ -50,10 +51,11 @@ bool outbox_drop_oldest_push(struct outbox *outbox);
 /* Drops all but a first frame that is partly written. NULL is allowed. */
 void outbox_clear(struct outbox *outbox);
 
-/* The frame that comes out after `index` others, still the outbox's; NULL when there are fewer. */
+/* The frame that comes after `index` others, still owned by the outbox; NULL when there are
+ * fewer. */
 struct frame *outbox_peek(const struct outbox *outbox, size_t index);
 
-/* The first frame is on its way now: `written` bytes of its wire are. */
+/* The first frame is on its way: `written` bytes of it have gone. */
 void outbox_begin(struct outbox *outbox, size_t written);
 size_t outbox_written(const struct outbox *outbox);
 

@@ -12,7 +12,7 @@ bool peer_is_idle(struct lws *peer)
 	return !lws_partial_buffered(peer);
 }
 
-/* The answer does not matter, only that it was looked for. */
+/* The answer does not matter, only that somebody looked. */
 void peer_prefetch(struct lws *peer)
 {
 	int ignored = lws_partial_buffered(peer);

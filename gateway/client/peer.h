@@ -19,26 +19,26 @@ bool peer_is_idle(struct lws *peer);
 /* Its descriptor, for peer_write; asked for once, because that is read for each delivery. */
 int peer_fd(struct lws *peer);
 
-/* A hint that peer_is_idle is about to be asked of this one, and of others: called for a few in a
- * row, they are fetched into the cache at the same time. */
+/* A hint that peer_is_idle is about to be asked about this one and others: called for a few in a
+ * row, it fetches them into the cache at the same time. */
 void peer_prefetch(struct lws *peer);
 
 /* Writes whole frames, as they are on the wire. Only while peer_is_idle. Returns how many bytes the
- * kernel has taken, 0 when it takes none now; -1: the connection is broken and must be dropped. A
- * frame that was cut must be gone on with before anything else is written: its rest is given to
- * peer_hold; or, from within session_on_writable, to peer_write when that is called next. */
+ * kernel has taken, 0 when it takes none now, -1 when the connection is broken and must be dropped.
+ * A frame that was cut must be finished before anything else is written: give its rest to peer_hold
+ * or, from within session_on_writable, to peer_write the next time that is called. */
 ssize_t peer_write(int fd, const char *bytes, size_t len);
 
 struct iovec;
 
-/* The same of several pieces. */
+/* The same with several pieces. */
 ssize_t peer_write_pieces(int fd, struct iovec *pieces, size_t count);
 
 /* The rest of a frame: copied, and sent when the kernel takes it. False: broken. */
 bool peer_hold(struct lws *peer, const char *bytes, size_t len);
 
-/* Reads nothing more from the client until it is called with false: then libwebsockets answers no
- * ping in the middle of a frame. */
+/* Reads nothing more from the client until called with false, so that libwebsockets answers no ping
+ * in the middle of a frame. */
 void peer_pause_reading(struct lws *peer, bool pause);
 
 /* Sends a ping; does nothing while output waits, for then it is the peer's turn to read anyway. */

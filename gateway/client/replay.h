@@ -34,11 +34,11 @@ struct replay *replay_start(struct replays *replays, struct session *session, in
 enum replay_outcome {
 	REPLAY_GOES_ON, /* with the next turn, or after replay_continue */
 	REPLAY_DONE, /* it has caught up with the feed */
-	REPLAY_GAP, /* events that it has not come to were pruned */
+	REPLAY_GAP, /* events that it had not reached were pruned */
 	REPLAY_UNAVAILABLE /* the database cannot be read */
 };
 
-/* One batch. *delivery is what became of the push that was sent last. */
+/* One batch. *delivery is what became of the last push sent. */
 enum replay_outcome replay_proceed(struct replay *replay, enum delivery *delivery);
 
 /* The client has taken what it was sent. */

@@ -16,12 +16,12 @@
 
 enum { PING_EVERY_MS = 30000, SILENCE_LIMIT_MS = 60000, CLOSE_LIMIT_MS = 5000 };
 
-/* The close code and the last words of each cause (PROTOCOL.md, section 2), and how it counts. */
+/* The close code and the last words of each cause (docs/clients.md), and how it is counted. */
 static const struct {
 	enum close_code code;
 	const char *last_words; /* NULL: none */
 	enum counter unauthenticated, authenticated;
-	const char *reason; /* what the Close frame says beside its code; NULL: that says all */
+	const char *reason; /* what the Close frame says besides its code; NULL: nothing */
 } endings[ENDINGS] = {
 	[ENDING_AUTH_REQUIRED] = {CLOSE_POLICY, MESSAGE_AUTH_REQUIRED,
 				  COUNT_CONNECTION_AUTH_REQUIRED, COUNT_CLOSE_AUTH_REQUIRED, NULL},
@@ -52,7 +52,7 @@ static const struct {
 	[ENDING_SILENT] = {0, NULL, COUNT_CONNECTION_GONE, COUNT_CLOSE_SILENT, NULL},
 };
 
-/* The line of log_connections; only while it is in the audience. */
+/* The log line of log_connections; only while it is in the audience. */
 static void note(const struct session *session, const char *what)
 {
 	char address[CLIENT_ADDRESS_TEXT_SIZE];
@@ -244,7 +244,7 @@ static void send_resumed(struct session *session, int64_t last_event_id, bool re
 	frame_release(frame);
 }
 
-/* What it missed comes when that is still there. */
+/* It gets what it missed, if that is still there. */
 static void resume(struct session *session, const struct message *message,
 		   const struct grant *grant)
 {
@@ -315,7 +315,7 @@ void session_deliver(struct session *session, struct batch *batch)
 	size_t first = batch_first_after(batch, session->after_id);
 
 	if (first == batch->count || session->replay)
-		return; /* it was there before, or the replay comes to it */
+		return; /* it has had it, or the replay will come to it */
 	session->after_id = batch->ids[batch->count - 1];
 	const struct joined *joined =
 		batch_join(batch, session->is_resumable ? PUSH_WITH_ID : PUSH_PLAIN);

@@ -37,7 +37,7 @@ enum close_code {
 	CLOSE_TRY_AGAIN = 1013
 };
 
-/* Why a connection ends; a new cause has its row in session.c and its counters in counters.h. */
+/* Why a connection ends; a new cause needs a row in session.c and counters in counters.h. */
 enum ending {
 	/* With a Close frame. */
 	ENDING_AUTH_REQUIRED,

@@ -33,7 +33,8 @@ struct fanout_limits {
 	size_t pushes; /* of one topic */
 };
 
-/* Begins a turn. Reads what is new, unless something is still in hand: then it returns false. */
+/* Begins a turn. Reads what is new; if something has yet to be handed out, returns false
+ * instead. */
 bool fanout_look(struct fanout *fanout, struct fanout_limits limits);
 
 struct fanout_step {

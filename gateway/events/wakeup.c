@@ -2,8 +2,9 @@
  * Datagram and timer, see wakeup.h. State: the socket and its uv handles. Never blocks. Each
  * failure costs at most a second of latency: the timer looks too.
  *
- * Whatever the reason to look, it is done behind the turn's sockets (a uv_check_t, with an idle
- * handle so that the loop does not sleep before). While the next look has its time, taps wait.
+ * Whatever the reason to look, it is done after the turn's sockets (a uv_check_t, with an idle
+ * handle so that the loop does not sleep first). Once the time of the next look is set, taps wait
+ * for it.
  */
 #include "gateway/events/wakeup.h"
 
@@ -25,7 +26,7 @@ struct wakeup {
 	uv_timer_t timer;
 	uv_check_t turn; /* these two run while a look is due */
 	uv_idle_t awake;
-	uv_timer_t pause; /* runs while the next look has its time */
+	uv_timer_t pause; /* runs while the time of the next look is set */
 	int open_handles;
 	int fd;
 	bool is_ours; /* the path */

@@ -12,8 +12,8 @@ struct uv_loop_s;
 
 enum { WAKEUP_INTERVAL_MS = 1000, WAKEUP_DRAIN_MS = 20 };
 
-/* Looks, once a turn of the loop at most. Returns in how many milliseconds to look again, whether
- * tapped or not: 0 with the next turn; WAKEUP_WHEN_TAPPED. */
+/* Looks, at most once in a turn of the loop. Returns in how many milliseconds to look again, tapped
+ * or not (0: in the next turn), or WAKEUP_WHEN_TAPPED. */
 typedef int wakeup_look(void *context);
 enum { WAKEUP_WHEN_TAPPED = -1 };
 

@@ -17,7 +17,7 @@ void *xcalloc(size_t count, size_t size);
 /* As realloc; a count * size that overflows ends the program too. */
 void *xreallocarray(void *old, size_t count, size_t size);
 
-/* A copy of `len` bytes with a NUL behind them; the caller frees it. */
+/* A copy of `len` bytes with a NUL after them; the caller frees it. */
 char *xstrndup(const char *text, size_t len);
 
 /* A copy of a NUL-terminated string; the caller frees it. */
