@@ -18,7 +18,7 @@
 #include "shared/base/log.h"
 #include "shared/config/options.h"
 #include "shared/config/reload.h"
-#include "shared/database/state_dir.h"
+#include "shared/base/state_dir.h"
 #include "shared/base/unix_socket.h"
 
 enum { USUAL_DESCRIPTORS = 1024 };

@@ -33,7 +33,7 @@
 #include "shared/config/options.h"
 #include "shared/config/reload.h"
 #include "shared/database/liveness.h"
-#include "shared/database/state_dir.h"
+#include "shared/base/state_dir.h"
 
 enum {
 	MOST_WORKERS = SUCCESSOR_MAX_LISTEN, /* each has a socket */

@@ -9,6 +9,7 @@
 
 #include "shared/base/log.h"
 #include "shared/base/version.h"
+#include "shared/config/check.h"
 
 enum { OPTION_CHECK = 256, OPTION_VERSION, OPTION_HELP };
 
@@ -25,9 +26,9 @@ static const char help_text[] =
 	"  -c, --config FILE  the configuration, a YAML file. Without it: $WAVELOG_WORKER_CONFIG,\n"
 	"                     else config.yaml in the working directory if there is one,\n"
 	"                     else /etc/wavelog-worker/config.yaml\n"
-	"      --check-config print the configuration that would be used (without secrets) and "
-	"end;\n"
-	"                     what is wrong with the file goes to stderr as FILE:LINE: ...\n"
+	"      --check-config print the configuration that would be used (without secrets), then\n"
+	"                     FILE: ok, and end; what is wrong goes to stderr as FILE:LINE: ...\n"
+	"                     Run by root it judges for the owner of the state_dir\n"
 	"      --version      print the version and end\n"
 	"      --help         print this and end\n"
 	"\n"
@@ -67,45 +68,18 @@ static _Noreturn void usage_error(const struct program *program, const char *wha
 	exit(EXIT_USAGE);
 }
 
-/* "config.yaml:7", or the name alone when there is no line. */
-static void place(char out[LOG_LINE_MAX], const char *file, size_t line)
-{
-	if (line > 0)
-		snprintf(out, LOG_LINE_MAX, "%s:%zu", file, line);
-	else
-		snprintf(out, LOG_LINE_MAX, "%s", file);
-}
-
-static void print_finding(void *context, bool is_error, const char *file, size_t line,
-			  const char *message)
-{
-	char at[LOG_LINE_MAX];
-
-	(void)context;
-	place(at, file, line);
-	fprintf(stderr, "%s: %s: %s\n", at, is_error ? "error" : "warning", message);
-}
-
 void options_log_finding(void *context, bool is_error, const char *file, size_t line,
 			 const char *message)
 {
 	char at[LOG_LINE_MAX];
 
 	(void)context;
-	place(at, file, line);
+	if (line > 0)
+		snprintf(at, sizeof(at), "%s:%zu", file, line);
+	else
+		snprintf(at, sizeof(at), "%s", file);
 	log_event(is_error ? LOG_ERROR : LOG_WARN, "configuration", log_text("why", message),
 		  log_text("at", at));
-}
-
-static _Noreturn void check(const char *path)
-{
-	struct config *config = config_load(path, print_finding, NULL);
-
-	if (!config)
-		exit(EXIT_CONFIGURATION);
-	config_print(config, stdout);
-	config_free(config);
-	end_after_printing();
 }
 
 static struct config *start(const struct program *program, const char *path)
@@ -146,7 +120,9 @@ struct config *options_start(const struct program *program, int argc, char **arg
 		usage_error(program, "there is one word too many: options begin with -");
 	if (file && *file == '\0')
 		usage_error(program, "-c needs the name of a file");
+	if (is_check && !check_config(config_path(file)))
+		exit(EXIT_CONFIGURATION);
 	if (is_check)
-		check(config_path(file));
+		end_after_printing();
 	return start(program, config_path(file));
 }

@@ -14,7 +14,7 @@
 #include "shared/database/file_identity.h"
 #include "shared/database/log_sync.h"
 #include "shared/database/migration.h"
-#include "shared/database/state_dir.h"
+#include "shared/base/state_dir.h"
 #include "shared/database/write_lock.h"
 
 #define DATABASE_NAME "worker.db"

@@ -14,7 +14,7 @@
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
-#include "shared/database/state_dir.h"
+#include "shared/base/state_dir.h"
 
 struct liveness {
 	int fd;

@@ -23,9 +23,8 @@ def in_use(tmp_path):
     file = tmp_path / "minimal.yaml"
     file.write_text('worker_secret: "0123456789abcdef0123456789abcdef"\n')
     command = [BUILD / "wavelog-worker-api", "-c", file, "--check-config"]
-    text = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
-    keys = [line.removeprefix("# ").split(": ", 1) for line in text.splitlines()[1:]]
-    return {name: value.strip('"') for name, value in keys}
+    text = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+    return {name: value.strip('"') for name, value in re.findall(r"^(?:# )?(\w+): (.*)$", text, re.M)}
 
 
 def documented_defaults():

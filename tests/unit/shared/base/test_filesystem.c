@@ -9,7 +9,7 @@
 
 #include <linux/magic.h>
 
-#include "shared/database/filesystem.h"
+#include "shared/base/filesystem.h"
 
 static void networks_have_names(void **state)
 {

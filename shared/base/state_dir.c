@@ -2,15 +2,16 @@
  * The state_dir, see state_dir.h. No state. Called at the start only: it may block on the disk and
  * on the user database.
  */
-#include "shared/database/state_dir.h"
+#include "shared/base/state_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shared/database/filesystem.h"
+#include "shared/base/filesystem.h"
 
 enum { NAME_SIZE = 64, REASON_SIZE = 200 };
 
@@ -39,32 +40,40 @@ void state_dir_explain(const char *path, int error, char *why, size_t size)
 		 owner, us);
 }
 
-static bool make(const char *path, char *why, size_t size)
+/* As mkdir(2), but makes nothing: 0 when it could. */
+static int try_to_make(const char *path)
 {
+	char above[STATE_DIR_PATH_SIZE];
+
+	if (access(path, F_OK) == 0)
+		return 0;
+	snprintf(above, sizeof(above), "%s", path);
+	return faccessat(AT_FDCWD, dirname(above), W_OK | X_OK, AT_EACCESS);
+}
+
+static bool may_be_made(int made, char *why, size_t size)
+{
+	int error = errno;
 	char us[NAME_SIZE];
 
-	if (mkdir(path, 0700) == 0 || errno == EEXIST)
+	if (made == 0 || error == EEXIST)
 		return true;
-	if (errno == ENOENT) {
+	if (error == ENOENT) {
 		snprintf(why, size,
 			 "cannot make the state_dir: the directory above it does not exist");
 	} else {
-		int error = errno;
-
 		user_name(geteuid(), us);
 		snprintf(why, size, "cannot make the state_dir as %s: %s", us, strerror(error));
 	}
 	return false;
 }
 
-bool state_dir_prepare(const char *path, char *why, size_t size)
+static bool is_fit(const char *path, char *why, size_t size)
 {
 	char reason[REASON_SIZE];
 	const char *network;
 	struct stat info;
 
-	if (!make(path, why, size))
-		return false;
 	if (stat(path, &info) != 0) {
 		snprintf(why, size, "cannot use the state_dir: %s", strerror(errno));
 	} else if (!S_ISDIR(info.st_mode)) {
@@ -85,6 +94,17 @@ bool state_dir_prepare(const char *path, char *why, size_t size)
 		return true;
 	}
 	return false;
+}
+
+bool state_dir_prepare(const char *path, char *why, size_t size)
+{
+	return may_be_made(mkdir(path, 0700), why, size) && is_fit(path, why, size);
+}
+
+bool state_dir_check(const char *path, char *why, size_t size)
+{
+	return may_be_made(try_to_make(path), why, size) &&
+	       (access(path, F_OK) != 0 || is_fit(path, why, size));
 }
 
 bool state_dir_file(const char *state_dir, const char *name, char path[STATE_DIR_PATH_SIZE])

@@ -2,7 +2,7 @@
  * Kinds of file systems, see filesystem.h. No state. Called once, at the start; asks the kernel
  * only. Whatever is not known to be a network is taken for a local disk.
  */
-#include "shared/database/filesystem.h"
+#include "shared/base/filesystem.h"
 
 #include <sys/stat.h>
 #include <sys/statfs.h>
