@@ -1,0 +1,524 @@
+// needs: gateway/client/session.c gateway/client/delivery.c gateway/client/outbox.c
+// needs: gateway/client/deadlines.c gateway/client/pending.c gateway/client/message.c
+// needs: gateway/events/fanout.c gateway/events/batch.c gateway/events/frame.c
+// needs: gateway/events/feed.c gateway/events/audience.c gateway/events/subscriptions.c
+// needs: gateway/presence/client_address.c
+/*
+ * From the feed to the wire, by a fixed sequence of random steps: sessions come and go, pushes and
+ * orders are committed, turns of the fan-out end anywhere, and kernels take as much as they like.
+ * Each client gets, byte for byte, what a naive reading of the events table says; and a pong of
+ * libwebsockets never comes between the two halves of a frame.
+ */
+#include "tests/unit/database_fixture.h"
+
+#include "gateway/client/authentication.h"
+#include "gateway/client/client_internal.h"
+#include "gateway/client/delivery.h"
+#include "gateway/client/message.h"
+#include "gateway/client/peer.h"
+#include "gateway/client/replay.h"
+#include "gateway/client/session.h"
+#include "gateway/events/fanout.h"
+#include "shared/base/alloc.h"
+
+#include <sys/uio.h>
+
+enum { SEATS = 24, TOPICS = 3, STEPS = 8000, LONG = 40000, EVENTS_MAX = 10000 };
+
+struct bytes {
+	char *at;
+	size_t len;
+};
+
+static void append(struct bytes *bytes, const char *more, size_t len)
+{
+	if (len == 0)
+		return;
+	bytes->at = xreallocarray(bytes->at, bytes->len + len, 1);
+	memcpy(bytes->at + bytes->len, more, len);
+	bytes->len += len;
+}
+
+/* A connection, and what stands in for libwebsockets and its kernel. */
+struct lws {
+	struct session *session; /* NULL: nobody sits here */
+	size_t room; /* in the kernel's buffer */
+	struct bytes wire, held;
+	bool wants_write, is_paused, owes_pong, is_closed, is_dropped;
+	int topic;
+	bool with_id;
+	int64_t user_id, joined_at;
+};
+
+static struct lws seats[SEATS];
+
+/* What was committed, with id first_id + its index + 1. */
+static struct {
+	enum event_kind kind;
+	int topic;
+	int64_t user_id; /* 0: of a disconnect of all */
+	size_t len;
+} events[EVENTS_MAX];
+static size_t event_count;
+static int64_t first_id;
+
+static const char *const topics[TOPICS] = {"a", "b", "c"};
+static unsigned short random_state[3] = {1847};
+static struct database *database;
+static sqlite3 *writer;
+static struct clients clients;
+static struct counters counters;
+static struct config limits = {
+	.outbox_max_frames = 1000000,
+	.outbox_max_bytes = 1 << 30,
+	.handshake_timeout_ms = 10000,
+};
+
+static size_t chance(size_t of)
+{
+	return (size_t)nrand48(random_state) % of;
+}
+
+/* What session.c calls of files that are not linked. */
+
+static void take(struct lws *peer, const char *bytes, size_t len)
+{
+	append(&peer->wire, bytes, len);
+	peer->room -= len;
+}
+
+bool peer_is_idle(struct lws *peer)
+{
+	return peer->held.len == 0;
+}
+
+int peer_fd(struct lws *peer)
+{
+	return (int)(peer - seats);
+}
+
+void peer_prefetch(struct lws *peer)
+{
+	(void)peer;
+}
+
+ssize_t peer_write(int fd, const char *bytes, size_t len)
+{
+	struct lws *peer = &seats[fd];
+	size_t taken = len < peer->room ? len : peer->room;
+
+	assert_true(peer_is_idle(peer) && !peer->is_closed);
+	take(peer, bytes, taken);
+	return (ssize_t)taken;
+}
+
+ssize_t peer_write_pieces(int fd, struct iovec *pieces, size_t count)
+{
+	ssize_t taken = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		ssize_t one = peer_write(fd, pieces[i].iov_base, pieces[i].iov_len);
+
+		taken += one;
+		if (one < (ssize_t)pieces[i].iov_len)
+			break;
+	}
+	return taken;
+}
+
+bool peer_hold(struct lws *peer, const char *bytes, size_t len)
+{
+	append(&peer->held, bytes, len);
+	return true;
+}
+
+void peer_pause_reading(struct lws *peer, bool pause)
+{
+	assert_int_not_equal(peer->is_paused, pause);
+	peer->is_paused = pause;
+}
+
+bool peer_ping(struct lws *peer)
+{
+	(void)peer;
+	return true;
+}
+
+void peer_want_write(struct lws *peer)
+{
+	peer->wants_write = true;
+}
+
+bool peer_close(struct lws *peer, uint16_t code, const char *reason)
+{
+	(void)code;
+	(void)reason;
+	assert_true(peer_is_idle(peer) && !peer->is_paused);
+	peer->is_closed = true;
+	return true;
+}
+
+void peer_drop(struct lws *peer)
+{
+	peer->is_dropped = true;
+}
+
+struct replay *replay_start(struct replays *replays, struct session *session, int64_t position)
+{
+	(void)replays;
+	(void)session;
+	(void)position;
+	abort();
+}
+
+enum replay_outcome replay_proceed(struct replay *replay, enum delivery *delivery)
+{
+	(void)replay;
+	(void)delivery;
+	abort();
+}
+
+void replay_continue(struct replay *replay)
+{
+	assert_null(replay);
+}
+
+void replay_stop(struct replay *replay)
+{
+	assert_null(replay);
+}
+
+uint32_t tally_add(struct tally *tally, const struct client_address *address)
+{
+	(void)tally;
+	(void)address;
+	return 0;
+}
+
+void tally_remove(struct tally *tally, uint32_t place)
+{
+	(void)tally;
+	(void)place;
+}
+
+uint32_t presence_join(struct presence *presence, const char *topic, size_t topic_len,
+		       int64_t user_id, int64_t expires_s, const struct client_address *address)
+{
+	(void)presence;
+	(void)topic;
+	(void)topic_len;
+	(void)user_id;
+	(void)expires_s;
+	(void)address;
+	return 0;
+}
+
+void presence_renew(struct presence *presence, uint32_t slot, int64_t expires_s)
+{
+	(void)presence;
+	(void)slot;
+	(void)expires_s;
+}
+
+void presence_leave(struct presence *presence, uint32_t slot)
+{
+	(void)presence;
+	(void)slot;
+}
+
+void presence_set_audience(struct presence *presence, struct presence_audience audience)
+{
+	(void)presence;
+	(void)audience;
+}
+
+void presence_set_position(struct presence *presence, int64_t position)
+{
+	(void)presence;
+	assert_int_equal(position, feed_position(clients.feed));
+}
+
+/* The model. */
+
+static void append_frame(struct bytes *bytes, struct frame *frame)
+{
+	size_t len;
+	const char *wire = frame_wire(frame, &len);
+
+	append(bytes, wire, len);
+	frame_release(frame);
+}
+
+static void append_push(struct bytes *bytes, size_t index, bool with_id)
+{
+	char *payload = xcalloc(events[index].len + 1, 1);
+
+	memset(payload, '0' + (int)(index % 10), events[index].len);
+	append_frame(bytes, frame_of_push(with_id ? first_id + (int64_t)index + 1 : 0, payload,
+					  events[index].len));
+	free(payload);
+}
+
+/* What that client is to get in all. */
+static struct bytes expected_by(const struct lws *peer)
+{
+	struct bytes bytes = {0};
+	char text[MESSAGE_RESUMED_SIZE + 1] = MESSAGE_AUTH_OK;
+
+	if (peer->with_id)
+		text[message_resumed_write(text, peer->joined_at, true)] = '\0';
+	append_frame(&bytes, frame_of_text(text));
+	for (size_t i = (size_t)(peer->joined_at - first_id); i < event_count; i++) {
+		bool is_for_user = !events[i].user_id || events[i].user_id == peer->user_id;
+
+		if (events[i].topic != peer->topic)
+			continue;
+		if (events[i].kind == EVENT_PUSH) {
+			append_push(&bytes, i, peer->with_id);
+		} else if (events[i].kind == EVENT_UNREGISTER) {
+			append_frame(&bytes, frame_of_text(MESSAGE_TOPIC_UNREGISTERED));
+			break;
+		} else if (is_for_user) {
+			append_frame(&bytes, frame_of_text(MESSAGE_DISCONNECTED));
+			break;
+		}
+	}
+	return bytes;
+}
+
+static size_t frame_len(const unsigned char *frame, size_t left)
+{
+	size_t len = left > 1 ? frame[1] : 0;
+
+	if (left > 4 && len == 126)
+		return 4 + ((size_t)frame[2] << 8 | frame[3]);
+	if (left > 10 && len == 127)
+		return 10 + ((size_t)frame[7] << 16 | (size_t)frame[8] << 8 | frame[9]);
+	return 2 + len;
+}
+
+/* What came is a beginning of what is expected, or all of it, with pongs between whole frames. */
+static void check(const struct lws *peer, bool is_all)
+{
+	struct bytes expected = expected_by(peer);
+	size_t at = 0;
+
+	for (size_t i = 0; i < peer->wire.len;) {
+		const unsigned char *frame = (const unsigned char *)peer->wire.at + i;
+		size_t left = peer->wire.len - i, len = frame_len(frame, left);
+
+		len = len < left ? len : left;
+		if (*frame != 0x8A) {
+			assert_true(at + len <= expected.len);
+			assert_memory_equal(frame, expected.at + at, len);
+			at += len;
+		}
+		i += len;
+	}
+	if (is_all)
+		assert_int_equal(at, expected.len);
+	free(expected.at);
+}
+
+/* The steps. */
+
+static void sit_down(struct lws *peer)
+{
+	struct newcomer newcomer = {.topic_len = 1};
+	struct message message = {.kind = MESSAGE_AUTH};
+	struct grant grant = {.newest_id = first_id + (int64_t)event_count};
+
+	peer->topic = (int)chance(TOPICS);
+	peer->with_id = chance(3) == 0;
+	peer->user_id = grant.claims.user_id = (int64_t)chance(3);
+	peer->joined_at = grant.newest_id;
+	peer->room = chance(2) ? chance(2000) : LONG * 2;
+	newcomer.topic = topics[peer->topic];
+	if (peer->with_id)
+		message.resume = MESSAGE_RESUME_FROM_NOW;
+	peer->session = session_new(&clients, peer, &newcomer);
+	session_open(peer->session, &message, &grant);
+}
+
+static void get_up(struct lws *peer, bool has_all)
+{
+	check(peer, has_all);
+	session_free(peer->session);
+	free(peer->wire.at);
+	free(peer->held.at);
+	*peer = (struct lws){0};
+}
+
+/* The client reads: what is held goes first, then a pong that is owed, then it is our turn, and
+ * then pings are read. */
+static void drain(struct lws *peer, size_t room)
+{
+	size_t held = peer->held.len < room ? peer->held.len : room;
+
+	peer->room = room;
+	take(peer, peer->held.at, held);
+	peer->held.len -= held;
+	if (held > 0)
+		memmove(peer->held.at, peer->held.at + held, peer->held.len);
+	if (peer->held.len > 0)
+		return;
+	if (peer->owes_pong && peer->room >= 2) {
+		take(peer, "\x8A\0", 2);
+		peer->owes_pong = false;
+		return;
+	}
+	if (peer->wants_write && peer->room > 0) {
+		peer->wants_write = false;
+		session_on_writable(peer->session);
+	}
+	if (!peer->is_paused && chance(4) == 0)
+		peer->owes_pong = true;
+}
+
+static void commit(enum event_kind kind)
+{
+	static const size_t lens[] = {1, 30, 200, 200, 2000, LONG};
+	int topic = (int)chance(TOPICS);
+	int64_t user_id = kind == EVENT_DISCONNECT ? (int64_t)chance(3) : 0;
+	size_t len = chance(20) ? 1 + chance(200) : lens[chance(6)];
+	char user[24] = "NULL", sql[512];
+
+	if (user_id > 0)
+		snprintf(user, sizeof(user), "%d", (int)user_id);
+	snprintf(sql, sizeof(sql),
+		 "INSERT INTO events (kind, topic, user_id, payload, created_ms) VALUES "
+		 "(%d, '%s', %s, replace(hex(zeroblob(%zu)), '00', '%zu'), 0)",
+		 (int)kind, topics[topic], user, len, event_count % 10);
+	execute(writer, sql);
+	events[event_count].kind = kind;
+	events[event_count].topic = topic;
+	events[event_count].user_id = user_id;
+	events[event_count++].len = len;
+}
+
+static struct session *session_of(const struct fanout_step *step, size_t i)
+{
+	return step->by_user ? container_of(step->subscribers[i], struct session, member.by_user)
+			     : container_of(step->subscribers[i], struct session, member.by_topic);
+}
+
+/* A turn of the fan-out that ends after so many steps. */
+static void turn(size_t most)
+{
+	const struct fanout_limits look = {
+		.rows = 1 + (int)chance(60), .bytes = 1 + chance(LONG), .pushes = 1 + chance(40)};
+	struct fanout_step step;
+
+	fanout_look(clients.fanout, look);
+	for (size_t n = 0; n < most && fanout_next(clients.fanout, &step); n++) {
+		for (size_t i = step.count; i-- > 0;) {
+			struct session *session = session_of(&step, i);
+
+			if (step.kind == EVENT_PUSH)
+				session_deliver(session, step.batch);
+			else if (step.kind == EVENT_UNREGISTER)
+				session_unregister(session, step.order_id);
+			else
+				session_disconnect(session, step.order_id, step.user_id);
+		}
+	}
+}
+
+static void act(size_t step)
+{
+	struct lws *peer = &seats[chance(SEATS)];
+	size_t mood = step / 500 % 3; /* now and then nobody looks for a while */
+
+	switch (chance(8)) {
+	case 0:
+		if (!peer->session)
+			sit_down(peer);
+		break;
+	case 1:
+		if (peer->session && chance(40) == 0)
+			get_up(peer, false);
+		break;
+	case 2:
+	case 3:
+		execute(writer, "BEGIN");
+		for (size_t n = chance(mood == 1 ? 12 : 3); n > 0; n--)
+			commit(EVENT_PUSH);
+		if (chance(100) == 0)
+			commit(chance(2) ? EVENT_UNREGISTER : EVENT_DISCONNECT);
+		execute(writer, "COMMIT");
+		break;
+	case 4:
+		turn(mood == 1 ? chance(2) : chance(6));
+		break;
+	default:
+		if (peer->session)
+			drain(peer, chance(10) ? chance(900) : chance(2 * LONG));
+		break;
+	}
+	if (peer->session && peer->is_closed)
+		get_up(peer, true);
+}
+
+static int open_room(void **state)
+{
+	char why[DATABASE_WHY_SIZE];
+
+	if (make_base(state) != 0)
+		return -1;
+	database = open_database();
+	writer = open_by_hand();
+	execute(writer, "PRAGMA synchronous=OFF");
+	first_id = query_number(writer, "SELECT max(id) FROM events");
+	clients.config = &limits;
+	clients.counters = &counters;
+	clients.pool.max_bytes = 1 << 30;
+	clients.feed = feed_open(database, why);
+	clients.audience = audience_new(NULL);
+	clients.fanout = fanout_new(clients.feed, clients.audience, NULL, &counters);
+	clients.deadlines = deadlines_new(0);
+	clients.auth_ok = frame_of_text(MESSAGE_AUTH_OK);
+	pending_list_init(&clients.pending);
+	return 0;
+}
+
+static int close_room(void **state)
+{
+	frame_release(clients.auth_ok);
+	deadlines_free(clients.deadlines);
+	fanout_free(clients.fanout);
+	audience_free(clients.audience);
+	feed_close(clients.feed);
+	sqlite3_close(writer);
+	database_close(database);
+	return remove_base(state);
+}
+
+static void each_client_gets_what_the_table_says(void **state)
+{
+	(void)state;
+	for (size_t step = 0; step < STEPS && event_count < EVENTS_MAX - 20; step++)
+		act(step);
+	do
+		turn(SIZE_MAX);
+	while (fanout_has_more(clients.fanout));
+	for (size_t i = 0; i < SEATS; i++) {
+		while (seats[i].session &&
+		       (seats[i].wants_write || seats[i].held.len > 0 || seats[i].owes_pong))
+			drain(&seats[i], 100000);
+		if (seats[i].session)
+			get_up(&seats[i], true);
+	}
+	assert_int_equal(clients.pool.bytes, 0);
+	assert_int_equal(counters.counts[COUNT_DROP_OUTBOX_FULL], 0);
+	assert_in_range(counters.counts[COUNT_DELIVERIES], 10000, INT64_MAX);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(each_client_gets_what_the_table_says, open_room,
+						close_room),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
