@@ -12,7 +12,7 @@ from harness.crowd import Crowd
 from harness.process import wait_until
 from harness.sqlite import counted, rows, wait_until_counted
 from harness.web_servers import Nginx
-from harness.websocket import ConnectionEnded, auth_frame, authenticated, upgraded
+from harness.websocket import PING, ConnectionEnded, auth_frame, authenticated, upgraded
 
 FILL = 20000  # bytes of a push, more or less
 KERNEL_HOLDS = 40  # pushes, at most: net.core.wmem_default is 208 KiB
@@ -264,3 +264,46 @@ def test_slow_resuming_readers_under_load_get_all_of_it_once(make_server):
     for follower in followers:
         assert list(follower.ids) == ids and not follower.unrecovered
     assert any(follower.closes for follower in followers), "nobody fell behind"
+
+
+def resident_mb(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+
+def test_a_long_push_that_many_have_taken_half_of_is_kept_once(make_server):
+    """100 readers that stand still and two pushes of 900 KB: a copy for each would be 180 MB. They send pings meanwhile,
+    which are answered between the pushes and never within one."""
+    server = make_server()
+    service, texts = server.service, ["a" * 900000, "b" * 900000]
+    slow = [authenticated(service, "t") for _ in range(100)]
+    with authenticated(service, "t") as neighbour:
+        before = resident_mb(service.gateway.pid)
+        for text in texts:
+            server.api.publish("t", text)
+            assert json.loads(neighbour.read_message())["payload"] == text
+            for client in slow:
+                client.send_frame(b"still there", opcode=PING)
+        wait_until(lambda: outbox_bytes(service) > 0, "outboxes are written down")
+        assert outbox_bytes(service) < 4000000
+        assert resident_mb(service.gateway.pid) - before < 40
+    for client in slow:
+        for text in texts:
+            assert json.loads(client.read_message())["payload"] == text
+        client.close()
+    wait_until(lambda: outbox_bytes(service) == 0, "nothing waits any more")
+
+
+def test_one_that_asks_and_asks_and_never_reads_is_sent_away(make_server):
+    """Answers that are no pushes have no more room than those."""
+    server = make_server(outbox_max_frames=10, message_rate=0)
+    service = server.service
+    with authenticated(service, "t") as slow:
+        wait_until_counted(service, "connections", "accepted", 1)
+        slow.socket.settimeout(5)
+        try:
+            for _ in range(200000):
+                slow.send_frame(auth_frame())
+        except OSError:
+            pass  # it has gone
+        wait_until_counted(service, "closes", "slow", 1)
