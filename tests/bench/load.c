@@ -8,8 +8,9 @@
  *          auth (1; 0: the handshake is all), secret (of the tokens)
  * publish  port, path, count; bytes and before, after (what stands around the payload; no bytes: a
  *          GET), secret, rate (0: as fast as it is answered), groups (names, with commas; # in
- *          `before` is the name of one), publishers (1; of each group, or who publish to nobody),
- *          until_delivered (0), awake (0): 1 for never to sleep meanwhile
+ *          `before` is the name of one), publishers (1; of each group, or who publish to nobody
+ * here; 0: another load generator publishes what the groups get), until_delivered (0), awake (0):
+ *          1 for never to sleep meanwhile
  * drop     group
  */
 #include <cjson/cJSON.h>
@@ -95,9 +96,10 @@ static void publish(const cJSON *command)
 {
 	const char *groups = text(command, "groups"), *secret = text(command, "secret");
 	const char *before = text(command, "before"), *after = text(command, "after");
+	const char *path = text(command, "path");
 	struct run_options options = {
 		.server = server_of(command),
-		.path = text_needed(command, "path"),
+		.path = path ? path : "",
 		.secret = secret ? secret : "",
 		.before = before ? before : "",
 		.after = after ? after : "",
@@ -111,7 +113,7 @@ static void publish(const cJSON *command)
 
 	if (groups)
 		read_groups(groups, &options);
-	if (options.publishers < 1 || options.publishers > MOST_PUBLISHERS)
+	if (options.publishers > MOST_PUBLISHERS)
 		errx(EXIT_FAILURE, "too many publishers");
 	publishers_run(&options);
 }

@@ -24,8 +24,8 @@ struct publisher {
 	struct watched watched;
 	struct run *run;
 	struct group *group; /* or NULL */
-	uint32_t lane; /* in the group */
-	uint32_t sent; /* requests */
+	uint32_t lane;
+	uint32_t sent; /* pushes */
 	bool is_busy; /* an answer is to come */
 	int64_t sent_ns, due_ns;
 	char *request; /* its payload is written anew each time */
@@ -130,11 +130,11 @@ static void open_publisher(struct run *run, size_t number)
 	const struct run_options *options = run->options;
 	struct publisher *publisher = &run->publishers[number];
 
-	*publisher = (struct publisher){.run = run, .reply = xcalloc(1, REPLY_MAX)};
+	*publisher = (struct publisher){
+		.run = run, .lane = number % LANES, .reply = xcalloc(1, REPLY_MAX)};
 	if (options->group_count > 0) {
 		publisher->group = options->groups[number % options->group_count];
 		publisher->lane = (uint32_t)(number / options->group_count);
-		publisher->group->payload_len = options->payload_len;
 	}
 	publisher->due_ns =
 		run->start_ns + run->interval_ns * (int64_t)number / (int64_t)options->publishers;
@@ -142,16 +142,11 @@ static void open_publisher(struct run *run, size_t number)
 	open_connection(publisher);
 }
 
-static bool all_delivered(const struct publisher *publisher)
-{
-	return !publisher->group || group_all_delivered(publisher->group);
-}
-
 static bool may_send(const struct run *run, const struct publisher *publisher, int64_t now_ns)
 {
 	if (run->sent == run->options->count || publisher->is_busy)
 		return false;
-	if (run->options->until_delivered && !all_delivered(publisher))
+	if (run->options->until_delivered && publisher->group && group_behind(publisher->group) > 0)
 		return false;
 	return run->interval_ns == 0 || now_ns >= publisher->due_ns;
 }
@@ -162,18 +157,19 @@ static void send_next(struct run *run, struct publisher *publisher, int64_t now_
 {
 	bool was_held_up = run->interval_ns > 0 && now_ns - publisher->due_ns > run->interval_ns;
 	struct group *group = publisher->group;
-	uint32_t number = group ? group->published[publisher->lane]++ : publisher->sent;
 
 	publisher->sent_ns = was_held_up ? publisher->due_ns : now_ns;
 	publisher->due_ns += run->interval_ns;
-	publisher->sent++;
 	publisher->is_busy = true;
 	run->sent++;
-	if (group)
+	if (group) {
 		group->sent++;
+		group->published[publisher->lane]++;
+	}
 	if (run->options->payload_len > 0)
 		payload_write(publisher->request + publisher->payload_at, run->options->payload_len,
-			      publisher->lane << LANE_SHIFT | number, publisher->sent_ns);
+			      publisher->lane << LANE_SHIFT | publisher->sent++,
+			      publisher->sent_ns);
 	/* The socket blocks: all is sent. */
 	if (send(publisher->watched.fd, publisher->request, publisher->request_len, MSG_NOSIGNAL) !=
 	    (ssize_t)publisher->request_len)
@@ -193,12 +189,14 @@ static size_t step(struct run *run, int64_t *wait_ns)
 
 		if (may_send(run, publisher, now_ns))
 			send_next(run, publisher, now_ns);
-		waiting += publisher->is_busy || !all_delivered(publisher);
+		waiting += publisher->is_busy;
 		int64_t due_in_ns = publisher->due_ns - now_ns;
 		if (run->interval_ns > 0 && run->sent < run->options->count &&
 		    !publisher->is_busy && due_in_ns < *wait_ns)
 			*wait_ns = due_in_ns > 0 ? due_in_ns : 0;
 	}
+	for (size_t i = 0; i < run->options->group_count; i++)
+		waiting += group_behind(run->options->groups[i]) > 0;
 	return waiting;
 }
 
@@ -259,17 +257,28 @@ static void print(struct run *run)
 	print_faults(run->options);
 }
 
+static void prepare_group(struct run *run, struct group *group)
+{
+	group_clear(group);
+	group->payload_len = run->options->payload_len;
+	group->deliveries = &run->deliveries;
+	if (run->options->publishers > 0)
+		return;
+	/* Published elsewhere: how many by whom is not known, only how many. */
+	run->sent = group->sent = run->options->count;
+	for (size_t lane = 0; lane < LANES; lane++)
+		group->published[lane] = 1U << LANE_SHIFT;
+}
+
 void publishers_run(const struct run_options *options)
 {
 	struct run run = {.options = options, .start_ns = loop_now_ns()};
 
-	if (options->rate > 0)
+	if (options->rate > 0 && options->publishers > 0)
 		run.interval_ns = second_ns * (int64_t)options->publishers / options->rate;
 	run.publishers = xcalloc(options->publishers, sizeof(struct publisher));
-	for (size_t i = 0; i < options->group_count; i++) {
-		group_clear(options->groups[i]);
-		options->groups[i]->deliveries = &run.deliveries;
-	}
+	for (size_t i = 0; i < options->group_count; i++)
+		prepare_group(&run, options->groups[i]);
 	for (size_t i = 0; i < options->publishers; i++)
 		open_publisher(&run, i);
 	go(&run);

@@ -19,12 +19,10 @@ struct run_options {
 	size_t payload_len; /* 0: a GET, without a body */
 	int64_t count; /* of requests, of all together */
 	int64_t rate; /* of them a second; 0: as fast as they are answered */
-	bool until_delivered; /* a publisher goes on when all subscribers of its group have the push
-			       */
+	bool until_delivered; /* a publisher goes on when its group has the push */
 	bool is_awake; /* looks again and again instead of sleeping: nobody has to wake it */
-	size_t publishers; /* of all groups together */
-	size_t group_count; /* each has as many publishers, LANES at most; 0: they publish to nobody
-			     */
+	size_t publishers; /* of all groups together; 0: another load generator publishes */
+	size_t group_count; /* each has as many publishers, LANES at most; 0: nobody reads here */
 	struct group *groups[MOST_PUBLISHERS];
 };
 

@@ -120,7 +120,6 @@ static void connected(struct subscriber *subscriber)
 static void opened(struct subscriber *subscriber)
 {
 	subscriber->state = OPEN;
-	memcpy(subscriber->received, subscriber->group->published, sizeof(subscriber->received));
 	subscriber->group->open++;
 }
 
@@ -327,23 +326,16 @@ struct group *group_find(const char *name)
 
 void group_clear(struct group *group)
 {
+	memset(group->published, 0, sizeof(group->published));
+	for (size_t i = 0; i < group->count; i++)
+		memset(group->subscribers[i].received, 0, sizeof(group->published));
 	group->sent = group->receipts = group->missed = group->repeated = 0;
 	group->corrupt = group->closed = 0;
 }
 
-bool group_all_delivered(const struct group *group)
-{
-	return group->receipts + group->missed >= group->sent * (int64_t)group->count;
-}
-
 int64_t group_behind(const struct group *group)
 {
-	int64_t behind = 0;
-
-	for (size_t i = 0; i < group->count; i++)
-		behind += memcmp(group->subscribers[i].received, group->published,
-				 sizeof(group->published)) != 0;
-	return behind;
+	return group->sent * (int64_t)group->count - group->receipts - group->missed;
 }
 
 void group_drop(struct group *group)

@@ -36,10 +36,10 @@ struct group {
 	struct subscriber *subscribers;
 	size_t count, open;
 
-	uint32_t published[LANES]; /* pushes so far; set by publishers */
+	uint32_t published[LANES]; /* pushes of this run so far; set by publishers */
 	size_t payload_len; /* of the next one */
 
-	/* Counted since the group was last cleared. */
+	/* Counted since the run began. */
 	int64_t sent; /* by all publishers */
 	int64_t receipts;
 	int64_t missed; /* a later one came instead */
@@ -57,13 +57,10 @@ struct group *group_connect(const struct group_options *options);
 /* The program ends when there is none of that name. */
 struct group *group_find(const char *name);
 
-/* Forgets what was counted, not what is connected. */
+/* For a new run: all sequences begin again, and nothing is counted. */
 void group_clear(struct group *group);
 
-/* True when every subscriber has received, or missed for good, all that was sent. */
-bool group_all_delivered(const struct group *group);
-
-/* How many subscribers have not received all that was published. */
+/* How many deliveries are to come: neither received nor missed for good. */
 int64_t group_behind(const struct group *group);
 
 /* Ends the connections by a reset, which leaves no port in TIME_WAIT, and frees the group. */
