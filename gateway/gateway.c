@@ -78,12 +78,13 @@ static bool claim_service(struct gateway *gateway)
 static bool open_tally(struct gateway *gateway)
 {
 	const struct inheritance *inheritance = &gateway->inheritance;
-	const char *why;
 
-	gateway->tally = inheritance->worker > 0 ? tally_join(inheritance->tally_fd,
-							      (size_t)inheritance->worker, &why)
-						 : tally_new(gateway->limits.connections, &why);
-	return gateway->tally || fail("cannot count connections", why);
+	gateway->tally =
+		inheritance->tally ? inheritance->tally : tally_new(1, gateway->limits.connections);
+	if (!gateway->tally)
+		return fail("cannot count connections", strerror(errno));
+	tally_count_as(gateway->tally, inheritance->worker > 0 ? (size_t)inheritance->worker : 1);
+	return true;
 }
 
 /* The right to serve comes first: only its holder may open the database. */

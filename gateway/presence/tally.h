@@ -14,18 +14,13 @@
 
 struct tally;
 
-/* Memory for the tally of so many workers, each with at most `most` connections: a close-on-exec
- * descriptor, or -1 with errno. */
-int tally_share(size_t workers, size_t most);
+/* The tally of so many workers, each with at most `most` connections, in memory that forks share.
+ * NULL with errno. Free with tally_free, which allows NULL. */
+struct tally *tally_new(size_t workers, size_t most);
+void tally_free(struct tally *tally);
 
-/* The tally in that memory for worker number `worker` (from 1), which begins with no connections,
- * or for the parent (0), who does not count. `fd` is borrowed. NULL with the reason in *why: a
- * table that another version of the program made is refused. */
-struct tally *tally_join(int fd, size_t worker, const char **why);
-
-/* For a process alone. NULL with the reason in *why. */
-struct tally *tally_new(size_t most, const char **why);
-void tally_free(struct tally *tally); /* NULL is allowed */
+/* From now on this process counts as worker number `worker` (from 1), which begins with nothing. */
+void tally_count_as(struct tally *tally, size_t worker);
 
 /* Returns the connection's place, for tally_remove. Beyond `most` it still counts in the total, but
  * not for its address. */

@@ -98,8 +98,7 @@ static void write_terms(const struct config *config, size_t listen_count, char t
 
 struct inheritance inheritance_take(const struct config *config)
 {
-	struct inheritance inheritance = {
-		.service_fd = -1, .ready_fd = -1, .wakeup_fd = -1, .tally_fd = -1};
+	struct inheritance inheritance = {.service_fd = -1, .ready_fd = -1, .wakeup_fd = -1};
 	const char *there = getenv(VARIABLE);
 	char here[TERMS_SIZE];
 

@@ -23,6 +23,8 @@ struct program_start {
 	char *directory; /* where it was started; NULL: unknown */
 };
 
+struct tally;
+
 /* What a process has been handed; -1: nothing. */
 struct inheritance {
 	int worker; /* of a worker: its number, from 1; 0: it is not a worker, see supervisor.h */
@@ -30,7 +32,7 @@ struct inheritance {
 	int service_fd; /* the right to serve */
 	int ready_fd; /* where it says that it is serving */
 	int wakeup_fd; /* of a worker: where its supervisor taps */
-	int tally_fd; /* of a worker: see tally.h */
+	struct tally *tally; /* of a worker, whose own it is now; NULL: none */
 	int listen_fds[SUCCESSOR_MAX_LISTEN]; /* where `config` says to listen */
 	size_t listen_count;
 };

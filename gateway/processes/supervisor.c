@@ -60,7 +60,6 @@ struct supervisor {
 	struct liveness *liveness;
 	struct wakeup *wakeup;
 	struct tally *tally;
-	int tally_fd;
 	struct signals *signals;
 	uv_signal_t child_ended;
 	uv_timer_t start_timer;
@@ -291,7 +290,6 @@ static void close_all(struct supervisor *supervisor)
 	}
 	successor_free(supervisor->successor);
 	tally_free(supervisor->tally);
-	close_fd(&supervisor->tally_fd);
 	close_sockets(supervisor);
 	for (size_t end = 0; end < 2; end++) {
 		close_fd(&supervisor->ready_fds[end]);
@@ -324,7 +322,7 @@ static void become_worker(struct supervisor *supervisor, struct worker *worker, 
 		.service_fd = fcntl(liveness_service_fd(supervisor->liveness), F_DUPFD_CLOEXEC, 0),
 		.ready_fd = take(&supervisor->ready_fds[1]),
 		.wakeup_fd = take(&worker->taps[1]),
-		.tally_fd = take(&supervisor->tally_fd),
+		.tally = supervisor->tally,
 		.listen_fds = {take(&worker->listen_fd)},
 		.listen_count = 1,
 	};
@@ -337,6 +335,7 @@ static void become_worker(struct supervisor *supervisor, struct worker *worker, 
 	if (supervisor->successor)
 		successor_forget(supervisor->successor);
 	supervisor->successor = NULL;
+	supervisor->tally = NULL;
 	supervisor->is_replaced = true; /* the files of the sockets stay */
 	wakeup_hand_over(supervisor->wakeup);
 	close_fd(&supervisor->inheritance->ready_fd);
@@ -456,15 +455,12 @@ static bool open_sockets(struct supervisor *supervisor)
 static bool open_tally(struct supervisor *supervisor)
 {
 	struct rlimit descriptors = {.rlim_max = 0};
-	const char *why = NULL;
 
 	getrlimit(RLIMIT_NOFILE, &descriptors);
 	size_t wanted = limits_descriptors(supervisor->config);
 	size_t most = descriptors.rlim_max < wanted ? (size_t)descriptors.rlim_max : wanted;
-	supervisor->tally_fd = tally_share(supervisor->count, most);
-	if (supervisor->tally_fd >= 0)
-		supervisor->tally = tally_join(supervisor->tally_fd, 0, &why);
-	return supervisor->tally || fail("cannot count connections", why ? why : strerror(errno));
+	supervisor->tally = tally_new(supervisor->count, most);
+	return supervisor->tally || fail("cannot count connections", strerror(errno));
 }
 
 static bool open_pipes(struct supervisor *supervisor)
@@ -487,7 +483,6 @@ int supervisor_run(struct config *config, const struct program_start *start,
 					  .inheritance = inheritance,
 					  .count = workers,
 					  .reload = reload_new(config),
-					  .tally_fd = -1,
 					  .ready_fds = {-1, -1},
 					  .exit_code = EXIT_FAILURE};
 	for (size_t i = 0; i < workers; i++)

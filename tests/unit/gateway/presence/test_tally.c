@@ -10,9 +10,7 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,14 +18,14 @@
 
 enum { WORKERS = 3, MOST = 100 };
 
-static const char *why;
 static struct tally *alone;
 
 static int make_tally(void **state)
 {
 	(void)state;
-	alone = tally_new(MOST, &why);
-	return alone ? 0 : -1;
+	alone = tally_new(1, MOST);
+	tally_count_as(alone, 1);
+	return 0;
 }
 
 static int free_tally(void **state)
@@ -169,10 +167,11 @@ static void random_steps_agree_with_an_array(void **state)
 	static uint32_t places[ADDRESSES][ROOM];
 	static size_t model[ADDRESSES];
 	unsigned short random_state[3] = {1949};
-	struct tally *tally = tally_new(ROOM, &why);
+	struct tally *tally = tally_new(1, ROOM);
 	size_t sum = 0;
 
 	(void)state;
+	tally_count_as(tally, 1);
 	for (size_t step = 0; step < STEPS; step++) {
 		size_t mood = step / 10000 % 9 + 1; /* fills, empties, fills */
 		size_t chance = (size_t)nrand48(random_state);
@@ -201,142 +200,96 @@ static void random_steps_agree_with_an_array(void **state)
 static void workers_see_each_others_connections(void **state)
 {
 	(void)state;
-	int fd = tally_share(WORKERS, MOST);
-	struct tally *parent = tally_join(fd, 0, &why), *workers[WORKERS];
+	struct tally *tally = tally_new(WORKERS, MOST);
 
-	for (size_t i = 0; i < WORKERS; i++) {
-		workers[i] = tally_join(fd, i + 1, &why);
+	for (size_t i = 0; i < WORKERS; i++) { /* one process, as each of them in turn */
+		tally_count_as(tally, i + 1);
 		for (size_t times = 0; times <= i; times++)
-			add_number(workers[i], 1);
-		add_number(workers[i], 10 + i);
+			add_number(tally, 1);
+		add_number(tally, 10 + i);
 	}
-	for (size_t i = 0; i < WORKERS; i++) {
-		assert_int_equal(tally_connections(workers[i]), 6 + WORKERS);
-		assert_int_equal(count_of_number(workers[i], 1), 6);
-		assert_int_equal(count_of_number(workers[i], 11), 1);
-	}
-	tally_forget(parent, 2);
-	assert_int_equal(tally_connections(workers[0]), 6 + WORKERS - 3);
-	assert_int_equal(count_of_number(workers[0], 1), 4);
-	assert_int_equal(count_of_number(workers[0], 11), 0);
-	for (size_t i = 0; i < WORKERS; i++)
-		tally_free(workers[i]);
-	tally_free(parent);
-	close(fd);
+	assert_int_equal(tally_connections(tally), 6 + WORKERS);
+	assert_int_equal(count_of_number(tally, 1), 6);
+	assert_int_equal(count_of_number(tally, 11), 1);
+	tally_forget(tally, 2);
+	assert_int_equal(tally_connections(tally), 6 + WORKERS - 3);
+	assert_int_equal(count_of_number(tally, 1), 4);
+	assert_int_equal(count_of_number(tally, 11), 0);
+	tally_free(tally);
 }
 
 static void a_worker_that_takes_the_place_of_another_begins_with_nothing(void **state)
 {
 	(void)state;
-	int fd = tally_share(2, MOST);
-	struct tally *other = tally_join(fd, 1, &why), *first = tally_join(fd, 2, &why);
+	struct tally *tally = tally_new(2, MOST);
 
+	tally_count_as(tally, 2);
 	for (size_t i = 0; i < MOST; i++)
-		add_number(first, i);
-	tally_free(first);
-	assert_int_equal(tally_connections(other), MOST);
-	struct tally *second = tally_join(fd, 2, &why);
-	assert_int_equal(tally_connections(other), 0);
-	assert_int_equal(count_of_number(other, 1), 0);
-	add_number(second, 1);
-	assert_int_equal(count_of_number(other, 1), 1);
-	tally_free(second);
-	tally_free(other);
-	close(fd);
+		add_number(tally, i);
+	assert_int_equal(tally_connections(tally), MOST);
+	tally_count_as(tally, 2);
+	assert_int_equal(tally_connections(tally), 0);
+	assert_int_equal(count_of_number(tally, 1), 0);
+	add_number(tally, 1);
+	assert_int_equal(count_of_number(tally, 1), 1);
+	tally_free(tally);
+}
+
+/* A fork that counts as worker 2, one connection up and down, until it is killed in the middle of
+ * that. Returns when it has begun. */
+static pid_t start_counting(struct tally *tally)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		tally_count_as(tally, 2);
+		for (;;)
+			tally_remove(tally, add_number(tally, 1));
+	}
+	while (tally_connections(tally) == 0)
+		;
+	return child;
 }
 
 static void what_a_killed_process_had_is_forgotten_and_the_others_go_on(void **state)
 {
 	(void)state;
-	int fd = tally_share(2, MOST);
-	struct tally *parent = tally_join(fd, 0, &why), *worker = tally_join(fd, 1, &why);
+	struct tally *tally = tally_new(2, MOST);
 	int status;
 
+	tally_count_as(tally, 1);
 	for (int turn = 0; turn < 50; turn++) {
-		pid_t child = fork();
+		pid_t child = start_counting(tally);
 
-		if (child == 0) {
-			struct tally *own = tally_join(fd, 2, &why);
-
-			for (;;) /* it is killed in the middle of this */
-				tally_remove(own, add_number(own, 1));
-		}
-		while (tally_connections(worker) == 0)
-			; /* until it has begun */
 		kill(child, SIGKILL);
 		assert_int_equal(waitpid(child, &status, 0), child);
-		tally_forget(parent, 2);
-		assert_int_equal(tally_connections(worker), 0);
-		assert_int_equal(count_of_number(worker, 1), 0);
+		tally_forget(tally, 2);
+		assert_int_equal(tally_connections(tally), 0);
+		assert_int_equal(count_of_number(tally, 1), 0);
 	}
-	tally_free(worker);
-	tally_free(parent);
-	close(fd);
+	tally_free(tally);
 }
 
 static void a_worker_that_hangs_holds_up_nobody(void **state)
 {
 	(void)state;
-	int fd = tally_share(2, MOST);
-	struct tally *worker = tally_join(fd, 1, &why);
+	struct tally *tally = tally_new(2, MOST);
 	int status;
 
+	tally_count_as(tally, 1);
 	for (int turn = 0; turn < 20; turn++) {
-		pid_t child = fork();
+		pid_t child = start_counting(tally);
 
-		if (child == 0) {
-			struct tally *own = tally_join(fd, 2, &why);
-
-			for (;;)
-				tally_remove(own, add_number(own, 1));
-		}
-		while (tally_connections(worker) == 0)
-			;
 		kill(child, SIGSTOP);
 		assert_int_equal(waitpid(child, &status, WUNTRACED), child);
-		tally_remove(worker, add_number(worker, 1));
-		assert_true(tally_connections(worker) <= 1);
-		assert_true(count_of_number(worker, 1) <= 1);
+		tally_remove(tally, add_number(tally, 1));
+		assert_true(tally_connections(tally) <= 1);
+		assert_true(count_of_number(tally, 1) <= 1);
 		kill(child, SIGKILL);
 		waitpid(child, &status, 0);
-		tally_free(tally_join(fd, 2, &why));
+		tally_forget(tally, 2);
 	}
-	tally_free(worker);
-	close(fd);
-}
-
-static void expect_refused(int fd, size_t worker, const char *because)
-{
-	assert_null(tally_join(fd, worker, &why));
-	assert_string_equal(why, because);
-}
-
-static void a_table_of_another_version_or_size_is_refused(void **state)
-{
-	(void)state;
-	const char *wrong_size = "it is not as large as it says";
-	int fd = tally_share(2, MOST);
-	uint64_t version, other = 0;
-	struct stat info;
-
-	assert_int_equal(fstat(fd, &info), 0);
-	expect_refused(fd, 3, "it has no room for this worker");
-	assert_int_equal(ftruncate(fd, info.st_size - 8), 0);
-	expect_refused(fd, 1, wrong_size);
-	assert_int_equal(ftruncate(fd, info.st_size + 8), 0);
-	expect_refused(fd, 1, wrong_size);
-	assert_int_equal(ftruncate(fd, info.st_size), 0);
-	assert_int_equal(pread(fd, &version, sizeof(version), 0), sizeof(version));
-	assert_int_equal(pwrite(fd, &other, sizeof(other), 0), sizeof(other));
-	expect_refused(fd, 1, "it was made by another version of this program");
-	assert_int_equal(pwrite(fd, &version, sizeof(version), 0), sizeof(version));
-	other = UINT64_MAX / 4; /* as many workers, so that the size overflows */
-	assert_int_equal(pwrite(fd, &other, sizeof(other), 16), sizeof(other));
-	expect_refused(fd, 1, wrong_size);
-	assert_int_equal(ftruncate(fd, 5), 0);
-	expect_refused(fd, 1, "it is not a tally");
-	close(fd);
-	expect_refused(-1, 1, strerror(EBADF));
+	tally_free(tally);
 }
 
 int main(void)
@@ -351,7 +304,6 @@ int main(void)
 		cmocka_unit_test(a_worker_that_takes_the_place_of_another_begins_with_nothing),
 		cmocka_unit_test(what_a_killed_process_had_is_forgotten_and_the_others_go_on),
 		cmocka_unit_test(a_worker_that_hangs_holds_up_nobody),
-		cmocka_unit_test(a_table_of_another_version_or_size_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
