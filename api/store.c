@@ -9,7 +9,7 @@
 #include "shared/base/clock.h"
 #include "shared/database/schema.h"
 
-/* What is left of busy_timeout: at first, after one write has timed out, after two or more. */
+/* How much of busy_timeout to wait: at first, after one write has timed out, after two or more. */
 static const int patience_parts[] = {1, 10, 40};
 enum { LEAST_PATIENCE = sizeof(patience_parts) / sizeof(patience_parts[0]) - 1 };
 
@@ -18,7 +18,7 @@ struct store {
 	struct database *database;
 	struct gauge_reader *gauges;
 	enum database_status last; /* of the last operation */
-	int64_t deadline_ms; /* of the write in hand */
+	int64_t deadline_ms; /* of the current write */
 	int timeouts; /* of the last writes in a row */
 
 	sqlite3_stmt *begin_read, *commit;
@@ -117,8 +117,8 @@ static enum database_status begin_write(struct store *store)
 	return status;
 }
 
-/* `changed`: something was committed, which is to be on the disk before anybody is told. Returns
- * what came of it all. */
+/* `changed`: something was committed that must be on the disk before anybody is told. Returns the
+ * outcome of it all. */
 static enum database_status end_write(struct store *store, enum database_status status,
 				      bool changed)
 {
@@ -155,7 +155,7 @@ enum store_outcome store_register(struct store *store, const char *topic, size_t
 	return outcome_of(store, status);
 }
 
-/* An event without a payload: something that the gateways shall do. */
+/* An event without a payload: an order to the gateways. */
 static enum database_status add_order(struct store *store, enum event_kind kind, const char *topic,
 				      size_t topic_len, const int64_t *user_id)
 {
@@ -171,7 +171,7 @@ static enum database_status add_order(struct store *store, enum event_kind kind,
 	return database_run(add);
 }
 
-/* The row goes and the order to the gateways comes in one transaction. */
+/* Removes the row and adds the order to the gateways in one transaction. */
 static enum database_status remove_topic(struct store *store, const char *topic, size_t topic_len)
 {
 	enum database_status status = database_begin(store->database);
@@ -196,7 +196,7 @@ enum store_outcome store_unregister(struct store *store, const char *topic, size
 	return outcome_of(store, end_write(store, status, true));
 }
 
-/* A database that cannot be written can still be read: an unknown topic is told from a locked
+/* A database that cannot be written can still be read, so an unknown topic is told from a locked
  * database. */
 static enum store_outcome refuse_publish(struct store *store, enum database_status why,
 					 const char *topic, size_t topic_len)

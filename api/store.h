@@ -1,11 +1,11 @@
 /*
- * All SQL of the API: one function an operation, one transaction each, committed before it returns
- * STORE_OK; with `durability: full` it is on the disk then. When only that failed the change is
- * there, but STORE_UNAVAILABLE says that nobody vouches for it.
+ * All SQL of the API: a function for each operation, a transaction each, committed before it
+ * returns STORE_OK; with `durability: full` it is on the disk by then. If only that has failed, the
+ * change is there, but STORE_UNAVAILABLE says that nobody vouches for it.
  *
  * Every operation has one deadline for the write lock and SQLite's own lock together
- * (busy_timeout). After a write has timed out the next one waits a tenth of it only, and those that
- * follow a fortieth, until one succeeds: callers queued behind a locked database get their 503
+ * (busy_timeout). After a write has timed out, the next one waits only a tenth of that, and those
+ * that follow a fortieth, until one succeeds: callers queued behind a locked database get their 503
  * before they give up, instead of waiting one after the other.
  */
 #ifndef API_STORE_H
@@ -39,7 +39,7 @@ void store_close(struct store *store);
 /* Why the last operation was STORE_UNAVAILABLE, for the client: constant text. */
 const char *store_why(const struct store *store);
 
-/* worker.status is registered for ever: callers answer for it. */
+/* worker.status is always registered: callers answer for it. */
 enum store_outcome store_register(struct store *store, const char *topic, size_t topic_len,
 				  bool require_token);
 
@@ -50,7 +50,7 @@ enum store_outcome store_unregister(struct store *store, const char *topic, size
 enum store_outcome store_publish(struct store *store, const char *topic, size_t topic_len,
 				 const char *payload, size_t payload_len, int64_t *id);
 
-/* Whose sockets: NULL for any topic, or any user. */
+/* Whose sockets; NULL: any topic, any user. */
 struct store_target {
 	const char *topic;
 	size_t topic_len;
@@ -61,7 +61,7 @@ struct store_target {
 enum store_outcome store_disconnect(struct store *store, const struct store_target *target,
 				    int64_t *sockets);
 
-/* Around several of the reads below, so that all of them see the same moment. Writes are for after
+/* Around several of the reads below, so that all of them see the same moment. Write only after
  * store_read_end, which is due in any case. */
 enum store_outcome store_read_begin(struct store *store);
 void store_read_end(struct store *store);

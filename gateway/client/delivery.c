@@ -1,11 +1,11 @@
 /*
- * Sending and queueing, see delivery.h. State: the session's outbox, and what was cut. Never
- * blocks.
+ * Sending and queueing, see delivery.h. State: the session's outbox, and the rest of a frame that
+ * was cut. Never blocks.
  *
  * Between the two halves of a frame nothing else may be written, and libwebsockets answers pings by
- * itself. So the rest of a short frame is given to it: it sends that first. A long frame, whose
- * copies would be many megabytes, is begun only when libwebsockets has nothing to say, which is so
- * in its writable callback, and until it is finished nothing is read from the client.
+ * itself. So it gets the rest of a short frame, and sends that first. A long frame, whose copies
+ * would be many megabytes, is begun only when libwebsockets has nothing to say, as in its writable
+ * callback, and nothing is read from the client until the frame is finished.
  */
 #include "gateway/client/delivery.h"
 
@@ -17,7 +17,7 @@
 
 enum {
 	FLUSH_PIECES = 64, /* frames to a write */
-	FLUSH_BYTES = 262144 /* and bytes to a callback */
+	FLUSH_BYTES = 262144 /* and bytes in one callback */
 };
 
 bool delivery_is_done(const struct session *session)
@@ -71,7 +71,7 @@ static enum delivery queue(struct session *session, struct frame *frame)
 	return DELIVERY_QUEUED;
 }
 
-/* Of a connection that is behind. */
+/* For a connection that is behind. */
 static enum delivery queue_with_room(struct session *session, struct frame *frame)
 {
 	need_outbox(session);
@@ -81,8 +81,7 @@ static enum delivery queue_with_room(struct session *session, struct frame *fram
 	return DELIVERY_FULL;
 }
 
-/* Of one that has kept up: it has its turn in a moment, or is the one at which the kernel was full.
- */
+/* For one that has kept up: its turn comes in a moment, or the kernel's buffer is full just now. */
 static enum delivery queue_first(struct session *session, struct frame *frame)
 {
 	enum delivery delivery = queue(session, frame);
@@ -91,8 +90,8 @@ static enum delivery queue_first(struct session *session, struct frame *frame)
 	return delivery;
 }
 
-/* The last `len` bytes of a short frame, which the kernel did not take; all of it counts. False:
- * there is no room for it, or the connection is broken. */
+/* Hands over the last `len` bytes of a short frame, which the kernel did not take; all of it
+ * counts. False: there is no room for it, or the connection is broken. */
 static bool hold(struct session *session, const struct frame *frame, size_t len)
 {
 	const char *bytes = frame->bytes + frame->len - len;
@@ -131,7 +130,7 @@ enum delivery delivery_send_last(struct session *session, struct frame *frame)
 	return delivery_is_done(session) ? send_now(session, frame) : queue(session, frame);
 }
 
-/* Each by itself, from number `first`. */
+/* Sends each by itself, from number `first` on. */
 static enum delivery send_each(struct session *session, const struct joined *joined, size_t first,
 			       size_t end)
 {
@@ -176,7 +175,7 @@ enum delivery delivery_send_joined(struct session *session, const struct joined 
 	return send_each(session, joined, first, end);
 }
 
-/* The frames that wait, as pieces of one write; the first may be begun. Returns how many. */
+/* The frames that wait, as pieces of one write; the first may have begun. Returns how many. */
 static size_t gather(const struct outbox *outbox, struct iovec pieces[FLUSH_PIECES], size_t *bytes)
 {
 	size_t pieces_count = 0, skip = outbox_written(outbox), len;
@@ -194,7 +193,8 @@ static size_t gather(const struct outbox *outbox, struct iovec pieces[FLUSH_PIEC
 	return pieces_count;
 }
 
-/* Takes what was written out of the outbox. False: broken, or there is no room for what waits. */
+/* Takes what was written out of the outbox. False: the connection is broken, or there is no room
+ * for what waits. */
 static bool note_written(struct session *session, size_t written)
 {
 	const struct outbox_pool *pool = &session->clients->pool;
@@ -226,7 +226,7 @@ static bool note_written(struct session *session, size_t written)
 	}
 	if (was_begun != (outbox_written(outbox) > 0))
 		peer_pause_reading(session->peer, !was_begun);
-	if (was_begun) /* what it acknowledges shows that it lives, for nothing is read from it */
+	if (was_begun) /* nothing is read from it: what it acknowledges shows that it is alive */
 		session->heard_ms = clock_monotonic_ms();
 	return !outbox_written(outbox) || pool->bytes <= pool->max_bytes;
 }

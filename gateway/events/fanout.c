@@ -182,7 +182,7 @@ static void note_position(struct fanout *fanout)
 	fanout->handed_out = position;
 }
 
-/* The topic may have gone since the last turn, and another one of that name have come. */
+/* The topic may have gone since the last turn, and another of that name may have come. */
 static void go_on(struct fanout *fanout)
 {
 	size_t count = 0;

@@ -1,8 +1,8 @@
 /*
  * The database thread of the gateway, see database_thread.h. State: its own connection, and what it
  * writes and reads with. It waits only in presence_wait; a lock that is not free is tried again
- * shortly after. About every second it does a step of housekeeping, and every few it says that the
- * gateway is alive.
+ * soon after. About once a second it takes a step of housekeeping, and every few seconds it writes
+ * that the gateway is alive.
  */
 #include "gateway/presence/database_thread.h"
 
@@ -88,7 +88,7 @@ void database_thread_close(struct database_thread *thread)
 	free(thread);
 }
 
-/* A lock held by others is no trouble: it is tried again. */
+/* It does not matter if others hold the lock: it is tried again. */
 static void note(struct database_thread *thread, enum database_status status)
 {
 	if (status == DATABASE_OK)
@@ -100,7 +100,7 @@ static void note(struct database_thread *thread, enum database_status status)
 				 log_text("sqlite", database_error(thread->database)));
 }
 
-/* One transaction, if there is anything to say. True when there is more, or it has to be tried
+/* One transaction, if there is anything to write. True when there is more, or this has to be tried
  * again. */
 static bool write_changes(struct database_thread *thread)
 {
@@ -138,13 +138,13 @@ static void keep_house(struct database_thread *thread)
 		return;
 	housekeeping_set_limits(thread->housekeeping, thread->batch.limits);
 	status = housekeeping_step(thread->housekeeping, clock_wall_ms(), 0, &more);
-	if (status != DATABASE_OK) /* that nothing was to be done does not end a trouble */
+	if (status != DATABASE_OK) /* having had nothing to do does not end the trouble */
 		note(thread, status);
 	if (!more)
 		thread->kept_at_ms = now_ms;
 }
 
-/* A gateway that ends in order leaves no rows; when the lock cannot be had in time its successor
+/* A gateway that ends in order leaves no rows; if the lock cannot be had in time, its successor
  * clears them. */
 static void say_goodbye(struct database_thread *thread)
 {

@@ -1,8 +1,7 @@
 /*
- * All writing of the gateway to the database, and the housekeeping: on a thread of its own with a
- * connection of its own, so that the event loop never waits for a lock or a disk. What is to be
- * done it takes from presence.h; another kind of work is another bit there and a line in
- * database_thread_run.
+ * All that the gateway writes to the database, and the housekeeping: on a thread of its own with a
+ * connection of its own, so that the event loop never waits for a lock or a disk. It takes its work
+ * from presence.h; a new kind of work is another bit there and a line in database_thread_run.
  */
 #ifndef GATEWAY_DATABASE_THREAD_H
 #define GATEWAY_DATABASE_THREAD_H
@@ -25,7 +24,7 @@ void database_thread_start(struct database_thread *thread);
  * closes its connection. NULL is allowed. */
 void database_thread_close(struct database_thread *thread);
 
-/* What the thread does until presence_end; apart, for tests that let it run on theirs. */
+/* What the thread does until presence_end; public for tests that run it on a thread of theirs. */
 void database_thread_run(struct database_thread *thread);
 
 #endif

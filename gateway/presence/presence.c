@@ -1,6 +1,7 @@
 /*
- * What both sides of presence.h share. State: the slots, and the latest of everything else, guarded
- * by a mutex that is held for a copy at a time and never while the database is used.
+ * What both sides of presence.h share. State: the slots, and the latest values of everything else,
+ * guarded by a mutex that is held just long enough to copy something, never while the database is
+ * used.
  */
 #include "gateway/presence/presence.h"
 
@@ -94,7 +95,7 @@ void presence_free(struct presence *presence)
 		uv_close((uv_handle_t *)&presence->answered, free_presence);
 }
 
-/* The lowest numbers are used first, again and again, so that the table stays compact. */
+/* The lowest numbers are reused first, so that the table stays compact. */
 static uint32_t take_slot(struct presence *presence)
 {
 	if (presence->free_slot == NO_SLOT) {
@@ -232,7 +233,7 @@ static unsigned work_now(const struct presence *presence)
 	       (presence->is_ending ? PRESENCE_END : 0U);
 }
 
-/* For one of those kinds of work, until then. */
+/* Waits for one of those kinds of work, until then. */
 static void wait_for(struct presence *presence, unsigned kinds, int64_t wait_ms)
 {
 	int64_t at_ms = clock_monotonic_ms() + wait_ms;

@@ -1,7 +1,7 @@
 /*
- * What the database is to say of this gateway: its `gateways` row, a `sessions` row for each
- * authenticated socket, and what it has counted. The event loop says here what has changed and
- * never waits; the database thread (database_thread.h) takes it from here and writes it.
+ * What the database is to say about this gateway: its `gateways` row, a `sessions` row for each
+ * authenticated socket, and its counters. The event loop says here what has changed, without ever
+ * waiting; the database thread (database_thread.h) takes it from here and writes it.
  *
  * Each session has a slot. The loop only marks slots as changed; the thread writes what a slot
  * holds now, in batches, as soon as the write lock is free. So nothing grows while the database is
@@ -30,8 +30,8 @@ typedef void presence_answer(void *context, const struct gauges *gauges);
 struct presence *presence_new(struct uv_loop_s *loop, struct housekeeping_limits limits,
 			      presence_answer *answer, void *context);
 
-/* When the thread has ended. Frees all but the uv handle, which the loop must run once more to
- * close. NULL is allowed. */
+/* Call it when the thread has ended. Frees all but the uv handle, which the loop must run once more
+ * to close. NULL is allowed. */
 void presence_free(struct presence *presence);
 
 /* The loop's side. */
@@ -68,31 +68,32 @@ void presence_set_counters(struct presence *presence, const struct counters *cou
 /* New limits of the housekeeping. */
 void presence_set_limits(struct presence *presence, struct housekeeping_limits limits);
 
-/* Asks for the gauges of the service, all changes up to now included if the lock can be had;
+/* Asks for the gauges of the service, including all changes up to now if the lock can be had;
  * questions that wait are answered together. */
 void presence_ask_gauges(struct presence *presence);
 
-/* The thread is to end. */
+/* Tells the thread to end. */
 void presence_end(struct presence *presence);
 
 /* The thread's side. */
 
-/* The kinds of work that the loop has for it. Its upkeep, about once a second, is its own. */
+/* The kinds of work that the loop has for the thread. Its upkeep, about once a second, is its own
+ * affair. */
 enum presence_work {
 	PRESENCE_CHANGES = 1, /* presence_take, presence_give_back */
 	PRESENCE_QUESTION = 2, /* presence_answer_gauges */
 	PRESENCE_END = 4
 };
 
-/* Sleeps until there is work, for a second at most, and then a moment more for changes that come
- * together; with `is_retry` only for the short time after which a lock is tried again, whatever has
- * changed. Returns the kinds of work, or'd. */
+/* Sleeps until there is work, for a second at most, and then a moment longer for changes that come
+ * together; with `is_retry`, only for the short time after which a lock is tried again, whatever
+ * has changed. Returns the kinds of work, ORed. */
 unsigned presence_wait(struct presence *presence, bool is_retry);
 
 enum { PRESENCE_BATCH = 256 }; /* rows in a transaction: others wait for the lock meanwhile */
 
 struct presence_session {
-	const char *topic; /* NULL: nobody, or no longer */
+	const char *topic; /* NULL: nobody, or nobody any more */
 	uint16_t topic_len;
 	int64_t user_id;
 	int64_t expires_s;
@@ -108,11 +109,11 @@ struct presence_change {
 	char topic[TOPIC_MAX_BYTES]; /* a copy: session.topic may be gone */
 };
 
-/* What is written in one transaction. */
+/* What one transaction writes. */
 struct presence_batch {
 	struct presence_change changes[PRESENCE_BATCH];
 	size_t count;
-	bool has_news; /* changes, or other numbers than before */
+	bool has_news; /* there are changes, or other numbers than before */
 	struct counters counters;
 	int64_t outbox_bytes, last_event_id;
 	struct presence_audience audience;

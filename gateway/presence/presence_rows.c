@@ -1,6 +1,6 @@
 /*
- * Rows of gateways and sockets, see presence_rows.h. State: prepared statements, and what of the
- * counters is in the totals already. A failure comes back as a status, after a roll-back.
+ * Rows of gateways and sockets, see presence_rows.h. State: prepared statements, and how much of
+ * the counters is in the totals already. A failure comes back as a status, after a rollback.
  */
 #include "gateway/presence/presence_rows.h"
 

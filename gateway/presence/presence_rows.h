@@ -15,8 +15,8 @@ struct presence_rows;
 struct presence_rows *presence_rows_new(struct database *database, const char *address);
 void presence_rows_free(struct presence_rows *rows);
 
-/* All of it as one transaction. The first one also clears away the rows of dead gateways, those
- * under our own pid too, and counts the topics anew. Nothing is written unless it is
+/* Writes all of it in one transaction. The first one also clears away the rows of dead gateways,
+ * those under our own pid too, and counts the topics anew. Nothing is written unless it is
  * DATABASE_OK. */
 enum database_status presence_rows_write(struct presence_rows *rows,
 					 const struct presence_batch *batch);

@@ -4,10 +4,11 @@
  * caller's stack and handed to the kernel by one system call, so lines of several threads and
  * processes do not mix. errno is left as it was.
  *
- * O_NONBLOCK belongs to the open file, not to a descriptor: set on the stderr that we were given,
- * it would make the writes of other programs fail that share it. So log_open opens the pipe again.
- * Where that is not allowed (another user made the pipe), a line is written only while there is
- * room for it, and just one who takes that room at the same moment could still make us wait.
+ * O_NONBLOCK belongs to the open file, not to a descriptor: if it were set on the stderr that we
+ * were given, the writes of other programs that share it would fail. So log_open opens the pipe
+ * again. Where that is not allowed (another user made the pipe), a line is written only while there
+ * is room for it, and only somebody who takes that room at the same moment could still make us
+ * wait.
  */
 #include "shared/base/log.h"
 
@@ -124,7 +125,7 @@ struct log_field log_number(const char *key, int64_t number)
 	return (struct log_field){.key = key, .number = number};
 }
 
-/* A directory does for whoever only wants the number taken, where there are no devices. */
+/* Where there are no devices a directory will do: the number is taken. */
 static int open_nothing(void)
 {
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -174,7 +175,7 @@ static const char *level_name(enum log_level level)
 	}
 }
 
-/* The line, whole, or false: it would have to wait, or there is nobody to write to. */
+/* Writes the whole line. False: it would have to wait, or there is nobody to write to. */
 static bool put(const struct line *line)
 {
 	struct pollfd room = {.fd = log_fd, .events = POLLOUT};

@@ -9,8 +9,8 @@
  * handed over. A line has at most LOG_LINE_MAX bytes; a longer one is cut and ends in "...". May be
  * called from any thread.
  *
- * The log never waits for its reader. A line for which there is no room is lost, and the next one
- * that can be written comes with the number of lines that were.
+ * The log never waits for its reader. A line for which there is no room is lost, and before the
+ * next one that can be written comes one with the number of lines lost.
  */
 #ifndef SHARED_LOG_H
 #define SHARED_LOG_H
@@ -34,8 +34,8 @@ struct log_field log_text(const char *key, const char *text);
 struct log_field log_bytes(const char *key, const char *text, size_t len);
 struct log_field log_number(const char *key, int64_t number);
 
-/* A program's first call. Fills those of the descriptors 0 to 2 that are closed, so that no file
- * that is opened later is taken for the log, and sees to it that the log does not wait. */
+/* A program's first call. Fills whichever of the descriptors 0 to 2 are closed, so that no file
+ * opened later is taken for the log, and sees to it that the log does not wait. */
 void log_open(void);
 
 /* Sets the program's name for every line, and the least important level that is written. */

@@ -28,13 +28,13 @@ enum database_status {
 
 struct database;
 
-/* Opens the database of the configuration's state_dir, making both (modes 0700 and 0600) when
- * missing, and brings its schema up to date; several processes may do so at once, and wait for each
- * other for up to 10 seconds. Returns NULL with the reason for people in `why`. Close with
+/* Opens the database of the configuration's state_dir, making both (modes 0700 and 0600) if they
+ * are missing, and brings its schema up to date; several processes may do so at once, and wait for
+ * each other for up to 10 seconds. Returns NULL with the reason for people in `why`. Close with
  * database_close. */
 struct database *database_open(const struct config *config, char why[DATABASE_WHY_SIZE]);
 
-/* The same for who wants to wait for `wait_ms` at most, at each lock that it meets. */
+/* The same, but waits at most `wait_ms` at each lock it meets. */
 struct database *database_open_within(const struct config *config, int64_t wait_ms,
 				      char why[DATABASE_WHY_SIZE]);
 
@@ -42,8 +42,8 @@ struct database *database_open_within(const struct config *config, int64_t wait_
  * NULL is allowed. */
 void database_close(struct database *database);
 
-/* False when the database file, its log or the write lock, which this connection holds open, no
- * longer lies where it was opened: what is written now is lost with it, or collides with others.
+/* False when the database file, its log or the write lock, which this connection holds open, is no
+ * longer where it was opened: whatever is written now is lost with it, or collides with others.
  * Close it and open it anew. */
 bool database_is_in_place(const struct database *database);
 
@@ -59,8 +59,8 @@ enum database_status database_run(sqlite3_stmt *statement);
 /* Runs one that gives one row of `count` whole numbers (NULL is 0), and resets it. */
 enum database_status database_read_numbers(sqlite3_stmt *statement, int64_t *numbers, int count);
 
-/* Asked when all statements are prepared: false with the reason when one of them could not be (the
- * SQL does not fit the schema, an I/O error). Close the connection then. */
+/* Ask when all statements are prepared: false, with the reason, if one of them could not be (the
+ * SQL does not fit the schema, an I/O error). Then close the connection. */
 bool database_is_prepared(const struct database *database, char why[DATABASE_WHY_SIZE]);
 
 /* Before a write: takes the write lock and gives SQLite's own lock what is left of the time until
@@ -68,8 +68,7 @@ bool database_is_prepared(const struct database *database, char why[DATABASE_WHY
  * database_write_end. Else the lock is not held. */
 enum database_status database_write_begin(struct database *database, int64_t deadline_ms);
 
-/* The same without any waiting, for a thread that must not: not even SQLite's own lock is waited
- * for. */
+/* The same for a thread that must not wait at all: not even for SQLite's own lock. */
 enum database_status database_write_try(struct database *database);
 
 /* After either of them: begins a transaction of several statements, for the caller to commit. What
@@ -80,10 +79,10 @@ enum database_status database_begin(struct database *database);
 void database_write_end(struct database *database);
 
 /* With `durability: full`, after database_write_end: returns DATABASE_OK when all that this
- * connection has committed is on the disk, else it may be there or not. Readers see it before: a
- * gateway may hand out an event that a power cut then takes back, but nobody was told that it was
- * published. `deadline_ms` bounds the wait for others, not for the disk. Not twice for one commit
- * of which the first was an error. With `durability: normal` it does nothing. */
+ * connection has committed is on the disk; otherwise it may be or may not. Readers see it earlier:
+ * a gateway may hand out an event that a power cut then takes back, but nobody has been told that
+ * it was published. `deadline_ms` bounds the wait for others, not for the disk. Do not call it
+ * again for a commit for which it has failed. With `durability: normal` it does nothing. */
 enum database_status database_sync(struct database *database, int64_t deadline_ms);
 
 /* What an SQLite result code (SQLITE_OK, SQLITE_ROW and SQLITE_DONE are fine) means to us. */
@@ -99,8 +98,8 @@ const char *database_error(struct database *database);
 int database_wal_pages(const struct database *database);
 
 /* Copies the log back into the database file with writers held off, so that the next writer starts
- * the log anew. Syncs the disk: not for an event loop. `deadline_ms` bounds the wait for the write
- * lock; 0: do not wait. */
+ * the log again from its beginning. Syncs the disk: not for an event loop. `deadline_ms` bounds the
+ * wait for the write lock; 0: do not wait. */
 enum database_status database_checkpoint(struct database *database, int64_t deadline_ms);
 
 #endif

@@ -1,12 +1,12 @@
 /*
  * Syncing the write-ahead log for several processes, see log_sync.h. State: the lock, and the page
- * of counts. Blocks: on the disk, and on whoever is syncing.
+ * of counts. Blocks on the disk, and on whoever is syncing.
  *
  * Why a sync after the commit is enough: frames are in the log before the commit ends, and a sync
- * of the file covers all of them, whoever wrote them. SQLite starts the log anew only when all of
- * it has been copied into the database file and that file was synced; so a commit that is no longer
- * in the log is on the disk already. A process that is killed while it syncs leaves the counts as
- * they were. They outlive the machine without harm: after a start they only go on rising.
+ * of the file covers all of them, whoever wrote them. SQLite starts the log again only when all of
+ * it has been copied into the database file and that file has been synced, so a commit that is no
+ * longer in the log is on the disk already. A process that is killed while it syncs leaves the
+ * counts as they were. They outlive the machine without harm: after a start they only go on rising.
  */
 #include "shared/database/log_sync.h"
 
@@ -24,7 +24,7 @@
 
 enum {
 	PAGE_SIZE = 4096,
-	LOOK_AGAIN_MS = 20, /* whoever was killed while syncing wakes nobody */
+	LOOK_AGAIN_MS = 20, /* one that is killed while syncing wakes nobody */
 	GATHER_STEP_US = 20,
 	CHUNK_SIZE = 65536
 };
@@ -33,7 +33,7 @@ struct counts {
 	_Atomic uint64_t committed; /* how many have come to wait */
 	_Atomic uint64_t synced; /* so many of them, from the first on, are on the disk */
 	_Atomic uint32_t ended; /* syncs; waiters sleep until it changes */
-	/* Of whoever holds the lock. */
+	/* For whoever holds the lock. */
 	uint32_t last_group, group_before; /* how many shared the last two syncs */
 	int64_t took_us; /* the last one */
 };
@@ -50,7 +50,7 @@ static struct counts *map_counts(const char *path)
 	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	void *page = MAP_FAILED;
 
-	/* Allocated, because a full disk would otherwise end the program at the first count. */
+	/* Allocated now, because otherwise a full disk would end the program at the first count. */
 	if (fd >= 0 && (errno = posix_fallocate(fd, 0, PAGE_SIZE)) == 0)
 		page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (fd >= 0)
@@ -91,9 +91,9 @@ static void sleep_until_one_ends(struct counts *counts, uint32_t ended, int64_t 
 	syscall(SYS_futex, &counts->ended, FUTEX_WAIT, ended, &timeout, NULL, 0);
 }
 
-/* Whoever shared the last sync has its answer by now and may be about to commit again: without a
- * little patience there would be two groups, each waiting for the disk twice. One that is alone
- * waits for nobody. */
+/* Those that shared the last sync have their answer by now and may be about to commit again:
+ * without a little patience there would be two groups, each waiting for the disk twice. A process
+ * that is alone waits for nobody. */
 static void gather(struct log_sync *sync)
 {
 	struct counts *counts = sync->counts;

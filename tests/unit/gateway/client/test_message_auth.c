@@ -1,7 +1,7 @@
 // needs: gateway/client/message.c
 /*
- * The auth frames of PROTOCOL.md, section 2: the token, and the position from which a client asks
- * to resume.
+ * The auth frames of the contract (docs/clients.md): the token, and the position from which a
+ * client asks to resume.
  */
 #include "tests/unit/gateway/client/message_fixture.h"
 

@@ -1,7 +1,7 @@
 // needs: gateway/client/message.c
 /*
- * What kind of frame of PROTOCOL.md, section 2, a client's bytes are: one that is known, another
- * object, or malformed.
+ * What kind of frame of the contract (docs/clients.md) a client's bytes are: one that is known,
+ * another object, or malformed.
  */
 #include "tests/unit/gateway/client/message_fixture.h"
 

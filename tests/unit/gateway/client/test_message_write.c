@@ -1,7 +1,7 @@
 // needs: gateway/client/message.c
 /*
- * The frames of PROTOCOL.md, section 2, that the server sends. They are written into memory of just
- * the promised size, so that the build with sanitizers finds a byte too many.
+ * The frames of the contract (docs/clients.md) that the server sends. They are written into memory
+ * of just the promised size, so that the build with sanitizers finds a byte too many.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 #include "shared/base/alloc.h"
 #include "shared/base/version.h"
 
-/* Word for word from PROTOCOL.md. */
+/* Word for word from the contract (docs/clients.md). */
 static void what_the_server_says_is_what_the_contract_says(void **state)
 {
 	(void)state;
