@@ -22,7 +22,7 @@ from harness.web_servers import Certificates, Nginx
 from harness.websocket import authenticated, push_of
 
 
-# Tests that share nothing within their file and take long: to each worker whichever is next, and before all others.
+# Tests that share nothing within their file and take long: each goes to the next free worker, before all others.
 APART = (
     "test_keepalive.py", "test_documentation_commands.py", "test_crash_resume.py", "test_browser.py",
     "test_web_servers.py",
@@ -31,7 +31,7 @@ APART = (
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """--dist loadfile, but for those."""
+    """--dist loadfile, except for those."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):

@@ -26,7 +26,7 @@ def service(worker):
 
 
 def close_code(client):
-    """The code of the server's close frame, which is answered; then the server must end the connection."""
+    """Answers the server's close frame, after which the server must end the connection; returns its code."""
     code = client.close_code()
     client.send_frame(close_payload(code), opcode=CLOSE)
     assert client.ended()
@@ -122,13 +122,13 @@ NO_AUTH = {
 
 
 @pytest.mark.parametrize("frame", NO_AUTH.values(), ids=NO_AUTH.keys())
-def test_a_first_frame_that_is_no_auth_frame_gets_auth_required(service, frame):
+def test_a_first_frame_that_is_not_an_auth_frame_gets_auth_required(service, frame):
     answer = answer_to(service, "closed", frame.replace("TOKEN", good_token(service)))
     assert answer == (AUTH_REQUIRED, 1008)
 
 
 @pytest.mark.parametrize("frame", ["hello", "[]", '{"type":"status"}', "{}", '{"type":"auth","token":1}'])
-def test_on_an_open_topic_too(service, frame):
+def test_so_does_one_on_an_open_topic(service, frame):
     assert answer_to(service, "open", frame) == (AUTH_REQUIRED, 1008)
 
 
@@ -149,7 +149,7 @@ def test_a_topic_unregistered_between_upgrade_and_auth_gets_topic_unregistered(w
         assert close_code(client) == 1000
 
 
-def test_a_topic_that_asks_for_tokens_since_the_upgrade_gets_one(worker, service):
+def test_a_topic_that_requires_tokens_since_the_upgrade_gets_one(worker, service):
     worker.api.register("changes")
     with upgraded(service, "changes") as first, authenticated(service, "changes") as before:
         worker.api.register("changes", require_token=True)
@@ -174,7 +174,7 @@ def test_worker_status_needs_a_token_and_cannot_be_unregistered(worker, service)
 # Nothing is said
 
 
-def test_no_first_frame_in_10_seconds_closes_with_1008_and_no_word(service):
+def test_silence_for_10_seconds_closes_with_1008_and_no_message(service):
     clients = {}
     for name in ("silent", "pings", "half a message", "a frame that never ends", "pongs"):
         clients[name] = upgraded(service, "open")
@@ -215,7 +215,7 @@ def test_a_good_token_is_accepted(service):
     assert answer_to(service, "closed", auth_frame(good_token(service))) == (AUTH_OK, None)
 
 
-def test_a_token_on_an_open_topic_is_not_looked_at(service):
+def test_a_token_on_an_open_topic_is_ignored(service):
     for token in ("rubbish", "x" * 4000, good_token(service), make_token(service.secret, "open", expires=1)):
         assert answer_to(service, "open", auth_frame(token)) == (AUTH_OK, None), token[:50]
 
@@ -339,7 +339,7 @@ def test_a_broken_token_is_unauthorized(service, kind):
 
 @pytest.mark.parametrize("claims", ["hex", "not hex", "odd"])
 def test_only_lower_case_hex_is_a_token(service, claims):
-    """Signed rightly over a text that is no lower-case hex."""
+    """Correctly signed, but over text that is not lower-case hex."""
     good = json.dumps({"user_id": 1, "topic": "closed", "expires": int(time.time()) + 60}).encode().hex()
     text = {"hex": good.upper(), "not hex": good[:-1] + "g", "odd": good + "0"}[claims]
     token = text + "." + hmac.new(service.secret.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -34,7 +34,7 @@ def small_disk(make_service):
 
 
 @needs_root
-def test_a_full_disk_is_503_and_what_is_committed_is_pushed_and_room_makes_it_work_again(small_disk, certificates):
+def test_a_full_disk_is_503_while_commits_are_still_pushed_until_there_is_room(small_disk, certificates):
     server = Nginx(small_disk().start(), certificates)
     service = server.service
     server.api.register("t")
@@ -79,7 +79,7 @@ def test_the_database_stays_within_its_limit_by_pruning_early(make_service, cert
     assert server.service.database.stat().st_size <= 16 * 1024 * 1024
 
 
-def test_a_deleted_wakeup_socket_is_made_anew(make_service, certificates):
+def test_a_deleted_wakeup_socket_is_recreated(make_service, certificates):
     server = Nginx(make_service().start(), certificates)
     service = server.service
     server.api.register("t")
@@ -96,7 +96,7 @@ def test_a_deleted_wakeup_socket_is_made_anew(make_service, certificates):
             assert client.receive(0.9) == f'{{"type":"push","payload":{n}}}'  # the timer alone takes 1 s
 
 
-def test_a_deleted_log_of_the_database_ends_the_gateway_and_a_restart_mends_it(make_service, certificates):
+def test_a_deleted_write_ahead_log_ends_the_gateway_and_a_restart_repairs_it(make_service, certificates):
     server = Nginx(make_service().start(), certificates)
     service = server.service
     server.api.register("t")
@@ -112,7 +112,7 @@ def test_a_deleted_log_of_the_database_ends_the_gateway_and_a_restart_mends_it(m
 
 
 @pytest.mark.parametrize("files", ["worker.db*", "write.lock", "*"])
-def test_a_deleted_database_is_made_anew_and_said_in_the_log(make_service, certificates, files):
+def test_a_deleted_database_is_recreated_and_the_log_says_so(make_service, certificates, files):
     server = Nginx(make_service(drain="100ms").start(), certificates)
     service = server.service
     server.api.register("t")
@@ -167,7 +167,7 @@ def test_a_full_wakeup_queue_costs_nothing(make_service, certificates):
         assert list(follower.ids) == ids
 
 
-def test_a_clock_that_is_set_an_hour_forth_and_back_moves_expiries_and_nothing_else(make_service, certificates):
+def test_a_clock_set_an_hour_ahead_and_back_moves_expiries_and_nothing_else(make_service, certificates):
     service = make_service()
     offset = service.fake_clock()
     server = Nginx(service.start(), certificates)

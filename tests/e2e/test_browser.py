@@ -71,7 +71,7 @@ def server(request, make_service, certificates):
 
 @pytest.fixture
 def browser(server):
-    """It goes before the server, because Apache gives connections that it ends 10 s."""
+    """Closed before the server, because Apache gives open connections 10 s when it ends."""
     browser = Browser()
     yield browser
     browser.close()
@@ -98,7 +98,7 @@ def test_a_page_shows_each_push_and_comes_back_after_a_restart_of_the_gateway(se
     assert len(browser.pushes) == 3
 
 
-def test_a_page_with_a_good_token_is_let_in_and_with_a_wrong_one_refused(server, browser):
+def test_a_page_with_a_good_token_is_let_in_and_one_with_a_wrong_token_is_refused(server, browser):
     topic = "club/ø & more"
     assert server.api.register(topic, meta={"require_token": True}).status == 200
     page = f"{server.demo_url}?topic={quote(topic, safe='')}#token="

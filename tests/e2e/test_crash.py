@@ -102,7 +102,7 @@ def assert_works(server):
     server.api.unregister("after")
 
 
-def test_killed_at_random_moments_nothing_answered_is_lost(make_service, certificates):
+def test_programs_killed_at_random_moments_lose_nothing_that_was_answered(make_service, certificates):
     print(f"CRASH_SEED={SEED}")
     chance = random.Random(SEED)
     service = make_service()
@@ -145,7 +145,7 @@ def test_killed_at_random_moments_nothing_answered_is_lost(make_service, certifi
 
 
 @pytest.mark.parametrize("program", ["gateway", "api"])
-def test_killed_while_it_makes_the_database_the_next_start_finds_it_whole(make_service, program):
+def test_a_program_killed_while_it_creates_the_database_leaves_it_whole(make_service, program):
     print(f"CRASH_SEED={SEED}")
     chance = random.Random(SEED)
     service = make_service()

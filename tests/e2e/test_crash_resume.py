@@ -84,7 +84,7 @@ def assert_whole(service, publishers):
 
 
 @pytest.mark.parametrize("processes", [1, 2], ids=["one process", "a parent with workers"])
-def test_killed_at_random_whoever_resumes_gets_each_event_once_and_in_order(make_service, certificates, processes):
+def test_through_random_kills_whoever_resumes_gets_each_event_once_and_in_order(make_service, certificates, processes):
     service, publishers, members, crashes = crash(make_service, certificates, KILLS, processes=processes)
     faults = Ledger(publishers, members).faults()
     assert not faults, "\n".join(faults[:20])
@@ -94,7 +94,7 @@ def test_killed_at_random_whoever_resumes_gets_each_event_once_and_in_order(make
     assert all(len(member.starts) > 1 for member in members[:FIRST_MEMBERS]), "each has been cut off"
 
 
-def test_it_can_fail_without_resume_the_same_run_reports_losses(make_service, certificates):
+def test_without_resume_the_same_run_reports_losses(make_service, certificates):
     _, publishers, members, _ = crash(make_service, certificates, 3, resume="never", kinds=["the_gateway"])
     faults = Ledger(publishers, members).faults()
     losers = [member for member in members[:FIRST_MEMBERS] if member.resume == "never"]

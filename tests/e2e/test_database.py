@@ -85,7 +85,7 @@ def test_event_overview_shows_what_happened_in_its_order(worker):
     assert made["kind"] == "database made"
 
 
-def test_the_database_can_be_read_by_nobody_else(make_service):
+def test_nobody_else_can_read_the_database(make_service):
     old_mask = os.umask(0)
     try:
         service = make_service()
@@ -141,7 +141,7 @@ def test_old_events_are_pruned_and_the_newest_stays(make_service, certificates, 
 
 
 @pytest.mark.parametrize("gateway_runs", [True, False], ids=["with-gateway", "without-gateway"])
-def test_events_over_the_limit_are_pruned_from_the_oldest_on(make_service, certificates, gateway_runs):
+def test_events_over_the_limit_are_pruned_oldest_first(make_service, certificates, gateway_runs):
     service = make_service(event_limit=100)
     if gateway_runs:
         service.start_gateway()
@@ -175,7 +175,7 @@ def test_expired_topics_are_pruned(make_service, certificates, gateway_runs):
     wait_until(pruned, "the expired topics are gone")
 
 
-def test_the_log_of_the_database_stays_small_under_load(make_service, certificates):
+def test_the_write_ahead_log_stays_small_under_load(make_service, certificates):
     server = Nginx(make_service().start(), certificates)
     server.api.register("t")
     wal = server.service.state_dir / "worker.db-wal"
@@ -235,7 +235,7 @@ def test_a_database_of_a_newer_version_is_refused(make_service, program):
 
 
 @pytest.mark.parametrize("program", ["gateway", "api"])
-def test_a_file_that_is_no_database_is_refused_and_left_alone(make_service, program):
+def test_a_file_that_is_not_a_database_is_refused_and_left_alone(make_service, program):
     service = make_service()
     content = b"this is not a database, and somebody may need it" * 100
     service.database.write_bytes(content)
@@ -262,7 +262,7 @@ def test_programs_that_start_at_once_on_an_empty_state_dir_all_come_up(make_serv
     assert sqlite.value(service.database, "PRAGMA integrity_check") == "ok"
 
 
-def test_a_database_made_anew_starts_above_the_ids_of_its_predecessor(make_service, certificates):
+def test_a_recreated_database_starts_above_the_ids_of_its_predecessor(make_service, certificates):
     service = make_service()
     server = Nginx(service.start(), certificates)
     server.api.register("t")

@@ -79,7 +79,7 @@ def test_anonymous_sockets_are_user_0(worker, clients):
     anonymous.close()
 
 
-def test_who_comes_back_later_is_let_in(worker, clients):
+def test_a_user_who_comes_back_later_is_let_in(worker, clients):
     worker.api.register("d", require_token=True)
     first = clients("d", 1)
     ready(worker, 1)

@@ -1,5 +1,5 @@
 """What a web server hands over by FastCGI, straight at the API's socket: paths as each of them mounts a program,
-lengths that are no true word, requests that stop half-way, and what is no FastCGI at all."""
+lengths that are untrue, requests that stop half-way, and what is not FastCGI at all."""
 
 import contextlib
 import http.client
@@ -91,7 +91,7 @@ def test_body_that_stops_half_way_does_nothing_and_the_next_request_is_served(wo
     record(1, b"\0\1\0\0\0\0\0\0", version=9),
     record(1, b"\0\1\0\0\0\0\0\0") + record(4, b"\x7f\x7fx"), record(9, b"\x0eFCGI_MPXS_CONNS"),
 ], ids=range(8))  # fmt: skip
-def test_connection_that_is_no_fastcgi_is_dropped_and_the_next_one_served(worker, garbage):
+def test_connection_that_is_not_fastcgi_is_dropped_and_the_next_one_served(worker, garbage):
     with fastcgi(worker) as connection:
         connection.send(garbage)
         connection.socket.shutdown(1)
@@ -109,7 +109,7 @@ def test_body_without_an_announced_length_ends_with_the_stream(worker):
 
 
 def test_body_longer_than_announced_is_taken_whole(worker):
-    """Apache's mod_deflate unpacks a body and leaves the length of the packed one standing."""
+    """Apache's mod_deflate unpacks a body but leaves the length of the packed one."""
     body = b'{"topic":"unpacked"}'
     assert fastcgi(worker).call("register", body, length=len(body) - 10).status == 200
     assert is_registered(worker, "unpacked")
@@ -140,7 +140,7 @@ def test_the_api_leaves_no_descriptor_behind(worker):
 
 @contextlib.contextmanager
 def in_the_way_of(pid):
-    """This process and that one on one core, and this one goes first whenever it has something to do."""
+    """Puts both processes on one core, where the first goes first whenever it has something to do."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     os.sched_setaffinity(pid, {min(cores)})
@@ -151,7 +151,7 @@ def in_the_way_of(pid):
         os.sched_setaffinity(0, cores)
 
 
-@pytest.mark.alone  # beside others the API would get no processor
+@pytest.mark.alone  # beside other tests the API would get no processor
 def test_an_answer_is_complete_and_its_end_seen_before_the_gateway_is_tapped(make_service):
     """nginx sends an answer on when it sees the end, and the gateway may take the processor for a whole fan-out."""
     service = make_service()

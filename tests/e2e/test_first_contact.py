@@ -121,7 +121,7 @@ def test_what_a_killed_run_left_behind_is_stopped_by_the_next(clone):
     assert clone.is_silent()
 
 
-def test_who_else_listens_is_left_alone(clone):
+def test_a_process_that_got_the_pid_of_an_old_one_is_left_alone(clone):
     """Also when the files of the last run name it: the pid is somebody else's by now."""
     clone.start().stop()
     other = subprocess.Popen(["sleep", "1000"])

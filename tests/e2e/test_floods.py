@@ -113,7 +113,7 @@ class Flood(threading.Thread):
 
 @pytest.mark.parametrize("kind", FLOODS)
 def test_5000_connections_that_go_nowhere_keep_nobody_out(server, kind):
-    """They stay as long as they are let."""
+    """They stay for as long as the gateway lets them."""
     service = server.service
     before, times = descriptors(service), []
     flood = Flood(service, FLOODS[kind])
@@ -130,7 +130,7 @@ def test_5000_connections_that_go_nowhere_keep_nobody_out(server, kind):
 
 
 def test_a_gateway_with_1024_descriptors_survives_5000_connections(make_service, certificates):
-    """What many hosts allow. A newcomer has less time then, while the flood comes."""
+    """What many hosts allow. While the flood comes a newcomer then has less time."""
     service = make_service()
     command = ["prlimit", "--nofile=1024:1024", service.gateway_program, "-c", service.config_file]
     service.gateway = Process.start("gateway", command, service.log_dir / "gateway.log")
@@ -159,7 +159,7 @@ def test_a_gateway_with_1024_descriptors_survives_5000_connections(make_service,
 
 
 def test_a_slow_loris_is_sent_away_in_time(server):
-    """500 clients send a byte now and then, each a request that would be good in the end."""
+    """500 clients send a byte now and then, each a request that would be good once complete."""
     service = server.service
     before, started = descriptors(service), time.monotonic()
     flood, ends = [connect(service) for _ in range(500)], []
@@ -194,7 +194,7 @@ def test_a_slow_loris_is_sent_away_in_time(server):
 
 
 def test_storms_of_connects_and_disconnects_disturb_nobody(server):
-    """5,000 come and go at once, each at another step of the way and in another way."""
+    """5,000 come and go at once, each at a different step on the way in, and in a different manner."""
     service, chance = server.service, random.Random(7)
     before, times = descriptors(service), []
     authenticated = REQUEST + build_frame(auth_frame().encode())

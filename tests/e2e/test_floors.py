@@ -38,7 +38,7 @@ def floors(root, before=None, compiled=True):
     return done.stdout
 
 
-def test_a_house_that_keeps_to_the_plan_is_passed_in_silence(tmp_path):
+def test_a_house_that_keeps_to_its_plan_is_passed_in_silence(tmp_path):
     assert floors(tmp_path) == ""
 
 
@@ -73,6 +73,6 @@ def test_a_library_is_known_only_where_the_plan_says(tmp_path):
     assert floors(tmp_path, {"api/main.c": "#include <sqlite3.h>"}) == "api/main.c: may not know <sqlite3.h>\n"
 
 
-def test_no_sources_at_all_are_no_reason_to_be_silent(tmp_path):
+def test_a_tree_without_sources_is_red(tmp_path):
     done = subprocess.run([REPO / "tests/floors", "--root", tmp_path], capture_output=True, text=True)
     assert done.returncode == 1 and "no sources" in done.stdout

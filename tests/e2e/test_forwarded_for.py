@@ -1,4 +1,4 @@
-"""Whose address stands in the log and in the sessions table: the peer's, or behind a trusted proxy (loopback, a UNIX
+"""Whose address is in the log and in the sessions table: the peer's, or behind a trusted proxy (loopback, a UNIX
 socket, trusted_proxies) the last untrusted hop of X-Forwarded-For. Nothing of the header reaches the log raw."""
 
 import os

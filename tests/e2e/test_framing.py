@@ -195,7 +195,7 @@ def test_a_binary_message_of_4096_bytes_is_ignored_and_one_of_4097_is_1009(servi
 
 
 @pytest.mark.parametrize("length", [65535, 65536, 1 << 20, (1 << 32) + 10, 1 << 62, (1 << 63) - 1])
-def test_a_frame_that_claims_to_be_huge_is_1009_before_it_has_come(client, length):
+def test_a_frame_that_claims_to_be_huge_is_1009_before_it_has_arrived(client, length):
     client.send_frame(b"x" * (MESSAGE_MAX_BYTES + 1), length=length)
     assert client.close_code() == TOO_BIG
 

@@ -1,5 +1,5 @@
 """Before the upgrade (PROTOCOL.md section 2): which requests become a WebSocket, and what the others are told; how the
-topic stands in the query; and how a handshake may arrive: in pieces, together with frames, as rubbish, by halves."""
+topic stands in the query; and how a handshake may arrive: in pieces, together with frames, half-finished, as rubbish."""
 
 import base64
 import hashlib
@@ -49,7 +49,7 @@ def test_any_prefix_may_stand_before_ws(service, prefix):
     ],
     ids=["plain", "plain-close", "no-upgrade", "keep-alive", "no-connection", "h2c", "tls", "websocketx", "empty"],
 )
-def test_what_is_no_websocket_upgrade_is_426(service, headers):
+def test_a_request_that_is_not_a_websocket_upgrade_is_426(service, headers):
     status, answer, _ = ask(service, headers=headers)
     assert status == 426
     assert answer["upgrade"] == "websocket"
@@ -136,7 +136,7 @@ def test_what_browsers_send_is_accepted(service, headers):
 
 
 @pytest.mark.parametrize("offer", ["chat", "a, b ,c", "wavelog.v1", "x" * 63, "x" * 64, "x" * 500, "a,b," * 60 + "c"])
-def test_a_subprotocol_that_is_offered_is_no_error(service, offer):
+def test_offering_a_subprotocol_is_not_an_error(service, offer):
     with WebSocket(service.ws_address) as client:
         status, headers, _ = client.handshake(headers={"Sec-WebSocket-Protocol": offer})
         assert status == 101
@@ -295,12 +295,12 @@ def test_a_large_burst_of_frames_in_the_same_packet_as_the_handshake_is_read_to_
          "no-end"],
 )  # fmt: skip
 def test_rubbish_is_refused_or_cut_off(service, data):
-    """`others_are_served` looks whether it harmed anyone."""
+    """`others_are_served` checks that it harmed nobody."""
     assert ask_bytes(service, data) != 101
 
 
 def test_a_request_after_a_refused_one_is_answered_like_any_other(service):
-    """A refusal either ends the connection or leaves it in order for the next request."""
+    """A refusal either ends the connection or leaves it fit for the next request."""
     refused = WebSocket.request("/ws?topic=unknown", headers={"Upgrade": None, "Connection": "keep-alive"})
     with WebSocket(service.ws_address) as client:
         client.send(refused + WebSocket.request())

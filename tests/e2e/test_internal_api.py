@@ -113,7 +113,7 @@ def test_body_of_1_mib_is_taken_and_one_byte_more_is_413(worker, chunked):
     (b"topic=t&payload=1", "unexpected character at byte 1"),
 ])  # fmt: skip
 @pytest.mark.parametrize("verb", POST_VERBS)
-def test_body_that_is_no_json_object_is_400_bad_request(worker, verb, body, why):
+def test_body_that_is_not_a_json_object_is_400_bad_request(worker, verb, body, why):
     assert is_error(worker.api.call(verb, raw=body), 400, f"bad request: {why}")
 
 
@@ -365,5 +365,5 @@ def test_publish_reaches_each_subscriber_of_the_topic_and_no_other(worker):
         assert other.receive_json()["payload"] == "b"
 
 
-def test_publish_to_worker_status_is_no_404(worker):
+def test_publish_to_worker_status_is_not_404(worker):
     assert worker.api.publish("worker.status", {"x": 1}).status == 200

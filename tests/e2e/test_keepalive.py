@@ -10,7 +10,7 @@ PING_EVERY_S, SILENCE_LIMIT_S = 30, 60
 SLACK_S = 2.5
 
 
-def test_pings_every_30_s_and_the_end_of_who_is_silent_for_60_s(worker):
+def test_it_pings_every_30_s_and_drops_whoever_is_silent_for_60_s(worker):
     worker.api.register("t")
     service = worker.service
     clients = {name: authenticated(service, "t") for name in ("silent", "answers", "talks", "reads nothing")}
@@ -23,7 +23,7 @@ def test_pings_every_30_s_and_the_end_of_who_is_silent_for_60_s(worker):
         if now - talked_at > 20:
             clients["talks"].send_frame("anything")
             talked_at = now
-        if now - pushed_at > 5:  # what is sent to a silent peer does not make it speak
+        if now - pushed_at > 5:  # what is sent to a silent peer does not count as life
             worker.api.publish("t", number)
             number += 1
             pushed_at = now

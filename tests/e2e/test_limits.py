@@ -69,7 +69,7 @@ def test_a_connection_too_many_is_503_and_the_others_go_on(make_server):
     wait_until_counted(service, "refused_connections", "full", 4)
 
 
-def test_what_was_wrong_before_is_told_when_it_is_full(make_server):
+def test_a_faulty_request_gets_its_own_answer_also_when_it_is_full(make_server):
     service = make_server(max_connections=1).service
     with authenticated(service, "t"):
         with WebSocket(service.ws_address) as client:
@@ -297,7 +297,7 @@ def test_no_rate_is_no_limit(make_server):
 
 @pytest.fixture
 def full(make_server):
-    """A server with "t" and two more topics, of three that may be."""
+    """A server with "t" and two more topics, where three are allowed."""
     server = make_server(max_topics=3, topic_ttl="1h")
     for topic in ("a", "b"):
         assert server.api.register(topic).status == 200
@@ -391,7 +391,7 @@ def descriptors(pid):
 
 
 def allow_descriptors(pid, count):
-    """The soft limit of a process that runs, set by its own user: returns what it was."""
+    """Sets the soft limit of a running process, as its own user may; returns what it was."""
     own_user = {"user": UID, "group": GID, "extra_groups": []} if os.geteuid() == 0 else {}
     command = ["prlimit", f"--pid={pid}"]
     before = subprocess.check_output([*command, "--nofile", "--raw", "--noheadings", "--output=SOFT"], **own_user)
@@ -400,7 +400,7 @@ def allow_descriptors(pid, count):
 
 
 def test_out_of_descriptors_it_waits_without_spinning_and_goes_on_when_there_are_some(make_server):
-    """Nobody is refused: they stand in the kernel's queue."""
+    """Nobody is refused: they wait in the kernel's queue."""
     server = make_server()
     service, pid = server.service, server.service.gateway.pid
     with authenticated(service, "t") as member:

@@ -141,7 +141,7 @@ def test_trouble_is_logged_when_it_begins_and_when_it_ends_not_for_each_request(
     assert (log.count("database unavailable"), log.count("database available again")) == (1, 1)
 
 
-def test_a_lock_that_is_gone_in_time_is_waited_for(server):
+def test_a_lock_that_is_released_in_time_is_waited_for(server):
     transaction = sqlite.OpenTransaction(server.service.database)
     replies = []
     publisher = threading.Thread(target=lambda: replies.append(server.api.publish("t", 1)))

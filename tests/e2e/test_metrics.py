@@ -61,7 +61,7 @@ def test_the_reader_of_the_format_is_strict(text, old, new):
         Metrics(text.replace(old, new))
 
 
-def test_it_answers_a_get_with_the_secret_only(server):
+def test_only_a_get_with_the_secret_is_answered(server):
     assert server.api.call("metrics", method="POST", body={}).status == 405
     assert server.api.call("metrics", method="GET", headers={"X-Worker-Secret": "x"}).status == 403
     assert server.api.call("metrics?x=1", method="GET", raw=b"not json").status == 200
@@ -98,7 +98,7 @@ def test_without_a_gateway_the_totals_are_shown_and_no_position(server):
 
 
 def test_the_numbers_are_right_with_many_sessions_and_topics(make_service, certificates):
-    """Over two workers, so that each row is looked at: one that is alone has counted already."""
+    """Over two workers, so that each row is looked at: a single one has already counted."""
     service = make_service(gateway_processes=2).start()
     server = Nginx(service, certificates)
     pids = "SELECT pid FROM gateways"
@@ -118,7 +118,7 @@ def test_the_numbers_are_right_with_many_sessions_and_topics(make_service, certi
 
 
 def send_auth(service, topic, frame):
-    """The close code that this first frame ends in."""
+    """The close code that this first frame leads to."""
     socket = upgraded(service, topic)
     socket.send_frame(frame)
     return socket.close_code()
@@ -294,7 +294,7 @@ def small_outboxes(make_service, certificates):
 
 
 def test_every_push_to_a_slow_reader_is_delivered_or_counted_as_dropped(small_outboxes):
-    """And what waits is the outbox's gauge."""
+    """The gauge of the outbox says what waits."""
     server, count = small_outboxes, 200
     slow = fall_behind(server, count)
     waiting = scrape(server)["outbox_bytes"]
@@ -366,7 +366,7 @@ def test_the_database_has_the_same_numbers(server):
         assert overview[column] == metrics[{"events": "event_rows", "sockets": "sessions"}.get(column, column)], column
 
 
-def test_totals_outlive_a_gateway_that_ends_in_order(server):
+def test_totals_outlive_a_gateway_that_ends_cleanly(server):
     service = server.service
     server.api.register("t")
     for turn in range(1, 4):
@@ -420,7 +420,7 @@ def test_totals_outlive_api_processes_and_a_killed_one_loses_a_second_at_most(ma
     server.api.register("t")
     for number in range(40):
         server.api.publish("t", number)
-    counted(server, {"publishes_total": 40, "commit_seconds_count": 40}, FLUSH_LIMIT_S)  # nobody asks but we
+    counted(server, {"publishes_total": 40, "commit_seconds_count": 40}, FLUSH_LIMIT_S)  # nobody but us asks
     assert scrape(server)["api_processes"] == 3
     for process in service.api:
         process.kill()
@@ -429,7 +429,7 @@ def test_totals_outlive_api_processes_and_a_killed_one_loses_a_second_at_most(ma
     assert scrape(server)["publishes_total"] == 40
     for number in range(25):
         server.api.publish("t", number)
-    assert service.stop_api() == []  # in order, and at once: nothing is lost
+    assert service.stop_api() == []  # cleanly, and at once: nothing is lost
     assert table(server)["publishes", ""] == 65
     service.start_api(1)
     counted(server, {"publishes_total": 65, "api_processes": 1})

@@ -151,7 +151,7 @@ def outbox_bytes(service):
     return rows(service, "SELECT sum(outbox_bytes) FROM gateways")[0][0]
 
 
-def test_a_push_that_many_wait_for_is_kept_once(make_server):
+def test_a_push_that_many_are_waiting_for_is_kept_once(make_server):
     """20 readers with 40 pushes each would be 16 MB."""
     server = make_server(outbox_max_bytes=10000000, outbox_total_max_bytes=1000000)
     service = server.service
@@ -168,7 +168,7 @@ def test_a_push_that_many_wait_for_is_kept_once(make_server):
 
 
 def test_all_outboxes_together_have_a_ceiling(make_server):
-    """Six topics, each with a plain and a resumable reader that stand still: more than the ceiling wants to wait."""
+    """Six topics, each with a plain and a resumable reader that stand still: more waits than the ceiling allows."""
     server = make_server(outbox_max_bytes=10000000, outbox_total_max_bytes=1000000)
     service, topics = server.service, [f"t{i}" for i in range(6)]
     plain, resuming, ids = {}, {}, {}
@@ -187,7 +187,7 @@ def test_all_outboxes_together_have_a_ceiling(make_server):
             try:
                 numbers = receive(client, 39)
                 assert numbers == sorted(set(numbers))
-            except ConnectionEnded as ended:  # it had none to lose when others took all the room
+            except ConnectionEnded as ended:  # it had nothing to drop when others had taken all the room
                 assert str(ended) == f"closed with {TRY_AGAIN.to_bytes(2, 'big')!r}"
     for topic in topics:
         client, position = resuming[topic]
@@ -229,7 +229,7 @@ def test_a_neighbour_of_slow_readers_misses_nothing_and_is_not_delayed(make_serv
 
 
 def test_one_that_falls_behind_in_the_middle_of_its_replay_gets_all_of_it_once(make_server):
-    """It missed 6 MB, stands still while they are replayed and more is published, then reads on."""
+    """It has missed 6 MB, stands still while they are replayed and more is published, then reads on."""
     server = make_server(outbox_max_frames=10)
     service = server.service
     with authenticated(service, "t") as neighbour:

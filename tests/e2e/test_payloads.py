@@ -1,4 +1,4 @@
-"""What may be in a body: payload bytes reach a subscriber as they stood in it, strict JSON and UTF-8, topics."""
+"""What may be in a body: payload bytes reach a subscriber unchanged; strict JSON and UTF-8; topics."""
 
 import os
 
@@ -12,7 +12,7 @@ SUBSCRIBER = "payloads"
 
 @pytest.fixture(scope="module")
 def browser(worker):
-    """One subscriber for all tests here: what must not be published would be the next one's surprise."""
+    """One subscriber for all tests here: what must not be published would surprise the next one."""
     assert worker.api.register(SUBSCRIBER).status == 200
     with worker.subscribe(SUBSCRIBER) as browser:
         browser.authenticate()
@@ -61,7 +61,7 @@ def test_payload_bytes_arrive_verbatim(worker, browser, payload):
     arrives(worker, browser, payload)
 
 
-def test_white_space_around_the_payload_is_no_part_of_it(worker, browser):
+def test_white_space_around_the_payload_is_not_part_of_it(worker, browser):
     body = b' {\t"topic" : "payloads" ,\n"payload" :\r\n\t [ 1 , 2 ] \n , "more" : 1 } \r\n\t '
     assert worker.api.call("publish", raw=body).status == 200
     assert browser.receive() == '{"type":"push","payload":[ 1 , 2 ]}'
@@ -167,7 +167,7 @@ def test_raw_control_character_in_a_string_is_refused(worker, browser, byte):
         assert reply.status == 400 and reply.text.startswith("bad request: control character in a string at byte ")
 
 
-def test_raw_delete_and_c1_characters_are_no_control_characters_to_the_grammar(worker, browser):
+def test_raw_delete_and_c1_characters_are_not_control_characters_to_the_grammar(worker, browser):
     arrives(worker, browser, b'"\x7f\xc2\x80\xc2\x9f"')
 
 

@@ -1,4 +1,4 @@
-"""gateway_processes: several workers on one port under a parent, right over all of them."""
+"""gateway_processes: several workers on one port under a parent, and what holds over all of them."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ WORKERS = 3
 
 
 def workers(service):
-    """The pids of the workers that have introduced themselves; none while there is no database yet."""
+    """The pids of the workers that have introduced themselves; none before there is a database."""
     try:
         with sqlite3.connect(f"file:{service.database}?mode=ro", uri=True) as database:
             return {pid for (pid,) in database.execute("SELECT pid FROM gateways")}
@@ -76,7 +76,7 @@ def test_pushes_status_disconnect_and_unregister_reach_the_clients_of_every_work
         assert (status["connected_clients"], status["active_topics"]) == (40, 1)
         with sqlite3.connect(server.service.database) as database:
             (spread,) = database.execute("SELECT count(DISTINCT gateway) FROM sessions").fetchone()
-        # Of those that share a UNIX socket the quickest accepts.
+        # Among processes that share a UNIX socket the quickest accepts.
         assert spread == WORKERS or (server.service.ws_socket and spread > 1)
         for n in range(20):
             server.api.publish("t", n)
@@ -225,7 +225,7 @@ def test_limits_hold_over_all_workers(make_service, certificates):
         wait_for_workers(service, but_not=victims)
 
 
-def test_auto_is_one_for_each_core_and_the_default_one_in_all(make_service):
+def test_auto_is_one_process_for_each_core_and_the_default_is_one(make_service):
     cores = len(os.sched_getaffinity(0))
     for config, count in ({"gateway_processes": "auto"}, cores), ({}, 1):
         service = make_service(**config)

@@ -1,5 +1,5 @@
 """Both programs as their operator meets them: the command line and the configuration file; what they find at their start,
-such as another gateway, sockets of a dead one or a state_dir that cannot be; and the signals that end them."""
+such as another gateway, sockets of a dead one or an unusable state_dir; and the signals that end them."""
 
 import fcntl
 import os
@@ -140,7 +140,7 @@ def test_a_fault_in_the_configuration_exits_78_and_names_file_and_line(make_serv
     b"", b"\n# nothing\n", b"\0\1\2\xff" * 1000, b"x" * 10_000_000, b"a: " + b"[" * 500_000, b"a: " + b"- " * 300_000,
     b"a: " + b"{b: " * 200_000,
 ], ids=["empty", "comment", "binary", "10 MB", "deep", "deep block", "deep mapping"])  # fmt: skip
-def test_a_file_that_is_no_configuration_exits_78_without_a_crash(make_service, program, content):
+def test_a_file_that_is_not_a_configuration_exits_78_without_a_crash(make_service, program, content):
     service = make_service()
     service.config_file.write_bytes(content)
     done = run(service, program, "--check-config", "-c", service.config_file)
@@ -254,7 +254,7 @@ def test_gateways_with_a_state_dir_each_run_side_by_side(make_service):
 # OpenSSL
 
 
-def test_a_gateway_that_could_check_no_token_says_so_and_ends(make_service):
+def test_a_gateway_that_cannot_check_tokens_says_so_and_ends(make_service):
     """An openssl.cnf that turns the default provider off."""
     service = make_service()
     openssl = service.dir / "openssl.cnf"
@@ -305,7 +305,7 @@ def lines_in(pipe):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "fifo"])  # a pipe of another user's, when the tests run as root, and one of ours
-def test_a_log_that_nobody_reads_stops_nothing_and_what_was_lost_is_said(make_service, kind):
+def test_a_log_that_nobody_reads_stops_nothing_and_what_was_lost_is_reported(make_service, kind):
     service = make_service(log_connections=True)
     service.start_api(1)
     FastCgi(service.api_socket, service.secret).call("register", b'{"topic":"t"}')
@@ -449,7 +449,7 @@ def test_gateway_listens_on_ipv4_and_ipv6_when_ws_bind_is_empty(make_service):
 
 
 @programs
-def test_a_missing_state_dir_is_made(make_service, program):
+def test_a_missing_state_dir_is_created(make_service, program):
     service = make_service()
     service.state_dir.rmdir()
     service.dir.chmod(0o777)
@@ -463,7 +463,7 @@ def test_a_missing_state_dir_is_made(make_service, program):
 
 @programs
 @pytest.mark.parametrize("obstacle", ["a file", "no parent", "not ours"])
-def test_a_state_dir_that_cannot_be_is_said_and_the_program_ends(make_service, program, obstacle):
+def test_a_state_dir_that_cannot_be_used_is_reported_and_the_program_ends(make_service, program, obstacle):
     service = make_service()
     if obstacle == "a file":
         path = service.config_file
@@ -485,7 +485,7 @@ def test_a_state_dir_that_cannot_be_is_said_and_the_program_ends(make_service, p
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_both_programs_end_with_0_and_leave_a_clean_house(make_service, certificates, number):
+def test_both_programs_end_with_0_and_clean_up_after_themselves(make_service, certificates, number):
     service = make_service(unix=True)
     server = Nginx(service.start(), certificates)
     server.api.register("t")
@@ -503,7 +503,7 @@ def test_both_programs_end_with_0_and_leave_a_clean_house(make_service, certific
 
 @pytest.fixture
 def lone_api(make_service):
-    """A service with one API process, straight at its socket."""
+    """A service with a single API process, called directly at its socket."""
     service = make_service()
     with service.listen_api() as listener:
         service.api = [service.spawn_api(listener)]
@@ -512,7 +512,7 @@ def lone_api(make_service):
 
 
 def is_pending(process, number):
-    """True when the signal was sent and is held back."""
+    """True when the signal is pending."""
     with open(f"/proc/{process.pid}/status") as file:
         masks = [int(line.split()[1], 16) for line in file if line.startswith(("SigPnd", "ShdPnd"))]
     return any(mask >> (number - 1) & 1 for mask in masks)
@@ -539,7 +539,7 @@ def test_the_api_finishes_the_request_it_is_in(lone_api, number):
 
 
 @programs
-def test_a_signal_during_the_start_ends_it_in_order(make_service, program):
+def test_a_signal_during_the_start_ends_it_cleanly(make_service, program):
     service = make_service()
     with service.listen_api() as listener:
         for _ in range(6):

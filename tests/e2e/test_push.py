@@ -64,7 +64,7 @@ def test_white_space_around_the_payload_is_not_part_of_it(worker, service):
 
 @pytest.mark.parametrize("size", [125 - 26, 126 - 26, 65535 - 26, 65536 - 26, 900 * 1024, MIB - 40])
 def test_a_push_of_any_size_is_one_message(worker, service, size):
-    """26 bytes of the frame are not the payload: these are the borders of the forms of length."""
+    """26 bytes of the frame are not payload: these are the boundaries between the forms of the length."""
     worker.api.register("large")
     payload = b'"' + b"z" * (size - 2) + b'"'
     with authenticated(service, "large") as raw, subscriber(service, "large") as library:
@@ -326,7 +326,7 @@ def test_a_reader_that_never_reads_again_costs_nobody_else(small_outbox):
         assert json.loads(quick.read_message())["payload"][0] == 30
         assert worker.api.unregister("slow").status == 200
         assert quick.read_message() == TOPIC_UNREGISTERED
-        # One that does not read its last words is cut off (5 seconds), so that its memory comes back.
+        # A client that does not read the close frame is cut off after 5 seconds, and its memory comes back.
         query = "the stuck ones are gone"
         wait_until(lambda: worker.api.status().json["connected_sockets"] == 0, query)
     for client in stuck[1::2]:

@@ -106,7 +106,7 @@ def test_pruned_events_are_not_recovered(make_service, certificates):
             assert json.loads(client.authenticate(last_event_id=position))["recovered"] is recovered
 
 
-def test_a_database_made_anew_never_repeats_an_id_nor_recovers_positions_of_the_old_one(make_service, certificates):
+def test_a_recreated_database_never_repeats_an_id_or_recovers_positions_of_the_old_one(make_service, certificates):
     server = Nginx(make_service().start(), certificates)
     service = server.service
     server.api.register("t")
@@ -124,7 +124,7 @@ def test_a_database_made_anew_never_repeats_an_id_nor_recovers_positions_of_the_
 
 
 def test_clients_that_come_and_go_under_full_load_miss_and_repeat_nothing(make_service, certificates):
-    """Also across restarts of the gateway, in order and killed."""
+    """Also when the gateway is restarted, or killed."""
     server = Nginx(make_service(log_level="warn").start(), certificates)
     service = server.service
     server.api.register("t")

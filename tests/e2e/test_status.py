@@ -73,7 +73,7 @@ def test_every_member_is_there_in_the_order_that_clients_know(server):
     assert reply.text.startswith(f'{{"status":"ok","version":"0.1.0","uptime":"{uptime}","registered_topics":2,')
 
 
-def test_status_answers_a_get_with_the_secret_only(server):
+def test_only_a_get_with_the_secret_is_answered(server):
     assert server.api.call("status", method="POST", body={}).status == 405
     assert server.api.call("status", method="GET", headers={"X-Worker-Secret": "x"}).status == 403
     assert server.api.call("status", method="GET", raw=b"not json").status == 200
@@ -143,7 +143,7 @@ def test_a_user_counts_once_and_each_anonymous_socket_as_one(server):
 
 
 def test_a_gateway_that_starts_counts_the_topics_anew(server):
-    """A person's INSERT OR REPLACE makes the count that stands ready one too high."""
+    """Somebody's INSERT OR REPLACE makes the stored count one too high."""
     server.api.register("a")
     sqlite.change(server.service.database, "INSERT OR REPLACE INTO topics SELECT * FROM topics WHERE topic = 'a'")
     assert counts(server)[0] == 3
@@ -152,7 +152,7 @@ def test_a_gateway_that_starts_counts_the_topics_anew(server):
 
 
 def time_until_counted(server, sockets, action):
-    """The age of what the first right answer told: how long after the action it was asked for."""
+    """The age of the first right answer: how long after the action it was asked for."""
     action()
     done_at = time.monotonic()
     while True:
@@ -212,7 +212,7 @@ def test_without_a_gateway_the_answer_is_503_degraded_with_zero_counts_and_the_r
 
 
 def leave_rows(server):
-    """Two sockets that are counted, and that their gateway does not say goodbye for."""
+    """Two sockets that are counted, and whose gateway goes without a goodbye."""
     server.api.register("t")
     browsers = [join(server, "t", 5), join(server, "t", 6)]
     counted(server, 2, 1, 2, 2)
@@ -263,7 +263,7 @@ def test_a_stopped_gateway_is_not_counted_after_5_s_and_counted_again_when_it_go
 ])  # fmt: skip
 def test_uptime_is_written_like_gos_duration(worker, seconds, text):
     def uptime():
-        # The gateway writes its row anew every few seconds: set and read until nothing came between.
+        # The gateway rewrites its row every few seconds: set and read until nothing came in between.
         started = int(time.time() * 1000) - seconds * 1000
         sqlite.change(worker.service.database, f"UPDATE gateways SET started_ms = {started}")
         return worker.api.status().json["uptime"]

@@ -21,7 +21,7 @@ STREAM_RATE = 200
 
 @pytest.fixture(scope="module")
 def stream(worker):
-    """Publishes go on, one client that resumes and a plain one receive them: all, over one connection each."""
+    """Publishes go on; a client that resumes and a plain one must receive all of them, each over one connection."""
     assert worker.api.register("t").status == 200
     with bystanders(worker, "stream", STREAM_RATE) as crowd:
         yield crowd
@@ -55,7 +55,7 @@ GOOD = {
 
 
 def head(*more, line=b"GET /ws?topic=t HTTP/1.1", end=b"\r\n", **changes):
-    """A good request but for the request line, the further lines and the changed headers (host=..., upgrade=...; None
+    """A good request except for the request line, the further lines and the changed headers (host=..., upgrade=...; None
     leaves one out; a list repeats it)."""
     short = {b"Host": "host", b"Upgrade": "upgrade", b"Connection": "connection", b"Sec-WebSocket-Key": "key",
              b"Sec-WebSocket-Version": "version"}  # fmt: skip
@@ -81,7 +81,7 @@ def filled(size):
 
 
 HANDSHAKES = {
-    # Headers that stand there twice: two readers may take two different ones.
+    # Headers given twice: two readers may each take another one.
     "two hosts": (head(host=[b"localhost", b"other"]), 400),
     "the same host twice": (head(host=[b"localhost", b"localhost"]), 400),
     "two keys": (head(key=[KEY, b"AAAAAAAAAAAAAAAAAAAAAA=="]), 400),
@@ -113,7 +113,7 @@ HANDSHAKES = {
     "a key in quotes": (head(key=b'"' + KEY[:-2] + b'"'), 400),
     "a key of 15 bytes": (head(key=b"A" * 20 + b"===="), 400),
     "a key with bits left over": (head(key=b"A" * 21 + b"B=="), 101),
-    # Lines that are none.
+    # Malformed lines.
     "a space before a colon": (head(b"X-A : 1"), 400),
     "a space before the upgrade's colon": (head(b"Upgrade : websocket", upgrade=None), 400),
     "a folded header": (head(b"X-A: 1", b" 2"), 400),
@@ -161,7 +161,7 @@ HANDSHAKES = {
     "a broken topic before a good one": (target(b"/ws?topic=%zz&topic=t"), 400),
     "a semicolon for an ampersand": (target(b"/ws?topic=t;x=1"), 404),
     "a thousand parameters before it": (target(b"/ws?" + b"a=1&" * 1000 + b"topic=t"), 101),
-    # Bodies, which a WebSocket's opening has not.
+    # Bodies, which a WebSocket handshake does not have.
     "a body": (head(b"Content-Length: 5") + b"hello", 400),
     "a body said and not sent": (head(b"Content-Length: 5"), 400),
     "a body of 0 bytes": (head(b"Content-Length: 0"), 101),
@@ -177,7 +177,7 @@ HANDSHAKES = {
     "a head that has no end": (head()[:-2] + b"X-A: 1\r\n" * 2000, 431),
     "a line that has no end": (b"GET /ws?topic=" + b"t" * 20000, 431),
     "1,000 headers": (head(*[b"a: 1"] * 1000), 101),
-    # Headers that we read, with rubbish in them.
+    # Rubbish in the headers that the gateway reads.
     "forwarded for nobody": (head(b"X-Forwarded-For: ,,, ,"), 101),
     "forwarded for rubbish": (head(b"X-Forwarded-For: " + b"\xff" * 600, b"X-Forwarded-For: ::::::::, 999.1.1.1"), 101),
     "forwarded 500 times": (head(*[b"X-Forwarded-For: 1"] * 300), 101),

@@ -1,4 +1,4 @@
-"""The whole of the service through each web server, with the files that people copy, in each way to mount it."""
+"""The whole service through each web server, with the files that people copy, in each way of mounting it."""
 
 import os
 import subprocess
@@ -99,7 +99,7 @@ def test_a_body_of_1_mib_passes_and_a_longer_one_is_413(server):
             assert reply.headers.get_all("X-Content-Type-Options") == ["nosniff"], size
 
 
-def test_a_request_that_is_no_upgrade_reaches_no_other_program(server):
+def test_a_request_that_is_not_an_upgrade_reaches_no_other_program(server):
     reply = subprocess.run(
         ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", server.wss_url.replace("wss:", "https:") + "?topic=t"],
         capture_output=True, text=True,

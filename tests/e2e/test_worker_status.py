@@ -32,7 +32,7 @@ def ask(client):
 
 
 def ask_later(client):
-    """For whoever has asked before: not sooner than is answered."""
+    """For a client that has asked before: the next question that is answered."""
     time.sleep(EVERY_S)
     return ask(client)
 
@@ -92,7 +92,7 @@ def test_at_most_one_answer_per_700_ms_and_the_others_are_ignored(service):
         assert json.loads(ask(client))["type"] == "status"
 
 
-def test_who_asks_all_the_time_gets_one_each_700_ms(service):
+def test_a_client_that_asks_all_the_time_gets_one_answer_each_700_ms(service):
     with observer(service) as client:
         started, answers = time.monotonic(), []
         while time.monotonic() < started + 3:
@@ -118,14 +118,14 @@ def test_on_another_topic_a_status_frame_is_ignored(worker, service):
             assert client.read_message() == push_of("1")
 
 
-def test_before_auth_a_status_frame_is_no_auth_frame(service):
+def test_before_auth_a_status_frame_is_not_an_auth_frame(service):
     with upgraded(service, "worker.status") as client:
         client.send_frame(ASK)
         assert json.loads(client.read_message())["code"] == "auth_required"
         assert client.close_code() == 1008
 
 
-def test_a_status_frame_may_say_more_and_a_like_one_is_ignored(service):
+def test_a_status_frame_may_say_more_and_one_that_only_looks_like_it_is_ignored(service):
     with observer(service) as client:
         for frame in ('{"type":"Status"}', '{"type":"status "}', '["status"]', "status", '{"status":1}'):
             client.send_frame(frame)

@@ -1,5 +1,5 @@
 """What PHP does: it calls the internal API over the web server's plain or TLS listener, and signs tokens for browsers.
-And straight FastCGI without a web server: a client that sends what none would ever send, or in slow motion."""
+And straight FastCGI without a web server: a client that sends what no web server would, or in slow motion."""
 
 import contextlib
 import fcntl

@@ -11,13 +11,13 @@ from pathlib import Path
 from .process import Process, accepts, wait_until
 
 API_PROCESSES = 3
-TEMPORARY = 75  # how a gateway ends that finds another one: it is started again
+TEMPORARY = 75  # the exit code of a gateway that finds another one: it is started again
 SETTLED_S = 1.0  # longer than the gateways drain
 WORKER = "gateway-worker"  # how the kernel names a worker of a gateway
 
 
 def has_ended(pid):
-    """True when nothing is left of it but its exit code, its descriptors are closed: /proc/PID/exe is gone earlier."""
+    """True when nothing is left of it but its exit code and its descriptors are closed; /proc/PID/exe goes earlier."""
     with contextlib.suppress(OSError):
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1
@@ -25,7 +25,7 @@ def has_ended(pid):
 
 
 def takes(pid, number):
-    """True once it has a handler for that signal: before, it would be ended by it."""
+    """True once it handles that signal: before, the signal would end it."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("SigCgt:"):
@@ -34,7 +34,7 @@ def takes(pid, number):
 
 
 def is_head(pid):
-    """True for a gateway that is no worker of another (gateway_processes)."""
+    """True for a gateway that is not a worker of another (gateway_processes)."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip() != WORKER
     return False
@@ -111,7 +111,7 @@ class Crashes:
     def the_gateway(self):
         """One of its processes, or of the two while one replaces the other."""
         running = sorted(self.gateways())
-        if running:  # else the last one has just ended, and its port not yet
+        if running:  # otherwise the last one has just ended, but its port is not free yet
             self.counts["gateway"] += 1
             self._kill_gateways([self.chance.choice(running)])
 
@@ -150,8 +150,8 @@ class Crashes:
             self.supervise()
 
     def settle(self):
-        """Waits until one gateway is left, and stays: one that drains ends soon. It is then the service's. Returns how
-        the others ended, counted."""
+        """Waits until one gateway is left and stays (one that drains ends soon); it is then the service's. Returns how
+        often the others ended in which way."""
         workers = self.service.config.get("gateway_processes", 1)
         expected = workers + 1 if workers > 1 else 1
         self.supervise()

@@ -108,7 +108,7 @@ class Crowd:
         return member
 
     def follow(self, address, topic, count=1, **options):
-        """So many more members, when they are subscribed: a list."""
+        """Adds that many members, waits until they are subscribed, and returns them."""
         members = [self.add(Member(address, topic, **options)) for _ in range(count)]
         self.wait_until_open()
         return members
@@ -124,7 +124,7 @@ class Crowd:
         heapq.heappush(self._timers, (time.monotonic() + seconds, self._ordinal, function))
 
     def leave(self, member):
-        """From within the crowd's thread only: a connection ends in one of the ways in which clients do."""
+        """From within the crowd's thread only: a connection ends in one of the ways in which clients end theirs."""
         if member.state == AWAY:
             return
         how = self.chance.choice(["close", "close", "end", "reset", "nonsense"])

@@ -10,7 +10,7 @@ import time
 from urllib.parse import urlsplit
 
 PUBLISHERS_MAX = 100
-UNNUMBERED = -1  # the key of a push that is none of ours
+UNNUMBERED = -1  # the key of a push that is not one of ours
 FILL_MAX = 3000
 PUSH = re.compile(rb'\{"type":"push",(?:"id":(\d+),)?"payload":(\{"by":(\d+),"n":(\d+),"fill":"x*"\})\}')
 
@@ -25,7 +25,7 @@ def key_of(by, number):
 
 
 def read_push(message):
-    """(id or None, key) of a frame; None when it is no push of ours, unchanged."""
+    """(id or None, key) of a frame; None when it is not one of our pushes, unchanged."""
     match = PUSH.fullmatch(message)
     if not match:
         return None
@@ -99,7 +99,7 @@ def _split(key):
 
 
 class Ledger:
-    """What was published by `publishers`, and what became of it at the members of a crowd."""
+    """What was published by `publishers`, and what reached the members of a crowd."""
 
     def __init__(self, publishers, members):
         self.publishers = {publisher.by: publisher for publisher in publishers}
@@ -118,8 +118,8 @@ class Ledger:
                     self.known[member.topic].setdefault(key, identity)
 
     def faults(self):
-        """A list of texts: empty when each resumable member has each event once and in order, and plain ones had no
-        gap while they were connected."""
+        """A list of texts: empty when each resumable member has each event once and in order, and no plain one had a
+        gap while it was connected."""
         found = []
         for topic, events in self.known.items():
             if len(set(events.values())) != len(events):

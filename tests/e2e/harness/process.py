@@ -119,8 +119,8 @@ class Process:
         return self.poll() is None
 
     def takes_sigterm(self):
-        """True when it is the program, and no longer a shell: that has a handler for SIGTERM, or holds it back for the
-        time when it looks for it."""
+        """True once it is the program and no longer a shell: the program handles SIGTERM, or blocks it until it looks
+        for it."""
         try:
             status = Path(f"/proc/{self.pid}/status").read_text()
         except FileNotFoundError:

@@ -3,7 +3,7 @@
 	WebSocket       may break every rule: any handshake, any frame, byte by byte
 	upgraded(service, topic), authenticated(service, topic)
 	                one that is through its handshake, or subscribed, straight at the gateway's port
-	Subscriber      a well-behaved client of somebody else's making, the websockets library
+	Subscriber      a well-behaved client that somebody else wrote: the websockets library
 
 Clients in a thread of their own, who come back when they are sent away: crowd.py."""
 
@@ -48,7 +48,7 @@ def close_payload(code, reason=b""):
 
 
 def upgraded(service, topic, source=None, **options):
-    """A WebSocket behind its handshake, not yet authenticated."""
+    """A WebSocket that is through its handshake, not yet authenticated."""
     socket = WebSocket(service.ws_address, source=source)
     status, _, body = socket.handshake(path_of(topic), **options)
     assert status == 101, (status, body)
@@ -85,7 +85,7 @@ class ConnectionEnded(Exception):
 
 
 def build_frame(payload, opcode=TEXT, fin=True, rsv=0, mask=True, length=None):
-    """The bytes of one frame. `length` is what the header claims, when that shall be a lie."""
+    """The bytes of one frame. `length` is what the header claims, where it is to be a lie."""
     claimed = len(payload) if length is None else length
     head = bytes([(fin << 7) | (rsv << 4) | opcode])
     bit = 0x80 if mask else 0
@@ -102,7 +102,7 @@ def build_frame(payload, opcode=TEXT, fin=True, rsv=0, mask=True, length=None):
 
 
 def parse_frame(buffer, at=0):
-    """The server's frame that begins there, and where it ends; None while it has not all come."""
+    """The server's frame that begins there, and where it ends; None until all of it has arrived."""
     if len(buffer) - at < 2:
         return None
     first, length, start = buffer[at], buffer[at + 1], at + 2
@@ -273,7 +273,7 @@ def ask(service, path="/ws?topic=t", **options):
 
 
 def ask_bytes(service, data):
-    """The status that a request of any bytes gets, None when the connection just ends."""
+    """The status that a request of any bytes gets; None when the connection simply ends."""
     with WebSocket(service.ws_address) as client:
         try:
             client.send(data)
