@@ -80,7 +80,7 @@ END
 PUSHED = Do(A_PUSH, ('"auth_ok"', r'\{"type":"push","payload":\{"hello": ?"world"\}\}'))
 MAKE_RUN = """
 make run >/tmp/run.out 2>&1 &
-for i in $(seq 100); do
+for i in $(seq 600); do
 	grep -q '^Ctrl-C' /tmp/run.out && break
 	sleep 0.2
 done
