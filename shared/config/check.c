@@ -20,14 +20,14 @@ static void print_finding(void *context, bool is_error, const char *file, size_t
 			  const char *message)
 {
 	(void)context;
-	fflush(stdout); /* on a terminal both are one text */
+	fflush(stdout); /* on a terminal the two are one text */
 	fputs(file, stderr);
 	if (line > 0)
 		fprintf(stderr, ":%zu", line);
 	fprintf(stderr, ": %s: %s\n", is_error ? "error" : "warning", message);
 }
 
-/* Root can read and write everything: what counts is what the user can whose state_dir it is. */
+/* Root can read and write everything: what counts is what the owner of the state_dir can. */
 static const struct passwd *become_service_user(const char *state_dir)
 {
 	struct stat info;

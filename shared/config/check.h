@@ -7,9 +7,9 @@
 
 #include <stdbool.h>
 
-/* Prints what will be used to stdout, and as its last line the verdict "FILE: ok"; what is wrong
- * goes to stderr, also at the end. False then. The process may run as another user afterwards: it
- * is for one that ends now. */
+/* Prints what will be used to stdout, with the verdict "FILE: ok" as the last line. If something is
+ * wrong it goes to stderr instead, and the result is false. Afterwards the process may run as
+ * another user: call this only in one that is about to end. */
 bool check_config(const char *path);
 
 #endif

@@ -29,7 +29,7 @@ static void take(struct reader *reader)
 	reader->at++;
 }
 
-/* Takes as many characters as are of the two sets, at most `max`; returns how many. */
+/* Takes as many characters of the two sets as there are, at most `max`; returns how many. */
 static size_t take_all(struct reader *reader, const char *set, const char *more, size_t max)
 {
 	size_t count = 0;
@@ -68,7 +68,7 @@ static bool starts_with(const char *text, const char *start)
 	return strncmp(text, start, strlen(start)) == 0;
 }
 
-/* The port that the scheme has when none is said, 0: there is none. */
+/* The scheme's default port; 0: it has none. */
 static int default_port(const char *origin)
 {
 	if (starts_with(origin, "http://") || starts_with(origin, "ws://"))

@@ -11,14 +11,14 @@
 enum { ORIGIN_SIZE = 320 }; /* the longest one, NUL included */
 
 /* "https://Example.org:443" to the one form that all its spellings have: "https://example.org".
- * False when the text is no origin: no scheme or host, a path or a slash behind it, a name that is
- * not plain ASCII ("xn--..." is), or "null". */
+ * False when the text is not an origin: no scheme or host, a path or a slash after it, a name that
+ * is not plain ASCII ("xn--..." is), or "null". */
 bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE]);
 
 /* A pattern of origins: one whose host may begin with "*.", which stands for one label or more.
- * "*.example.org" has log.example.org and a.b.example.org, but not example.org. NULL when it is
- * good, with its normal form in `out`; else what is wrong, for people, or "" when it is nothing
- * like an origin. */
+ * "*.example.org" matches log.example.org and a.b.example.org, but not example.org. NULL when it is
+ * good, with its normal form in `out`; otherwise what is wrong, for people, or "" when it is
+ * nothing like an origin. */
 const char *origin_pattern_fault(const char *text, size_t len, char out[ORIGIN_SIZE]);
 
 /* True when the origin in any spelling matches one of `list`: normalised patterns, joined by

@@ -35,10 +35,10 @@ struct database {
 	struct file_identity files[FILES];
 	struct write_lock *lock;
 	struct log_sync *sync; /* NULL: the disk is not waited for */
-	bool is_in_doubt; /* pages of the log may be lost though the kernel takes them for clean */
+	bool is_in_doubt; /* pages of the log may be lost, though the kernel takes them for clean */
 	sqlite3_stmt *roll_back; /* of the last database_begin; NULL: there was none */
 	int wal_pages;
-	char fault[DATABASE_WHY_SIZE]; /* why a statement could not be prepared, "" */
+	char fault[DATABASE_WHY_SIZE]; /* why a statement could not be prepared; "": all could */
 };
 
 static bool execute(struct database *database, const char *sql)
@@ -57,7 +57,7 @@ static int remember_wal_pages(void *context, sqlite3 *handle, const char *name, 
 	return SQLITE_OK;
 }
 
-/* NORMAL: a commit does not wait for the disk; database_sync does, when it is to be. */
+/* NORMAL: a commit does not wait for the disk; database_sync does, when that is wanted. */
 static bool set_pragmas(struct database *database)
 {
 	sqlite3 *handle = database->handle;
@@ -164,7 +164,7 @@ static bool open_locks(struct database *database, const struct config *config,
 	return database->sync || refuse_file(SYNC_NAME, path, errno, why);
 }
 
-/* SQLite opens a file that it may not write read-only: for us that is a failure. */
+/* SQLite opens a file that it may not write as read-only: for us that is a failure. */
 static bool open_file(struct database *database, const char *state_dir, char why[DATABASE_WHY_SIZE])
 {
 	char path[STATE_DIR_PATH_SIZE];
@@ -320,7 +320,8 @@ enum database_status database_write_begin(struct database *database, int64_t dea
 	if (!write_lock_take(database->lock, deadline_ms))
 		return DATABASE_BUSY;
 
-	/* Our own writers queue at the lock: what may still be in the way is a person's sqlite3. */
+	/* Our own writers queue at the lock: all that may still be in the way is somebody's
+	 * sqlite3. */
 	return enter(database, deadline_ms - clock_monotonic_ms());
 }
 
@@ -331,8 +332,8 @@ enum database_status database_write_try(struct database *database)
 	return enter(database, 0);
 }
 
-/* The way back is made first, because later there may be no memory for it; and each time, because
- * SQLite prepares it anew when it could not read a schema that was changed. */
+/* The way back is prepared first, because later there may be no memory for it; and each time,
+ * because SQLite prepares it again when it could not read a changed schema. */
 enum database_status database_begin(struct database *database)
 {
 	int result;
@@ -397,8 +398,8 @@ int database_wal_pages(const struct database *database)
 
 /* Syncs the log. The kernel reports a page that it could not write once to each descriptor that is
  * open then, and takes the page for clean: another sync would succeed without having written it. So
- * after a failure, and at first, because there may have been one before we came, the log is written
- * again. Needs the write lock when it is in doubt. */
+ * the log is written again after a failure, and the first time, because there may have been one
+ * before we came. Needs the write lock when the log is in doubt. */
 static enum database_status sync_log(struct database *database)
 {
 	int result = SQLITE_OK;
@@ -446,7 +447,7 @@ enum database_status database_sync(struct database *database, int64_t deadline_m
 		status = sync_for_all(database, deadline_ms);
 		log_sync_end(database->sync, status == DATABASE_OK);
 	}
-	/* A log that somebody has deleted meanwhile is on no disk. */
+	/* A log that somebody has deleted meanwhile is not on any disk. */
 	return status == DATABASE_OK && !database_is_in_place(database) ? DATABASE_ERROR : status;
 }
 
@@ -459,8 +460,8 @@ enum database_status database_checkpoint(struct database *database, int64_t dead
 		return status;
 	if (database->sync && database->is_in_doubt)
 		status = sync_log(database); /* what is copied must be able to be copied again */
-	/* Nobody of ours can commit now. PASSIVE: it never waits for readers; what they still need
-	 * is left for next time. */
+	/* None of ours can commit now. PASSIVE never waits for readers; what they still need is
+	 * left for next time. */
 	if (status == DATABASE_OK)
 		status = database_status_of(sqlite3_wal_checkpoint_v2(
 			database->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));

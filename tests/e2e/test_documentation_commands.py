@@ -113,7 +113,7 @@ WALKS = {
     ],
     "nginx, step by step, without systemd": [
         Read("docs/install-nginx.md", "1. Build and install"),
-        Read("docs/install-nginx.md", "2. User and configuration", (r"worker_secret: \(hidden\)",)),
+        Read("docs/install-nginx.md", "2. User and configuration", (r"worker_secret: \(hidden\)", "yaml: ok")),
         Do("nginx"),
         Read("docs/install-nginx.md", "4. nginx"),
         Read("docs/install-nginx.md", "Without systemd", ("child spawned successfully",)),
@@ -137,7 +137,7 @@ WALKS = {
     ],
     "apache, step by step": [
         Read("docs/install-apache.md", "1. Build and install"),
-        Read("docs/install-apache.md", "2. Configuration", (r"worker_secret: \(hidden\)",)),
+        Read("docs/install-apache.md", "2. Configuration", (r"worker_secret: \(hidden\)", "yaml: ok")),
         Read("docs/install-apache.md", "3. The gateway", ('msg="listening"',)),
         Read("docs/install-apache.md", "4. Apache", ("Syntax OK",)),
         APACHE_CHECK,
