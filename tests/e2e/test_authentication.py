@@ -1,4 +1,4 @@
-"""Authentication (PROTOCOL.md section 2): what is an auth frame and what is not, each kind of token in it, and silence
+"""Authentication (docs/clients.md): what is an auth frame and what is not, each kind of token in it, and silence
 instead of it; then which frames of a connection that is authenticated are ignored, what a later auth frame changes, and
 how the connection ends with its token or its topic."""
 

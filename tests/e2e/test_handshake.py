@@ -1,4 +1,4 @@
-"""Before the upgrade (PROTOCOL.md section 2): which requests become a WebSocket, and what the others are told; how the
+"""Before the upgrade (docs/clients.md): which requests become a WebSocket, and what the others are told; how the
 topic stands in the query; and how a handshake may arrive: in pieces, together with frames, half-finished, as rubbish."""
 
 import base64

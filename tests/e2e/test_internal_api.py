@@ -1,4 +1,4 @@
-"""PROTOCOL.md section 1: each row of the table of checks, in its order, and what holds for every endpoint; then each
+"""docs/clients.md: each row of the table of checks, in its order, and what holds for every endpoint; then each
 paragraph about an endpoint that changes something: register, unregister, publish."""
 
 import pytest

@@ -1,4 +1,4 @@
-"""Slow readers (PROTOCOL.md, section 2): what waits for them is bounded, plain ones keep the newest, resumable ones are
+"""Slow readers (docs/clients.md): what waits for them is bounded, plain ones keep the newest, resumable ones are
 sent away to resume, and nobody else notices. Over a UNIX socket, whose kernel buffer is small and does not grow."""
 
 import contextlib

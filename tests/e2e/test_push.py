@@ -1,4 +1,4 @@
-"""From a publish to its subscribers (PROTOCOL.md section 2, `push`): the bytes, the order, who gets it and who does not.
+"""From a publish to its subscribers (docs/clients.md, `push`): the bytes, the order, who gets it and who does not.
 A plain subscriber that reads slowly or never again loses the oldest and keeps the newest, within the bounds of its
 outbox, and nobody else waits for it (test_outbox.py looks closer, over a UNIX socket)."""
 

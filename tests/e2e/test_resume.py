@@ -1,4 +1,4 @@
-"""Resume (PROTOCOL.md, section 2): no gap, no repeat, ids rising, whatever happens in between."""
+"""Resume (docs/clients.md): no gap, no repeat, ids rising, whatever happens in between."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""The end of the gateway (PROTOCOL.md section 2: closes with 1001 and sends nothing else), at once (SIGINT) and spread
+"""The end of the gateway (docs/clients.md: closes with 1001 and sends nothing else), at once (SIGINT) and spread
 over `drain` (SIGTERM). That nothing leaks and the exit code is 0 is seen when the fixture stops a service,
 LeakSanitizer included in a build that has it."""
 

@@ -1,4 +1,4 @@
-"""Status frames on worker.status (PROTOCOL.md section 2)."""
+"""Status frames on worker.status (docs/clients.md)."""
 
 import json
 import time
