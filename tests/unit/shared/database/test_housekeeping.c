@@ -1,6 +1,6 @@
 /*
  * What is pruned and what is not, in batches, and that a step with nothing to do is free. That it
- * takes no checkpoint while somebody writes is shown in test_checkpoint_overlap.c.
+ * takes no checkpoint while somebody writes is shown in test_checkpoint.c.
  */
 #include "tests/unit/database_fixture.h"
 #include "tests/unit/watched_files.h"
