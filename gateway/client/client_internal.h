@@ -30,7 +30,7 @@ struct session {
 	struct replay *replay; /* NULL: it gets whatever is new */
 	struct outbox *outbox; /* NULL: it has never been behind */
 	int fd; /* of the peer */
-	uint32_t held; /* bytes of a frame that was cut, which the transport sends by itself */
+	uint16_t held; /* bytes of a frame that was cut, which the transport sends by itself */
 	bool is_resumable; /* it gets ids, and may be sent away to resume */
 
 	uint8_t state;
@@ -39,6 +39,7 @@ struct session {
 	bool close_sent; /* or dropped: nothing more is written */
 	uint16_t partial_len, topic_len;
 	uint32_t tally_place;
+	uint32_t status_at_ms; /* the last question; the lower half of the clock, 0: none */
 	char *partial; /* the message that is arriving; NULL: none */
 	char *topic; /* until it has joined the audience */
 	struct deadline deadline;
@@ -48,7 +49,6 @@ struct session {
 	int64_t ordered_after_id; /* it gets the orders above this id */
 	int64_t expires_s; /* 0: no token was needed */
 	int64_t heard_ms, ping_at_ms;
-	int64_t status_at_ms; /* the last answer */
 	int64_t paid_us; /* its account of message_rate_take */
 };
 

@@ -59,7 +59,7 @@ static void on_later_auth(struct session *session, const struct message *message
 /* The answer comes when the database thread has counted, see clients_answer_status. */
 static void on_status(struct session *session)
 {
-	int64_t now_ms = clock_monotonic_ms();
+	uint32_t now_ms = (uint32_t)clock_monotonic_ms();
 	size_t topic_len;
 	const char *topic = member_topic(&session->member, &topic_len);
 

@@ -22,7 +22,7 @@ enum {
 
 bool delivery_is_done(const struct session *session)
 {
-	return !session->held && outbox_count(session->outbox) == 0 && peer_is_idle(session->peer);
+	return !session->held && !session->outbox && peer_is_idle(session->peer);
 }
 
 static void count(struct session *session, enum counter counter, size_t pushes)
@@ -98,7 +98,7 @@ static bool hold(struct session *session, const struct frame *frame, size_t len)
 
 	if (!outbox_pool_take(&session->clients->pool, frame->len))
 		return false;
-	session->held = (uint32_t)frame->len;
+	session->held = (uint16_t)frame->len;
 	peer_want_write(session->peer);
 	return peer_hold(session->peer, bytes, len);
 }
@@ -175,6 +175,12 @@ enum delivery delivery_send_joined(struct session *session, const struct joined 
 	return send_each(session, joined, first, end);
 }
 
+static void forget_outbox(struct session *session)
+{
+	outbox_free(session->outbox);
+	session->outbox = NULL;
+}
+
 /* The frames that wait, as pieces of one write; the first may have begun. Returns how many. */
 static size_t gather(const struct outbox *outbox, struct iovec pieces[FLUSH_PIECES], size_t *bytes)
 {
@@ -249,8 +255,7 @@ enum delivery delivery_flush(struct session *session)
 	}
 	if (session->held || outbox_count(session->outbox) > 0)
 		return DELIVERY_QUEUED;
-	outbox_free(session->outbox); /* it has caught up */
-	session->outbox = NULL;
+	forget_outbox(session); /* it has caught up */
 	return DELIVERY_SENT;
 }
 
@@ -260,14 +265,15 @@ void delivery_clear(struct session *session)
 
 	outbox_clear(session->outbox);
 	count(session, COUNT_DROP_CLOSED, pushes - outbox_count_pushes(session->outbox));
+	if (outbox_count(session->outbox) == 0)
+		forget_outbox(session);
 }
 
 void delivery_end(struct session *session)
 {
 	count(session, COUNT_DROP_CLOSED, outbox_count_pushes(session->outbox));
 	outbox_pool_give_back(&session->clients->pool, session->held);
-	outbox_free(session->outbox);
-	session->outbox = NULL;
+	forget_outbox(session);
 	session->held = 0;
 }
 
