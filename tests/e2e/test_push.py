@@ -296,9 +296,10 @@ def test_a_slow_reader_loses_its_oldest_pushes_and_never_the_newest(small_outbox
 def left_of_60_pushes(server):
     """The numbers of those, of 300 KB each, that a slow reader still gets."""
     server.api.register("slow")
-    with slow_reader(server.service) as slow:
+    with slow_reader(server.service) as slow, authenticated(server.service, "slow") as quick:
         for number in range(60):
             assert server.api.publish("slow", [number, "f" * 300000]).status == 200
+            assert json.loads(quick.read_message())["payload"][0] == number  # it has been fanned out
         return read_to(slow, 59)
 
 

@@ -1,9 +1,11 @@
 """A program under test: started as an unprivileged user, its stderr in a file, stopped by its own pid. Also what every
 test needs around programs: waiting with a limit, free ports, and what no log may hold afterwards."""
 
+import contextlib
 import ctypes
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -25,17 +27,18 @@ def wait_until(condition, what, limit_s=LIMIT_S, interval_s=0.02):
         time.sleep(interval_s)
 
 
-_given = set()
+# Below those that the kernel gives to clients, and for each worker of pytest-xdist its own: so that a server that is
+# started again finds its port free.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_ports = random.sample(range(10240 + _worker * 2800, 10240 + (_worker + 1) * 2800), 2800)
 
 
 def free_port():
     """A TCP port that nobody listens on now, and that was not given out before."""
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
+            port = _ports.pop()
+            probe.bind(("127.0.0.1", port))
             return port
 
 
