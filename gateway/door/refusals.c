@@ -101,7 +101,7 @@ struct refusals *refusals_new(struct counters *counters)
 	refusals->counters = counters;
 	for (int i = 0; i < CAUSES; i++)
 		refusals->lines[i] = (struct log_repeat){
-			.level = level_of(FIRST_CAUSE + i),
+			.level = level_of((enum counter)(FIRST_CAUSE + i)),
 			.message = "refused a connection",
 			.key = "cause",
 			.cause = counter_names[FIRST_CAUSE + i].label,
