@@ -119,8 +119,8 @@ static char *print(const struct counters *totals, const struct gauges *gauges, s
 void handle_metrics(struct service *service, const struct request *request,
 		    struct response *response)
 {
-	struct counters totals;
-	struct gauges gauges;
+	struct counters totals = {0};
+	struct gauges gauges = {0};
 	size_t len = 0;
 	char *text = NULL;
 	enum store_outcome outcome = store_read_begin(service->store);
