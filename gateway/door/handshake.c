@@ -7,6 +7,7 @@
  */
 #include "gateway/door/handshake.h"
 
+#include <ctype.h>
 #include <strings.h>
 
 #define PATH_END "/ws"
@@ -16,18 +17,19 @@ struct upgrade_words {
 	bool upgrade, connection;
 };
 
-static bool is_token_char(char c)
+/* Nothing but ASCII letters, digits (the locale is "C") and those others; not empty. */
+static bool consists_of(struct slice text, const char *others)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+	for (size_t i = 0; i < text.len; i++)
+		if (!isalnum((unsigned char)text.at[i]) &&
+		    !memchr(others, text.at[i], strlen(others)))
+			return false;
+	return text.len > 0;
 }
 
 static bool is_token(struct slice text)
 {
-	for (size_t i = 0; i < text.len; i++)
-		if (!is_token_char(text.at[i]))
-			return false;
-	return text.len > 0;
+	return consists_of(text, "!#$%&'*+-.^_`|~");
 }
 
 /* True when it is this word, in any case. */
@@ -208,21 +210,14 @@ const struct refusal *handshake_topic(const struct handshake *handshake,
 	return NULL;
 }
 
-static bool is_base64(char c)
-{
-	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-	       c == '+' || c == '/';
-}
-
 /* RFC 6455, section 4.2.1: the base64 form of 16 bytes. */
 static bool is_key(struct slice key)
 {
-	if (key.len != HANDSHAKE_KEY_BYTES)
-		return false;
-	for (size_t i = 0; i < HANDSHAKE_KEY_BYTES - 2; i++)
-		if (!is_base64(key.at[i]))
-			return false;
-	return memcmp(key.at + HANDSHAKE_KEY_BYTES - 2, "==", 2) == 0;
+	const size_t digits = HANDSHAKE_KEY_BYTES - 2;
+
+	return key.len == HANDSHAKE_KEY_BYTES &&
+	       consists_of((struct slice){key.at, digits}, "+/") &&
+	       memcmp(key.at + digits, "==", 2) == 0;
 }
 
 const struct refusal *handshake_upgrade(const struct handshake *handshake)

@@ -48,6 +48,16 @@ static void describe(const struct config *config, const union address *address,
 	}
 }
 
+/* Returns -1, with errno as it was. */
+static int give_up(int fd)
+{
+	int saved = errno;
+
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
 static int bind_to(const union address *address, bool is_shared)
 {
 	const int on = 1, off = 0;
@@ -64,10 +74,7 @@ static int bind_to(const union address *address, bool is_shared)
 	if (bind(fd, &address->any,
 		 family == AF_INET6 ? sizeof(address->ipv6) : sizeof(address->ipv4)) == 0)
 		return fd;
-	int saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
+	return give_up(fd);
 }
 
 static int listen_tcp(const union address *address, bool is_first)
@@ -81,12 +88,7 @@ static int listen_tcp(const union address *address, bool is_first)
 	if (is_first)
 		close(probe_fd);
 	int fd = bind_to(address, true);
-	if (fd < 0 || listen(fd, BACKLOG) == 0)
-		return fd;
-	int saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
+	return fd < 0 || listen(fd, BACKLOG) == 0 ? fd : give_up(fd);
 }
 
 const char *listen_socket_path(const struct config *config)
@@ -155,11 +157,6 @@ static void pause_accepting(struct listener *listener, int error)
 	uv_timer_start(&listener->pause, resume, PAUSE_MS, 0);
 }
 
-static bool is_shortage(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 enum accepted { ACCEPTED, NOBODY, SHORT };
 
 static enum accepted accept_one(struct listener *listener)
@@ -174,7 +171,7 @@ static enum accepted accept_one(struct listener *listener)
 			listener->accepted(listener->context, fd, (struct sockaddr *)&peer);
 			return ACCEPTED;
 		}
-		if (is_shortage(errno))
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			return SHORT;
 		if (errno == EAGAIN || errno == EBADF || errno == EINVAL)
 			return NOBODY;
@@ -232,18 +229,14 @@ struct listener *listener_open(const struct config *config, int fd, struct uv_lo
 	return listener;
 }
 
-static void let_go(struct listener *listener)
+void listener_leave(struct listener *listener)
 {
+	for (int i = 0; i < BACKLOG && accept_one(listener) == ACCEPTED; i++)
+		;
 	uv_poll_stop(&listener->poll);
 	close(listener->fd);
 	uv_close((uv_handle_t *)&listener->poll, forget_handle);
 	uv_close((uv_handle_t *)&listener->pause, forget_handle);
-}
-
-static void empty_queue(struct listener *listener)
-{
-	for (int i = 0; i < BACKLOG && accept_one(listener) == ACCEPTED; i++)
-		;
 }
 
 void listener_close(struct listener *listener)
@@ -254,14 +247,7 @@ void listener_close(struct listener *listener)
 		unlink(listener->path);
 	else
 		listen(listener->fd, 0); /* nobody new joins the queue */
-	empty_queue(listener);
-	let_go(listener);
-}
-
-void listener_leave(struct listener *listener)
-{
-	empty_queue(listener);
-	let_go(listener);
+	listener_leave(listener);
 }
 
 int listener_fd(const struct listener *listener)

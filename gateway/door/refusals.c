@@ -8,60 +8,64 @@
 #include "shared/base/clock.h"
 #include "shared/base/log_repeat.h"
 
-const struct refusal refusal_not_found = {404, "Not Found", "not found", COUNT_REFUSED_NOT_FOUND};
-const struct refusal refusal_missing_topic = {400, "Bad Request", "missing topic",
-					      COUNT_REFUSED_BAD_TOPIC};
-const struct refusal refusal_bad_topic = {400, "Bad Request", "bad topic: broken percent-encoding",
+const struct refusal refusal_not_found = {404, "not found", COUNT_REFUSED_NOT_FOUND};
+const struct refusal refusal_missing_topic = {400, "missing topic", COUNT_REFUSED_BAD_TOPIC};
+const struct refusal refusal_bad_topic = {400, "bad topic: broken percent-encoding",
 					  COUNT_REFUSED_BAD_TOPIC};
-const struct refusal refusal_not_an_upgrade = {426, "Upgrade Required", "upgrade required",
-					       COUNT_REFUSED_NOT_UPGRADE};
-const struct refusal refusal_bad_version = {426, "Upgrade Required",
-					    "upgrade required: Sec-WebSocket-Version 13",
+const struct refusal refusal_not_an_upgrade = {426, "upgrade required", COUNT_REFUSED_NOT_UPGRADE};
+const struct refusal refusal_bad_version = {426, "upgrade required: Sec-WebSocket-Version 13",
 					    COUNT_REFUSED_NOT_UPGRADE};
-const struct refusal refusal_bad_key = {400, "Bad Request", "bad request: Sec-WebSocket-Key",
+const struct refusal refusal_bad_key = {400, "bad request: Sec-WebSocket-Key",
 					COUNT_REFUSED_MALFORMED};
-const struct refusal refusal_has_body = {400, "Bad Request", "bad request: a body",
-					 COUNT_REFUSED_MALFORMED};
-
-const struct refusal refusal_malformed = {400, "Bad Request", "bad request: malformed HTTP",
+const struct refusal refusal_has_body = {400, "bad request: a body", COUNT_REFUSED_MALFORMED};
+const struct refusal refusal_malformed = {400, "bad request: malformed HTTP",
 					  COUNT_REFUSED_MALFORMED};
-const struct refusal refusal_too_long = {431, "Request Header Fields Too Large",
-					 "request head too large", COUNT_REFUSED_MALFORMED};
-const struct refusal refusal_not_registered = {404, "Not Found", "topic not registered",
+const struct refusal refusal_too_long = {431, "request head too large", COUNT_REFUSED_MALFORMED};
+const struct refusal refusal_not_registered = {404, "topic not registered",
 					       COUNT_REFUSED_NOT_REGISTERED};
-const struct refusal refusal_unavailable = {
-	503, "Service Unavailable", "unavailable: database error", COUNT_REFUSED_UNAVAILABLE};
-const struct refusal refusal_origin = {403, "Forbidden", "origin not allowed",
-				       COUNT_REFUSED_ORIGIN};
-const struct refusal refusal_full = {503, "Service Unavailable", "too many connections",
-				     COUNT_REFUSED_FULL};
-const struct refusal refusal_address_full = {429, "Too Many Requests",
-					     "too many connections from this address",
+const struct refusal refusal_unavailable = {503, "unavailable: database error",
+					    COUNT_REFUSED_UNAVAILABLE};
+const struct refusal refusal_origin = {403, "origin not allowed", COUNT_REFUSED_ORIGIN};
+const struct refusal refusal_full = {503, "too many connections", COUNT_REFUSED_FULL};
+const struct refusal refusal_address_full = {429, "too many connections from this address",
 					     COUNT_REFUSED_ADDRESS_FULL};
-const struct refusal refusal_pending_full = {503, "Service Unavailable",
-					     "too many connections without authentication",
+const struct refusal refusal_pending_full = {503, "too many connections without authentication",
 					     COUNT_REFUSED_PENDING_FULL};
-const struct refusal refusal_timeout = {408, "Request Timeout", "request timeout",
-					COUNT_REFUSED_TIMEOUT};
+const struct refusal refusal_timeout = {408, "request timeout", COUNT_REFUSED_TIMEOUT};
+
+/* What goes with a status. */
+static const struct answer {
+	int status;
+	const char *phrase;
+	const char *connection;
+	const char *extra; /* header lines */
+} answers[] = {
+	{400, "Bad Request", "close", ""},
+	{403, "Forbidden", "close", ""},
+	{404, "Not Found", "close", ""},
+	{408, "Request Timeout", "close", ""},
+	{426, "Upgrade Required", "close, Upgrade",
+	 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
+	{429, "Too Many Requests", "close", "Retry-After: 1\r\n"},
+	{431, "Request Header Fields Too Large", "close", ""},
+	{503, "Service Unavailable", "close", "Retry-After: 1\r\n"},
+};
 
 size_t refusal_write(const struct refusal *refusal, char *out, size_t size)
 {
-	const char *extra = "";
+	const struct answer *answer = answers;
 
-	if (refusal->status == 426)
-		extra = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
-	else if (refusal->status == 503 || refusal->status == 429)
-		extra = "Retry-After: 1\r\n";
-	int len =
-		snprintf(out, size,
-			 "HTTP/1.1 %d %s\r\n"
-			 "Content-Type: text/plain; charset=utf-8\r\n"
-			 "Content-Length: %zu\r\n"
-			 "X-Content-Type-Options: nosniff\r\n"
-			 "Connection: %s\r\n"
-			 "%s\r\n%s\n",
-			 refusal->status, refusal->phrase, strlen(refusal->text) + 1,
-			 refusal->status == 426 ? "close, Upgrade" : "close", extra, refusal->text);
+	while (answer->status != refusal->status)
+		answer++;
+	int len = snprintf(out, size,
+			   "HTTP/1.1 %d %s\r\n"
+			   "Content-Type: text/plain; charset=utf-8\r\n"
+			   "Content-Length: %zu\r\n"
+			   "X-Content-Type-Options: nosniff\r\n"
+			   "Connection: %s\r\n"
+			   "%s\r\n%s\n",
+			   answer->status, answer->phrase, strlen(refusal->text) + 1,
+			   answer->connection, answer->extra, refusal->text);
 
 	return len > 0 && (size_t)len < size ? (size_t)len : 0;
 }

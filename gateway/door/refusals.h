@@ -11,8 +11,7 @@
 
 /* An answer that is not an upgrade. Constant. */
 struct refusal {
-	int status;
-	const char *phrase;
+	int status; /* refusals.c has a row for each */
 	const char *text; /* the body, without its newline */
 	enum counter cause;
 };

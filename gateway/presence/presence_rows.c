@@ -16,7 +16,8 @@ enum statement {
 	PUT_GATEWAY,
 	DROP_GATEWAY,
 	DROP_SESSIONS,
-	DEAD_GATEWAYS,
+	DROP_DEAD_GATEWAYS,
+	DROP_DEAD_SESSIONS,
 	COUNT_TOPICS,
 	PUT_SESSION,
 	DROP_SESSION,
@@ -31,9 +32,9 @@ static const char *const sql[STATEMENTS] = {
 		"clients) VALUES (?1, ?2, ?3, ?4, ?5, ?6, -1, ?7, ?8, ?9, ?10)",
 	[DROP_GATEWAY] = "DELETE FROM gateways WHERE pid = ?1",
 	[DROP_SESSIONS] = "DELETE FROM sessions WHERE gateway = ?1",
-	[DEAD_GATEWAYS] = "SELECT pid FROM gateways WHERE pid <> ?1 AND NOT gateway_alive(pid) "
-			  "UNION SELECT gateway FROM sessions WHERE gateway NOT IN "
-			  "(SELECT pid FROM gateways) LIMIT 1",
+	[DROP_DEAD_GATEWAYS] = "DELETE FROM gateways WHERE pid <> ?1 AND NOT gateway_alive(pid)",
+	[DROP_DEAD_SESSIONS] = "DELETE FROM sessions WHERE gateway = ?1 "
+			       "OR gateway NOT IN (SELECT pid FROM gateways)",
 	[COUNT_TOPICS] = "UPDATE topic_count SET topics = (SELECT count(*) FROM topics)",
 	[PUT_SESSION] = "INSERT OR REPLACE INTO sessions (gateway, slot, topic, user_id, address, "
 			"connected_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -98,37 +99,13 @@ static enum database_status put_gateway(struct presence_rows *rows,
 	return database_run(put);
 }
 
-/* *pid is that of a gateway whose rows were left behind; 0: there is none. */
-static enum database_status find_dead(struct presence_rows *rows, int64_t *pid)
-{
-	sqlite3_stmt *dead = rows->statements[DEAD_GATEWAYS];
-
-	sqlite3_bind_int64(dead, 1, rows->pid);
-	int result = sqlite3_step(dead);
-	*pid = result == SQLITE_ROW ? sqlite3_column_int64(dead, 0) : 0;
-	sqlite3_reset(dead);
-	return database_status_of(result);
-}
-
-static enum database_status drop(struct presence_rows *rows, int64_t pid)
-{
-	enum database_status status = run_for(rows->statements[DROP_SESSIONS], pid);
-
-	return status == DATABASE_OK ? run_for(rows->statements[DROP_GATEWAY], pid) : status;
-}
-
+/* Removes what killed gateways left behind, one with our own pid among them. */
 static enum database_status introduce(struct presence_rows *rows)
 {
-	enum database_status status = run_for(rows->statements[DROP_SESSIONS], rows->pid);
-	int64_t dead = 0;
+	enum database_status status = run_for(rows->statements[DROP_DEAD_GATEWAYS], rows->pid);
 
 	if (status == DATABASE_OK)
-		status = find_dead(rows, &dead);
-	while (status == DATABASE_OK && dead != 0) {
-		status = drop(rows, dead);
-		if (status == DATABASE_OK)
-			status = find_dead(rows, &dead);
-	}
+		status = run_for(rows->statements[DROP_DEAD_SESSIONS], rows->pid);
 	return status == DATABASE_OK ? database_run(rows->statements[COUNT_TOPICS]) : status;
 }
 
@@ -197,7 +174,9 @@ enum database_status presence_rows_leave(struct presence_rows *rows,
 		return status;
 	status = database_begin(rows->database);
 	if (status == DATABASE_OK)
-		status = drop(rows, rows->pid);
+		status = run_for(rows->statements[DROP_SESSIONS], rows->pid);
+	if (status == DATABASE_OK)
+		status = run_for(rows->statements[DROP_GATEWAY], rows->pid);
 	if (status == DATABASE_OK)
 		status = totals_add(rows->totals, counters);
 	if (status == DATABASE_OK)
