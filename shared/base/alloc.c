@@ -10,15 +10,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+static const char out_of_memory[] = "out of memory\n";
+
 static _Noreturn void end(const char *why)
 {
 	fputs(why, stderr);
 	_Exit(EX_OSERR);
-}
-
-static _Noreturn void out_of_memory(void)
-{
-	end("out of memory\n");
 }
 
 void *xcalloc(size_t count, size_t size)
@@ -26,7 +23,7 @@ void *xcalloc(size_t count, size_t size)
 	void *memory = calloc(count ? count : 1, size ? size : 1);
 
 	if (!memory)
-		out_of_memory();
+		end(out_of_memory);
 	return memory;
 }
 
@@ -36,14 +33,14 @@ void *xreallocarray(void *old, size_t count, size_t size)
 	void *memory = reallocarray(old, count ? count : 1, size ? size : 1);
 
 	if (!memory)
-		out_of_memory();
+		end(out_of_memory);
 	return memory;
 }
 
 char *xstrndup(const char *text, size_t len)
 {
 	if (len == SIZE_MAX)
-		out_of_memory();
+		end(out_of_memory);
 
 	char *copy = xreallocarray(NULL, len + 1, 1);
 	if (len > 0)

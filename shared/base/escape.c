@@ -8,7 +8,7 @@
 
 #include "shared/base/utf8.h"
 
-/* True when a well-formed character may be shown as it is. */
+/* The code point of a well-formed character. */
 static uint32_t decode(const char *text, size_t len)
 {
 	static const unsigned char lead_bits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};

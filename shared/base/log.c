@@ -27,6 +27,7 @@
 #include "shared/base/escape.h"
 
 static const char cut_mark[] = "...";
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 static const char *_Atomic program_name = "";
 static _Atomic enum log_level level_now = LOG_INFO;
@@ -161,20 +162,6 @@ void log_set_level(enum log_level level)
 	level_now = level;
 }
 
-static const char *level_name(enum log_level level)
-{
-	switch (level) {
-	case LOG_ERROR:
-		return "error";
-	case LOG_WARN:
-		return "warn";
-	case LOG_INFO:
-		return "info";
-	default:
-		return "debug";
-	}
-}
-
 /* Writes the whole line. False: it would have to wait, or there is nobody to write to. */
 static bool put(const struct line *line)
 {
@@ -195,7 +182,7 @@ static bool write_line(enum log_level level, const char *message, const struct l
 	line.is_cut = false;
 	add_time(&line);
 	add_text(&line, " level=");
-	add_text(&line, level_name(level));
+	add_text(&line, level_names[level]);
 	add_text(&line, " program=");
 	add_text(&line, program_name);
 	add_text(&line, " msg=");

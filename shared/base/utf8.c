@@ -7,45 +7,27 @@
  */
 #include "shared/base/utf8.h"
 
-static bool is_continuation(unsigned char byte)
-{
-	return (byte & 0xC0) == 0x80;
-}
-
-static size_t three_byte_len(const unsigned char *c)
-{
-	unsigned char low = c[0] == 0xE0 ? 0xA0 : 0x80;
-	unsigned char high = c[0] == 0xED ? 0x9F : 0xBF;
-
-	return c[1] >= low && c[1] <= high && is_continuation(c[2]) ? 3 : 0;
-}
-
-static size_t four_byte_len(const unsigned char *c)
-{
-	unsigned char low = c[0] == 0xF0 ? 0x90 : 0x80;
-	unsigned char high = c[0] == 0xF4 ? 0x8F : 0xBF;
-
-	return c[1] >= low && c[1] <= high && is_continuation(c[2]) && is_continuation(c[3]) ? 4
-											     : 0;
-}
-
 size_t utf8_char_len(const char *text, size_t len)
 {
 	const unsigned char *c = (const unsigned char *)text;
+	unsigned char low = 0x80, high = 0xBF; /* the limits of the second byte */
+	size_t count;
 
-	if (len == 0)
+	if (len == 0 || c[0] < 0x80)
+		return len > 0;
+	if (c[0] < 0xC2 || c[0] > 0xF4) /* a continuation byte, an overlong form, too large */
 		return 0;
-	if (c[0] < 0x80)
-		return 1;
-	if (c[0] < 0xC2) /* a continuation byte, or an overlong form of ASCII */
+	count = c[0] < 0xE0 ? 2 : c[0] < 0xF0 ? 3 : 4;
+	if (c[0] == 0xE0 || c[0] == 0xF0)
+		low = c[0] == 0xE0 ? 0xA0 : 0x90;
+	if (c[0] == 0xED || c[0] == 0xF4)
+		high = c[0] == 0xED ? 0x9F : 0x8F;
+	if (len < count || c[1] < low || c[1] > high)
 		return 0;
-	if (c[0] < 0xE0)
-		return len >= 2 && is_continuation(c[1]) ? 2 : 0;
-	if (c[0] < 0xF0)
-		return len >= 3 ? three_byte_len(c) : 0;
-	if (c[0] < 0xF5)
-		return len >= 4 ? four_byte_len(c) : 0;
-	return 0;
+	for (size_t i = 2; i < count; i++)
+		if ((c[i] & 0xC0) != 0x80)
+			return 0;
+	return count;
 }
 
 bool utf8_valid(const char *text, size_t len)
@@ -72,24 +54,15 @@ bool utf8_valid(const char *text, size_t len)
 
 size_t utf8_encode(uint32_t code_point, char out[UTF8_MAX_BYTES])
 {
-	if (code_point < 0x80) {
-		out[0] = (char)code_point;
-		return 1;
+	static const unsigned char lead_bits[] = {0, 0, 0xC0, 0xE0, 0xF0};
+	size_t len = code_point < 0x800 ? 2 : code_point < 0x10000 ? 3 : 4;
+
+	if (code_point < 0x80)
+		len = 1;
+	for (size_t i = len - 1; i > 0; i--) {
+		out[i] = (char)(0x80 | (code_point & 0x3F));
+		code_point >>= 6;
 	}
-	if (code_point < 0x800) {
-		out[0] = (char)(0xC0 | code_point >> 6);
-		out[1] = (char)(0x80 | (code_point & 0x3F));
-		return 2;
-	}
-	if (code_point < 0x10000) {
-		out[0] = (char)(0xE0 | code_point >> 12);
-		out[1] = (char)(0x80 | (code_point >> 6 & 0x3F));
-		out[2] = (char)(0x80 | (code_point & 0x3F));
-		return 3;
-	}
-	out[0] = (char)(0xF0 | code_point >> 18);
-	out[1] = (char)(0x80 | (code_point >> 12 & 0x3F));
-	out[2] = (char)(0x80 | (code_point >> 6 & 0x3F));
-	out[3] = (char)(0x80 | (code_point & 0x3F));
-	return 4;
+	out[0] = (char)(lead_bits[len] | code_point);
+	return len;
 }

@@ -47,19 +47,6 @@ static _Noreturn void end_after_printing(void)
 	exit(EXIT_SUCCESS);
 }
 
-static _Noreturn void help(const struct program *program)
-{
-	printf("Usage: %s [-c FILE] [--check-config | --version | --help]\n\n%s%s", program->name,
-	       program->summary, help_text);
-	end_after_printing();
-}
-
-static _Noreturn void version(const struct program *program)
-{
-	printf("%s %s\n", program->name, WORKER_VERSION);
-	end_after_printing();
-}
-
 static _Noreturn void usage_error(const struct program *program, const char *what)
 {
 	if (what)
@@ -82,21 +69,10 @@ void options_log_finding(void *context, bool is_error, const char *file, size_t 
 		  log_text("at", at));
 }
 
-static struct config *start(const struct program *program, const char *path)
-{
-	struct config *config;
-
-	log_setup(program->short_name, LOG_INFO);
-	config = config_load(path, options_log_finding, NULL);
-	if (!config)
-		exit(EXIT_CONFIGURATION);
-	log_setup(program->short_name, config->log_level);
-	return config;
-}
-
 struct config *options_start(const struct program *program, int argc, char **argv)
 {
 	const char *file = NULL;
+	struct config *config;
 	bool is_check = false;
 	int option;
 
@@ -109,9 +85,12 @@ struct config *options_start(const struct program *program, int argc, char **arg
 			is_check = true;
 			break;
 		case OPTION_VERSION:
-			version(program);
+			printf("%s %s\n", program->name, WORKER_VERSION);
+			end_after_printing();
 		case OPTION_HELP:
-			help(program);
+			printf("Usage: %s [-c FILE] [--check-config | --version | --help]\n\n%s%s",
+			       program->name, program->summary, help_text);
+			end_after_printing();
 		default:
 			usage_error(program, NULL);
 		}
@@ -124,5 +103,10 @@ struct config *options_start(const struct program *program, int argc, char **arg
 		exit(EXIT_CONFIGURATION);
 	if (is_check)
 		end_after_printing();
-	return start(program, config_path(file));
+	log_setup(program->short_name, LOG_INFO);
+	config = config_load(config_path(file), options_log_finding, NULL);
+	if (!config)
+		exit(EXIT_CONFIGURATION);
+	log_set_level(config->log_level);
+	return config;
 }

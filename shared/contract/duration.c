@@ -50,21 +50,15 @@ static bool read_whole(const char **text, uint64_t *out)
 /* The digits after a point: `value` / `scale`. Digits that no longer fit change nothing. */
 static void read_fraction(const char **text, uint64_t *value, double *scale)
 {
-	bool full = false;
+	bool is_full = false;
 
 	for (; is_digit(**text); (*text)++) {
-		uint64_t next;
+		uint64_t digit = (uint64_t)(**text - '0');
 
-		if (full || *value > (limit_ns - 1) / 10) {
-			full = true;
+		is_full = is_full || *value > (limit_ns - 1) / 10 || *value * 10 + digit > limit_ns;
+		if (is_full)
 			continue;
-		}
-		next = *value * 10 + (uint64_t)(**text - '0');
-		if (next > limit_ns) {
-			full = true;
-			continue;
-		}
-		*value = next;
+		*value = *value * 10 + digit;
 		*scale *= 10;
 	}
 }
@@ -139,9 +133,8 @@ bool duration_parse(const char *text, int64_t *out_ms)
 
 void duration_format(int64_t seconds, char out[DURATION_TEXT_SIZE])
 {
-	int64_t hours = seconds > 0 ? seconds / 3600 : 0;
-	int minutes = seconds > 0 ? (int)(seconds / 60 % 60) : 0;
-	int rest = seconds > 0 ? (int)(seconds % 60) : 0;
+	int64_t total = seconds > 0 ? seconds : 0, hours = total / 3600;
+	int minutes = (int)(total / 60 % 60), rest = (int)(total % 60);
 
 	if (hours > 0)
 		snprintf(out, DURATION_TEXT_SIZE, "%" PRId64 "h%dm%ds", hours, minutes, rest);

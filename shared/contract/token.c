@@ -22,31 +22,22 @@ struct token_key {
 	EVP_MAC_CTX *mac;
 };
 
-static EVP_MAC_CTX *start_mac(const char *secret)
+struct token_key *token_key_new(const char *secret)
 {
+	struct token_key *key = xcalloc(1, sizeof(*key));
 	EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *mac = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
 	const OSSL_PARAM sha256[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char[]){"SHA256"}, 0),
 		OSSL_PARAM_construct_end(),
 	};
-	bool good = mac && EVP_MAC_init(mac, (const unsigned char *)secret, strlen(secret), sha256);
 
+	key->mac = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
 	EVP_MAC_free(hmac);
-	if (good)
-		return mac;
-	EVP_MAC_CTX_free(mac);
+	if (secret[0] && key->mac &&
+	    EVP_MAC_init(key->mac, (const unsigned char *)secret, strlen(secret), sha256))
+		return key;
+	token_key_free(key);
 	return NULL;
-}
-
-struct token_key *token_key_new(const char *secret)
-{
-	EVP_MAC_CTX *mac = secret[0] ? start_mac(secret) : NULL;
-	struct token_key *key = mac ? xcalloc(1, sizeof(*key)) : NULL;
-
-	if (key)
-		key->mac = mac;
-	return key;
 }
 
 void token_key_free(struct token_key *key)
