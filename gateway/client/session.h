@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "gateway/events/batch.h"
-#include "gateway/presence/client_address.h"
+#include "shared/contract/client_address.h"
 
 struct clients;
 struct frame;

@@ -1,6 +1,6 @@
 /*
- * Where a client really is, see forwarded_for.h. State: the list of trusted blocks, which does not
- * change. Called once for each connection, with a header that anyone may have written; never
+ * Where a client really is, see forwarded_for.h. State: the list of trusted networks, which does
+ * not change. Called once for each connection, with a header that anyone may have written; never
  * blocks. What does not parse is never believed.
  */
 #include "gateway/door/forwarded_for.h"
@@ -8,63 +8,12 @@
 #include "shared/base/alloc.h"
 #include "shared/base/slice.h"
 
-enum { ADDRESS_BYTES = sizeof(struct client_address), MAX_PORT = 65535, MAX_DIGITS = 5 };
-
-/* The bits of `address` that are set in `mask` are those that matter. */
-struct block {
-	unsigned char address[ADDRESS_BYTES];
-	unsigned char mask[ADDRESS_BYTES];
-};
+enum { MAX_PORT = 65535 };
 
 struct trusted_proxies {
 	size_t count;
-	struct block blocks[];
+	struct client_network networks[];
 };
-
-/* Digits and nothing else, no leading zero, at most `max`. */
-static bool parse_number(struct slice text, unsigned max, unsigned *out)
-{
-	unsigned value = 0;
-
-	if (text.len == 0 || text.len > MAX_DIGITS || (text.len > 1 && text.at[0] == '0'))
-		return false;
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.at[i] < '0' || text.at[i] > '9')
-			return false;
-		value = value * 10 + (unsigned)(text.at[i] - '0');
-	}
-	*out = value;
-	return value <= max;
-}
-
-/* An address or a CIDR block. */
-static bool parse_block(struct slice text, struct block *out)
-{
-	const char *end = text.at + text.len;
-	const char *slash = memchr(text.at, '/', text.len);
-	struct client_address address;
-	unsigned bits = 8 * ADDRESS_BYTES;
-
-	if (slash) {
-		struct slice number = {slash + 1, (size_t)(end - slash - 1)};
-		unsigned first_bit =
-			memchr(text.at, ':', text.len) ? 0 : 8 * CLIENT_ADDRESS_IPV4_AT;
-
-		if (!parse_number(number, bits - first_bit, &bits))
-			return false;
-		bits += first_bit;
-		text.len = (size_t)(slash - text.at);
-	}
-	if (!client_address_parse(text.at, text.len, &address))
-		return false;
-	memcpy(out->address, address.bytes, ADDRESS_BYTES);
-	for (unsigned i = 0; i < ADDRESS_BYTES; i++) {
-		unsigned left = bits > 8 * i ? bits - 8 * i : 0;
-
-		out->mask[i] = (unsigned char)(left >= 8 ? 0xff : 0xff00 >> left);
-	}
-	return true;
-}
 
 /* Takes the part after the last comma off `list`; false when nothing is left. */
 static bool take_last(struct slice *list, struct slice *part)
@@ -83,13 +32,13 @@ static bool take_last(struct slice *list, struct slice *part)
 	return true;
 }
 
-static void add_blocks(struct trusted_proxies *trusted, const char *list)
+static void add_networks(struct trusted_proxies *trusted, const char *list)
 {
 	struct slice rest = {list, strlen(list)};
 	struct slice part;
 
 	while (take_last(&rest, &part))
-		if (parse_block(part, &trusted->blocks[trusted->count]))
+		if (client_network_parse(part, &trusted->networks[trusted->count]))
 			trusted->count++;
 }
 
@@ -101,9 +50,9 @@ struct trusted_proxies *trusted_proxies_new(const char *list)
 
 	for (const char *at = list; *at; at++)
 		room += *at == ',';
-	trusted = xcalloc(1, sizeof(*trusted) + room * sizeof(struct block));
-	add_blocks(trusted, loopback);
-	add_blocks(trusted, list);
+	trusted = xcalloc(1, sizeof(*trusted) + room * sizeof(struct client_network));
+	add_networks(trusted, loopback);
+	add_networks(trusted, list);
 	return trusted;
 }
 
@@ -112,21 +61,10 @@ void trusted_proxies_free(struct trusted_proxies *trusted)
 	free(trusted);
 }
 
-static bool contains(const struct block *block, const struct client_address *address)
-{
-	unsigned differ = 0;
-
-	for (size_t i = 0; i < ADDRESS_BYTES; i++)
-		differ |= (block->address[i] ^ address->bytes[i]) & block->mask[i];
-	/* "::/0" is all of IPv6, but does not include IPv4. */
-	return differ == 0 && (block->mask[CLIENT_ADDRESS_IPV4_AT - 1] == 0xff ||
-			       !client_address_is_ipv4(address));
-}
-
 static bool is_trusted(const struct trusted_proxies *trusted, const struct client_address *address)
 {
 	for (size_t i = 0; i < trusted->count; i++)
-		if (contains(&trusted->blocks[i], address))
+		if (client_network_contains(&trusted->networks[i], address))
 			return true;
 	return false;
 }
@@ -159,7 +97,7 @@ static bool strip_port(struct slice *entry)
 	}
 	port.at = colon + 1;
 	port.len = (size_t)(end - port.at);
-	return parse_number(port, MAX_PORT, &number);
+	return slice_number(port, MAX_PORT, &number);
 }
 
 struct client_address forwarded_for_resolve(const struct trusted_proxies *trusted,

@@ -6,7 +6,7 @@
 #ifndef GATEWAY_FORWARDED_FOR_H
 #define GATEWAY_FORWARDED_FOR_H
 
-#include "gateway/presence/client_address.h"
+#include "shared/contract/client_address.h"
 
 struct trusted_proxies;
 

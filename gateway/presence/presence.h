@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "gateway/presence/client_address.h"
+#include "shared/contract/client_address.h"
 #include "shared/contract/topic_name.h"
 #include "shared/counters/counters.h"
 #include "shared/counters/gauges.h"

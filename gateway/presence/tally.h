@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "gateway/presence/client_address.h"
+#include "shared/contract/client_address.h"
 
 struct tally;
 

@@ -29,3 +29,18 @@ struct slice slice_split(struct slice text, char separator, struct slice *rest)
 	}
 	return first;
 }
+
+bool slice_number(struct slice text, unsigned max, unsigned *out)
+{
+	unsigned value = 0;
+
+	if (text.len == 0 || text.len > SLICE_NUMBER_DIGITS || (text.len > 1 && text.at[0] == '0'))
+		return false;
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.at[i] < '0' || text.at[i] > '9')
+			return false;
+		value = value * 10 + (unsigned)(text.at[i] - '0');
+	}
+	*out = value;
+	return value <= max;
+}

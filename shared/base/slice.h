@@ -4,6 +4,7 @@
 #ifndef SHARED_SLICE_H
 #define SHARED_SLICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct slice {
@@ -17,5 +18,9 @@ struct slice slice_trim(struct slice text);
 /* What comes before the first `separator`, or all of it. *rest is what comes after it, with a NULL
  * `at` if there is none. */
 struct slice slice_split(struct slice text, char separator, struct slice *rest);
+
+/* Digits and nothing else, no leading zero, at most `max` and at most five digits. */
+enum { SLICE_NUMBER_DIGITS = 5 };
+bool slice_number(struct slice text, unsigned max, unsigned *out);
 
 #endif

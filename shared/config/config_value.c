@@ -4,7 +4,6 @@
  * not looked up. No message contains the text of a value, for it may be a secret that got behind
  * the wrong key.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -15,6 +14,7 @@
 #include "shared/base/slice.h"
 #include "shared/base/unix_socket.h"
 #include "shared/config/config_internal.h"
+#include "shared/contract/client_address.h"
 #include "shared/contract/duration.h"
 #include "shared/contract/origin.h"
 
@@ -77,32 +77,6 @@ static int index_of(const char *const *words, const char *text, bool in_any_case
 	return -1;
 }
 
-static bool parses_as(int family, const char *text)
-{
-	struct in6_addr address; /* the larger one */
-
-	return inet_pton(family, text, &address) == 1;
-}
-
-/* An address, or an address with /bits. */
-static bool is_block(struct slice text)
-{
-	char address[INET6_ADDRSTRLEN + sizeof("/128")];
-	int64_t bits = 0;
-	char *slash;
-
-	if (snprintf(address, sizeof(address), "%.*s", (int)text.len, text.at) >=
-	    (int)sizeof(address))
-		return false;
-	slash = strchr(address, '/');
-	if (slash && !read_digits(slash + 1, false, &bits))
-		return false;
-	if (slash)
-		*slash = '\0';
-	return (bits <= 32 && parses_as(AF_INET, address)) ||
-	       (bits <= 128 && parses_as(AF_INET6, address));
-}
-
 /* Adds what is between the commas of `text` to the list. Faults are as of text_fault. */
 static const char *append(enum config_type type, const char *text, char **list)
 {
@@ -116,7 +90,8 @@ static const char *append(enum config_type type, const char *text, char **list)
 		count += *at == ',';
 	while (rest.at) {
 		struct slice entry = slice_trim(slice_split(rest, ',', &rest));
-		const char *fault = is_block(entry) ? NULL : "";
+		struct client_network network;
+		const char *fault = client_network_parse(entry, &network) ? NULL : "";
 
 		if (type == CONFIG_ORIGIN_LIST)
 			fault = origin_pattern_fault(entry.at, entry.len, origin);
@@ -135,6 +110,7 @@ static const char *append(enum config_type type, const char *text, char **list)
 static const char *text_fault(enum config_type type, const char *text)
 {
 	size_t len = strlen(text), characters = 0;
+	struct client_address address;
 
 	switch (type) {
 	case CONFIG_SECRET: /* it travels in a header, whose value loses the spaces at its ends */
@@ -155,7 +131,7 @@ static const char *text_fault(enum config_type type, const char *text)
 			return len - 5 <= UNIX_SOCKET_PATH_MAX ? NULL : "";
 		return text_fault(CONFIG_ADDRESS, text);
 	case CONFIG_ADDRESS:
-		return parses_as(AF_INET, text) || parses_as(AF_INET6, text) ? NULL : "";
+		return client_address_parse(text, len, &address) ? NULL : "";
 	default:
 		return NULL;
 	}

@@ -1,4 +1,4 @@
-// needs: gateway/door/forwarded_for.c gateway/presence/client_address.c
+// needs: gateway/door/forwarded_for.c shared/contract/client_address.c
 /*
  * Any bytes as X-Forwarded-For; what comes before a first line end is the list of trusted proxies.
  * A peer that is not trusted is believed nothing; behind one that is, what a client writes in front

@@ -1,4 +1,4 @@
-// needs: gateway/door/forwarded_for.c gateway/presence/client_address.c
+// needs: gateway/door/forwarded_for.c shared/contract/client_address.c
 /*
  * Where a client really is: addresses of sockets, and which of the hops in a header counts. The
  * entries of a header are in test_forwarded_for_entry.c, who is believed in

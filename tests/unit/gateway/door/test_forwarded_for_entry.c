@@ -1,4 +1,4 @@
-// needs: gateway/door/forwarded_for.c gateway/presence/client_address.c
+// needs: gateway/door/forwarded_for.c shared/contract/client_address.c
 /*
  * An entry of the header that says where a client is: an address with or without a port and nothing
  * else, and whatever it is, none of its bytes comes out.

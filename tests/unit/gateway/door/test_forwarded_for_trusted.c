@@ -1,4 +1,4 @@
-// needs: gateway/door/forwarded_for.c gateway/presence/client_address.c
+// needs: gateway/door/forwarded_for.c shared/contract/client_address.c
 /*
  * Who is believed when it says where a client is: the list of trusted proxies, and who is trusted
  * without being in it.

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "shared/config/config.h"
+#include "shared/config/config_internal.h"
 
 #define SECRET "a secret of 32 characters or more"
 #define SECRET_LINE "worker_secret: \"" SECRET "\"\n"
@@ -28,6 +28,15 @@ static struct found {
 	char message[512];
 } found[FOUND_MAX];
 static size_t found_count;
+
+/* The variables of whoever runs the tests are none of theirs. */
+__attribute__((constructor)) static void clear_environment(void)
+{
+	for (const struct config_key *key = config_keys; key->name; key++)
+		if (key->environment)
+			unsetenv(key->environment);
+	unsetenv("WAVELOG_WORKER_CONFIG");
+}
 
 static inline void take_finding(void *context, bool is_error, const char *file, size_t line,
 				const char *message)

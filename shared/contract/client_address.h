@@ -3,17 +3,17 @@
  * printed anew, never as it was written, so that no byte of a header reaches a log. The door
  * (forwarded_for.h) finds out who the client behind a proxy is. Pure functions.
  */
-#ifndef GATEWAY_CLIENT_ADDRESS_H
-#define GATEWAY_CLIENT_ADDRESS_H
+#ifndef SHARED_CLIENT_ADDRESS_H
+#define SHARED_CLIENT_ADDRESS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 
-enum {
-	CLIENT_ADDRESS_IPV4_AT = 12, /* where the four bytes of an IPv4 address are */
-	CLIENT_ADDRESS_TEXT_SIZE = 48 /* any output of client_address_format, NUL included */
-};
+#include "shared/base/slice.h"
+
+/* Any output of client_address_format, NUL included. */
+enum { CLIENT_ADDRESS_TEXT_SIZE = 48 };
 
 /* An IPv6 address; IPv4 is mapped into it (::ffff:a.b.c.d). All zero: unknown (a UNIX socket
  * without a header). */
@@ -36,5 +36,19 @@ bool client_address_is_unknown(const struct client_address *address);
 /* "192.0.2.1", "2001:db8::1", or "local" for an unknown one. */
 void client_address_format(const struct client_address *address,
 			   char out[CLIENT_ADDRESS_TEXT_SIZE]);
+
+/* A network; the bits of `address` that are set in `mask` are those that matter. */
+struct client_network {
+	struct client_address address;
+	unsigned char mask[16];
+};
+
+/* An address, or a CIDR block ("192.0.2.0/24"). False for anything else. */
+bool client_network_parse(struct slice text, struct client_network *out);
+
+/* IPv4 addresses are matched by IPv4 networks and by those within ::ffff:0:0/96, not by wider IPv6
+ * ones ("::/0"). */
+bool client_network_contains(const struct client_network *network,
+			     const struct client_address *address);
 
 #endif

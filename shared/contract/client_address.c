@@ -1,12 +1,12 @@
 /*
  * The address of a client as a value: see client_address.h. No state, never blocks, cannot fail.
  */
-#include "gateway/presence/client_address.h"
+#include "shared/contract/client_address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-enum { IPV4_AT = CLIENT_ADDRESS_IPV4_AT };
+enum { IPV4_AT = 12, ADDRESS_BYTES = sizeof(struct client_address) };
 
 static const unsigned char ipv4_prefix[IPV4_AT] = {[10] = 0xff, [11] = 0xff};
 
@@ -79,4 +79,43 @@ void client_address_format(const struct client_address *address, char out[CLIENT
 		inet_ntop(AF_INET, address->bytes + IPV4_AT, out, CLIENT_ADDRESS_TEXT_SIZE);
 	else
 		inet_ntop(AF_INET6, address->bytes, out, CLIENT_ADDRESS_TEXT_SIZE);
+}
+
+bool client_network_parse(struct slice text, struct client_network *out)
+{
+	const char *end = text.at + text.len;
+	const char *slash = memchr(text.at, '/', text.len);
+	struct client_address address;
+	unsigned bits = 8 * ADDRESS_BYTES;
+
+	if (slash) {
+		struct slice number = {slash + 1, (size_t)(end - slash - 1)};
+		unsigned first_bit = memchr(text.at, ':', text.len) ? 0 : 8 * IPV4_AT;
+
+		if (!slice_number(number, bits - first_bit, &bits))
+			return false;
+		bits += first_bit;
+		text.len = (size_t)(slash - text.at);
+	}
+	if (!client_address_parse(text.at, text.len, &address))
+		return false;
+	out->address = address;
+	for (unsigned i = 0; i < ADDRESS_BYTES; i++) {
+		unsigned left = bits > 8 * i ? bits - 8 * i : 0;
+
+		out->mask[i] = (unsigned char)(left >= 8 ? 0xff : 0xff00 >> left);
+	}
+	return true;
+}
+
+bool client_network_contains(const struct client_network *network,
+			     const struct client_address *address)
+{
+	unsigned differ = 0;
+
+	for (size_t i = 0; i < ADDRESS_BYTES; i++)
+		differ |= (network->address.bytes[i] ^ address->bytes[i]) & network->mask[i];
+	/* "::/0" is all of IPv6, but does not include IPv4. */
+	return differ == 0 &&
+	       (network->mask[IPV4_AT - 1] == 0xff || !client_address_is_ipv4(address));
 }
