@@ -40,6 +40,15 @@ def is_head(pid):
     return False
 
 
+def tracer_of(pid):
+    """The process that traces it, 0 when there is none."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("TracerPid:"):
+                return int(line.split()[1])
+    return 0
+
+
 class Crashes:
     """`counts` says how often each thing was done."""
 
@@ -51,12 +60,15 @@ class Crashes:
         self.seen = {self.latest.pid: self.latest}
 
     def gateways(self):
-        """The pids of those that run: after a replacement there are two for a while, each with its workers."""
+        """The pids of those that run: after a replacement there are two for a while, each with its workers. When one of
+        the sanitizer build ends, LeakSanitizer looks at it from a process beside it, which is none of them: if that is
+        killed, the other waits for it for ever."""
         running = set()
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if entry.name.isdigit() and os.readlink(entry / "exe") == str(self.service.gateway_program):
                     running.add(int(entry.name))
+        running -= set(map(tracer_of, running))
         for pid in running - self.seen.keys():
             self.seen[pid] = Process("successor", pid)
         return running
