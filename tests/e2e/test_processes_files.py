@@ -31,7 +31,7 @@ def wait_for_others(service, count, but_not):
 
 def replace(service, count):
     """Through SIGUSR2 to a gateway of so many processes that serve; returns their pids."""
-    old, serving = service.gateway, gateways(service)
+    old, serving = service.gateway, wait_until(lambda: gateways(service), "it has said that it is there")
     old.send(signal.SIGUSR2)
     new = wait_for_others(service, count, serving)
     assert old.wait() == 0
