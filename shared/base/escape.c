@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+#include "shared/base/hex.h"
 #include "shared/base/utf8.h"
 
 /* The code point of a well-formed character. */
@@ -35,20 +36,14 @@ static size_t plain_len(const char *text, size_t len)
 	return step > 0 && !is_harmful(decode(text, step)) ? step : 0;
 }
 
+/* Each byte as \xNN. */
 static size_t as_hex(const char *bytes, size_t count, char out[ESCAPE_MAX_BYTES])
 {
-	static const char digits[] = "0123456789abcdef";
-	size_t used = 0;
-
 	for (size_t i = 0; i < count; i++) {
-		unsigned char byte = (unsigned char)bytes[i];
-
-		out[used++] = '\\';
-		out[used++] = 'x';
-		out[used++] = digits[byte >> 4];
-		out[used++] = digits[byte & 0xF];
+		memcpy(out + 4 * i, "\\x", 2);
+		hex_encode((const unsigned char *)bytes + i, 1, out + 4 * i + 2);
 	}
-	return used;
+	return 4 * count;
 }
 
 size_t escape_next(const char *text, size_t len, char out[ESCAPE_MAX_BYTES], size_t *out_len)

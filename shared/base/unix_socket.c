@@ -10,17 +10,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static bool address_of(const char *path, struct sockaddr_un *address)
+/* A socket, and the address that it is to be bound or connected to. */
+static int open_socket(const char *path, int type, struct sockaddr_un *address)
 {
 	size_t len = strlen(path);
 
 	if (len == 0 || len > UNIX_SOCKET_PATH_MAX) {
 		errno = ENAMETOOLONG;
-		return false;
+		return -1;
 	}
 	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	memcpy(address->sun_path, path, len + 1);
-	return true;
+	return socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 static int close_keeping_errno(int fd)
@@ -31,11 +32,6 @@ static int close_keeping_errno(int fd)
 		close(fd);
 	errno = saved;
 	return -1;
-}
-
-static int new_socket(int type)
-{
-	return socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 /* The mode is set by the umask, not afterwards, so there is no moment at which others could
@@ -52,14 +48,9 @@ static bool bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mod
 int unix_datagram_bind(const char *path)
 {
 	struct sockaddr_un address;
-	int fd;
+	int fd = open_socket(path, SOCK_DGRAM, &address);
 
-	if (!address_of(path, &address))
-		return -1;
-	if (unlink(path) != 0 && errno != ENOENT)
-		return -1;
-	fd = new_socket(SOCK_DGRAM);
-	if (fd < 0 || !bind_with_mode(fd, &address, 0600))
+	if (fd < 0 || (unlink(path) != 0 && errno != ENOENT) || !bind_with_mode(fd, &address, 0600))
 		return close_keeping_errno(fd);
 	return fd;
 }
@@ -67,11 +58,8 @@ int unix_datagram_bind(const char *path)
 static int connect_to(const char *path, int type)
 {
 	struct sockaddr_un address;
-	int fd;
+	int fd = open_socket(path, type, &address);
 
-	if (!address_of(path, &address))
-		return -1;
-	fd = new_socket(type);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
 		return close_keeping_errno(fd);
 	return fd;
@@ -106,12 +94,10 @@ static bool remove_stale(const char *path)
 int unix_stream_listen(const char *path, mode_t mode, int backlog)
 {
 	struct sockaddr_un address;
-	int fd;
+	int fd = open_socket(path, SOCK_STREAM, &address);
 
-	if (!address_of(path, &address) || !remove_stale(path))
-		return -1;
-	fd = new_socket(SOCK_STREAM);
-	if (fd < 0 || !bind_with_mode(fd, &address, mode) || listen(fd, backlog) != 0)
+	if (fd < 0 || !remove_stale(path) || !bind_with_mode(fd, &address, mode) ||
+	    listen(fd, backlog) != 0)
 		return close_keeping_errno(fd);
 	return fd;
 }

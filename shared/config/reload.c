@@ -12,32 +12,25 @@
 #include "shared/config/config_internal.h"
 #include "shared/config/options.h"
 
-/* Tells one state of a file from another: written in place, or replaced. */
-struct look {
-	struct timespec changed;
-	off_t size;
-	ino_t inode;
-};
-
 struct reload {
 	struct config *config;
-	struct look last;
+	struct stat last;
 	int64_t looked_ms;
 };
 
-static struct look look_at(const char *path)
+/* Of a file that is not there, a size that none has. */
+static struct stat look_at(const char *path)
 {
 	struct stat info;
 
-	if (stat(path, &info) != 0)
-		return (struct look){.size = -1};
-	return (struct look){.changed = info.st_mtim, .size = info.st_size, .inode = info.st_ino};
+	return stat(path, &info) == 0 ? info : (struct stat){.st_size = -1};
 }
 
-static bool is_same(const struct look *a, const struct look *b)
+/* Written in place, or replaced. */
+static bool has_changed(const struct stat *a, const struct stat *b)
 {
-	return a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec &&
-	       a->size == b->size && a->inode == b->inode;
+	return a->st_mtim.tv_sec != b->st_mtim.tv_sec || a->st_mtim.tv_nsec != b->st_mtim.tv_nsec ||
+	       a->st_size != b->st_size || a->st_ino != b->st_ino;
 }
 
 struct reload *reload_new(struct config *config)
@@ -83,7 +76,7 @@ static void take_over(struct config *live, struct config *fresh)
 bool reload_now(struct reload *reload)
 {
 	/* Taken before reading, so that a change during it is seen the next time. */
-	struct look now = look_at(reload->config->path);
+	struct stat now = look_at(reload->config->path);
 	struct config *fresh = config_load(reload->config->path, options_log_finding, NULL);
 
 	reload->last = now;
@@ -105,11 +98,11 @@ bool reload_now(struct reload *reload)
 bool reload_if_changed(struct reload *reload)
 {
 	int64_t now_ms = clock_monotonic_ms();
-	struct look now;
+	struct stat now;
 
 	if (now_ms - reload->looked_ms < RELOAD_INTERVAL_MS)
 		return false;
 	reload->looked_ms = now_ms;
 	now = look_at(reload->config->path);
-	return !is_same(&now, &reload->last) && reload_now(reload);
+	return has_changed(&now, &reload->last) && reload_now(reload);
 }

@@ -14,6 +14,7 @@
 #include <openssl/params.h>
 
 #include "shared/base/alloc.h"
+#include "shared/base/hex.h"
 #include "shared/json/json.h"
 
 enum { MAC_BYTES = 32, MAC_HEX_BYTES = 2 * MAC_BYTES };
@@ -48,36 +49,17 @@ void token_key_free(struct token_key *key)
 	free(key);
 }
 
-static void hex_encode(const unsigned char *bytes, size_t len, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < len; i++) {
-		out[2 * i] = digits[bytes[i] >> 4];
-		out[2 * i + 1] = digits[bytes[i] & 0x0F];
-	}
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1; /* nor upper case: a token has one spelling */
-}
-
+/* A token has one spelling: upper case is refused. */
 static bool hex_decode(const char *hex, size_t len, char *out)
 {
 	if (len % 2 != 0)
 		return false;
 	for (size_t i = 0; i < len; i += 2) {
-		int high = hex_digit(hex[i]);
-		int low = hex_digit(hex[i + 1]);
+		int byte = hex_byte(hex[i], hex[i + 1]);
 
-		if (high < 0 || low < 0)
+		if (byte < 0)
 			return false;
-		out[i / 2] = (char)(high << 4 | low);
+		out[i / 2] = (char)byte;
 	}
 	return true;
 }
@@ -119,11 +101,9 @@ static bool read_claims(const char *text, size_t len, const char *topic, size_t 
 	struct token_claims found = {.user_id = 0};
 	size_t error_at;
 
-	if (json_object_members(text, len, members, MEMBERS, &error_at))
-		return false;
-	if (!topic_matches(members[TOPIC].value, topic, topic_len))
-		return false;
-	if (!json_int64(members[EXPIRES].value, &found.expires_s))
+	if (json_object_members(text, len, members, MEMBERS, &error_at) ||
+	    !topic_matches(members[TOPIC].value, topic, topic_len) ||
+	    !json_int64(members[EXPIRES].value, &found.expires_s))
 		return false;
 	if (members[USER_ID].value.kind != JSON_ABSENT &&
 	    members[USER_ID].value.kind != JSON_NULL &&
@@ -145,9 +125,8 @@ enum token_verdict token_verify(struct token_key *key, const char *token, size_t
 		return TOKEN_BAD;
 	hex_len = token_len - MAC_HEX_BYTES - 1;
 	dot = token + hex_len;
-	if (*dot != '.' || !signature_matches(key, token, hex_len, dot + 1))
-		return TOKEN_BAD;
-	if (!hex_decode(token, hex_len, text) ||
+	if (*dot != '.' || !signature_matches(key, token, hex_len, dot + 1) ||
+	    !hex_decode(token, hex_len, text) ||
 	    !read_claims(text, hex_len / 2, topic, topic_len, claims))
 		return TOKEN_BAD;
 	return now_s <= claims->expires_s ? TOKEN_GOOD : TOKEN_EXPIRED;

@@ -4,6 +4,7 @@
  */
 #include "shared/contract/topic_name.h"
 
+#include "shared/base/hex.h"
 #include "shared/base/utf8.h"
 
 const char *topic_name_fault(const char *topic, size_t len)
@@ -28,15 +29,9 @@ bool topic_name_is_reserved(const char *topic, size_t len)
 	return len == strlen(TOPIC_STATUS) && memcmp(topic, TOPIC_STATUS, len) == 0;
 }
 
-static int hex_digit(char c)
+static char small(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
+	return c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c;
 }
 
 bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, size_t *out_len)
@@ -49,12 +44,12 @@ bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, 
 		if (byte == '+') {
 			byte = ' ';
 		} else if (byte == '%') {
-			int high = i + 2 < len ? hex_digit(text[i + 1]) : -1;
-			int low = i + 2 < len ? hex_digit(text[i + 2]) : -1;
+			int value =
+				i + 2 < len ? hex_byte(small(text[i + 1]), small(text[i + 2])) : -1;
 
-			if (high < 0 || low < 0)
+			if (value < 0)
 				return false;
-			byte = (char)(high << 4 | low);
+			byte = (char)value;
 			i += 2;
 		}
 		if (used == size)
