@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 const struct counter_name counter_names[COUNTERS] = {
 	[COUNT_PUBLISHES] = {"publishes", NULL, "", "Events that were committed by a publish."},
@@ -88,22 +89,12 @@ const struct latency_name latency_names[LATENCIES] = {
 
 enum counter counter_of_refusal(int status)
 {
-	switch (status) {
-	case 400:
-		return COUNT_REFUSAL_400;
-	case 403:
-		return COUNT_REFUSAL_403;
-	case 404:
-		return COUNT_REFUSAL_404;
-	case 405:
-		return COUNT_REFUSAL_405;
-	case 413:
-		return COUNT_REFUSAL_413;
-	case 503:
-		return COUNT_REFUSAL_503;
-	default:
-		return COUNT_REFUSAL_OTHER;
-	}
+	enum counter refusal = COUNT_REFUSAL_400;
+
+	while (refusal < COUNT_REFUSAL_OTHER &&
+	       strtol(counter_names[refusal].label, NULL, 10) != status)
+		refusal++;
+	return refusal;
 }
 
 enum { FIRST_BOUND_BITS = 3 };

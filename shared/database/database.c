@@ -373,17 +373,14 @@ enum database_status database_status_of(int result)
 
 const char *database_status_text(enum database_status status)
 {
-	switch (status) {
-	case DATABASE_OK:
-		return "ok";
-	case DATABASE_BUSY:
-		return "database is locked";
-	case DATABASE_FULL:
-		return "database or disk is full";
-	case DATABASE_ERROR:
-		break;
-	}
-	return "database error";
+	static const char *const texts[] = {
+		[DATABASE_OK] = "ok",
+		[DATABASE_BUSY] = "database is locked",
+		[DATABASE_FULL] = "database or disk is full",
+		[DATABASE_ERROR] = "database error",
+	};
+
+	return texts[status];
 }
 
 const char *database_error(struct database *database)

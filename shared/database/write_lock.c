@@ -80,15 +80,14 @@ static bool make_timer(struct write_lock *lock)
 	return lock->has_timer;
 }
 
+/* 0: stops it. */
 static void set_timer(struct write_lock *lock, int64_t in_ms)
 {
-	struct itimerspec when = {0};
+	struct itimerspec when = {
+		.it_value = {.tv_sec = in_ms / 1000, .tv_nsec = (in_ms % 1000) * 1000000},
+		.it_interval = {.tv_nsec = REPEAT_MS * 1000000},
+	};
 
-	if (in_ms > 0) {
-		when.it_value.tv_sec = in_ms / 1000;
-		when.it_value.tv_nsec = (in_ms % 1000) * 1000000;
-		when.it_interval.tv_nsec = REPEAT_MS * 1000000;
-	}
 	timer_settime(lock->timer, 0, &when, NULL);
 }
 
