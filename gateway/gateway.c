@@ -201,13 +201,13 @@ static bool open_network(struct gateway *gateway)
 	    !open_clients(gateway, listener_address(gateway->listener)) || !open_wakeup(gateway))
 		return false;
 	struct upgrades_parts parts = {
-		.config = gateway->config,
+		.admission = {.config = gateway->config,
+			      .limits = &gateway->limits,
+			      .clients = gateway->clients,
+			      .registry = gateway->registry,
+			      .tally = gateway->tally},
 		.loop = gateway->loop,
-		.limits = &gateway->limits,
-		.registry = gateway->registry,
-		.tally = gateway->tally,
 		.counters = &gateway->counters,
-		.clients = gateway->clients,
 		.websockets = gateway->websockets,
 	};
 	gateway->upgrades = upgrades_open(&parts);

@@ -16,7 +16,7 @@ struct trusted_proxies;
 struct admission {
 	const struct config *config; /* may change in place */
 	const struct limits *limits;
-	const struct clients *clients;
+	struct clients *clients;
 	struct registry *registry;
 	const struct tally *tally;
 	const struct trusted_proxies *trusted;

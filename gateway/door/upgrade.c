@@ -14,7 +14,6 @@
 #include "gateway/client/deadlines.h"
 #include "gateway/client/pending.h"
 #include "gateway/client/websocket.h"
-#include "gateway/door/admission.h"
 #include "gateway/door/forwarded_for.h"
 #include "gateway/door/refusals.h"
 #include "shared/base/alloc.h"
@@ -42,7 +41,6 @@ struct upgrade {
 
 struct upgrades {
 	struct upgrades_parts parts;
-	struct admission admission;
 	struct trusted_proxies *trusted;
 	struct refusals *refusals;
 	struct pending_list *pending; /* of all who have not authenticated */
@@ -53,8 +51,8 @@ struct upgrades {
 void upgrades_configure(struct upgrades *upgrades)
 {
 	trusted_proxies_free(upgrades->trusted);
-	upgrades->trusted = trusted_proxies_new(upgrades->parts.config->trusted_proxies);
-	upgrades->admission.trusted = upgrades->trusted;
+	upgrades->trusted = trusted_proxies_new(upgrades->parts.admission.config->trusted_proxies);
+	upgrades->parts.admission.trusted = upgrades->trusted;
 }
 
 struct upgrades *upgrades_open(const struct upgrades_parts *parts)
@@ -62,15 +60,8 @@ struct upgrades *upgrades_open(const struct upgrades_parts *parts)
 	struct upgrades *upgrades = xcalloc(1, sizeof(*upgrades));
 
 	upgrades->parts = *parts;
-	upgrades->admission = (struct admission){
-		.config = parts->config,
-		.limits = parts->limits,
-		.clients = parts->clients,
-		.registry = parts->registry,
-		.tally = parts->tally,
-	};
 	upgrades->refusals = refusals_new(parts->counters);
-	upgrades->pending = clients_pending(parts->clients);
+	upgrades->pending = clients_pending(parts->admission.clients);
 	upgrades->deadlines = deadlines_new(clock_monotonic_ms());
 	LIST_INIT(&upgrades->list);
 	upgrades_configure(upgrades);
@@ -127,72 +118,71 @@ static bool write_refusal(int fd, const struct refusal *refusal)
 
 /* Writes the refusal and half-closes. What the client still sends must be read, or the kernel would
  * reset the connection and the refusal with it. */
-static void refuse(struct upgrades *upgrades, int fd, const struct refusal *refusal)
+static void refuse(struct upgrade *upgrade, const struct refusal *refusal)
 {
-	refusals_count(upgrades->refusals, refusal->cause);
-	if (write_refusal(fd, refusal))
-		shutdown(fd, SHUT_WR);
+	refusals_count(upgrade->owner->refusals, refusal->cause);
+	if (write_refusal(upgrade->fd, refusal))
+		shutdown(upgrade->fd, SHUT_WR);
 }
 
 enum outcome { WAITS, ADOPTED, REFUSED, GONE };
 
 /* Hands the connection to libwebsockets, in a request of known form; NULL when that is done. */
-static const struct refusal *adopt(struct upgrades *upgrades, int fd, struct client_address peer,
-				   const struct handshake *handshake, const char *bytes, size_t len)
+static const struct refusal *adopt(struct upgrade *upgrade, const struct handshake *handshake)
 {
+	const struct upgrades_parts *parts = &upgrade->owner->parts;
 	char topic[TOPIC_MAX_BYTES], request[HANDSHAKE_CANONICAL_SIZE + HANDSHAKE_MAX_BYTES];
 	struct newcomer newcomer;
 	const struct refusal *refusal =
-		admission_judge(&upgrades->admission, peer, handshake, topic, &newcomer);
+		admission_judge(&parts->admission, upgrade->peer, handshake, topic, &newcomer);
 
 	if (refusal)
 		return refusal;
 	size_t request_len = handshake_canonical(handshake, request);
-	size_t rest = len - handshake->head_len;
-	memcpy(request + request_len, bytes + handshake->head_len, rest);
-	websockets_adopt(upgrades->parts.websockets, fd, request, request_len + rest, &newcomer);
+	size_t rest = upgrade->len - handshake->head_len;
+	memcpy(request + request_len, upgrade->bytes + handshake->head_len, rest);
+	websockets_adopt(parts->websockets, upgrade->fd, request, request_len + rest, &newcomer);
 	return NULL;
 }
 
 /* Looks at the bytes that have come so far. */
-static enum outcome proceed(struct upgrades *upgrades, int fd, struct client_address peer,
-			    const char *bytes, size_t len)
+static enum outcome proceed(struct upgrade *upgrade)
 {
 	struct handshake handshake;
 	const struct refusal *refusal = &refusal_malformed;
 
-	switch (handshake_parse(bytes, len, &handshake)) {
+	switch (handshake_parse(upgrade->bytes, upgrade->len, &handshake)) {
 	case HANDSHAKE_INCOMPLETE:
-		if (len < HANDSHAKE_MAX_BYTES)
+		if (upgrade->len < HANDSHAKE_MAX_BYTES)
 			return WAITS;
 		refusal = &refusal_too_long;
 		break;
 	case HANDSHAKE_WHOLE:
-		refusal = adopt(upgrades, fd, peer, &handshake, bytes, len);
+		refusal = adopt(upgrade, &handshake);
 		if (!refusal)
 			return ADOPTED;
 		break;
 	case HANDSHAKE_MALFORMED:
 		break;
 	}
-	refuse(upgrades, fd, refusal);
+	refuse(upgrade, refusal);
 	return REFUSED;
 }
 
-/* Reads once; *len is what is there now. */
-static enum outcome receive(struct upgrades *upgrades, int fd, struct client_address peer,
-			    char *bytes, size_t size, size_t *len)
+/* Reads once. */
+static enum outcome receive(struct upgrade *upgrade)
 {
-	ssize_t got = recv(fd, bytes + *len, size - *len, MSG_DONTWAIT);
+	ssize_t got = recv(upgrade->fd, upgrade->bytes + upgrade->len, upgrade->size - upgrade->len,
+			   MSG_DONTWAIT);
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return WAITS;
 	if (got <= 0) {
-		refusals_count(upgrades->refusals, COUNT_REFUSED_GONE);
+		refusals_count(upgrade->owner->refusals, COUNT_REFUSED_GONE);
 		return GONE;
 	}
-	*len += (size_t)got;
-	return proceed(upgrades, fd, peer, bytes, *len);
+	upgrade->len += (size_t)got;
+	return proceed(upgrade);
 }
 
 /* A refused client: what it sends is discarded until it closes. */
@@ -240,45 +230,41 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	/* libwebsockets polls the same descriptor: ours must be out of the way first. */
 	uv_poll_stop(poll);
 	grow(upgrade);
-	switch (receive(upgrade->owner, upgrade->fd, upgrade->peer, upgrade->bytes, upgrade->size,
-			&upgrade->len)) {
-	case WAITS:
-		break;
-	case REFUSED:
-		wait_for_close(upgrade);
-		break;
-	case ADOPTED:
-		end(upgrade, false);
-		return;
-	case GONE:
-		end(upgrade, true);
+	enum outcome outcome = receive(upgrade);
+	if (outcome == ADOPTED || outcome == GONE) {
+		end(upgrade, outcome == GONE);
 		return;
 	}
+	if (outcome == REFUSED)
+		wait_for_close(upgrade);
 	uv_poll_start(poll, UV_READABLE, on_readable);
 }
 
-static void keep(struct upgrades *upgrades, int fd, struct client_address peer, const char *bytes,
-		 size_t len, bool is_refused)
+/* Copies one from the stack into the list. */
+static void keep(const struct upgrade *first, bool is_refused)
 {
+	struct upgrades *upgrades = first->owner;
 	struct upgrade *upgrade = xcalloc(1, sizeof(*upgrade));
 
 	upgrade->owner = upgrades;
-	upgrade->fd = fd;
-	upgrade->peer = peer;
+	upgrade->fd = first->fd;
+	upgrade->peer = first->peer;
 	upgrade->pending.kind = PENDING_HANDSHAKE;
 	pending_put(upgrades->pending, &upgrade->pending, PENDING_WAITING);
-	if (len > 0)
-		upgrade->bytes = xstrndup(bytes, len);
-	upgrade->len = upgrade->size = len;
 	LIST_INSERT_HEAD(&upgrades->list, upgrade, entry);
-	uv_poll_init(upgrades->parts.loop, &upgrade->poll, fd);
+	uv_poll_init(upgrades->parts.loop, &upgrade->poll, first->fd);
 	upgrade->poll.data = upgrade;
 	uv_poll_start(&upgrade->poll, UV_READABLE, on_readable);
-	if (is_refused)
+	if (is_refused) {
 		wait_for_close(upgrade);
-	else
-		deadlines_set(upgrades->deadlines, &upgrade->deadline,
-			      clock_monotonic_ms() + upgrades->parts.config->handshake_timeout_ms);
+		return;
+	}
+	if (first->len > 0)
+		upgrade->bytes = xstrndup(first->bytes, first->len);
+	upgrade->len = upgrade->size = first->len;
+	deadlines_set(upgrades->deadlines, &upgrade->deadline,
+		      clock_monotonic_ms() +
+			      upgrades->parts.admission.config->handshake_timeout_ms);
 }
 
 /* Ends it for lack of time or room. A client that has said nothing is told nothing: it may be a
@@ -296,7 +282,7 @@ static void turn_away(struct upgrade *upgrade, const struct refusal *refusal)
 /* Closes those of whom there are too many. Not to be called from a callback of one of them. */
 static void make_room(struct upgrades *upgrades)
 {
-	while (upgrades->pending->count > upgrades->parts.limits->pending) {
+	while (upgrades->pending->count > upgrades->parts.admission.limits->pending) {
 		struct pending *first = pending_first(upgrades->pending);
 
 		if (first->kind == PENDING_HANDSHAKE)
@@ -310,23 +296,18 @@ static void make_room(struct upgrades *upgrades)
 void upgrade_begin(void *context, int fd, const struct sockaddr *peer)
 {
 	struct upgrades *upgrades = context;
-	struct client_address address = client_address_of_peer(peer);
 	char bytes[HANDSHAKE_MAX_BYTES];
-	size_t len = 0;
+	struct upgrade first = {.owner = upgrades,
+				.fd = fd,
+				.peer = client_address_of_peer(peer),
+				.bytes = bytes,
+				.size = sizeof(bytes)};
+	enum outcome outcome = receive(&first);
 
-	switch (receive(upgrades, fd, address, bytes, sizeof(bytes), &len)) {
-	case WAITS:
-		keep(upgrades, fd, address, bytes, len, false);
-		break;
-	case REFUSED:
-		keep(upgrades, fd, address, bytes, 0, true);
-		break;
-	case GONE:
+	if (outcome == GONE)
 		close(fd);
-		break;
-	case ADOPTED:
-		break;
-	}
+	else if (outcome != ADOPTED)
+		keep(&first, outcome == REFUSED);
 	make_room(upgrades);
 }
 

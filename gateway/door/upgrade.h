@@ -9,21 +9,16 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-#include "gateway/client/clients.h"
-#include "gateway/door/limits.h"
+#include "gateway/door/admission.h"
 
 struct upgrades;
 struct websockets;
 
 /* All are borrowed. */
 struct upgrades_parts {
-	const struct config *config; /* may change in place, see upgrades_configure */
+	struct admission admission; /* without `trusted`, see upgrades_configure */
 	struct uv_loop_s *loop;
-	const struct limits *limits;
-	struct registry *registry;
-	struct tally *tally;
 	struct counters *counters;
-	struct clients *clients;
 	struct websockets *websockets;
 };
 
