@@ -52,12 +52,27 @@ static void a_text_without_the_separator_is_one_piece(void **state)
 	assert_null(rest.at);
 }
 
+static void a_number_is_digits_without_a_leading_zero_up_to_its_limit(void **state)
+{
+	static const char *const bad[] = {"", "08", "129", "-1", "+1", " 1", "1 ", "1a", "000001"};
+	unsigned number;
+
+	(void)state;
+	assert_true(slice_number(slice_of("0"), 128, &number));
+	assert_int_equal(number, 0);
+	assert_true(slice_number(slice_of("128"), 128, &number));
+	assert_int_equal(number, 128);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(slice_number(slice_of(bad[i]), 128, &number));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(trimming_takes_spaces_and_tabs_off_both_ends_and_nothing_else),
 		cmocka_unit_test(splitting_walks_through_a_list_to_its_end),
 		cmocka_unit_test(a_text_without_the_separator_is_one_piece),
+		cmocka_unit_test(a_number_is_digits_without_a_leading_zero_up_to_its_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
