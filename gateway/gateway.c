@@ -67,14 +67,6 @@ static bool fail_in_state_dir(const struct gateway *gateway, const char *what, c
 	return false;
 }
 
-static bool claim_service(struct gateway *gateway)
-{
-	int inherited_fd = gateway->inheritance.service_fd;
-
-	return inherited_fd >= 0 ? liveness_inherit_service(gateway->liveness, inherited_fd)
-				 : liveness_claim_service(gateway->liveness);
-}
-
 static bool open_tally(struct gateway *gateway)
 {
 	const struct inheritance *inheritance = &gateway->inheritance;
@@ -98,7 +90,7 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	gateway->liveness = liveness_open(state_dir);
 	if (!gateway->liveness)
 		return fail_in_state_dir(gateway, "cannot open gateway.lock", strerror(errno));
-	if (!claim_service(gateway)) {
+	if (!liveness_inherit_service(gateway->liveness, gateway->inheritance.service_fd)) {
 		*exit_code = EXIT_TEMPORARY;
 		return fail_in_state_dir(gateway, "another gateway runs",
 					 "it serves this state_dir");

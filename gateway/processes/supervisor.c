@@ -408,7 +408,6 @@ static bool fail(const char *what, const char *why)
 static bool open_state(struct supervisor *supervisor)
 {
 	const char *state_dir = supervisor->config->state_dir;
-	int service_fd = supervisor->inheritance->service_fd;
 	char why[256];
 
 	if (!state_dir_prepare(state_dir, why, sizeof(why)))
@@ -416,8 +415,7 @@ static bool open_state(struct supervisor *supervisor)
 	supervisor->liveness = liveness_open(state_dir);
 	if (!supervisor->liveness)
 		return fail("cannot open gateway.lock", strerror(errno));
-	if (!(service_fd >= 0 ? liveness_inherit_service(supervisor->liveness, service_fd)
-			      : liveness_claim_service(supervisor->liveness))) {
+	if (!liveness_inherit_service(supervisor->liveness, supervisor->inheritance->service_fd)) {
 		supervisor->exit_code = EXIT_TEMPORARY;
 		return fail("another gateway runs", "it serves this state_dir");
 	}

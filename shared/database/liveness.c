@@ -104,6 +104,8 @@ bool liveness_inherit_service(struct liveness *liveness, int fd)
 {
 	struct stat inherited, here;
 
+	if (fd < 0)
+		return liveness_claim_service(liveness);
 	if (fstat(fd, &inherited) == 0 && fstat(liveness->fd, &here) == 0 &&
 	    inherited.st_ino == here.st_ino && inherited.st_dev == here.st_dev) {
 		liveness->service_fd = fd;

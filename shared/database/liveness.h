@@ -28,8 +28,8 @@ bool liveness_claim_service(struct liveness *liveness);
  * taken. Whoever has it open has the right. */
 int liveness_service_fd(const struct liveness *liveness);
 
-/* Takes the right over with an inherited descriptor, which is now owned by `liveness`. If the file
- * has been replaced since, this is liveness_claim_service. */
+/* Takes the right over with an inherited descriptor, which is now owned by `liveness`. If there
+ * is none (-1), or the file has been replaced since, this is liveness_claim_service. */
 bool liveness_inherit_service(struct liveness *liveness, int fd);
 
 /* Marks this process as a living gateway; then liveness_beat once a second. */
