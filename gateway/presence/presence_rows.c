@@ -152,7 +152,7 @@ static enum database_status put_all(struct presence_rows *rows, const struct pre
 enum database_status presence_rows_write(struct presence_rows *rows,
 					 const struct presence_batch *batch)
 {
-	enum database_status status = database_write_try(rows->database);
+	enum database_status status = database_write_begin(rows->database, 0);
 
 	if (status != DATABASE_OK)
 		return status;
@@ -168,7 +168,7 @@ enum database_status presence_rows_write(struct presence_rows *rows,
 enum database_status presence_rows_leave(struct presence_rows *rows,
 					 const struct counters *counters)
 {
-	enum database_status status = database_write_try(rows->database);
+	enum database_status status = database_write_begin(rows->database, 0);
 
 	if (status != DATABASE_OK)
 		return status;

@@ -306,15 +306,6 @@ static bool roll_back(struct database *database)
 	return !has_transaction(database);
 }
 
-static enum database_status enter(struct database *database, int64_t wait_ms)
-{
-	sqlite3_busy_timeout(database->handle, wait_ms > 0 ? (int)wait_ms : 0);
-	if (roll_back(database))
-		return DATABASE_OK;
-	write_lock_release(database->lock);
-	return DATABASE_ERROR;
-}
-
 enum database_status database_write_begin(struct database *database, int64_t deadline_ms)
 {
 	if (!write_lock_take(database->lock, deadline_ms))
@@ -322,14 +313,12 @@ enum database_status database_write_begin(struct database *database, int64_t dea
 
 	/* Our own writers queue at the lock: all that may still be in the way is somebody's
 	 * sqlite3. */
-	return enter(database, deadline_ms - clock_monotonic_ms());
-}
-
-enum database_status database_write_try(struct database *database)
-{
-	if (!write_lock_try(database->lock))
-		return DATABASE_BUSY;
-	return enter(database, 0);
+	int64_t left_ms = deadline_ms - clock_monotonic_ms();
+	sqlite3_busy_timeout(database->handle, left_ms > 0 ? (int)left_ms : 0);
+	if (roll_back(database))
+		return DATABASE_OK;
+	write_lock_release(database->lock);
+	return DATABASE_ERROR;
 }
 
 /* The way back is prepared first, because later there may be no memory for it; and each time,
@@ -450,8 +439,7 @@ enum database_status database_sync(struct database *database, int64_t deadline_m
 
 enum database_status database_checkpoint(struct database *database, int64_t deadline_ms)
 {
-	enum database_status status = deadline_ms ? database_write_begin(database, deadline_ms)
-						  : database_write_try(database);
+	enum database_status status = database_write_begin(database, deadline_ms);
 
 	if (status != DATABASE_OK)
 		return status;

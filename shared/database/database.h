@@ -65,14 +65,12 @@ bool database_is_prepared(const struct database *database, char why[DATABASE_WHY
 
 /* Before a write: takes the write lock and gives SQLite's own lock what is left of the time until
  * `deadline_ms` (monotonic clock). DATABASE_OK: no transaction is open; write, then call
- * database_write_end. Else the lock is not held. */
+ * database_write_end. Else the lock is not held. 0 is for a thread that must not wait at all: not
+ * even for SQLite's own lock. */
 enum database_status database_write_begin(struct database *database, int64_t deadline_ms);
 
-/* The same for a thread that must not wait at all: not even for SQLite's own lock. */
-enum database_status database_write_try(struct database *database);
-
-/* After either of them: begins a transaction of several statements, for the caller to commit. What
- * fails in it needs nothing but database_write_end. */
+/* After it: begins a transaction of several statements, for the caller to commit. What fails in it
+ * needs nothing but database_write_end. */
 enum database_status database_begin(struct database *database);
 
 /* Rolls back what is not committed and releases the write lock. */

@@ -107,11 +107,9 @@ static enum database_status plan_events(struct housekeeping *housekeeping, struc
 	return database_status_of(result);
 }
 
-static enum database_status lock(struct housekeeping *housekeeping, int64_t wait_ms)
+static int64_t deadline_in(int64_t wait_ms)
 {
-	return wait_ms > 0 ? database_write_begin(housekeeping->database,
-						  clock_monotonic_ms() + wait_ms)
-			   : database_write_try(housekeeping->database);
+	return wait_ms > 0 ? clock_monotonic_ms() + wait_ms : 0;
 }
 
 static enum database_status prune(struct housekeeping *housekeeping, int64_t now_ms,
@@ -130,7 +128,7 @@ static enum database_status prune(struct housekeeping *housekeeping, int64_t now
 							   CROWDED_TENTHS);
 	if (status != DATABASE_OK || (!plan.topics && plan.last_event == 0))
 		return status;
-	status = lock(housekeeping, wait_ms);
+	status = database_write_begin(housekeeping->database, deadline_in(wait_ms));
 	if (status != DATABASE_OK)
 		return status;
 	if (plan.last_event > 0) {
@@ -158,8 +156,8 @@ enum database_status housekeeping_step(struct housekeeping *housekeeping, int64_
 	/* On a full disk not even a DELETE finds room until the log can start again from its
 	 * beginning. */
 	if (status == DATABASE_FULL || (status == DATABASE_OK && log_is_long)) {
-		enum database_status copied = database_checkpoint(
-			housekeeping->database, wait_ms > 0 ? clock_monotonic_ms() + wait_ms : 0);
+		enum database_status copied =
+			database_checkpoint(housekeeping->database, deadline_in(wait_ms));
 		if (status == DATABASE_OK)
 			status = copied;
 	}

@@ -41,9 +41,12 @@ static bool is_digit_here(const struct cursor *cursor)
 	return cursor->at < cursor->end && *cursor->at >= '0' && *cursor->at <= '9';
 }
 
-static bool is_here(const struct cursor *cursor, char c)
+static bool skip_one_of(struct cursor *cursor, const char *wanted)
 {
-	return cursor->at < cursor->end && *cursor->at == c;
+	if (cursor->at == cursor->end || *cursor->at == '\0' || !strchr(wanted, *cursor->at))
+		return false;
+	cursor->at++;
+	return true;
 }
 
 static bool scan_digits(struct cursor *cursor)
@@ -57,30 +60,22 @@ static bool scan_digits(struct cursor *cursor)
 
 static bool scan_number(struct cursor *cursor)
 {
-	if (is_here(cursor, '-'))
-		cursor->at++;
-	if (is_here(cursor, '0'))
-		cursor->at++; /* the number's integer part ends here: a digit now is a wrong byte */
-	else if (!scan_digits(cursor))
+	skip_one_of(cursor, "-");
+	/* After a 0 the integer part ends: a digit now is a wrong byte. */
+	if (!skip_one_of(cursor, "0") && !scan_digits(cursor))
 		return false;
-	if (is_here(cursor, '.')) {
-		cursor->at++;
-		if (!scan_digits(cursor))
-			return false;
-	}
-	if (is_here(cursor, 'e') || is_here(cursor, 'E')) {
-		cursor->at++;
-		if (is_here(cursor, '+') || is_here(cursor, '-'))
-			cursor->at++;
-		return scan_digits(cursor);
-	}
-	return true;
+	if (skip_one_of(cursor, ".") && !scan_digits(cursor))
+		return false;
+	if (!skip_one_of(cursor, "eE"))
+		return true;
+	skip_one_of(cursor, "+-");
+	return scan_digits(cursor);
 }
 
 static bool scan_word(struct cursor *cursor, const char *word)
 {
 	for (; *word; word++, cursor->at++)
-		if (!is_here(cursor, *word))
+		if (cursor->at == cursor->end || *cursor->at != *word)
 			return fail_here(cursor);
 	return true;
 }

@@ -6,7 +6,11 @@
 
 #include "shared/base/utf8.h"
 
-enum { ESCAPE_U_LEN = 6 }; /* \u0041 */
+enum {
+	ESCAPE_U_LEN = 6, /* \u0041 */
+	HIGH_SURROGATE = 0xD800 >> 10,
+	LOW_SURROGATE = 0xDC00 >> 10
+};
 
 /* The four hex digits at `at`, which the scanner has let through. */
 static uint32_t hex4(const char *at)
@@ -21,16 +25,6 @@ static uint32_t hex4(const char *at)
 	return value;
 }
 
-static bool is_high_surrogate(uint32_t unit)
-{
-	return unit >= 0xD800 && unit <= 0xDBFF;
-}
-
-static bool is_low_surrogate(uint32_t unit)
-{
-	return unit >= 0xDC00 && unit <= 0xDFFF;
-}
-
 /* Decodes the \u escape at *at, with its partner when it is a surrogate; returns the length, 0 for
  * a lone surrogate. */
 static size_t decode_unicode(const char **at, const char *end, char out[UTF8_MAX_BYTES])
@@ -38,13 +32,13 @@ static size_t decode_unicode(const char **at, const char *end, char out[UTF8_MAX
 	uint32_t code_point = hex4(*at + 2);
 
 	*at += ESCAPE_U_LEN;
-	if (is_low_surrogate(code_point))
+	if (code_point >> 10 == LOW_SURROGATE)
 		return 0;
-	if (is_high_surrogate(code_point)) {
+	if (code_point >> 10 == HIGH_SURROGATE) {
 		if (end - *at < ESCAPE_U_LEN || (*at)[0] != '\\' || (*at)[1] != 'u')
 			return 0;
 		uint32_t low = hex4(*at + 2);
-		if (!is_low_surrogate(low))
+		if (low >> 10 != LOW_SURROGATE)
 			return 0;
 		*at += ESCAPE_U_LEN;
 		code_point = 0x10000 + ((code_point - 0xD800) << 10) + (low - 0xDC00);

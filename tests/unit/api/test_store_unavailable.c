@@ -58,7 +58,7 @@ static void a_locked_database_is_unavailable_within_the_deadline(void **state)
 	int64_t events = query_number(handle, "SELECT count(*) FROM events");
 
 	assert_int_equal(enrol("a", false), STORE_OK);
-	assert_int_equal(database_write_try(other), DATABASE_OK);
+	assert_int_equal(database_write_begin(other, 0), DATABASE_OK);
 	expect_a_locked_database();
 	database_write_end(other);
 	nothing_has_changed_and_all_works_again(events);
@@ -96,7 +96,7 @@ static void after_a_timeout_the_next_ones_wait_a_tenth(void **state)
 	assert_int_equal(enrol("a", false), STORE_OK);
 	config.busy_timeout_ms = 400;
 	for (int round = 0; round < 2; round++) {
-		assert_int_equal(database_write_try(other), DATABASE_OK);
+		assert_int_equal(database_write_begin(other, 0), DATABASE_OK);
 		assert_in_range(time_of_a_refusal(), 400, 400 + SLACK_MS);
 		assert_in_range(time_of_a_refusal(), 40, 399);
 		database_write_end(other);

@@ -107,7 +107,7 @@ static void a_connection_waits_only_for_a_write(void **state)
 	assert_in_range(busy_timeout(database), 1, 5000);
 	database_write_end(database);
 	assert_int_equal(busy_timeout(database), 0);
-	assert_int_equal(database_write_try(database), DATABASE_OK);
+	assert_int_equal(database_write_begin(database, 0), DATABASE_OK);
 	assert_int_equal(busy_timeout(database), 0);
 	database_write_end(database);
 	/* A deadline that has passed: the lock if it is free, and no waiting for a person. */
@@ -124,14 +124,14 @@ static void one_writes_at_a_time(void **state)
 
 	assert_int_equal(database_write_begin(one, clock_monotonic_ms() + 1000), DATABASE_OK);
 	int64_t start_ms = clock_monotonic_ms();
-	assert_int_equal(database_write_try(two), DATABASE_BUSY);
+	assert_int_equal(database_write_begin(two, 0), DATABASE_BUSY);
 	assert_int_equal(database_write_begin(two, start_ms + 50), DATABASE_BUSY);
 	assert_in_range(clock_monotonic_ms(), start_ms + 50, start_ms + 5000);
 	/* Reads go on. */
 	execute(database_handle(one), "BEGIN IMMEDIATE; DELETE FROM topics");
 	assert_int_equal(query_number(database_handle(two), "SELECT count(*) FROM topics"), 1);
 	database_write_end(one);
-	assert_int_equal(database_write_try(two), DATABASE_OK);
+	assert_int_equal(database_write_begin(two, 0), DATABASE_OK);
 	database_write_end(two);
 	database_close(two);
 	database_close(one);
@@ -143,7 +143,7 @@ static void what_is_not_committed_is_taken_back(void **state)
 	struct database *database = open_database();
 	sqlite3 *handle = database_handle(database);
 
-	assert_int_equal(database_write_try(database), DATABASE_OK);
+	assert_int_equal(database_write_begin(database, 0), DATABASE_OK);
 	execute(handle, "BEGIN IMMEDIATE; DELETE FROM topics");
 	database_write_end(database);
 	assert_int_equal(sqlite3_get_autocommit(handle), 1);
@@ -167,7 +167,7 @@ static void a_person_in_a_transaction_is_waited_for_until_the_deadline(void **st
 	database_write_end(database);
 
 	execute(person, "ROLLBACK");
-	assert_int_equal(database_write_try(database), DATABASE_OK);
+	assert_int_equal(database_write_begin(database, 0), DATABASE_OK);
 	assert_int_equal(database_status_of(sqlite3_step(delete)), DATABASE_OK);
 	sqlite3_reset(delete);
 	database_write_end(database);
@@ -181,7 +181,7 @@ static void die_while_writing(void *argument)
 	struct database *database = database_open(&config, why);
 
 	(void)argument;
-	MUST(database && database_write_try(database) == DATABASE_OK);
+	MUST(database && database_write_begin(database, 0) == DATABASE_OK);
 	MUST(sqlite3_exec(database_handle(database), "BEGIN IMMEDIATE; DELETE FROM topics", NULL,
 			  NULL, NULL) == SQLITE_OK);
 	_exit(0);
@@ -193,7 +193,7 @@ static void a_writer_that_dies_leaves_nothing_behind(void **state)
 	struct database *database = open_database();
 
 	in_child(die_while_writing, NULL);
-	assert_int_equal(database_write_try(database), DATABASE_OK);
+	assert_int_equal(database_write_begin(database, 0), DATABASE_OK);
 	execute(database_handle(database), "INSERT INTO topics VALUES ('a', 0, 0, 0)");
 	database_write_end(database);
 	assert_int_equal(query_number(database_handle(database), "SELECT count(*) FROM topics"), 2);

@@ -208,7 +208,7 @@ static void nothing_to_do_takes_no_lock(void **state)
 	bool more = true;
 
 	add_events(5, 0, 10);
-	assert_int_equal(database_write_try(other), DATABASE_OK);
+	assert_int_equal(database_write_begin(other, 0), DATABASE_OK);
 	int transactions = watch->transactions;
 	assert_int_equal(housekeeping_step(housekeeping, NOW_MS, 0, &more), DATABASE_OK);
 	assert_false(more);
@@ -225,7 +225,7 @@ static void a_lock_that_is_taken_is_not_waited_for(void **state)
 	bool more = true;
 
 	add_events(2, 5000, 10);
-	assert_int_equal(database_write_try(other), DATABASE_OK);
+	assert_int_equal(database_write_begin(other, 0), DATABASE_OK);
 	int64_t start_ms = clock_monotonic_ms();
 	assert_int_equal(housekeeping_step(housekeeping, NOW_MS + 5000, 0, &more), DATABASE_BUSY);
 	assert_false(more);
@@ -236,7 +236,7 @@ static void a_lock_that_is_taken_is_not_waited_for(void **state)
 	assert_int_equal(housekeeping_step(housekeeping, NOW_MS + 5000, 0, &more), DATABASE_OK);
 	assert_int_equal(count_events(), 1);
 	/* It is left free. */
-	assert_int_equal(database_write_try(other), DATABASE_OK);
+	assert_int_equal(database_write_begin(other, 0), DATABASE_OK);
 	database_write_end(other);
 	database_close(other);
 }
