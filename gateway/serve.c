@@ -3,7 +3,8 @@
  * gateway_run. Never blocks.
  *
  *	SIGTERM		drain: accept nobody new, send the clients away over `drain`, end
- *	SIGUSR2		start a successor; when it serves, drain
+ *	SIGUSR2		start a successor; when it serves, drain (a worker leaves that to its
+ *			parent, processes/supervisor.c)
  *	SIGHUP		read the configuration again
  *	SIGINT		end at once, as a second SIGTERM does; not in a worker: a service manager
  *			sends SIGTERM to all processes, and then the parent passes its own on

@@ -1,7 +1,8 @@
 /*
  * The inside of the configuration: the table of keys, the values they take, and the faults found. A
- * new key is a field in struct config, a row in config_keys.c and a paragraph in
- * config.sample.yaml; a new kind of value is a config_type and a case in config_value.c.
+ * new key is a field in struct config, a row in config_keys.c, a paragraph in config.sample.yaml
+ * and a row in docs/configuration.md; a new kind of value is a config_type and a case in
+ * config_value.c.
  */
 #ifndef SHARED_CONFIG_INTERNAL_H
 #define SHARED_CONFIG_INTERNAL_H
