@@ -86,7 +86,6 @@ static enum verdict judge_resume(struct authenticator *authenticator, const stru
 
 	if (feed_find_range(authenticator->feed, &range) != DATABASE_OK)
 		return VERDICT_UNAVAILABLE;
-	grant->newest_id = range.newest_id;
 	grant->can_recover = can_recover(&range, message->last_event_id);
 	return VERDICT_GOOD;
 }

@@ -36,7 +36,8 @@ enum verdict {
 /* Of VERDICT_GOOD. */
 struct grant {
 	struct token_claims claims; /* all zero when no token was needed */
-	int64_t newest_id; /* the newest of all events: whatever is above it is new */
+	int64_t newest_id; /* the newest event when the topic was looked up: what is above it is new
+			    */
 	bool can_recover; /* for MESSAGE_RESUME_AFTER: everything that came after is still there */
 };
 
