@@ -64,7 +64,7 @@ struct clients {
 	struct fanout *fanout;
 	size_t look_deliveries; /* of what was read last */
 	struct replays *replays;
-	struct deadlines *deadlines;
+	struct deadlines deadlines;
 	struct outbox_pool pool; /* what waits in all outboxes */
 	struct frame *auth_ok; /* the frame that everyone gets */
 	LIST_HEAD(, session) sessions; /* all of them */

@@ -45,7 +45,6 @@ struct clients *clients_open(const struct clients_parts *parts)
 	clients->fanout =
 		fanout_new(parts->feed, clients->audience, parts->presence, parts->counters);
 	clients->replays = replays_new(parts->loop, parts->feed, session_replay);
-	clients->deadlines = deadlines_new(clock_monotonic_ms());
 	clients->auth_ok = frame_of_text(MESSAGE_AUTH_OK);
 	LIST_INIT(&clients->sessions);
 	pending_list_init(&clients->pending);
@@ -60,7 +59,6 @@ void clients_close(struct clients *clients)
 	if (!clients)
 		return;
 	frame_release(clients->auth_ok);
-	deadlines_free(clients->deadlines);
 	replays_free(clients->replays);
 	fanout_free(clients->fanout);
 	audience_free(clients->audience);
@@ -165,7 +163,7 @@ void clients_on_tick(struct clients *clients)
 	int64_t now_ms = clock_monotonic_ms();
 	struct deadline *due;
 
-	while ((due = deadlines_pop(clients->deadlines, now_ms)))
+	while ((due = deadlines_pop(&clients->deadlines, now_ms)))
 		session_on_deadline(container_of(due, struct session, deadline), now_ms);
 }
 

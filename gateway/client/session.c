@@ -84,7 +84,7 @@ struct session *session_new(struct clients *clients, struct lws *peer,
 	session->pending.kind = PENDING_SESSION;
 	pending_put(&clients->pending, &session->pending, PENDING_WAITING);
 	session->tally_place = tally_add(clients->tally, &session->address);
-	deadlines_set(clients->deadlines, &session->deadline,
+	deadlines_set(&clients->deadlines, &session->deadline,
 		      clock_monotonic_ms() + clients->config->handshake_timeout_ms);
 	return session;
 }
@@ -108,7 +108,7 @@ static void leave(struct session *session, enum ending ending)
 	count_end(session, ending);
 	note(session, "disconnected");
 	audience_leave(clients->audience, &session->member);
-	deadlines_clear(clients->deadlines, &session->deadline);
+	deadlines_clear(&clients->deadlines, &session->deadline);
 	pending_remove(&clients->pending, &session->pending);
 	replay_stop(session->replay);
 	session->replay = NULL;
@@ -179,7 +179,7 @@ void session_end(struct session *session, enum ending ending)
 	session->ending = (uint8_t)ending;
 	if (was_waiting)
 		pending_put(&session->clients->pending, &session->pending, PENDING_LEAVING);
-	deadlines_set(session->clients->deadlines, &session->deadline,
+	deadlines_set(&session->clients->deadlines, &session->deadline,
 		      clock_monotonic_ms() + CLOSE_LIMIT_MS);
 	if (last_words) {
 		struct frame *frame = frame_of_text(last_words);
@@ -369,7 +369,7 @@ void session_schedule(struct session *session)
 			due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
 		}
 	}
-	deadlines_set(session->clients->deadlines, &session->deadline, due_ms);
+	deadlines_set(&session->clients->deadlines, &session->deadline, due_ms);
 }
 
 void session_on_deadline(struct session *session, int64_t now_ms)

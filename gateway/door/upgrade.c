@@ -44,7 +44,7 @@ struct upgrades {
 	struct trusted_proxies *trusted;
 	struct refusals *refusals;
 	struct pending_list *pending; /* of all who have not authenticated */
-	struct deadlines *deadlines;
+	struct deadlines deadlines;
 	LIST_HEAD(, upgrade) list;
 };
 
@@ -62,7 +62,6 @@ struct upgrades *upgrades_open(const struct upgrades_parts *parts)
 	upgrades->parts = *parts;
 	upgrades->refusals = refusals_new(parts->counters);
 	upgrades->pending = clients_pending(parts->admission.clients);
-	upgrades->deadlines = deadlines_new(clock_monotonic_ms());
 	LIST_INIT(&upgrades->list);
 	upgrades_configure(upgrades);
 	return upgrades;
@@ -81,7 +80,7 @@ static void end(struct upgrade *upgrade, bool close_fd)
 {
 	struct upgrades *upgrades = upgrade->owner;
 
-	deadlines_clear(upgrades->deadlines, &upgrade->deadline);
+	deadlines_clear(&upgrades->deadlines, &upgrade->deadline);
 	pending_remove(upgrades->pending, &upgrade->pending);
 	LIST_REMOVE(upgrade, entry);
 	uv_poll_stop(&upgrade->poll);
@@ -101,7 +100,6 @@ void upgrades_close(struct upgrades *upgrades)
 	if (!upgrades)
 		return;
 	upgrades_end_all(upgrades);
-	deadlines_free(upgrades->deadlines);
 	refusals_free(upgrades->refusals);
 	trusted_proxies_free(upgrades->trusted);
 	free(upgrades);
@@ -202,7 +200,7 @@ static void wait_for_close(struct upgrade *upgrade)
 	upgrade->is_refused = true;
 	upgrade->len = 0;
 	pending_put(upgrade->owner->pending, &upgrade->pending, PENDING_LEAVING);
-	deadlines_set(upgrade->owner->deadlines, &upgrade->deadline,
+	deadlines_set(&upgrade->owner->deadlines, &upgrade->deadline,
 		      clock_monotonic_ms() + REFUSED_LIMIT_MS);
 }
 
@@ -262,7 +260,7 @@ static void keep(const struct upgrade *first, bool is_refused)
 	if (first->len > 0)
 		upgrade->bytes = xstrndup(first->bytes, first->len);
 	upgrade->len = upgrade->size = first->len;
-	deadlines_set(upgrades->deadlines, &upgrade->deadline,
+	deadlines_set(&upgrades->deadlines, &upgrade->deadline,
 		      clock_monotonic_ms() +
 			      upgrades->parts.admission.config->handshake_timeout_ms);
 }
@@ -321,7 +319,7 @@ void upgrades_on_tick(struct upgrades *upgrades)
 	int64_t now_ms = clock_monotonic_ms();
 	struct deadline *due;
 
-	while ((due = deadlines_pop(upgrades->deadlines, now_ms)))
+	while ((due = deadlines_pop(&upgrades->deadlines, now_ms)))
 		turn_away(container_of(due, struct upgrade, deadline), &refusal_timeout);
 	refusals_tick(upgrades->refusals);
 }

@@ -475,7 +475,6 @@ static int open_room(void **state)
 	clients.feed = feed_open(database, why);
 	clients.audience = audience_new(NULL);
 	clients.fanout = fanout_new(clients.feed, clients.audience, NULL, &counters);
-	clients.deadlines = deadlines_new(0);
 	clients.auth_ok = frame_of_text(MESSAGE_AUTH_OK);
 	pending_list_init(&clients.pending);
 	return 0;
@@ -484,7 +483,6 @@ static int open_room(void **state)
 static int close_room(void **state)
 {
 	frame_release(clients.auth_ok);
-	deadlines_free(clients.deadlines);
 	fanout_free(clients.fanout);
 	audience_free(clients.audience);
 	feed_close(clients.feed);
