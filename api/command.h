@@ -16,11 +16,13 @@ enum command_kind { COMMAND_REGISTER, COMMAND_UNREGISTER, COMMAND_PUBLISH, COMMA
 enum { COMMAND_FAULT_SIZE = 128 };
 
 struct command {
+	enum command_kind kind;
+	bool has_topic; /* always, but for a disconnect */
 	char topic[TOPIC_MAX_BYTES]; /* valid; without a NUL */
 	size_t topic_len;
 	bool require_token; /* register */
 	struct json_value payload; /* publish: points into the body */
-	bool has_topic, has_user; /* disconnect: whose sockets; at least one of them */
+	bool has_user; /* disconnect: of the topic, of the user, or of that user on that topic */
 	int64_t user_id;
 };
 

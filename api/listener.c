@@ -38,22 +38,6 @@ void listener_hold_signals(void)
 	sigprocmask(SIG_BLOCK, &ending_signals, NULL);
 }
 
-static bool is_listening(int fd)
-{
-	int listening = 0;
-	socklen_t len = sizeof(listening);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
-}
-
-/* What is accepted inherits it. On a UNIX socket it fails. */
-static void send_without_delay(int fd)
-{
-	const int on = 1;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
 static bool watch(int fd, uint32_t events)
 {
 	struct epoll_event event = {.events = events, .data.fd = fd};
@@ -63,13 +47,19 @@ static bool watch(int fd, uint32_t events)
 
 bool listener_start(void)
 {
-	if (!is_listening(STDIN_FILENO)) {
+	const int on = 1;
+	int is_listening = 0;
+	socklen_t len = sizeof(is_listening);
+
+	if (getsockopt(STDIN_FILENO, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) != 0 ||
+	    !is_listening) {
 		errno = 0;
 		return false;
 	}
 	listener_hold_signals();
 	signal(SIGPIPE, SIG_IGN); /* when a caller has gone away, write(2) says so */
-	send_without_delay(STDIN_FILENO);
+	/* What is accepted inherits it. On a UNIX socket it fails. */
+	setsockopt(STDIN_FILENO, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	/* The socket may be shared, but with processes like this one only: another may have been
 	 * faster. */
 	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
@@ -80,65 +70,38 @@ bool listener_start(void)
 		watch(STDIN_FILENO, EPOLLIN)); /* Linux before 4.5 */
 }
 
-static void set_timeouts(int fd)
-{
-	const struct timeval timeout = {.tv_sec = LISTENER_PEER_TIMEOUT_S};
-
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-}
-
 /* True for what accept(2) says of one connection, or of this moment, rather than of the listening
  * socket. */
 static bool passes(int error)
 {
-	switch (error) {
-	case EBADF:
-	case EFAULT:
-	case EINVAL:
-	case ENOTSOCK:
-	case EOPNOTSUPP:
-		return false;
-	case EMFILE:
-	case ENFILE:
-	case ENOBUFS:
-	case ENOMEM:
+	if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM)
 		poll(NULL, 0, FULL_WAIT_MS);
-		return true;
-	default:
-		return true;
-	}
-}
-
-enum look { SOMEBODY, NOBODY, TOLD_TO_END };
-
-/* Waits until there is something on a descriptor. */
-static enum look look(void)
-{
-	struct epoll_event events[2];
-	int count = epoll_wait(epoll_fd, events, 2, LISTENER_IDLE_MS);
-
-	for (int i = 0; i < count; i++)
-		if (events[i].data.fd == signal_fd)
-			return TOLD_TO_END;
-	return count == 0 ? NOBODY : SOMEBODY;
+	return error != EBADF && error != EFAULT && error != EINVAL && error != ENOTSOCK &&
+	       error != EOPNOTSUPP;
 }
 
 int listener_accept(void)
 {
+	const struct timeval timeout = {.tv_sec = LISTENER_PEER_TIMEOUT_S};
+	struct epoll_event events[2];
+
 	for (;;) {
-		enum look seen = look();
+		int count = epoll_wait(epoll_fd, events, 2, LISTENER_IDLE_MS);
 
 		errno = 0;
-		if (seen == TOLD_TO_END)
-			return -1;
-		if (seen == NOBODY)
+		for (int i = 0; i < count; i++)
+			if (events[i].data.fd == signal_fd)
+				return -1;
+		if (count == 0)
 			return LISTENER_IDLE;
 
 		int fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC);
-		if (fd >= 0)
-			set_timeouts(fd);
-		if (fd >= 0 || !passes(errno))
+		if (fd < 0 && passes(errno))
+			continue;
+		if (fd < 0)
 			return fd;
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+		return fd;
 	}
 }

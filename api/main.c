@@ -8,7 +8,6 @@
 
 #include "api/listener.h"
 #include "api/request.h"
-#include "api/response.h"
 #include "api/routes.h"
 #include "api/service.h"
 #include "shared/base/log.h"
@@ -33,8 +32,6 @@ static void serve(struct service *service, struct requests *requests, struct res
 {
 	const struct request *request;
 	enum requests_state state;
-	const char *answer;
-	size_t len;
 
 	while ((state = requests_next(requests, &request)) != REQUESTS_END) {
 		service_refresh(service);
@@ -43,27 +40,11 @@ static void serve(struct service *service, struct requests *requests, struct res
 			continue;
 		}
 		routes_answer(service, request, response);
-		answer = response_bytes(response, &len);
-		requests_answer(requests, answer, len);
+		requests_answer(requests, response->bytes, response->len);
 		requests_done(requests);
 		service_tap(service);
 		service_upkeep(service);
 	}
-}
-
-/* Why listener_start failed, by errno. */
-static int refuse_to_start(void)
-{
-	if (errno) {
-		log_event(LOG_ERROR, "cannot wait for connections",
-			  log_text("why", strerror(errno)));
-		return EXIT_FAILURE;
-	}
-	fprintf(stderr,
-		"%s: descriptor 0 is not a listening socket: this program is started by a web "
-		"server (mod_fcgid) or by spawn-fcgi, see --help\n",
-		program.name);
-	return EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
@@ -74,22 +55,30 @@ int main(int argc, char **argv)
 	struct config *config = options_start(&program, argc, argv);
 	struct service *service = NULL;
 	struct requests *requests = NULL;
-	struct response *response = NULL;
+	struct response response = {0};
 	int code = EXIT_FAILURE;
 
 	if (!listener_start()) {
-		code = refuse_to_start();
+		if (errno) {
+			log_event(LOG_ERROR, "cannot wait for connections",
+				  log_text("why", strerror(errno)));
+			goto out;
+		}
+		fprintf(stderr,
+			"%s: descriptor 0 is not a listening socket: this program is started by a "
+			"web server (mod_fcgid) or by spawn-fcgi, see --help\n",
+			program.name);
+		code = EXIT_USAGE;
 		goto out;
 	}
 	service = service_open(config);
 	if (!service)
 		goto out;
 	requests = requests_open();
-	response = response_new();
 
 	log_event(LOG_INFO, "started", log_number("pid", getpid()),
 		  log_text("version", WORKER_VERSION));
-	serve(service, requests, response);
+	serve(service, requests, &response);
 	code = EXIT_SUCCESS;
 	if (errno) {
 		log_event(LOG_ERROR, "cannot accept connections", log_text("why", strerror(errno)));
@@ -97,7 +86,7 @@ int main(int argc, char **argv)
 	}
 	log_event(LOG_INFO, "ended", log_number("pid", getpid()));
 out:
-	response_free(response);
+	free(response.bytes);
 	requests_close(requests);
 	service_close(service);
 	config_free(config);

@@ -60,39 +60,39 @@ static void put_latency(FILE *out, const struct latency_name *name, const struct
 	fprintf(out, "\n" PREFIX "%s_seconds_count %" PRId64 "\n", name->family, count);
 }
 
-static void put_gauge(FILE *out, const char *name, int64_t value, const char *help)
+static void put_gauges(FILE *out, const struct gauges *gauges)
 {
-	put_head(out, name, "", "gauge", help);
-	fprintf(out, PREFIX "%s %" PRId64 "\n", name, value);
-}
+	enum { NO_SAMPLE = -1 }; /* the position of a gateway while there is none */
+	const struct {
+		const char *name;
+		int64_t value;
+		const char *help;
+	} rows[] = {
+		{"api_processes", gauges->api_processes,
+		 "Processes of the internal API, waiting ones included."},
+		{"gateways", gauges->gateways, "Gateway processes that are alive."},
+		{"sessions", gauges->connected_sockets, "Authenticated WebSockets."},
+		{"clients", gauges->connected_clients,
+		 "Distinct users; each anonymous WebSocket is one."},
+		{"topics", gauges->registered_topics, "Live topics; 0 while no gateway is alive."},
+		{"active_topics", gauges->active_topics, "Topics with a subscriber."},
+		{"outbox_bytes", gauges->outbox_bytes,
+		 "Bytes that wait for slow clients; what many wait for counts once."},
+		{"event_rows", gauges->event_rows, "Events that are kept."},
+		{"committed_event_id", gauges->committed_event_id,
+		 "The newest event in the database."},
+		{"delivered_event_id",
+		 gauges->gateways > 0 ? gauges->delivered_event_id : NO_SAMPLE,
+		 "The newest event that every living gateway has handed out."},
+		{"database_bytes", gauges->database_bytes, "Size of the database."},
+		{"wal_bytes", gauges->wal_bytes, "Size of the write-ahead log's file."},
+	};
 
-static void put_service(FILE *out, const struct gauges *gauges)
-{
-	put_gauge(out, "api_processes", gauges->api_processes,
-		  "Processes of the internal API, waiting ones included.");
-	put_gauge(out, "gateways", gauges->gateways, "Gateway processes that are alive.");
-	put_gauge(out, "sessions", gauges->connected_sockets, "Authenticated WebSockets.");
-	put_gauge(out, "clients", gauges->connected_clients,
-		  "Distinct users; each anonymous WebSocket is one.");
-	put_gauge(out, "topics", gauges->registered_topics,
-		  "Live topics; 0 while no gateway is alive.");
-	put_gauge(out, "active_topics", gauges->active_topics, "Topics with a subscriber.");
-	put_gauge(out, "outbox_bytes", gauges->outbox_bytes,
-		  "Bytes that wait for slow clients; what many wait for counts once.");
-}
-
-/* The position of a gateway is unknown while there is none: then there is no sample. */
-static void put_database(FILE *out, const struct gauges *gauges)
-{
-	put_gauge(out, "event_rows", gauges->event_rows, "Events that are kept.");
-	put_gauge(out, "committed_event_id", gauges->committed_event_id,
-		  "The newest event in the database.");
-	put_head(out, "delivered_event_id", "", "gauge",
-		 "The newest event that every living gateway has handed out.");
-	if (gauges->gateways > 0)
-		fprintf(out, PREFIX "delivered_event_id %" PRId64 "\n", gauges->delivered_event_id);
-	put_gauge(out, "database_bytes", gauges->database_bytes, "Size of the database.");
-	put_gauge(out, "wal_bytes", gauges->wal_bytes, "Size of the write-ahead log's file.");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		put_head(out, rows[i].name, "", "gauge", rows[i].help);
+		if (rows[i].value != NO_SAMPLE)
+			fprintf(out, PREFIX "%s %" PRId64 "\n", rows[i].name, rows[i].value);
+	}
 }
 
 /* The whole exposition, for the caller to free; NULL when there is no memory. */
@@ -106,8 +106,7 @@ static char *print(const struct counters *totals, const struct gauges *gauges, s
 	put_counters(out, totals);
 	for (size_t i = 0; i < LATENCIES; i++)
 		put_latency(out, &latency_names[i], &totals->latencies[i]);
-	put_service(out, gauges);
-	put_database(out, gauges);
+	put_gauges(out, gauges);
 	put_head(out, "info", "", "gauge", "The version of the internal API's program.");
 	fprintf(out, PREFIX "info{version=\"%s\"} 1\n", WORKER_VERSION);
 	if (fclose(out) == 0)
@@ -116,22 +115,21 @@ static char *print(const struct counters *totals, const struct gauges *gauges, s
 	return NULL;
 }
 
-void handle_metrics(struct service *service, const struct request *request,
-		    struct response *response)
+void handle_metrics(struct service *service, const char *query, struct response *response)
 {
 	struct counters totals = {0};
 	struct gauges gauges = {0};
 	size_t len = 0;
 	char *text = NULL;
-	enum store_outcome outcome = store_read_begin(service->store);
+	enum database_status status = store_read_begin(service->store);
 
-	(void)request;
-	if (outcome == STORE_OK)
-		outcome = store_totals(service->store, service->totals, &totals);
-	if (outcome == STORE_OK)
-		outcome = store_all_gauges(service->store, &gauges);
+	(void)query;
+	if (status == DATABASE_OK)
+		status = totals_read(service->totals, &totals);
+	if (status == DATABASE_OK)
+		status = gauges_read_all(service->gauges, &gauges);
 	store_read_end(service->store);
-	if (!service_available(service, SERVICE_READ, outcome, response))
+	if (!service_available(service, SERVICE_READ, status, response))
 		return;
 	text = print(&totals, &gauges, &len);
 	if (text)

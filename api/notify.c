@@ -41,22 +41,17 @@ void notify_free(struct notify *notify)
 	free(notify);
 }
 
-/* A tap that the gateway has yet to read does for this commit too: it looks after it has read. */
-static bool is_unread(int fd)
-{
-	int bytes = 0;
-
-	return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
-}
-
 void notify_gateway(struct notify *notify)
 {
 	/* Twice: a connected socket stays with a gateway that has ended; its successor is found by
 	 * the path. */
 	for (int attempt = 0; attempt < 2; attempt++) {
+		int unread =
+			0; /* a tap, which does for this commit too: the gateway looks after it */
+
 		if (notify->fd < 0)
 			notify->fd = unix_datagram_connect(notify->path);
-		if (notify->fd < 0 || is_unread(notify->fd))
+		if (notify->fd < 0 || (ioctl(notify->fd, SIOCOUTQ, &unread) == 0 && unread > 0))
 			return;
 		if (send(notify->fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 || errno == EAGAIN ||
 		    errno == ENOBUFS)

@@ -13,66 +13,39 @@ enum {
 	LINE_SIZE = 512
 };
 
-struct response {
-	int status;
-	bool is_error;
-	char *bytes;
-	size_t len, size;
+static const char *const phrases[] = {
+	[200] = "OK",
+	[400] = "Bad Request",
+	[403] = "Forbidden",
+	[404] = "Not Found",
+	[405] = "Method Not Allowed",
+	[413] = "Content Too Large",
+	[503] = "Service Unavailable",
 };
 
-struct response *response_new(void)
+void response_body(struct response *response, int status, const char *type, const char *body,
+		   size_t len)
 {
-	return xcalloc(1, sizeof(struct response));
-}
-
-void response_free(struct response *response)
-{
-	if (!response)
-		return;
-	free(response->bytes);
-	free(response);
-}
-
-static const char *phrase(int status)
-{
-	switch (status) {
-	case 200:
-		return "OK";
-	case 400:
-		return "Bad Request";
-	case 403:
-		return "Forbidden";
-	case 404:
-		return "Not Found";
-	case 405:
-		return "Method Not Allowed";
-	case 413:
-		return "Content Too Large";
-	default:
-		return "Service Unavailable";
-	}
-}
-
-/* `extra` is further header lines, each with its CRLF. */
-static void set(struct response *response, int status, const char *extra, const char *type,
-		const char *body, size_t body_len)
-{
-	size_t needed = HEADER_SIZE + body_len;
+	size_t needed = HEADER_SIZE + len;
+	char extra[64] = "";
 
 	if (response->size < needed) {
 		response->bytes = xreallocarray(response->bytes, needed, 1);
 		response->size = needed;
 	}
-	int header_len = snprintf(response->bytes, HEADER_SIZE,
-				  "Status: %d %s\r\n"
-				  "Content-Type: %s\r\n"
-				  "Content-Length: %zu\r\n"
-				  "X-Content-Type-Options: nosniff\r\n"
-				  "%s%s\r\n",
-				  status, phrase(status), type, body_len,
-				  status == 503 ? "Retry-After: 1\r\n" : "", extra);
-	memcpy(response->bytes + header_len, body, body_len);
-	response->len = (size_t)header_len + body_len;
+	if (status == 503)
+		snprintf(extra, sizeof(extra), "Retry-After: 1\r\n");
+	else if (status == 405)
+		snprintf(extra, sizeof(extra), "Allow: %s\r\n", response->allowed);
+	response->header_len = (size_t)snprintf(response->bytes, HEADER_SIZE,
+						"Status: %d %s\r\n"
+						"Content-Type: %s\r\n"
+						"Content-Length: %zu\r\n"
+						"X-Content-Type-Options: nosniff\r\n"
+						"%s\r\n",
+						status, phrases[status], type, len, extra);
+	memcpy(response->bytes + response->header_len, body, len);
+	response->len = response->header_len + len;
 	response->status = status;
 	response->is_error = false;
 }
@@ -87,24 +60,8 @@ void response_error(struct response *response, int status, const char *format, .
 	va_end(arguments);
 	size_t len = strlen(line); /* cut when it was too long */
 	line[len++] = '\n';
-	set(response, status, "", RESPONSE_TEXT, line, len);
+	response_body(response, status, RESPONSE_TEXT, line, len);
 	response->is_error = true;
-}
-
-void response_wrong_method(struct response *response, const char *allowed)
-{
-	static const char line[] = "method not allowed\n";
-	char allow[64];
-
-	snprintf(allow, sizeof(allow), "Allow: %s\r\n", allowed);
-	set(response, 405, allow, RESPONSE_TEXT, line, sizeof(line) - 1);
-	response->is_error = true;
-}
-
-void response_body(struct response *response, int status, const char *type, const char *body,
-		   size_t len)
-{
-	set(response, status, "", type, body, len);
 }
 
 void response_number(struct response *response, const char *name, int64_t number)
@@ -112,21 +69,5 @@ void response_number(struct response *response, const char *name, int64_t number
 	char json[64];
 	int len = snprintf(json, sizeof(json), "{\"%s\":%lld}", name, (long long)number);
 
-	set(response, 200, "", RESPONSE_JSON, json, (size_t)len);
-}
-
-const char *response_bytes(const struct response *response, size_t *len)
-{
-	*len = response->len;
-	return response->bytes;
-}
-
-int response_status(const struct response *response)
-{
-	return response->status;
-}
-
-bool response_is_error(const struct response *response)
-{
-	return response->is_error;
+	response_body(response, 200, RESPONSE_JSON, json, (size_t)len);
 }

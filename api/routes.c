@@ -1,43 +1,33 @@
 /*
- * Verbs, checks, handlers: see routes.h. State: none, a const table. Called for each request by
- * main.c. Blocks where the handler does.
+ * Verbs, checks, answers: see routes.h. State: none, a const table. Called for each request by
+ * main.c. A POST blocks for busy_timeout, in the store; publish is the hot path: one pass over the
+ * body, one commit, one answer.
  */
 #include "api/routes.h"
 
-#include "api/handlers.h"
+#include "shared/base/clock.h"
 #include "shared/contract/token.h"
-
-#define MOUNT "/internal/"
 
 enum { PATH_SIZE = 4096 };
 
-struct route {
-	const char *verb;
-	const char *method; /* a POST has a body */
-	handler *handle;
-};
-
 static const struct route routes[] = {
-	{"publish", "POST", handle_publish},	   {"push", "POST", handle_publish},
-	{"register", "POST", handle_register},	   {"unregister", "POST", handle_unregister},
-	{"disconnect", "POST", handle_disconnect}, {"status", "GET", handle_status},
-	{"metrics", "GET", handle_metrics},
+	{"/internal/publish", "POST", .kind = COMMAND_PUBLISH},
+	{"/internal/push", "POST", .kind = COMMAND_PUBLISH},
+	{"/internal/register", "POST", .kind = COMMAND_REGISTER},
+	{"/internal/unregister", "POST", .kind = COMMAND_UNREGISTER},
+	{"/internal/disconnect", "POST", .kind = COMMAND_DISCONNECT},
+	{"/internal/status", "GET", .handle = handle_status},
+	{"/internal/metrics", "GET", .handle = handle_metrics},
 };
-
-static bool ends_in(const char *path, size_t len, const char *verb)
-{
-	size_t verb_len = strlen(verb);
-	size_t mount_len = sizeof(MOUNT) - 1;
-
-	return len >= mount_len + verb_len && memcmp(path + len - verb_len, verb, verb_len) == 0 &&
-	       memcmp(path + len - verb_len - mount_len, MOUNT, mount_len) == 0;
-}
 
 static const struct route *find(const char *path, size_t len)
 {
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
-		if (ends_in(path, len, routes[i].verb))
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		size_t end = strlen(routes[i].path);
+
+		if (len >= end && memcmp(path + len - end, routes[i].path, end) == 0)
 			return &routes[i];
+	}
 	return NULL;
 }
 
@@ -59,26 +49,6 @@ const struct route *routes_find(const struct request *request)
 	return route;
 }
 
-const char *routes_verb(const struct route *route)
-{
-	return route->verb;
-}
-
-static bool check_body(const struct request *request, struct response *response)
-{
-	switch (request->body_state) {
-	case REQUEST_BODY_WHOLE:
-		return true;
-	case REQUEST_BODY_TOO_LARGE:
-		response_error(response, 413, "body too large");
-		break;
-	case REQUEST_BODY_CUT_SHORT:
-		response_error(response, 400, "bad request: body is shorter than announced");
-		break;
-	}
-	return false;
-}
-
 /* While a rotation is under way there are two. */
 static bool knows_secret(const struct config *config, const char *given)
 {
@@ -88,35 +58,87 @@ static bool knows_secret(const struct config *config, const char *given)
 	       secret_equals(config->worker_secret_previous, given, len);
 }
 
-static void check_and_handle(struct service *service, const struct request *request,
+/* What comes of each kind of command. */
+static const struct {
+	enum counter counter;
+	const char *number; /* the answer has it by this name; NULL: the answer is empty */
+	int refusal; /* the answer when it could not be done */
+	const char *why;
+} kinds[] = {
+	[COMMAND_REGISTER] = {COUNT_REGISTERS, NULL, 503, "unavailable: too many topics"},
+	[COMMAND_UNREGISTER] = {.counter = COUNT_UNREGISTERS},
+	[COMMAND_PUBLISH] = {COUNT_PUBLISHES, "id", 404, "topic not registered"},
+	[COMMAND_DISCONNECT] = {COUNT_DISCONNECTS, "sockets"},
+};
+
+static void execute(struct service *service, const struct command *command,
+		    struct response *response)
+{
+	struct counters *counters = &service->counters;
+	struct store_result result = {0};
+	int64_t start_us = clock_monotonic_us();
+
+	/* worker.status is always registered: nothing is to be done. */
+	if (command->kind != COMMAND_REGISTER ||
+	    !topic_name_is_reserved(command->topic, command->topic_len)) {
+		enum database_status status = store_execute(service->store, command, &result);
+
+		if (status == DATABASE_OK && !result.done) {
+			response_error(response, kinds[command->kind].refusal, "%s",
+				       kinds[command->kind].why);
+			return;
+		}
+		if (!service_available(service, SERVICE_WRITE, status, response))
+			return;
+	}
+	counters->counts[kinds[command->kind].counter]++;
+	service->tap_due |= command->kind != COMMAND_REGISTER;
+	if (command->kind == COMMAND_PUBLISH) {
+		histogram_add(&counters->latencies[LATENCY_COMMIT],
+			      clock_monotonic_us() - start_us);
+		service->bytes_since += command->payload.len;
+	}
+	if (kinds[command->kind].number)
+		response_number(response, kinds[command->kind].number, result.number);
+	else
+		response_body(response, 200, RESPONSE_TEXT, "", 0);
+}
+
+static void check_and_answer(struct service *service, const struct request *request,
 			     struct response *response)
 {
 	const struct route *route = routes_find(request);
+	struct command command;
+	char fault[COMMAND_FAULT_SIZE];
 
 	if (!route) {
 		response_error(response, 404, "not found");
 		return;
 	}
-	if (strcmp(request->method, route->method) != 0) {
-		response_wrong_method(response, route->method);
-		return;
-	}
-	if (!knows_secret(service->config, request->secret)) {
+	response->allowed = route->methods;
+	if (strcmp(request->method, route->methods) != 0)
+		response_error(response, 405, "method not allowed");
+	else if (!knows_secret(service->config, request->secret))
 		response_error(response, 403, "forbidden");
-		return;
-	}
-	if (!check_body(request, response))
-		return;
-	if (service->database)
-		route->handle(service, request, response);
-	else
+	else if (request->body_state == REQUEST_BODY_TOO_LARGE)
+		response_error(response, 413, "body too large");
+	else if (request->body_state == REQUEST_BODY_CUT_SHORT)
+		response_error(response, 400, "bad request: body is shorter than announced");
+	else if (!route->handle &&
+		 !command_read(route->kind, request->body, request->body_len, &command, fault))
+		response_error(response, 400, "%s", fault);
+	else if (!service->database)
 		response_error(response, 503, "unavailable: no database");
+	else if (route->handle)
+		route->handle(service, request->query, response);
+	else
+		execute(service, &command, response);
 }
 
 void routes_answer(struct service *service, const struct request *request,
 		   struct response *response)
 {
-	check_and_handle(service, request, response);
-	if (response_is_error(response))
-		service->counters.counts[counter_of_refusal(response_status(response))]++;
+	check_and_answer(service, request, response);
+	if (response->is_error)
+		service->counters.counts[counter_of_refusal(response->status)]++;
 }

@@ -1,21 +1,23 @@
 /*
- * From a request to its answer: the verb, the checks, the verb's handler. The checks are those of
+ * From a request to its answer: the verb, the checks, what the verb does. The checks are those of
  * the contract, in its order; the first that fails answers.
  */
 #ifndef API_ROUTES_H
 #define API_ROUTES_H
 
+#include "api/handlers.h"
 #include "api/request.h"
-#include "api/response.h"
-#include "api/service.h"
 
-struct route;
+struct route {
+	const char *path; /* its end: "/internal/publish" */
+	const char *methods; /* as a 405 names them */
+	handler *handle; /* of a GET; NULL: a POST, whose body is a command of that kind */
+	enum command_kind kind;
+	bool is_public; /* no secret is asked for, and HEAD is allowed */
+};
 
 /* The route of the verb in which the request's path ends, or NULL. */
 const struct route *routes_find(const struct request *request);
-
-/* "publish"; an alias gives its own name. */
-const char *routes_verb(const struct route *route);
 
 /* Makes the answer to any request. */
 void routes_answer(struct service *service, const struct request *request,

@@ -26,15 +26,25 @@ enum {
 	START_WAIT_MS = 10000 /* for another program to migrate */
 };
 
+static const struct log_repeat troubles[SERVICE_USES] = {
+	[SERVICE_OPEN] = {LOG_ERROR, "no database"},
+	[SERVICE_READ] = {LOG_WARN, "database unavailable", "use", "read"},
+	[SERVICE_WRITE] = {LOG_WARN, "database unavailable", "use", "write"},
+	[SERVICE_HOUSEKEEPING] = {LOG_WARN, "database unavailable", "use", "housekeeping"},
+	[SERVICE_COUNTING] = {LOG_WARN, "database unavailable", "use", "counting"},
+};
+
 static void close_state(struct service *service)
 {
 	housekeeping_free(service->housekeeping);
 	store_close(service->store);
+	gauge_reader_free(service->gauges);
 	totals_attach(service->totals, NULL);
 	liveness_close(service->liveness);
 	database_close(service->database);
 	service->housekeeping = NULL;
 	service->store = NULL;
+	service->gauges = NULL;
 	service->liveness = NULL;
 	service->database = NULL;
 }
@@ -53,7 +63,8 @@ static bool open_state(struct service *service, int64_t wait_ms)
 		snprintf(why, sizeof(why), "cannot open gateway.lock: %s", strerror(errno));
 		goto failed;
 	}
-	service->store = store_open(config, service->database, service->liveness);
+	service->gauges = gauge_reader_new(service->database, service->liveness);
+	service->store = store_open(config, service->database);
 	service->housekeeping = housekeeping_new(service->database, housekeeping_limits_of(config));
 	totals_attach(service->totals, service->database);
 	if (database_is_prepared(service->database, why)) {
@@ -61,24 +72,10 @@ static bool open_state(struct service *service, int64_t wait_ms)
 		return true;
 	}
 failed:
-	log_repeat_event(&service->no_database, clock_monotonic_ms(),
+	log_repeat_event(&service->trouble[SERVICE_OPEN], clock_monotonic_ms(),
 			 log_text("state_dir", config->state_dir), log_text("why", why));
 	close_state(service);
 	return false;
-}
-
-static void prepare_log(struct service *service)
-{
-	static const char *const uses[SERVICE_USES] = {[SERVICE_READ] = "read",
-						       [SERVICE_WRITE] = "write",
-						       [SERVICE_HOUSEKEEPING] = "housekeeping"};
-
-	for (size_t i = 0; i < SERVICE_USES; i++)
-		service->trouble[i] = (struct log_repeat){.level = LOG_WARN,
-							  .message = "database unavailable",
-							  .key = "use",
-							  .cause = uses[i]};
-	service->no_database = (struct log_repeat){.level = LOG_ERROR, .message = "no database"};
 }
 
 struct service *service_open(struct config *config)
@@ -87,7 +84,7 @@ struct service *service_open(struct config *config)
 
 	service->config = config;
 	service->totals = totals_new();
-	prepare_log(service);
+	memcpy(service->trouble, troubles, sizeof(troubles));
 	service->reload = reload_new(config);
 	service->notify = notify_new(config->state_dir);
 	if (open_state(service, START_WAIT_MS))
@@ -106,7 +103,6 @@ void service_close(struct service *service)
 		totals_write(service->totals, &service->counters, LAST_WAIT_MS);
 	for (size_t i = 0; i < SERVICE_USES; i++)
 		log_repeat_flush(&service->trouble[i], clock_monotonic_ms());
-	log_repeat_flush(&service->no_database, clock_monotonic_ms());
 	close_state(service);
 	totals_free(service->totals);
 	free(service);
@@ -115,6 +111,7 @@ void service_close(struct service *service)
 /* A database that was deleted or replaced is opened again. A caller waits meanwhile. */
 static void look_after_files(struct service *service)
 {
+	struct log_repeat *trouble = &service->trouble[SERVICE_OPEN];
 	int64_t now_ms = clock_monotonic_ms();
 
 	if (now_ms - service->looked_ms < LOOK_INTERVAL_MS)
@@ -127,8 +124,8 @@ static void look_after_files(struct service *service)
 	close_state(service);
 	if (!open_state(service, service->config->busy_timeout_ms))
 		return;
-	if (service->no_database.is_on)
-		log_repeat_ends(&service->no_database, clock_monotonic_ms(), "database open again");
+	if (trouble->is_on)
+		log_repeat_ends(trouble, clock_monotonic_ms(), "database open again");
 	else
 		log_event(LOG_INFO, "database open again");
 }
@@ -144,26 +141,25 @@ void service_refresh(struct service *service)
 }
 
 /* SQLite says "not an error": the write lock was not to be had. */
-static void note(struct service *service, enum service_use use, bool available, const char *why)
+static bool is_well(struct service *service, enum service_use use, enum database_status status)
 {
 	struct log_repeat *trouble = &service->trouble[use];
 
-	if (!available)
-		log_repeat_event(trouble, clock_monotonic_ms(), log_text("why", why),
-				 log_text("sqlite", database_error(service->database)));
-	else
+	if (status == DATABASE_OK)
 		log_repeat_ends(trouble, clock_monotonic_ms(), "database available again");
+	else
+		log_repeat_event(trouble, clock_monotonic_ms(),
+				 log_text("why", database_status_text(status)),
+				 log_text("sqlite", database_error(service->database)));
+	return status == DATABASE_OK;
 }
 
-bool service_available(struct service *service, enum service_use use, enum store_outcome outcome,
+bool service_available(struct service *service, enum service_use use, enum database_status status,
 		       struct response *response)
 {
-	bool available = outcome != STORE_UNAVAILABLE;
-
-	note(service, use, available, store_why(service->store));
-	if (available)
+	if (is_well(service, use, status))
 		return true;
-	response_error(response, 503, "unavailable: %s", store_why(service->store));
+	response_error(response, 503, "unavailable: %s", database_status_text(status));
 	return false;
 }
 
@@ -181,25 +177,14 @@ void service_tick(struct service *service)
 	service->ticked_ms = now_ms;
 	for (size_t i = 0; i < SERVICE_USES; i++)
 		log_repeat_tick(&service->trouble[i], now_ms);
-	log_repeat_tick(&service->no_database, now_ms);
+	if (!totals_are_due(service->totals, &service->counters))
+		return;
 	/* Callers have already waited for a locked database: no waiting for it here. */
-	if (totals_are_due(service->totals, &service->counters))
+	enum database_status status =
 		totals_write(service->totals, &service->counters,
 			     service->trouble[SERVICE_WRITE].is_on ? 0 : UPKEEP_WAIT_MS);
-}
-
-/* One step; true when there is more to do. It does not matter if others hold the lock, and after a
- * failure whoever comes next tries again. */
-static bool keep_house(struct service *service)
-{
-	bool more = false;
-	enum database_status status =
-		housekeeping_step(service->housekeeping, clock_wall_ms(), UPKEEP_WAIT_MS, &more);
-
 	if (status != DATABASE_BUSY)
-		note(service, SERVICE_HOUSEKEEPING, status == DATABASE_OK,
-		     database_status_text(status));
-	return status == DATABASE_OK && more;
+		is_well(service, SERVICE_COUNTING, status);
 }
 
 void service_upkeep(struct service *service)
@@ -217,6 +202,14 @@ void service_upkeep(struct service *service)
 	service->requests_since = 0;
 	service->bytes_since = 0;
 	service->upkeep_ms = now_ms;
-	for (int step = 0; more && step < UPKEEP_STEPS; step++)
-		more = keep_house(service);
+	for (int step = 0; more && step < UPKEEP_STEPS; step++) {
+		enum database_status status = housekeeping_step(
+			service->housekeeping, clock_wall_ms(), UPKEEP_WAIT_MS, &more);
+
+		/* It does not matter if others hold the lock, and after a failure whoever comes
+		 * next tries again. */
+		if (status != DATABASE_BUSY)
+			is_well(service, SERVICE_HOUSEKEEPING, status);
+		more = more && status == DATABASE_OK;
+	}
 }

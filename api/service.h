@@ -14,17 +14,26 @@
 #include "shared/counters/totals.h"
 #include "shared/config/config.h"
 #include "shared/counters/counters.h"
+#include "shared/counters/gauges.h"
 #include "shared/database/housekeeping.h"
 #include "shared/base/log_repeat.h"
 
 /* Told apart for the log: while somebody's transaction holds the write lock, reads still work. */
-enum service_use { SERVICE_READ, SERVICE_WRITE, SERVICE_HOUSEKEEPING, SERVICE_USES };
+enum service_use {
+	SERVICE_OPEN,
+	SERVICE_READ,
+	SERVICE_WRITE,
+	SERVICE_HOUSEKEEPING,
+	SERVICE_COUNTING,
+	SERVICE_USES
+};
 
 struct service {
 	struct config *config; /* borrowed; changes in place, see service_refresh */
 	struct reload *reload;
 	struct database *database;
 	struct liveness *liveness;
+	struct gauge_reader *gauges;
 	struct store *store;
 	struct notify *notify;
 	struct housekeeping *housekeeping;
@@ -34,7 +43,6 @@ struct service {
 	struct totals *totals;
 	int64_t ticked_ms; /* monotonic, of the last service_tick */
 	struct log_repeat trouble[SERVICE_USES];
-	struct log_repeat no_database;
 	int64_t looked_ms; /* monotonic, of the last look at the database's files */
 	int64_t upkeep_ms; /* monotonic, of the last upkeep */
 	int requests_since; /* the last upkeep */
@@ -53,7 +61,7 @@ void service_refresh(struct service *service);
 
 /* True when the operation succeeded. Otherwise answers 503, and logs it if the database had worked
  * before. */
-bool service_available(struct service *service, enum service_use use, enum store_outcome outcome,
+bool service_available(struct service *service, enum service_use use, enum database_status status,
 		       struct response *response);
 
 /* Taps the gateway when there is something for it. After the answer is sent. */

@@ -9,14 +9,11 @@
 #include "shared/contract/duration.h"
 #include "shared/base/version.h"
 
+#define NO_GATEWAY "no gateway is running"
+
 enum { DEFAULT_TOPICS = 1000 };
 
 enum lists { NO_LISTS, SHORT_LIST, ALL_LISTS };
-
-static bool is_pair(const char *at, size_t len, const char *pair)
-{
-	return len == strlen(pair) && memcmp(at, pair, len) == 0;
-}
 
 /* The value of `topics` in a query string; the last one counts, and an unknown value counts as
  * none. */
@@ -27,9 +24,9 @@ static enum lists lists_asked_for(const char *query)
 	while (*query) {
 		size_t len = strcspn(query, "&");
 
-		if (is_pair(query, len, "topics=1"))
+		if (len == strlen("topics=1") && memcmp(query, "topics=1", len) == 0)
 			lists = ALL_LISTS;
-		else if (is_pair(query, len, "topics=0"))
+		else if (len == strlen("topics=0") && memcmp(query, "topics=0", len) == 0)
 			lists = NO_LISTS;
 		query += len + (query[len] == '&');
 	}
@@ -44,22 +41,12 @@ static void add_topic(void *context, const char *topic, size_t topic_len)
 	free(copy);
 }
 
-static bool add_list(struct service *service, cJSON *object, const char *name, bool active,
-		     int64_t limit, bool is_alive, struct response *response)
-{
-	cJSON *list = cJSON_AddArrayToObject(object, name);
-
-	return !is_alive ||
-	       service_available(service, SERVICE_READ,
-				 store_topics(service->store, active, limit, add_topic, list),
-				 response);
-}
-
-/* The members that existing clients know, in the order they know, then ours. */
-static bool fill(struct service *service, cJSON *object, const struct gauges *gauges,
-		 enum lists lists, struct response *response)
+/* Adds the members that existing clients know, in the order they know, then ours. */
+static enum database_status fill(struct service *service, cJSON *object, struct gauges *gauges,
+				 enum lists lists)
 {
 	char uptime[DURATION_TEXT_SIZE];
+	enum database_status status = gauges_read(service->gauges, gauges);
 	bool is_alive = gauges->gateway_alive;
 
 	duration_format(gauges->uptime_s, uptime);
@@ -70,39 +57,38 @@ static bool fill(struct service *service, cJSON *object, const struct gauges *ga
 	cJSON_AddNumberToObject(object, "active_topics", (double)gauges->active_topics);
 	cJSON_AddNumberToObject(object, "connected_clients", (double)gauges->connected_clients);
 	cJSON_AddNumberToObject(object, "connected_sockets", (double)gauges->connected_sockets);
-	if (lists != NO_LISTS &&
-	    !add_list(service, object, "topic_list", false,
-		      lists == ALL_LISTS ? -1 : DEFAULT_TOPICS, is_alive, response))
-		return false;
+	if (lists != NO_LISTS) {
+		cJSON *list = cJSON_AddArrayToObject(object, "topic_list");
+
+		if (status == DATABASE_OK && is_alive)
+			status = store_topics(service->store, false,
+					      lists == ALL_LISTS ? -1 : DEFAULT_TOPICS, add_topic,
+					      list);
+	}
 	cJSON_AddNumberToObject(object, "cluster_nodes", (double)gauges->cluster_nodes);
 
 	if (!is_alive)
-		cJSON_AddStringToObject(object, "reason", "no gateway is running");
-	return lists != ALL_LISTS ||
-	       add_list(service, object, "active_topic_list", true, -1, is_alive, response);
+		cJSON_AddStringToObject(object, "reason", NO_GATEWAY);
+	if (lists == ALL_LISTS) {
+		cJSON *list = cJSON_AddArrayToObject(object, "active_topic_list");
+
+		if (status == DATABASE_OK && is_alive)
+			status = store_topics(service->store, true, -1, add_topic, list);
+	}
+	return status;
 }
 
-static bool collect(struct service *service, cJSON *object, struct gauges *gauges, enum lists lists,
-		    struct response *response)
-{
-	enum store_outcome outcome = store_read_begin(service->store);
-
-	if (outcome == STORE_OK)
-		outcome = store_gauges(service->store, gauges);
-	bool good = service_available(service, SERVICE_READ, outcome, response) &&
-		    fill(service, object, gauges, lists, response);
-	store_read_end(service->store);
-	return good;
-}
-
-void handle_status(struct service *service, const struct request *request,
-		   struct response *response)
+void handle_status(struct service *service, const char *query, struct response *response)
 {
 	struct gauges gauges = {0};
 	cJSON *object = cJSON_CreateObject();
 	char *text = NULL;
+	enum database_status status = store_read_begin(service->store);
 
-	if (!collect(service, object, &gauges, lists_asked_for(request->query), response))
+	if (status == DATABASE_OK)
+		status = fill(service, object, &gauges, lists_asked_for(query));
+	store_read_end(service->store);
+	if (!service_available(service, SERVICE_READ, status, response))
 		goto out;
 	text = cJSON_PrintUnformatted(object);
 	if (text)

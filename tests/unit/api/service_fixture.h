@@ -41,7 +41,7 @@ static struct config config = {
 	.state_dir = directory,
 };
 static struct service *service;
-static struct response *response;
+static struct response response;
 
 static inline int open_service(void **state)
 {
@@ -50,7 +50,6 @@ static inline int open_service(void **state)
 	if (!mkdtemp(directory))
 		return -1;
 	service = service_open(&config);
-	response = response_new();
 	return service ? 0 : -1;
 }
 
@@ -61,7 +60,8 @@ static inline int close_service(void **state)
 	struct dirent *entry;
 	DIR *dir;
 
-	response_free(response);
+	free(response.bytes);
+	response = (struct response){0};
 	service_close(service);
 	dir = opendir(directory);
 	while (dir && (entry = readdir(dir)) != NULL) {
@@ -100,16 +100,14 @@ static inline struct request request_to(const char *verb, const char *body)
 static inline const char *answer(const struct request *request, int status)
 {
 	static char text[65536];
-	size_t len;
 
-	routes_answer(service, request, response);
-	const char *bytes = response_bytes(response, &len);
-	assert_true(len < sizeof(text));
-	memcpy(text, bytes, len);
-	text[len] = '\0';
-	if (response_status(response) != status)
+	routes_answer(service, request, &response);
+	assert_true(response.len < sizeof(text));
+	memcpy(text, response.bytes, response.len);
+	text[response.len] = '\0';
+	if (response.status != status)
 		print_error("%s\n", text);
-	assert_int_equal(response_status(response), status);
+	assert_int_equal(response.status, status);
 	return strstr(text, "\r\n\r\n") + 4;
 }
 

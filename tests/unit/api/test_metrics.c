@@ -1,4 +1,4 @@
-// needs: api/routes.c api/command_handlers.c api/status_handler.c
+// needs: api/routes.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/store.c
 // needs: api/notify.c api/metrics_handler.c
 /*
@@ -35,25 +35,23 @@ static int forget(void **state)
 static void it_is_text_for_prometheus(void **state)
 {
 	(void)state;
-	size_t len;
 	const char *body = metrics(200);
 
 	assert_memory_equal(body, "# HELP wavelog_worker_publishes_total ", 38);
 	assert_int_equal(body[strlen(body) - 1], '\n');
-	assert_non_null(strstr(response_bytes(response, &len),
+	assert_non_null(strstr(response.bytes,
 			       "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
 }
 
 static void it_is_checked_as_status_is(void **state)
 {
 	(void)state;
-	size_t len;
 	struct request request = request_to("metrics", "");
 
 	request.method = "POST";
 	request.secret = "wrong";
 	answer(&request, 405);
-	assert_non_null(strstr(response_bytes(response, &len), "\r\nAllow: GET\r\n"));
+	assert_non_null(strstr(response.bytes, "\r\nAllow: GET\r\n"));
 	request.method = "GET";
 	assert_string_equal(answer(&request, 403), "forbidden\n");
 	request.secret = SECRET;

@@ -1,4 +1,4 @@
-// needs: api/routes.c api/command_handlers.c api/status_handler.c
+// needs: api/routes.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/store.c
 // needs: api/notify.c api/metrics_handler.c
 /*

@@ -1,4 +1,4 @@
-// needs: api/routes.c api/command_handlers.c api/status_handler.c
+// needs: api/routes.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/store.c
 // needs: api/notify.c api/metrics_handler.c
 /*
@@ -17,15 +17,14 @@ static const char *status_with(const char *query, int status)
 static void without_a_gateway_the_status_is_degraded(void **state)
 {
 	(void)state;
-	size_t len;
 
 	assert_string_equal(status_with("", 503),
 			    "{\"status\":\"degraded\",\"version\":\"0.1.0\",\"uptime\":\"0s\","
 			    "\"registered_topics\":0,\"active_topics\":0,\"connected_clients\":0,"
 			    "\"connected_sockets\":0,\"topic_list\":[],\"cluster_nodes\":-1,"
 			    "\"reason\":\"no gateway is running\"}");
-	assert_non_null(strstr(response_bytes(response, &len), "\r\nRetry-After: 1\r\n"));
-	assert_non_null(strstr(response_bytes(response, &len), "application/json\r\n"));
+	assert_non_null(strstr(response.bytes, "\r\nRetry-After: 1\r\n"));
+	assert_non_null(strstr(response.bytes, "application/json\r\n"));
 }
 
 static void with_a_gateway_the_status_counts_and_lists(void **state)

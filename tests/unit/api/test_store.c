@@ -14,13 +14,13 @@ static void only_a_registered_topic_can_be_published_to(void **state)
 	int64_t id = 0;
 	int64_t events = query_number(handle, "SELECT count(*) FROM events");
 
-	assert_int_equal(publish("a", "1", &id), STORE_NOT_REGISTERED);
-	assert_int_equal(enrol("a", false), STORE_OK);
-	assert_int_equal(publish("A", "1", &id), STORE_NOT_REGISTERED);
-	assert_int_equal(publish("ab", "1", &id), STORE_NOT_REGISTERED);
+	assert_int_equal(publish("a", "1", &id), REFUSED);
+	assert_int_equal(enrol("a", false), DONE);
+	assert_int_equal(publish("A", "1", &id), REFUSED);
+	assert_int_equal(publish("ab", "1", &id), REFUSED);
 	assert_int_equal(query_number(handle, "SELECT count(*) FROM events"), events);
-	assert_int_equal(publish("a", "1", &id), STORE_OK);
-	assert_int_equal(publish(TOPIC_STATUS, "1", &id), STORE_OK); /* it always exists */
+	assert_int_equal(publish("a", "1", &id), DONE);
+	assert_int_equal(publish(TOPIC_STATUS, "1", &id), DONE); /* it always exists */
 	assert_int_equal(query_number(handle, "SELECT count(*) FROM events"), events + 2);
 }
 
@@ -30,11 +30,11 @@ static void ids_rise_by_one(void **state)
 	int64_t before = query_number(handle, "SELECT max(id) FROM events");
 	int64_t id = 0;
 
-	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
 	for (int64_t i = 1; i <= 20; i++) {
-		assert_int_equal(publish("a", "1", &id), STORE_OK);
+		assert_int_equal(publish("a", "1", &id), DONE);
 		assert_int_equal(id, before + i);
-		assert_int_equal(publish("unknown", "1", &id), STORE_NOT_REGISTERED);
+		assert_int_equal(publish("unknown", "1", &id), REFUSED);
 	}
 	assert_int_equal(query_number(handle, "SELECT max(id) FROM events"), id);
 }
@@ -49,8 +49,8 @@ static void bytes_pass_unchanged(void **state)
 	char *big = xcalloc(big_len, 1);
 	int64_t id = 0;
 
-	assert_int_equal(enrol(topic, true), STORE_OK);
-	assert_int_equal(publish(topic, payload, &id), STORE_OK);
+	assert_int_equal(enrol(topic, true), DONE);
+	assert_int_equal(publish(topic, payload, &id), DONE);
 	assert_string_equal(query(handle, "SELECT topic FROM events ORDER BY id DESC"), topic);
 	assert_string_equal(query(handle, "SELECT payload FROM events ORDER BY id DESC"), payload);
 	assert_int_equal(query_number(handle, "SELECT kind FROM events ORDER BY id DESC"),
@@ -59,7 +59,7 @@ static void bytes_pass_unchanged(void **state)
 			  clock_wall_ms()) < 60000);
 	/* Of just this length: what is behind it in memory is not touched. */
 	memset(big, 'x', big_len);
-	assert_int_equal(store_publish(store, topic, strlen(topic), big, big_len, &id), STORE_OK);
+	assert_int_equal(publish_bytes(topic, big, big_len, &id), DONE);
 	assert_int_equal(
 		query_number(handle, "SELECT length(payload) FROM events ORDER BY id DESC"),
 		big_len);
@@ -72,11 +72,11 @@ static void a_topic_past_its_expiry_is_gone_until_it_is_registered_again(void **
 	int64_t id;
 
 	config.topic_ttl_ms = 1000000;
-	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
 	execute(handle, "UPDATE topics SET registered_ms = 5, expires_ms = 1000 WHERE topic = 'a'");
-	assert_int_equal(publish("a", "1", &id), STORE_NOT_REGISTERED);
-	assert_int_equal(enrol("a", false), STORE_OK);
-	assert_int_equal(publish("a", "1", &id), STORE_OK);
+	assert_int_equal(publish("a", "1", &id), REFUSED);
+	assert_int_equal(enrol("a", false), DONE);
+	assert_int_equal(publish("a", "1", &id), DONE);
 	/* It is not the registration of old that goes on. */
 	assert_true(query_number(handle, "SELECT registered_ms FROM topics WHERE topic = 'a'") > 5);
 }
@@ -85,7 +85,7 @@ static void registering_again_takes_the_new_expiry_and_access(void **state)
 {
 	(void)state;
 	config.topic_ttl_ms = 1000000;
-	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
 	int64_t now_ms = clock_wall_ms();
 	assert_in_range(query_number(handle, "SELECT expires_ms FROM topics WHERE topic = 'a'"),
 			now_ms + 1000000 - 60000, now_ms + 1000000);
@@ -93,14 +93,14 @@ static void registering_again_takes_the_new_expiry_and_access(void **state)
 			 0);
 	execute(handle, "UPDATE topics SET registered_ms = 5, expires_ms = expires_ms - 900000 "
 			"WHERE topic = 'a'");
-	assert_int_equal(enrol("a", true), STORE_OK);
+	assert_int_equal(enrol("a", true), DONE);
 	assert_in_range(query_number(handle, "SELECT expires_ms FROM topics WHERE topic = 'a'"),
 			now_ms + 1000000 - 60000, now_ms + 1000000 + 60000);
 	assert_int_equal(query_number(handle, "SELECT require_token FROM topics WHERE topic = 'a'"),
 			 1);
 	assert_int_equal(query_number(handle, "SELECT registered_ms FROM topics WHERE topic = 'a'"),
 			 5);
-	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
 	assert_int_equal(query_number(handle, "SELECT require_token FROM topics WHERE topic = 'a'"),
 			 0);
 	assert_int_equal(query_number(handle, "SELECT count(*) FROM topics"), 2);
@@ -111,19 +111,19 @@ static void unregistering_is_an_event_in_the_order_of_all(void **state)
 	(void)state;
 	int64_t first, second;
 
-	assert_int_equal(enrol("a", false), STORE_OK);
-	assert_int_equal(publish("a", "1", &first), STORE_OK);
-	assert_int_equal(unregister("a"), STORE_OK);
-	assert_int_equal(publish("a", "2", &second), STORE_NOT_REGISTERED);
-	assert_int_equal(enrol("a", false), STORE_OK);
-	assert_int_equal(publish("a", "3", &second), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
+	assert_int_equal(publish("a", "1", &first), DONE);
+	assert_int_equal(unregister("a"), DONE);
+	assert_int_equal(publish("a", "2", &second), REFUSED);
+	assert_int_equal(enrol("a", false), DONE);
+	assert_int_equal(publish("a", "3", &second), DONE);
 	assert_int_equal(second, first + 2);
 	assert_string_equal(
 		query(handle, "SELECT group_concat(kind || topic || coalesce(payload, '-'), ' ') "
 			      "FROM events WHERE topic = 'a'"),
 		"0a1 1a- 0a3");
 	/* Registered or not, and past its expiry: sockets may still be there. */
-	assert_int_equal(unregister("unknown"), STORE_OK);
+	assert_int_equal(unregister("unknown"), DONE);
 	assert_int_equal(query_number(handle, "SELECT count(*) FROM events WHERE topic = 'unknown' "
 					      "AND kind = 1"),
 			 1);
@@ -147,7 +147,7 @@ static const char *topics(bool active, int64_t limit)
 	static struct list list;
 
 	list = (struct list){.len = 0};
-	assert_int_equal(store_topics(store, active, limit, append, &list), STORE_OK);
+	assert_int_equal(store_topics(store, active, limit, append, &list), DATABASE_OK);
 	return list.text;
 }
 
@@ -157,7 +157,7 @@ static void topics_are_listed_in_byte_order(void **state)
 	static const char *const names[] = {"b", "a", "B", "\xC3\xA9", "aa"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		assert_int_equal(enrol(names[i], false), STORE_OK);
+		assert_int_equal(enrol(names[i], false), DONE);
 	execute(handle, "INSERT INTO topics VALUES ('expired', 0, 0, 1)");
 	assert_string_equal(topics(false, -1), "B a aa b worker.status \xC3\xA9 ");
 	assert_string_equal(topics(false, 1000), "B a aa b worker.status \xC3\xA9 ");
@@ -171,28 +171,28 @@ static void what_is_read_together_is_of_one_moment(void **state)
 	struct gauges gauges;
 	sqlite3 *person = open_by_hand();
 
-	assert_int_equal(enrol("a", false), STORE_OK);
-	assert_int_equal(store_read_begin(store), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
+	assert_int_equal(store_read_begin(store), DATABASE_OK);
 	assert_string_equal(topics(false, -1), "a worker.status ");
 	execute(person, "DELETE FROM topics WHERE topic = 'a'; DELETE FROM events");
 	assert_string_equal(topics(false, -1), "a worker.status ");
-	assert_int_equal(store_all_gauges(store, &gauges), STORE_OK);
+	assert_int_equal(gauges_read_all(gauge_reader, &gauges), DATABASE_OK);
 	assert_int_equal(gauges.event_rows, 1);
 	store_read_end(store);
 	assert_string_equal(topics(false, -1), "worker.status ");
 	store_read_end(store); /* nothing was begun */
-	assert_int_equal(enrol("b", false), STORE_OK);
+	assert_int_equal(enrol("b", false), DONE);
 	sqlite3_close(person);
 }
 
 static void a_read_that_was_not_ended_is_ended_by_the_next_write(void **state)
 {
 	(void)state;
-	assert_int_equal(store_read_begin(store), STORE_OK);
+	assert_int_equal(store_read_begin(store), DATABASE_OK);
 	assert_string_equal(topics(false, -1), "worker.status ");
-	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
 	assert_string_equal(topics(false, -1), "a worker.status ");
-	assert_int_equal(store_read_begin(store), STORE_OK);
+	assert_int_equal(store_read_begin(store), DATABASE_OK);
 	store_read_end(store);
 }
 

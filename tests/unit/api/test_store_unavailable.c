@@ -13,12 +13,12 @@
 
 enum { SLACK_MS = 5000 };
 
-static void assert_unavailable(enum store_outcome outcome, const char *why)
+static void assert_unavailable(enum outcome outcome, const char *why)
 {
-	assert_int_equal(outcome, STORE_UNAVAILABLE);
-	if (!strstr(store_why(store),
+	assert_int_equal(outcome, UNAVAILABLE);
+	if (!strstr(database_status_text(last),
 		    why)) /* the disk may be only one of the things that are full */
-		fail_msg("\"%s\" does not say \"%s\"", store_why(store), why);
+		fail_msg("\"%s\" does not say \"%s\"", database_status_text(last), why);
 }
 
 /* Every operation while nothing can be written; none may take longer than its deadline. */
@@ -34,8 +34,8 @@ static void expect_a_locked_database(void)
 	assert_unavailable(unregister("a"), "database is locked");
 	assert_unavailable(enrol("a", true), "database is locked");
 	/* Reads go on: an unknown topic is told from a locked database. */
-	assert_int_equal(publish("unknown", "1", &id), STORE_NOT_REGISTERED);
-	assert_int_equal(store_gauges(store, &gauges), STORE_OK);
+	assert_int_equal(publish("unknown", "1", &id), REFUSED);
+	assert_int_equal(gauges_read(gauge_reader, &gauges), DATABASE_OK);
 }
 
 static void nothing_has_changed_and_all_works_again(int64_t events)
@@ -46,9 +46,9 @@ static void nothing_has_changed_and_all_works_again(int64_t events)
 	assert_string_equal(
 		query(handle, "SELECT group_concat(topic || require_token) FROM topics"),
 		"a0,worker.status1");
-	assert_int_equal(publish("a", "1", &id), STORE_OK);
-	assert_int_equal(enrol("b", false), STORE_OK);
-	assert_int_equal(unregister("b"), STORE_OK);
+	assert_int_equal(publish("a", "1", &id), DONE);
+	assert_int_equal(enrol("b", false), DONE);
+	assert_int_equal(unregister("b"), DONE);
 }
 
 static void a_locked_database_is_unavailable_within_the_deadline(void **state)
@@ -57,7 +57,7 @@ static void a_locked_database_is_unavailable_within_the_deadline(void **state)
 	struct database *other = open_database();
 	int64_t events = query_number(handle, "SELECT count(*) FROM events");
 
-	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
 	assert_int_equal(database_write_begin(other, 0), DATABASE_OK);
 	expect_a_locked_database();
 	database_write_end(other);
@@ -71,7 +71,7 @@ static void a_person_in_a_transaction_makes_it_unavailable_too(void **state)
 	sqlite3 *person = open_by_hand();
 	int64_t events = query_number(handle, "SELECT count(*) FROM events");
 
-	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
 	execute(person, "BEGIN IMMEDIATE");
 	expect_a_locked_database();
 	execute(person, "ROLLBACK");
@@ -93,7 +93,7 @@ static void after_a_timeout_the_next_ones_wait_a_tenth(void **state)
 	struct database *other = open_database();
 	int64_t id;
 
-	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
 	config.busy_timeout_ms = 400;
 	for (int round = 0; round < 2; round++) {
 		assert_int_equal(database_write_begin(other, 0), DATABASE_OK);
@@ -101,22 +101,22 @@ static void after_a_timeout_the_next_ones_wait_a_tenth(void **state)
 		assert_in_range(time_of_a_refusal(), 40, 399);
 		database_write_end(other);
 		/* One that succeeds makes it patient again. */
-		assert_int_equal(publish("a", "1", &id), STORE_OK);
+		assert_int_equal(publish("a", "1", &id), DONE);
 	}
 	database_close(other);
 }
 
 /* Publishes 100 KB until there is no room; at most `limit` times. */
-static enum store_outcome fill(int limit)
+static enum outcome fill(int limit)
 {
 	size_t len = 100 * 1024;
 	char *payload = xcalloc(len, 1);
-	enum store_outcome outcome = STORE_OK;
+	enum outcome outcome = DONE;
 	int64_t id;
 
 	memset(payload, 'x', len);
-	for (int i = 0; i < limit && outcome == STORE_OK; i++)
-		outcome = store_publish(store, "a", 1, payload, len, &id);
+	for (int i = 0; i < limit && outcome == DONE; i++)
+		outcome = publish_bytes("a", payload, len, &id);
 	free(payload);
 	return outcome;
 }
@@ -126,18 +126,18 @@ static void a_database_at_its_limit_is_full_and_then_works_again(void **state)
 	(void)state;
 	int64_t id;
 
-	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
 	execute(handle, "PRAGMA max_page_count = 200");
 	assert_unavailable(fill(100), "disk is full");
 	int64_t events = query_number(handle, "SELECT count(*) FROM events");
 	int64_t newest = query_number(handle, "SELECT max(id) FROM events");
 	assert_unavailable(fill(1), "disk is full");
-	assert_int_equal(publish("unknown", "1", &id), STORE_NOT_REGISTERED);
+	assert_int_equal(publish("unknown", "1", &id), REFUSED);
 	assert_int_equal(query_number(handle, "SELECT count(*) FROM events"), events);
 	assert_string_equal(query(handle, "PRAGMA integrity_check"), "ok");
 
 	execute(handle, "PRAGMA max_page_count = 100000");
-	assert_int_equal(fill(1), STORE_OK);
+	assert_int_equal(fill(1), DONE);
 	assert_int_equal(query_number(handle, "SELECT max(id) FROM events"), newest + 1);
 }
 
@@ -147,12 +147,12 @@ static void on_a_full_disk_nothing_is_done_by_halves(void **state)
 	int64_t id;
 	int64_t events = query_number(handle, "SELECT count(*) FROM events");
 
-	assert_int_equal(enrol("a", false), STORE_OK);
+	assert_int_equal(enrol("a", false), DONE);
 	watch->disk_is_full = 1;
 	assert_unavailable(unregister("a"), "disk is full");
 	assert_unavailable(enrol("b", false), "disk is full");
 	assert_unavailable(publish("a", "1", &id), "disk is full");
-	assert_int_equal(publish("unknown", "1", &id), STORE_NOT_REGISTERED);
+	assert_int_equal(publish("unknown", "1", &id), REFUSED);
 	watch->disk_is_full = 0;
 	nothing_has_changed_and_all_works_again(events);
 }
@@ -178,15 +178,16 @@ static void fill_a_real_disk(void *argument)
 
 	database = database_open(&config, why);
 	MUST(database);
-	store = store_open(&config, database, liveness);
-	MUST(enrol("a", false) == STORE_OK);
-	MUST(fill(100) == STORE_UNAVAILABLE && strstr(store_why(store), "disk is full"));
-	while (publish("a", "1", &id) == STORE_OK) /* until there is no room for the least */
+	gauge_reader = gauge_reader_new(database, liveness);
+	store = store_open(&config, database);
+	MUST(enrol("a", false) == DONE);
+	MUST(fill(100) == UNAVAILABLE && strstr(database_status_text(last), "disk is full"));
+	while (publish("a", "1", &id) == DONE) /* until there is no room for the least */
 		;
-	MUST(strstr(store_why(store), "disk is full"));
-	MUST(publish("unknown", "1", &id) == STORE_NOT_REGISTERED);
+	MUST(strstr(database_status_text(last), "disk is full"));
+	MUST(publish("unknown", "1", &id) == REFUSED);
 	MUST(unlink("ballast") == 0);
-	MUST(fill(1) == STORE_OK && unregister("a") == STORE_OK);
+	MUST(fill(1) == DONE && unregister("a") == DONE);
 	MUST(strcmp(query(database_handle(database), "PRAGMA integrity_check"), "ok") == 0);
 }
 
