@@ -197,14 +197,13 @@ void clients_answer_status(struct clients *clients, const struct gauges *gauges)
 	struct topic *topic =
 		audience_of_topic(clients->audience, TOPIC_STATUS, strlen(TOPIC_STATUS));
 	struct frame *frame = topic ? status_frame(gauges) : NULL;
-	size_t count = 0;
 
 	if (!topic)
 		return;
-	struct subscriber *const *subscribers = topic_subscribers(topic, &count);
-	for (size_t i = count; i-- > 0;)
-		session_answer_status(container_of(subscribers[i], struct session, member.by_topic),
-				      frame);
+	for (size_t i = topic->count; i-- > 0;)
+		session_answer_status(
+			container_of(topic->subscribers[i], struct session, member.by_topic),
+			frame);
 	frame_release(frame);
 }
 

@@ -39,10 +39,9 @@ static void on_later_auth(struct session *session, const struct message *message
 	struct clients *clients = session->clients;
 	struct token_claims claims = {session->member.user_id, session->expires_s};
 	struct grant grant;
-	size_t topic_len;
-	const char *topic = member_topic(&session->member, &topic_len);
-	enum verdict verdict = authentication_again(clients->authenticator, topic, topic_len,
-						    message, claims, &grant);
+	const struct topic *topic = session->member.by_topic.topic;
+	enum verdict verdict = authentication_again(clients->authenticator, topic->name,
+						    topic->name_len, message, claims, &grant);
 
 	if (verdict != VERDICT_GOOD) {
 		session_end(session, endings_of_verdicts[verdict]);
@@ -50,7 +49,7 @@ static void on_later_auth(struct session *session, const struct message *message
 	}
 	if (grant.claims.expires_s != session->expires_s) {
 		session->expires_s = grant.claims.expires_s;
-		audience_renew(clients->audience, &session->member, session->expires_s);
+		presence_renew(clients->presence, session->member.slot, session->expires_s);
 		session_schedule(session);
 	}
 	session_send(session, clients->auth_ok);
@@ -60,10 +59,9 @@ static void on_later_auth(struct session *session, const struct message *message
 static void on_status(struct session *session)
 {
 	uint32_t now_ms = (uint32_t)clock_monotonic_ms();
-	size_t topic_len;
-	const char *topic = member_topic(&session->member, &topic_len);
+	const struct topic *topic = session->member.by_topic.topic;
 
-	if (!topic_name_is_reserved(topic, topic_len) || session->wants_status ||
+	if (!topic_name_is_reserved(topic->name, topic->name_len) || session->wants_status ||
 	    (session->status_at_ms && now_ms - session->status_at_ms < STATUS_EVERY_MS))
 		return;
 	session->status_at_ms = now_ms;

@@ -98,7 +98,10 @@ enum replay_outcome replay_proceed(struct replay *replay, enum delivery *deliver
 {
 	struct session *session = replay->session;
 	struct feed *feed = replay->owner->feed;
+	const struct topic *topic = session->member.by_topic.topic;
 	struct feed_replay batch = {
+		.topic = topic->name,
+		.topic_len = topic->name_len,
 		.position = replay->position,
 		.until = feed_position(feed),
 		.max_rows = BATCH_ROWS,
@@ -109,7 +112,6 @@ enum replay_outcome replay_proceed(struct replay *replay, enum delivery *deliver
 		leave_queue(replay); /* until replay_continue */
 		return REPLAY_GOES_ON;
 	}
-	batch.topic = member_topic(&session->member, &batch.topic_len);
 	if (feed_replay(feed, &batch, send_push, replay) != DATABASE_OK)
 		return REPLAY_UNAVAILABLE;
 	*delivery = replay->delivery;

@@ -56,14 +56,13 @@ static const struct {
 static void note(const struct session *session, const char *what)
 {
 	char address[CLIENT_ADDRESS_TEXT_SIZE];
-	size_t topic_len;
-	const char *topic = member_topic(&session->member, &topic_len);
+	const struct topic *topic = session->member.by_topic.topic;
 
 	if (!session->clients->config->log_connections || !topic)
 		return;
 	client_address_format(&session->address, address);
 	log_event(LOG_INFO, what, log_text("address", address),
-		  log_bytes("topic", topic, topic_len),
+		  log_bytes("topic", topic->name, topic->name_len),
 		  log_number("user", session->member.user_id));
 }
 

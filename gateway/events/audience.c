@@ -29,23 +29,18 @@ void audience_free(struct audience *audience)
 	free(audience);
 }
 
-/* Different users; each anonymous socket is one. */
-static size_t count_clients(const struct audience *audience)
+/* A client is a user, or an anonymous socket; all of these are of user 0. */
+static void tell_presence(const struct audience *audience)
 {
 	size_t users = subscriptions_topics(audience->users);
 	size_t anonymous = audience->anonymous_sockets;
+	struct presence_audience now = {
+		.sockets = (int64_t)audience->sockets,
+		.topics = (int64_t)subscriptions_topics(audience->topics),
+		.clients = (int64_t)(anonymous > 0 ? users - 1 + anonymous : users),
+	};
 
-	return anonymous > 0 ? users - 1 + anonymous : users;
-}
-
-static void tell_presence(const struct audience *audience)
-{
-	presence_set_audience(audience->presence,
-			      (struct presence_audience){
-				      .sockets = (int64_t)audience->sockets,
-				      .topics = (int64_t)subscriptions_topics(audience->topics),
-				      .clients = (int64_t)count_clients(audience),
-			      });
+	presence_set_audience(audience->presence, now);
 }
 
 void audience_join(struct audience *audience, struct member *member, const char *topic,
@@ -57,15 +52,9 @@ void audience_join(struct audience *audience, struct member *member, const char 
 	audience->sockets++;
 	audience->anonymous_sockets += member->user_id == 0;
 	/* Presence borrows the topic for as long as the member is there. */
-	member->slot =
-		presence_join(audience->presence, topic_name(member->by_topic.topic, &topic_len),
-			      topic_len, member->user_id, expires_s, address);
+	member->slot = presence_join(audience->presence, member->by_topic.topic->name, topic_len,
+				     member->user_id, expires_s, address);
 	tell_presence(audience);
-}
-
-void audience_renew(struct audience *audience, const struct member *member, int64_t expires_s)
-{
-	presence_renew(audience->presence, member->slot, expires_s);
 }
 
 void audience_leave(struct audience *audience, struct member *member)
@@ -78,12 +67,6 @@ void audience_leave(struct audience *audience, struct member *member)
 	audience->sockets--;
 	audience->anonymous_sockets -= member->user_id == 0;
 	tell_presence(audience);
-}
-
-const char *member_topic(const struct member *member, size_t *len)
-{
-	*len = 0;
-	return member->by_topic.topic ? topic_name(member->by_topic.topic, len) : NULL;
 }
 
 struct topic *audience_of_topic(const struct audience *audience, const char *topic, size_t len)

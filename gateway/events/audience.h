@@ -14,7 +14,7 @@
 
 /* Embedded in whatever is connected; zeroed before its first use. */
 struct member {
-	struct subscriber by_topic;
+	struct subscriber by_topic; /* its topic is NULL until it joins */
 	struct subscriber by_user;
 	int64_t user_id; /* 0: anonymous */
 	uint32_t slot; /* presence's */
@@ -32,14 +32,8 @@ void audience_free(struct audience *audience);
 void audience_join(struct audience *audience, struct member *member, const char *topic,
 		   size_t topic_len, int64_t expires_s, const struct client_address *address);
 
-/* Its token was renewed. */
-void audience_renew(struct audience *audience, const struct member *member, int64_t expires_s);
-
 /* Does nothing when it has not joined. */
 void audience_leave(struct audience *audience, struct member *member);
-
-/* NULL when it has not joined. */
-const char *member_topic(const struct member *member, size_t *len);
 
 /* The members of a topic (their by_topic), or of a user (by_user; user 0: the anonymous ones). NULL
  * when there are none. */

@@ -92,18 +92,18 @@ static bool take_order(struct fanout *fanout, const struct feed_event *event)
 /* Adds it to the batch of its topic; a payload that cannot be read comes again. */
 static bool take_push(struct fanout *fanout, struct topic *topic, struct feed_event *event)
 {
-	struct batch **batch = topic_batch(topic);
+	struct batch *batch = topic->batch;
 
-	if ((*batch && (*batch)->count >= fanout->limits.pushes) || !feed_payload(event) ||
+	if ((batch && batch->count >= fanout->limits.pushes) || !feed_payload(event) ||
 	    (fanout->bytes > 0 && fanout->bytes + event->payload_len > fanout->limits.bytes))
 		return false;
-	if (!*batch) {
-		*batch = batch_new(event->topic, event->topic_len);
-		STAILQ_INSERT_TAIL(&fanout->batches, *batch, entry);
-	} else {
+	if (batch) {
 		fanout->has_joined = true;
+	} else {
+		topic->batch = batch = batch_new(event->topic, event->topic_len);
+		STAILQ_INSERT_TAIL(&fanout->batches, batch, entry);
 	}
-	batch_add(*batch, event->id, event->created_ms, event->payload, event->payload_len);
+	batch_add(batch, event->id, event->created_ms, event->payload, event->payload_len);
 	fanout->bytes += event->payload_len;
 	return true;
 }
@@ -128,30 +128,6 @@ static bool take(void *context, struct feed_event *event)
 	return true;
 }
 
-static void note_trouble(struct fanout *fanout, enum database_status status)
-{
-	struct log_repeat *trouble = &fanout->trouble;
-
-	if (status != DATABASE_OK)
-		log_repeat_event(trouble, clock_monotonic_ms(),
-				 log_text("why", database_status_text(status)),
-				 log_text("sqlite", feed_error(fanout->feed)));
-	else
-		log_repeat_ends(trouble, clock_monotonic_ms(), "events can be read again");
-}
-
-static struct topic *find(const struct fanout *fanout)
-{
-	const struct batch *batch = STAILQ_FIRST(&fanout->batches);
-	const struct order *order = &fanout->order;
-
-	if (batch)
-		return audience_of_topic(fanout->audience, batch->topic, batch->topic_len);
-	if (order->topic)
-		return audience_of_topic(fanout->audience, order->topic, order->topic_len);
-	return audience_of_user(fanout->audience, order->user_id);
-}
-
 static bool has_work(const struct fanout *fanout)
 {
 	return !STAILQ_EMPTY(&fanout->batches) || fanout->order.id;
@@ -159,6 +135,7 @@ static bool has_work(const struct fanout *fanout)
 
 static void read_feed(struct fanout *fanout, struct fanout_limits limits)
 {
+	struct log_repeat *trouble = &fanout->trouble;
 	struct batch *batch;
 
 	fanout->limits = limits;
@@ -167,9 +144,15 @@ static void read_feed(struct fanout *fanout, struct fanout_limits limits)
 	enum database_status status =
 		feed_poll(fanout->feed, limits.rows, take, fanout, &fanout->has_more);
 	STAILQ_FOREACH(batch, &fanout->batches, entry) /* nobody has left since */
-	*topic_batch(audience_of_topic(fanout->audience, batch->topic, batch->topic_len)) = NULL;
-	fanout->has_more = fanout->has_more && status == DATABASE_OK;
-	note_trouble(fanout, status);
+	audience_of_topic(fanout->audience, batch->topic, batch->topic_len)->batch = NULL;
+	if (status == DATABASE_OK) {
+		log_repeat_ends(trouble, clock_monotonic_ms(), "events can be read again");
+		return;
+	}
+	fanout->has_more = false;
+	log_repeat_event(trouble, clock_monotonic_ms(),
+			 log_text("why", database_status_text(status)),
+			 log_text("sqlite", feed_error(fanout->feed)));
 }
 
 /* All of it is handed out. */
@@ -185,11 +168,14 @@ static void note_position(struct fanout *fanout)
 /* The topic may have gone since the last turn, and another of that name may have come. */
 static void go_on(struct fanout *fanout)
 {
-	size_t count = 0;
+	const struct batch *batch = STAILQ_FIRST(&fanout->batches);
+	const struct order *order = &fanout->order;
+	const char *topic = batch ? batch->topic : order->topic;
+	size_t topic_len = batch ? batch->topic_len : order->topic_len;
 
-	fanout->topic = find(fanout);
-	if (fanout->topic)
-		topic_subscribers(fanout->topic, &count);
+	fanout->topic = topic ? audience_of_topic(fanout->audience, topic, topic_len)
+			      : audience_of_user(fanout->audience, order->user_id);
+	size_t count = fanout->topic ? fanout->topic->count : 0;
 	fanout->left = count < fanout->left ? count : fanout->left;
 }
 
@@ -210,10 +196,8 @@ static void begin(struct fanout *fanout)
 {
 	fanout->is_begun = true;
 	fanout->begun_us = clock_monotonic_us();
-	fanout->left = 0;
-	fanout->topic = find(fanout);
-	if (fanout->topic)
-		topic_subscribers(fanout->topic, &fanout->left);
+	fanout->left = SIZE_MAX;
+	go_on(fanout);
 }
 
 /* The time is kept in milliseconds, so this is up to one too many, and 0 when a clock has been set
@@ -272,8 +256,7 @@ bool fanout_next(struct fanout *fanout, struct fanout_step *step)
 			.order_id = order->id,
 			.user_id = order->has_user || !order->topic ? &order->user_id : NULL,
 			.by_user = !batch && !order->topic,
-			.subscribers =
-				topic_subscribers(fanout->topic, &(size_t){0}) + fanout->left,
+			.subscribers = fanout->topic->subscribers + fanout->left,
 			.count = count,
 			.to_come = fanout->left,
 		};

@@ -25,10 +25,7 @@ static inline struct topic *find(const struct subscriptions *subscriptions, cons
 
 static inline size_t count_of(const struct topic *topic)
 {
-	size_t count;
-
-	topic_subscribers(topic, &count);
-	return count;
+	return topic->count;
 }
 
 #endif
