@@ -81,44 +81,25 @@ static struct session *session_of(const struct fanout_step *step, size_t i)
 {
 	struct subscriber *subscriber = step->subscribers[i];
 
-	return step->by_user ? container_of(subscriber, struct session, member.by_user)
-			     : container_of(subscriber, struct session, member.by_topic);
+	return step->batch->topic_len > 0
+		       ? container_of(subscriber, struct session, member.by_topic)
+		       : container_of(subscriber, struct session, member.by_user);
 }
 
-/* Fetches those of the next step, so that they are in the cache by then. */
-static void prefetch(const struct fanout_step *step)
-{
-	struct subscriber *const *end = step->subscribers;
-	size_t count = step->to_come < step->count ? step->to_come : step->count;
-
-	for (size_t i = 1; i <= count; i++)
-		delivery_prefetch(container_of(*(end - i), struct session, member.by_topic));
-}
-
+/* Meanwhile those of the next step are fetched, so that they are in the cache by then. */
 static void carry_out(const struct fanout_step *step)
 {
-	if (step->kind == EVENT_PUSH) {
+	size_t next = step->to_come < step->count ? step->to_come : step->count;
+
+	if (step->batch->kind == EVENT_PUSH) {
 		for (size_t i = step->count; i-- > 0;)
 			delivery_prefetch_peer(session_of(step, i));
-		prefetch(step);
+		for (size_t i = 1; i <= next; i++)
+			delivery_prefetch(container_of(*(step->subscribers - i), struct session,
+						       member.by_topic));
 	}
-	for (size_t i = step->count; i-- > 0;) {
-		struct session *session = session_of(step, i);
-
-		switch (step->kind) {
-		case EVENT_PUSH:
-			session_deliver(session, step->batch);
-			break;
-		case EVENT_UNREGISTER:
-			session_unregister(session, step->order_id);
-			break;
-		case EVENT_DISCONNECT:
-			session_disconnect(session, step->order_id, step->user_id);
-			break;
-		case EVENT_DATABASE_MADE:
-			break;
-		}
-	}
+	for (size_t i = step->count; i-- > 0;)
+		session_deliver(session_of(step, i), step->batch);
 }
 
 static int at_most(int64_t limit, int otherwise)
@@ -148,8 +129,7 @@ int clients_look(void *context)
 		clients->look_deliveries = 0;
 	while (uv_hrtime() < end_ns && fanout_next(fanout, &step)) {
 		carry_out(&step);
-		if (step.batch)
-			clients->look_deliveries += step.count * step.batch->count;
+		clients->look_deliveries += step.count * step.batch->count;
 	}
 	if (fanout_has_more(fanout))
 		return 0;

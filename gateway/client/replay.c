@@ -23,6 +23,7 @@ struct replay {
 	struct session *session;
 	int64_t position;
 	enum delivery delivery; /* of the last push sent */
+	bool has_enough; /* for now */
 	bool is_waiting; /* the client is behind: it is not in the queue */
 	TAILQ_ENTRY(replay) entry;
 };
@@ -78,20 +79,25 @@ void replay_stop(struct replay *replay)
 	free(replay);
 }
 
-/* The batch ends when the client does not keep up, so that nothing is queued. */
+/* The batch ends when the client does not keep up, so that nothing is queued; the first push goes
+ * out in any case. */
 static bool send_push(void *context, struct feed_event *event)
 {
 	struct replay *replay = context;
 	struct session *session = replay->session;
-	struct frame *frame = frame_of_push(event->id, event->payload, event->payload_len);
+	struct frame *frame;
 
+	if (replay->has_enough || !feed_payload(event))
+		return false;
+	frame = frame_of_push(event->id, event->payload, event->payload_len);
 	frame->is_push = false; /* it must not be lost */
 	session->after_id = event->id;
 	session->clients->counters->counts[COUNT_REPLAYED_EVENTS]++;
 	replay->delivery = delivery_send(session, frame);
 	frame_release(frame);
-	return replay->delivery == DELIVERY_SENT && delivery_is_done(session) &&
-	       uv_hrtime() < replay->owner->deadline_ns;
+	replay->has_enough = replay->delivery != DELIVERY_SENT || !delivery_is_done(session) ||
+			     uv_hrtime() >= replay->owner->deadline_ns;
+	return true;
 }
 
 enum replay_outcome replay_proceed(struct replay *replay, enum delivery *delivery)
@@ -99,7 +105,7 @@ enum replay_outcome replay_proceed(struct replay *replay, enum delivery *deliver
 	struct session *session = replay->session;
 	struct feed *feed = replay->owner->feed;
 	const struct topic *topic = session->member.by_topic.topic;
-	struct feed_replay batch = {
+	struct feed_batch batch = {
 		.topic = topic->name,
 		.topic_len = topic->name_len,
 		.position = replay->position,
@@ -108,6 +114,7 @@ enum replay_outcome replay_proceed(struct replay *replay, enum delivery *deliver
 	};
 
 	replay->delivery = *delivery = DELIVERY_SENT;
+	replay->has_enough = false;
 	if (!delivery_is_done(session)) {
 		leave_queue(replay); /* until replay_continue */
 		return REPLAY_GOES_ON;

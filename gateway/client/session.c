@@ -309,29 +309,27 @@ void session_replay(struct session *session)
 	settle(session, delivery);
 }
 
+static void obey(struct session *session, const struct batch *order)
+{
+	bool is_meant = !order->is_for_user || order->user_id == session->member.user_id;
+
+	if (is_meant && order->order_id > session->ordered_after_id)
+		session_end(session, order->kind == EVENT_UNREGISTER ? ENDING_UNREGISTERED
+								     : ENDING_DISCONNECTED);
+}
+
 void session_deliver(struct session *session, struct batch *batch)
 {
 	size_t first = batch_first_after(batch, session->after_id);
 
+	if (batch->kind != EVENT_PUSH)
+		obey(session, batch);
 	if (first == batch->count || session->replay)
 		return; /* it has had it, or the replay will come to it */
-	session->after_id = batch->ids[batch->count - 1];
+	session->after_id = batch->pushes[batch->count - 1].id;
 	const struct joined *joined =
 		batch_join(batch, session->is_resumable ? PUSH_WITH_ID : PUSH_PLAIN);
 	settle(session, delivery_send_joined(session, joined, first, batch->count));
-}
-
-void session_unregister(struct session *session, int64_t event_id)
-{
-	if (event_id > session->ordered_after_id)
-		session_end(session, ENDING_UNREGISTERED);
-}
-
-void session_disconnect(struct session *session, int64_t event_id, const int64_t *user_id)
-{
-	if (event_id > session->ordered_after_id &&
-	    (!user_id || *user_id == session->member.user_id))
-		session_end(session, ENDING_DISCONNECTED);
 }
 
 void session_answer_status(struct session *session, struct frame *frame)

@@ -88,13 +88,9 @@ void session_on_writable(struct session *session);
 /* Takes the next batch of what it missed. */
 void session_replay(struct session *session);
 
-/* Pushes for its topic; it gets those that were committed after it subscribed. */
+/* Pushes for its topic: it gets those that were committed after it subscribed. Or an order to end:
+ * its topic is gone, or the backend wants the sockets of a topic or of a user closed. */
 void session_deliver(struct session *session, struct batch *batch);
-
-/* The same for orders to end: the topic is gone, or the backend wants the socket closed (if
- * `user_id` is not NULL, only that user's). */
-void session_unregister(struct session *session, int64_t event_id);
-void session_disconnect(struct session *session, int64_t event_id, const int64_t *user_id);
 
 /* The status, if it has asked for it. */
 void session_answer_status(struct session *session, struct frame *frame);

@@ -6,12 +6,16 @@
 
 #include "shared/base/alloc.h"
 
-struct batch *batch_new(const char *topic, size_t topic_len)
+struct batch *batch_new(const struct feed_event *event)
 {
-	struct batch *batch = xcalloc(1, sizeof(*batch) + topic_len);
+	struct batch *batch = xcalloc(1, sizeof(*batch) + event->topic_len);
 
-	memcpy(batch->topic, topic, topic_len);
-	batch->topic_len = topic_len;
+	batch->kind = event->kind;
+	batch->order_id = event->id;
+	batch->is_for_user = event->has_user || event->topic_len == 0;
+	batch->user_id = event->user_id;
+	batch->topic_len = event->topic_len;
+	memcpy(batch->topic, event->topic, event->topic_len);
 	return batch;
 }
 
@@ -29,55 +33,46 @@ void batch_free(struct batch *batch)
 		free(joined->frames);
 		free(joined->ends);
 	}
-	free(batch->ids);
-	free(batch->created_ms);
+	free(batch->pushes);
 	free(batch);
 }
 
-void batch_add(struct batch *batch, int64_t id, int64_t created_ms, const char *payload,
-	       size_t payload_len)
+void batch_add(struct batch *batch, const struct feed_event *push)
 {
 	struct joined *plain = &batch->joined[PUSH_PLAIN];
 
 	if (batch->count == batch->capacity) {
 		batch->capacity = batch->capacity ? batch->capacity * 2 : 1;
-		batch->ids = xreallocarray(batch->ids, batch->capacity, sizeof(*batch->ids));
-		batch->created_ms = xreallocarray(batch->created_ms, batch->capacity,
-						  sizeof(*batch->created_ms));
+		batch->pushes =
+			xreallocarray(batch->pushes, batch->capacity, sizeof(*batch->pushes));
 		plain->frames =
 			xreallocarray(plain->frames, batch->capacity, sizeof(struct frame *));
 	}
-	batch->ids[batch->count] = id;
-	batch->created_ms[batch->count] = created_ms;
-	plain->frames[batch->count++] = frame_of_push(0, payload, payload_len);
+	batch->pushes[batch->count].id = push->id;
+	batch->pushes[batch->count].created_ms = push->created_ms;
+	plain->frames[batch->count++] = frame_of_push(0, push->payload, push->payload_len);
 }
 
-/* The payload is taken from the frame without the id. */
-static void make_frames_with_ids(struct batch *batch)
-{
-	struct joined *with_id = &batch->joined[PUSH_WITH_ID];
-
-	with_id->frames = xreallocarray(NULL, batch->count, sizeof(struct frame *));
-	for (size_t i = 0; i < batch->count; i++) {
-		size_t len;
-		const char *payload = frame_push_payload(batch->joined[PUSH_PLAIN].frames[i], &len);
-
-		with_id->frames[i] = frame_of_push(batch->ids[i], payload, len);
-	}
-}
-
+/* The frames with ids take their payloads from those without. */
 const struct joined *batch_join(struct batch *batch, enum push_form form)
 {
 	struct joined *joined = &batch->joined[form];
+	struct frame **plain = batch->joined[PUSH_PLAIN].frames;
 	size_t len, end = 0;
+	char *bytes;
 
 	if (joined->bytes)
 		return joined;
-	if (!joined->frames)
-		make_frames_with_ids(batch);
+	if (form == PUSH_WITH_ID)
+		joined->frames = xreallocarray(NULL, batch->count, sizeof(struct frame *));
 	joined->ends = xreallocarray(NULL, batch->count, sizeof(*joined->ends));
 	joined->is_short = true;
 	for (size_t i = 0; i < batch->count; i++) {
+		if (form == PUSH_WITH_ID) {
+			const char *payload = frame_push_payload(plain[i], &len);
+
+			joined->frames[i] = frame_of_push(batch->pushes[i].id, payload, len);
+		}
 		frame_wire(joined->frames[i], &len);
 		joined->ends[i] = end += len;
 		joined->is_short = joined->is_short && frame_is_short(joined->frames[i]);
@@ -86,14 +81,12 @@ const struct joined *batch_join(struct batch *batch, enum push_form form)
 		joined->bytes = frame_wire(joined->frames[0], &len);
 		return joined;
 	}
-
-	char *bytes = xreallocarray(NULL, end, 1);
+	joined->bytes = bytes = xreallocarray(NULL, end, 1);
 	for (size_t i = 0; i < batch->count; i++) {
 		const char *wire = frame_wire(joined->frames[i], &len);
 
 		memcpy(bytes + joined->ends[i] - len, wire, len);
 	}
-	joined->bytes = bytes;
 	return joined;
 }
 
@@ -101,7 +94,7 @@ size_t batch_first_after(const struct batch *batch, int64_t id)
 {
 	size_t first = 0;
 
-	while (first < batch->count && batch->ids[first] <= id)
+	while (first < batch->count && batch->pushes[first].id <= id)
 		first++;
 	return first;
 }

@@ -1,7 +1,8 @@
 /*
  * Pushes of one topic that go out together. Each is a frame of its own, with or without its id,
  * made when somebody first needs it; and all of them in a row are one piece of memory, which goes
- * to a subscriber in one write. One thread.
+ * to a subscriber in one write. An order (unregister, disconnect) is a batch without pushes. One
+ * thread.
  */
 #ifndef GATEWAY_BATCH_H
 #define GATEWAY_BATCH_H
@@ -11,6 +12,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "gateway/events/feed.h"
 #include "gateway/events/frame.h"
 
 /* The forms of a push; all who get the same form share the memory. */
@@ -25,24 +27,30 @@ struct joined {
 };
 
 struct batch {
-	STAILQ_ENTRY(batch) entry; /* the owner's */
+	TAILQ_ENTRY(batch) entry; /* the owner's */
+	struct topic *gathered_for; /* the owner's, while it adds pushes */
+	enum event_kind kind;
+	int64_t order_id; /* of an order */
+	bool is_for_user; /* an order for this user's sockets only */
+	int64_t user_id;
 	size_t count, capacity;
-	int64_t *ids; /* rising */
-	int64_t *created_ms; /* wall clock, of the publish */
+	struct {
+		int64_t id; /* rising */
+		int64_t created_ms; /* wall clock, of the publish */
+	} * pushes;
 	struct joined joined[PUSH_FORMS];
-	size_t topic_len;
+	size_t topic_len; /* 0: an order for all topics of a user */
 	char topic[];
 };
 
-/* An empty one; the topic is copied. */
-struct batch *batch_new(const char *topic, size_t topic_len);
+/* An empty one of that kind and topic; the bytes are copied. */
+struct batch *batch_new(const struct feed_event *event);
 
 /* NULL is allowed. */
 void batch_free(struct batch *batch);
 
-/* Before any batch_join. `id` is above those added before. */
-void batch_add(struct batch *batch, int64_t id, int64_t created_ms, const char *payload,
-	       size_t payload_len);
+/* Before any batch_join: a push whose payload has been read, with an id above those before. */
+void batch_add(struct batch *batch, const struct feed_event *push);
 
 /* All of it in that form; it belongs to the batch. */
 const struct joined *batch_join(struct batch *batch, enum push_form form);

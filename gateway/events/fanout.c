@@ -1,7 +1,7 @@
 /*
- * Events to subscribers, see fanout.h. State: what was read last and has not been handed out yet
- * (batches of pushes, or one order), and how far the current one has got among its subscribers.
- * Never blocks. A database that cannot be read is tried again a second later; nothing is skipped.
+ * Events to subscribers, see fanout.h. State: what was read last and has not been handed out yet,
+ * and how far the first of it has got among its subscribers. Never blocks. A database that cannot
+ * be read is tried again a second later; nothing is skipped.
  */
 #include "gateway/events/fanout.h"
 
@@ -11,31 +11,19 @@
 
 enum { STRIDE = 8 };
 
-/* unregister, or disconnect */
-struct order {
-	int64_t id; /* 0: there is none */
-	enum event_kind kind;
-	bool has_user;
-	int64_t user_id;
-	char *topic; /* NULL: of all topics */
-	size_t topic_len;
-};
-
 struct fanout {
 	struct feed *feed;
 	struct audience *audience;
 	struct presence *presence;
 	struct counters *counters;
 	struct log_repeat trouble;
-	STAILQ_HEAD(, batch) batches; /* the first is the current one */
-	struct order order;
-	struct topic *topic; /* the one being walked, looked up again in each turn */
-	size_t left; /* of its subscribers, from the end of the array to its start */
-	bool is_begun; /* what is in hand */
+	TAILQ_HEAD(batches, batch)
+	batches; /* the first is the current one; only the last is an order */
+	int64_t begun_us; /* the current one; 0: not yet */
+	struct topic *topic; /* whose subscribers get it, looked up again in each turn */
+	size_t left; /* of them, from the end of the array to its start */
 	bool has_more;
 	bool has_joined;
-	int64_t begun_us;
-	int64_t handed_out; /* all events up to this one */
 	struct fanout_limits limits;
 	size_t bytes;
 };
@@ -49,17 +37,16 @@ struct fanout *fanout_new(struct feed *feed, struct audience *audience, struct p
 	fanout->audience = audience;
 	fanout->presence = presence;
 	fanout->counters = counters;
-	fanout->handed_out = feed_position(feed);
 	fanout->trouble = (struct log_repeat){.level = LOG_ERROR, .message = "cannot read events"};
-	STAILQ_INIT(&fanout->batches);
+	TAILQ_INIT(&fanout->batches);
 	return fanout;
 }
 
 static void drop_first_batch(struct fanout *fanout)
 {
-	struct batch *batch = STAILQ_FIRST(&fanout->batches);
+	struct batch *batch = TAILQ_FIRST(&fanout->batches);
 
-	STAILQ_REMOVE_HEAD(&fanout->batches, entry);
+	TAILQ_REMOVE(&fanout->batches, batch, entry);
 	batch_free(batch);
 }
 
@@ -67,26 +54,19 @@ void fanout_free(struct fanout *fanout)
 {
 	if (!fanout)
 		return;
-	while (!STAILQ_EMPTY(&fanout->batches))
+	while (!TAILQ_EMPTY(&fanout->batches))
 		drop_first_batch(fanout);
-	free(fanout->order.topic);
 	free(fanout);
 }
 
-/* An order goes alone: whatever comes before it is handed out first. */
-static bool take_order(struct fanout *fanout, const struct feed_event *event)
+static struct batch *add_batch(struct fanout *fanout, const struct feed_event *event,
+			       struct topic *topic)
 {
-	if (!STAILQ_EMPTY(&fanout->batches))
-		return false;
-	fanout->order = (struct order){
-		.id = event->id,
-		.kind = event->kind,
-		.has_user = event->has_user,
-		.user_id = event->user_id,
-		.topic = event->topic_len > 0 ? xstrndup(event->topic, event->topic_len) : NULL,
-		.topic_len = event->topic_len,
-	};
-	return true;
+	struct batch *batch = batch_new(event);
+
+	batch->gathered_for = topic;
+	TAILQ_INSERT_TAIL(&fanout->batches, batch, entry);
+	return batch;
 }
 
 /* Adds it to the batch of its topic; a payload that cannot be read comes again. */
@@ -97,23 +77,23 @@ static bool take_push(struct fanout *fanout, struct topic *topic, struct feed_ev
 	if ((batch && batch->count >= fanout->limits.pushes) || !feed_payload(event) ||
 	    (fanout->bytes > 0 && fanout->bytes + event->payload_len > fanout->limits.bytes))
 		return false;
-	if (batch) {
+	if (batch)
 		fanout->has_joined = true;
-	} else {
-		topic->batch = batch = batch_new(event->topic, event->topic_len);
-		STAILQ_INSERT_TAIL(&fanout->batches, batch, entry);
-	}
-	batch_add(batch, event->id, event->created_ms, event->payload, event->payload_len);
+	else
+		topic->batch = batch = add_batch(fanout, event, topic);
+	batch_add(batch, event);
 	fanout->bytes += event->payload_len;
 	return true;
 }
 
+/* Nothing is read behind an order, or it would be joined to what comes before it. */
 static bool take(void *context, struct feed_event *event)
 {
 	struct fanout *fanout = context;
+	const struct batch *last = TAILQ_LAST(&fanout->batches, batches);
 	struct topic *topic;
 
-	if (fanout->order.id)
+	if (last && last->kind != EVENT_PUSH)
 		return false;
 	switch (event->kind) {
 	case EVENT_PUSH:
@@ -121,30 +101,26 @@ static bool take(void *context, struct feed_event *event)
 		return !topic || take_push(fanout, topic, event);
 	case EVENT_UNREGISTER:
 	case EVENT_DISCONNECT:
-		return take_order(fanout, event);
+		add_batch(fanout, event, NULL);
+		break;
 	case EVENT_DATABASE_MADE:
 		break;
 	}
 	return true;
 }
 
-static bool has_work(const struct fanout *fanout)
-{
-	return !STAILQ_EMPTY(&fanout->batches) || fanout->order.id;
-}
-
-static void read_feed(struct fanout *fanout, struct fanout_limits limits)
+static void read_feed(struct fanout *fanout)
 {
 	struct log_repeat *trouble = &fanout->trouble;
 	struct batch *batch;
 
-	fanout->limits = limits;
 	fanout->bytes = 0;
 	fanout->has_joined = false;
 	enum database_status status =
-		feed_poll(fanout->feed, limits.rows, take, fanout, &fanout->has_more);
-	STAILQ_FOREACH(batch, &fanout->batches, entry) /* nobody has left since */
-	audience_of_topic(fanout->audience, batch->topic, batch->topic_len)->batch = NULL;
+		feed_poll(fanout->feed, fanout->limits.rows, take, fanout, &fanout->has_more);
+	TAILQ_FOREACH(batch, &fanout->batches, entry)
+	if (batch->gathered_for)
+		batch->gathered_for->batch = NULL;
 	if (status == DATABASE_OK) {
 		log_repeat_ends(trouble, clock_monotonic_ms(), "events can be read again");
 		return;
@@ -155,56 +131,29 @@ static void read_feed(struct fanout *fanout, struct fanout_limits limits)
 			 log_text("sqlite", feed_error(fanout->feed)));
 }
 
-/* All of it is handed out. */
-static void note_position(struct fanout *fanout)
-{
-	int64_t position = feed_position(fanout->feed);
-
-	if (position != fanout->handed_out)
-		presence_set_position(fanout->presence, position);
-	fanout->handed_out = position;
-}
-
 /* The topic may have gone since the last turn, and another of that name may have come. */
-static void go_on(struct fanout *fanout)
+static void find_subscribers(struct fanout *fanout)
 {
-	const struct batch *batch = STAILQ_FIRST(&fanout->batches);
-	const struct order *order = &fanout->order;
-	const char *topic = batch ? batch->topic : order->topic;
-	size_t topic_len = batch ? batch->topic_len : order->topic_len;
+	const struct batch *batch = TAILQ_FIRST(&fanout->batches);
+	struct topic *topic =
+		batch->topic_len > 0
+			? audience_of_topic(fanout->audience, batch->topic, batch->topic_len)
+			: audience_of_user(fanout->audience, batch->user_id);
+	size_t count = topic ? topic->count : 0;
 
-	fanout->topic = topic ? audience_of_topic(fanout->audience, topic, topic_len)
-			      : audience_of_user(fanout->audience, order->user_id);
-	size_t count = fanout->topic ? fanout->topic->count : 0;
+	fanout->topic = topic;
 	fanout->left = count < fanout->left ? count : fanout->left;
 }
 
 bool fanout_look(struct fanout *fanout, struct fanout_limits limits)
 {
-	if (has_work(fanout)) {
-		if (fanout->is_begun)
-			go_on(fanout);
-		return false;
+	if (TAILQ_EMPTY(&fanout->batches)) {
+		fanout->limits = limits;
+		read_feed(fanout);
+		return true;
 	}
-	read_feed(fanout, limits);
-	if (!has_work(fanout))
-		note_position(fanout);
-	return true;
-}
-
-static void begin(struct fanout *fanout)
-{
-	fanout->is_begun = true;
-	fanout->begun_us = clock_monotonic_us();
-	fanout->left = SIZE_MAX;
-	go_on(fanout);
-}
-
-/* The time is kept in milliseconds, so this is up to one too many, and 0 when a clock has been set
- * back. */
-static int64_t age_us(int64_t created_ms, int64_t now_us)
-{
-	return created_ms >= 0 && created_ms <= now_us / 1000 ? now_us - created_ms * 1000 : 0;
+	find_subscribers(fanout);
+	return false;
 }
 
 /* How long each push took: from the first subscriber to the last, and in all since the publish. */
@@ -214,60 +163,49 @@ static void account(struct fanout *fanout, const struct batch *batch)
 	int64_t now_us = clock_monotonic_us(), wall_us = clock_wall_us();
 
 	for (size_t i = 0; i < batch->count; i++) {
+		int64_t created_ms = batch->pushes[i].created_ms;
+		/* In whole milliseconds, so up to one too many; a clock may have been set back. */
+		bool is_past = created_ms >= 0 && created_ms <= wall_us / 1000;
+
 		histogram_add(&latencies[LATENCY_FANOUT], now_us - fanout->begun_us);
-		histogram_add(&latencies[LATENCY_DELIVERY], age_us(batch->created_ms[i], wall_us));
+		histogram_add(&latencies[LATENCY_DELIVERY],
+			      is_past ? wall_us - created_ms * 1000 : 0);
 	}
-}
-
-static void finish(struct fanout *fanout)
-{
-	struct batch *batch = STAILQ_FIRST(&fanout->batches);
-
-	fanout->is_begun = false;
-	if (batch) {
-		account(fanout, batch);
-		drop_first_batch(fanout);
-	} else {
-		free(fanout->order.topic);
-		fanout->order = (struct order){0};
-	}
-	if (!has_work(fanout))
-		note_position(fanout);
 }
 
 bool fanout_next(struct fanout *fanout, struct fanout_step *step)
 {
-	while (has_work(fanout)) {
-		struct batch *batch = STAILQ_FIRST(&fanout->batches);
-		const struct order *order = &fanout->order;
-		size_t count;
+	struct batch *batch;
 
-		if (!fanout->is_begun)
-			begin(fanout);
-		if (fanout->left == 0) {
-			finish(fanout);
-			continue;
+	while ((batch = TAILQ_FIRST(&fanout->batches))) {
+		if (!fanout->begun_us) {
+			fanout->begun_us = clock_monotonic_us();
+			fanout->left = SIZE_MAX;
+			find_subscribers(fanout);
 		}
-		count = fanout->left < STRIDE ? fanout->left : STRIDE;
-		fanout->left -= count;
-		*step = (struct fanout_step){
-			.kind = batch ? EVENT_PUSH : order->kind,
-			.batch = batch,
-			.order_id = order->id,
-			.user_id = order->has_user || !order->topic ? &order->user_id : NULL,
-			.by_user = !batch && !order->topic,
-			.subscribers = fanout->topic->subscribers + fanout->left,
-			.count = count,
-			.to_come = fanout->left,
-		};
-		return true;
+		if (fanout->left > 0) {
+			size_t count = fanout->left < STRIDE ? fanout->left : STRIDE;
+
+			fanout->left -= count;
+			*step = (struct fanout_step){
+				.batch = batch,
+				.subscribers = fanout->topic->subscribers + fanout->left,
+				.count = count,
+				.to_come = fanout->left,
+			};
+			return true;
+		}
+		account(fanout, batch);
+		fanout->begun_us = 0;
+		drop_first_batch(fanout);
 	}
+	presence_set_position(fanout->presence, feed_position(fanout->feed));
 	return false;
 }
 
 bool fanout_has_more(const struct fanout *fanout)
 {
-	return fanout->has_more || has_work(fanout);
+	return fanout->has_more || !TAILQ_EMPTY(&fanout->batches);
 }
 
 bool fanout_has_joined(const struct fanout *fanout)

@@ -38,15 +38,12 @@ struct fanout_limits {
 bool fanout_look(struct fanout *fanout, struct fanout_limits limits);
 
 struct fanout_step {
-	enum event_kind kind; /* EVENT_PUSH, EVENT_UNREGISTER or EVENT_DISCONNECT */
-	struct batch *batch; /* of pushes */
-	int64_t order_id; /* of the others */
-	const int64_t *user_id; /* of EVENT_DISCONNECT: only this user's sockets; NULL: all */
-	bool by_user; /* which of their subscribers these are: member.by_user, or by_topic */
-	struct subscriber *const *subscribers; /* walk them from the last to the first, so that the
-						  one at hand may leave */
+	struct batch *batch; /* of pushes, or an order */
+	struct subscriber *const *subscribers; /* members' by_user if the batch has no topic, or
+						  else by_topic. Walk them from the last to the
+						  first, so that the one at hand may leave */
 	size_t count;
-	size_t to_come; /* how many more of this event's subscribers lie before subscribers[0] */
+	size_t to_come; /* how many more of this batch's subscribers lie before subscribers[0] */
 };
 
 /* False when all that was read is handed out. */

@@ -11,52 +11,33 @@ struct feed {
 	struct database *database;
 	int64_t position;
 	int fault; /* why the current event cannot be read; SQLITE_OK: it can */
-	sqlite3_stmt *newest;
 	sqlite3_stmt *next;
 	sqlite3_stmt *payload;
 	sqlite3_stmt *range;
-	sqlite3_stmt *replay;
 };
 
-static void prepare(struct feed *feed)
+struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
 {
-	struct database *database = feed->database;
+	struct feed *feed = xcalloc(1, sizeof(*feed));
+	struct feed_range range;
 
-	feed->newest = database_prepare(database, "SELECT max(id) FROM events");
+	feed->database = database;
 	feed->next = database_prepare(database, "SELECT id, kind, topic, user_id FROM events "
-						"WHERE id > ?1 ORDER BY id LIMIT ?2");
+						"WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
 	feed->payload =
 		database_prepare(database, "SELECT payload, created_ms FROM events WHERE id = ?1");
 	/* Separate, because min() and max() together look at every row. */
 	feed->range = database_prepare(
 		database, "SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events), "
 			  "(SELECT kind FROM events ORDER BY id LIMIT 1)");
-	feed->replay =
-		database_prepare(database, "SELECT id, kind, topic, user_id FROM events "
-					   "WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
-}
-
-static bool find_newest(struct feed *feed, char why[DATABASE_WHY_SIZE])
-{
-	bool found = sqlite3_step(feed->newest) == SQLITE_ROW;
-
-	if (found)
-		feed->position = sqlite3_column_int64(feed->newest, 0);
-	else
+	if (database_is_prepared(database, why)) {
+		if (feed_find_range(feed, &range) == DATABASE_OK) {
+			feed->position = range.newest_id;
+			return feed;
+		}
 		snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s",
-			 database_error(feed->database));
-	sqlite3_reset(feed->newest);
-	return found;
-}
-
-struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
-{
-	struct feed *feed = xcalloc(1, sizeof(*feed));
-
-	feed->database = database;
-	prepare(feed);
-	if (database_is_prepared(database, why) && find_newest(feed, why))
-		return feed;
+			 database_error(database));
+	}
 	feed_close(feed);
 	return NULL;
 }
@@ -65,11 +46,9 @@ void feed_close(struct feed *feed)
 {
 	if (!feed)
 		return;
-	sqlite3_finalize(feed->newest);
 	sqlite3_finalize(feed->next);
 	sqlite3_finalize(feed->payload);
 	sqlite3_finalize(feed->range);
-	sqlite3_finalize(feed->replay);
 	free(feed);
 }
 
@@ -136,31 +115,52 @@ static struct feed_event event_of(struct feed *feed, sqlite3_stmt *row)
 	};
 }
 
-enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handler, void *context,
-			       bool *more)
+/* True when it is no push of the topic that is asked for. */
+static bool is_of_others(const struct feed_event *event, const struct feed_batch *batch)
 {
-	sqlite3_stmt *next = feed->next;
-	int result, count = 0;
+	return batch->topic && (event->kind != EVENT_PUSH || event->topic_len != batch->topic_len ||
+				memcmp(event->topic, batch->topic, batch->topic_len) != 0);
+}
+
+static int read_rows(struct feed *feed, struct feed_batch *batch, feed_handler *handler,
+		     void *context)
+{
+	sqlite3_stmt *row = feed->next;
+	int result = SQLITE_ROW, rows = 0;
 	bool taken = true;
 
-	sqlite3_bind_int64(next, 1, feed->position);
-	sqlite3_bind_int(next, 2, limit);
-	while (taken && (result = sqlite3_step(next)) == SQLITE_ROW) {
-		struct feed_event event = event_of(feed, next);
+	sqlite3_bind_int64(row, 1, batch->position);
+	sqlite3_bind_int64(row, 2, batch->until);
+	sqlite3_bind_int(row, 3, batch->max_rows);
+	while (taken && (result = sqlite3_step(row)) == SQLITE_ROW) {
+		struct feed_event event = event_of(feed, row);
 
-		taken = feed->fault == SQLITE_OK && handler(context, &event);
+		taken = feed->fault == SQLITE_OK &&
+			(is_of_others(&event, batch) || handler(context, &event));
 		if (feed->fault != SQLITE_OK) {
 			result = feed->fault;
 			break;
 		}
 		if (taken) {
-			feed->position = event.id;
-			count++;
+			batch->position = event.id;
+			rows++;
 		}
 	}
 	sqlite3_reset(feed->payload);
-	sqlite3_reset(next);
-	*more = count == limit || (!taken && feed->fault == SQLITE_OK);
+	sqlite3_reset(row);
+	batch->has_more = result == SQLITE_ROW || rows == batch->max_rows;
+	return result;
+}
+
+enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handler, void *context,
+			       bool *more)
+{
+	struct feed_batch batch = {
+		.position = feed->position, .until = INT64_MAX, .max_rows = limit};
+	int result = read_rows(feed, &batch, handler, context);
+
+	feed->position = batch.position;
+	*more = batch.has_more;
 	return database_status_of(result);
 }
 
@@ -187,52 +187,19 @@ enum database_status feed_find_range(struct feed *feed, struct feed_range *range
 	return database_status_of(result);
 }
 
-static bool is_push_of(const struct feed_event *event, const struct feed_replay *replay)
-{
-	return event->kind == EVENT_PUSH && event->topic_len == replay->topic_len &&
-	       memcmp(event->topic, replay->topic, replay->topic_len) == 0;
-}
-
-static int replay_rows(struct feed *feed, struct feed_replay *replay, feed_replay_handler *handler,
-		       void *context)
-{
-	sqlite3_stmt *row = feed->replay;
-	int result, rows = 0;
-	bool go_on = true;
-
-	sqlite3_bind_int64(row, 1, replay->position);
-	sqlite3_bind_int64(row, 2, replay->until);
-	sqlite3_bind_int(row, 3, replay->max_rows);
-	while ((result = sqlite3_step(row)) == SQLITE_ROW && go_on) {
-		struct feed_event event = event_of(feed, row);
-		bool is_wanted = is_push_of(&event, replay);
-
-		if (feed->fault != SQLITE_OK || (is_wanted && !feed_payload(&event))) {
-			result = feed->fault;
-			break;
-		}
-		if (is_wanted)
-			go_on = handler(context, &event);
-		rows++;
-		replay->position = event.id;
-	}
-	sqlite3_reset(feed->payload);
-	sqlite3_reset(row);
-	if (result == SQLITE_DONE && rows < replay->max_rows)
-		replay->position = replay->until;
-	return result;
-}
-
-enum database_status feed_replay(struct feed *feed, struct feed_replay *replay,
-				 feed_replay_handler *handler, void *context)
+enum database_status feed_replay(struct feed *feed, struct feed_batch *batch, feed_handler *handler,
+				 void *context)
 {
 	struct feed_range range;
 	int result = step_range(feed, &range);
 
 	/* Events are pruned from the oldest on. */
-	replay->has_gap = result == SQLITE_ROW && range.oldest_id > replay->position + 1;
-	if (result == SQLITE_ROW && !replay->has_gap)
-		result = replay_rows(feed, replay, handler, context);
+	batch->has_gap = result == SQLITE_ROW && range.oldest_id > batch->position + 1;
+	if (result == SQLITE_ROW && !batch->has_gap) {
+		result = read_rows(feed, batch, handler, context);
+		if (result == SQLITE_DONE && !batch->has_more)
+			batch->position = batch->until;
+	}
 	sqlite3_reset(feed->range);
 	return database_status_of(result);
 }

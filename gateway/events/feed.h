@@ -60,21 +60,19 @@ struct feed_range {
 
 enum database_status feed_find_range(struct feed *feed, struct feed_range *range);
 
-/* One batch of a replay. */
-struct feed_replay {
-	const char *topic; /* borrowed */
+/* Rows that are read in one go. */
+struct feed_batch {
+	const char *topic; /* borrowed; only its pushes are handed out. NULL: everything is */
 	size_t topic_len;
 	int64_t position; /* moves with what has been read */
 	int64_t until; /* the last id of all */
 	int max_rows; /* to look at */
+	bool has_more; /* there may be more after `position` */
 	bool has_gap; /* events after `position` have been pruned: nothing was handed out */
 };
 
-/* False: end the batch with this event. */
-typedef bool feed_replay_handler(void *context, struct feed_event *event);
-
 /* Hands out the pushes of one topic among the events that come after the position. */
-enum database_status feed_replay(struct feed *feed, struct feed_replay *replay,
-				 feed_replay_handler *handler, void *context);
+enum database_status feed_replay(struct feed *feed, struct feed_batch *batch, feed_handler *handler,
+				 void *context);
 
 #endif

@@ -15,11 +15,7 @@ struct frame *frame_new(size_t len)
 {
 	struct frame *frame = xreallocarray(NULL, 1, sizeof(*frame) + len);
 
-	frame->references = 1;
-	frame->header_len = 0;
-	frame->waiting = 0;
-	frame->is_push = false;
-	frame->len = len;
+	*frame = (struct frame){.references = 1, .len = len};
 	return frame;
 }
 
@@ -77,25 +73,18 @@ void frame_release(struct frame *frame)
 }
 
 /* RFC 6455, section 5.2: a text frame, the last of its message, not masked. */
-static void write_header(struct frame *frame)
+const char *frame_wire(struct frame *frame, size_t *len)
 {
 	enum { FIN_TEXT = 0x81, SHORT_MAX = 125, LEN_16 = 126, LEN_64 = 127 };
 	size_t len_bytes = frame->len <= SHORT_MAX ? 0 : frame->len <= UINT16_MAX ? 2 : 8;
+	unsigned char *header = (unsigned char *)frame->bytes - 2 - len_bytes;
 
-	frame->header_len = 2 + len_bytes;
-	unsigned char *header = (unsigned char *)frame->bytes - frame->header_len;
 	header[0] = FIN_TEXT;
 	header[1] = (unsigned char)(len_bytes == 0   ? frame->len
 				    : len_bytes == 2 ? (size_t)LEN_16
 						     : (size_t)LEN_64);
 	for (size_t i = 0; i < len_bytes; i++)
 		header[2 + i] = (unsigned char)(frame->len >> (8 * (len_bytes - 1 - i)));
-}
-
-const char *frame_wire(struct frame *frame, size_t *len)
-{
-	if (frame->header_len == 0)
-		write_header(frame);
-	*len = frame->header_len + frame->len;
-	return frame->bytes - frame->header_len;
+	*len = 2 + len_bytes + frame->len;
+	return (char *)header;
 }

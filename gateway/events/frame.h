@@ -15,10 +15,9 @@ enum { FRAME_ROOM = 16 };
 struct frame {
 	size_t references;
 	size_t len;
-	size_t header_len; /* of the header, which is right before the bytes; 0: not written yet */
 	size_t waiting; /* in how many outboxes; for outbox.c */
 	bool is_push; /* a full outbox may lose it */
-	char room[FRAME_ROOM];
+	char room[FRAME_ROOM]; /* for the header, which is right before the bytes */
 	char bytes[]; /* `len` of them */
 };
 

@@ -398,8 +398,9 @@ static void commit(enum event_kind kind)
 
 static struct session *session_of(const struct fanout_step *step, size_t i)
 {
-	return step->by_user ? container_of(step->subscribers[i], struct session, member.by_user)
-			     : container_of(step->subscribers[i], struct session, member.by_topic);
+	return step->batch->topic_len > 0
+		       ? container_of(step->subscribers[i], struct session, member.by_topic)
+		       : container_of(step->subscribers[i], struct session, member.by_user);
 }
 
 /* A turn of the fan-out that ends after so many steps. */
@@ -410,18 +411,9 @@ static void turn(size_t most)
 	struct fanout_step step;
 
 	fanout_look(clients.fanout, look);
-	for (size_t n = 0; n < most && fanout_next(clients.fanout, &step); n++) {
-		for (size_t i = step.count; i-- > 0;) {
-			struct session *session = session_of(&step, i);
-
-			if (step.kind == EVENT_PUSH)
-				session_deliver(session, step.batch);
-			else if (step.kind == EVENT_UNREGISTER)
-				session_unregister(session, step.order_id);
-			else
-				session_disconnect(session, step.order_id, step.user_id);
-		}
-	}
+	for (size_t n = 0; n < most && fanout_next(clients.fanout, &step); n++)
+		for (size_t i = step.count; i-- > 0;)
+			session_deliver(session_of(&step, i), step.batch);
 }
 
 static void act(size_t step)

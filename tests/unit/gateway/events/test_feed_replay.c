@@ -86,7 +86,7 @@ static void a_client_that_has_had_enough_ends_the_batch(void **state)
 /* The batch must see a gap and hand out nothing. */
 static void assert_gap(int64_t position)
 {
-	struct feed_replay batch = {
+	struct feed_batch batch = {
 		.topic = "t",
 		.topic_len = 1,
 		.position = first_id + position,
@@ -118,7 +118,7 @@ static void events_pruned_before_the_replay_came_to_them_are_a_gap(void **state)
 
 static void a_replay_that_failed_goes_on_where_it_was(void **state)
 {
-	struct feed_replay batch = {
+	struct feed_batch batch = {
 		.topic = "t",
 		.topic_len = 1,
 		.position = first_id,
