@@ -148,12 +148,9 @@ static bool open_clients(struct gateway *gateway, const char *address)
 
 static bool open_wakeup(struct gateway *gateway)
 {
-	int fd = gateway->inheritance.wakeup_fd;
-
 	gateway->wakeup =
-		fd >= 0 ? wakeup_inherit(gateway->loop, fd, clients_look, gateway->clients)
-			: wakeup_open(gateway->loop, gateway->config->state_dir, clients_look,
-				      gateway->clients);
+		wakeup_open(gateway->loop, gateway->config->state_dir,
+			    gateway->inheritance.wakeup_fd, clients_look, gateway->clients);
 	return gateway->wakeup ||
 	       fail_in_state_dir(gateway, "cannot make " WAKEUP_SOCKET_NAME, strerror(errno));
 }

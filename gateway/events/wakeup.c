@@ -2,9 +2,8 @@
  * Datagram and timer, see wakeup.h. State: the socket and its uv handles. Never blocks. Each
  * failure costs at most a second of latency: the timer looks too.
  *
- * Whatever the reason to look, it is done after the turn's sockets (a uv_check_t, with an idle
- * handle so that the loop does not sleep first). Once the time of the next look is set, taps wait
- * for it.
+ * Whatever the reason to look, it is done before the loop waits for its sockets again (an idle
+ * handle also keeps it from sleeping). Once the time of the next look is set, taps wait for it.
  */
 #include "gateway/events/wakeup.h"
 
@@ -15,20 +14,19 @@
 #include <uv.h>
 
 #include "shared/base/alloc.h"
-#include "shared/database/file_identity.h"
 #include "shared/base/log.h"
 #include "shared/base/unix_socket.h"
+#include "shared/database/file_identity.h"
 
-enum { HANDLES = 5, DRAIN_MAX = 1024 };
+enum { HANDLES = 3, DRAIN_MAX = 1024 };
 
 struct wakeup {
-	uv_poll_t poll;
+	uv_poll_t poll; /* stopped while taps wait */
 	uv_timer_t timer;
-	uv_check_t turn; /* these two run while a look is due */
-	uv_idle_t awake;
-	uv_timer_t pause; /* runs while the time of the next look is set */
+	uv_idle_t turn; /* runs while a look is due */
 	int open_handles;
 	int fd;
+	uint64_t interval_ms;
 	bool is_ours; /* the path */
 	struct file_identity file;
 	wakeup_look *look;
@@ -36,55 +34,40 @@ struct wakeup {
 	char path[UNIX_SOCKET_PATH_MAX + 1]; /* "": of a worker, which has none */
 };
 
-static void on_turn(uv_check_t *turn);
-static void on_pause_over(uv_timer_t *pause);
-static void on_readable(uv_poll_t *poll, int status, int events);
+static void on_timer(uv_timer_t *timer);
 
-static void stay_awake(uv_idle_t *awake)
-{
-	(void)awake;
-}
-
-static void look_soon(struct wakeup *wakeup)
-{
-	if (uv_is_active((uv_handle_t *)&wakeup->pause))
-		return;
-	uv_check_start(&wakeup->turn, on_turn);
-	uv_idle_start(&wakeup->awake, stay_awake);
-}
-
-static void on_turn(uv_check_t *turn)
+static void on_turn(uv_idle_t *turn)
 {
 	struct wakeup *wakeup = turn->data;
 	int again_ms = wakeup->look(wakeup->context);
 
 	if (again_ms == 0)
 		return;
-	uv_check_stop(&wakeup->turn);
-	uv_idle_stop(&wakeup->awake);
+	uv_idle_stop(&wakeup->turn);
 	if (again_ms == WAKEUP_WHEN_TAPPED)
 		return;
 	uv_poll_stop(&wakeup->poll);
-	uv_timer_start(&wakeup->pause, on_pause_over, (uint64_t)again_ms, 0);
+	uv_timer_start(&wakeup->timer, on_timer, (uint64_t)again_ms, wakeup->interval_ms);
 }
 
-static void on_pause_over(uv_timer_t *pause)
+/* Taps that wait together count as one. Whoever taps may stay connected to this socket for as long
+ * as it is open: when the path is a successor's, the tap is passed on. */
+static void on_readable(uv_poll_t *poll, int status, int events)
 {
-	struct wakeup *wakeup = pause->data;
+	struct wakeup *wakeup = poll->data;
+	char tap[1];
+	int fd;
 
-	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
-	look_soon(wakeup);
-}
-
-/* Whoever taps may stay connected to this socket for as long as it is open. */
-static void pass_on(const struct wakeup *wakeup)
-{
-	int fd = unix_datagram_connect(wakeup->path);
-
-	if (fd < 0)
-		return;
-	send(fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-	close(fd);
+	(void)status;
+	(void)events;
+	for (int i = 0; i < DRAIN_MAX && recv(wakeup->fd, tap, sizeof(tap), MSG_DONTWAIT) >= 0; i++)
+		;
+	if (!wakeup->is_ours && wakeup->path[0] &&
+	    (fd = unix_datagram_connect(wakeup->path)) >= 0) {
+		send(fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		close(fd);
+	}
+	uv_idle_start(&wakeup->turn, on_turn);
 }
 
 /* Somebody has deleted the socket's file: nobody new can find it. */
@@ -100,79 +83,60 @@ static void mend(struct wakeup *wakeup)
 	close(fd);
 	fcntl(wakeup->fd, F_SETFD, FD_CLOEXEC);
 	wakeup->file = file_identity_of(wakeup->path);
-	if (!uv_is_active((uv_handle_t *)&wakeup->pause))
-		uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct wakeup *wakeup = timer->data;
 
-	look_soon(wakeup);
 	if (wakeup->is_ours && !file_identity_same(wakeup->file, file_identity_of(wakeup->path)))
 		mend(wakeup);
-}
-
-/* Taps that wait together count as one. */
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-	struct wakeup *wakeup = poll->data;
-	char tap[1];
-
-	(void)status;
-	(void)events;
-	for (int i = 0; i < DRAIN_MAX && recv(wakeup->fd, tap, sizeof(tap), MSG_DONTWAIT) >= 0; i++)
-		;
-	if (!wakeup->is_ours && wakeup->path[0])
-		pass_on(wakeup);
-	look_soon(wakeup);
-}
-
-static struct wakeup *start(struct wakeup *wakeup, struct uv_loop_s *loop)
-{
-	uv_poll_init(loop, &wakeup->poll, wakeup->fd);
-	uv_timer_init(loop, &wakeup->timer);
-	uv_check_init(loop, &wakeup->turn);
-	uv_idle_init(loop, &wakeup->awake);
-	uv_timer_init(loop, &wakeup->pause);
-	wakeup->poll.data = wakeup->timer.data = wakeup->turn.data = wakeup->awake.data =
-		wakeup->pause.data = wakeup;
-	wakeup->open_handles = HANDLES;
 	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
-	uv_timer_start(&wakeup->timer, on_timer, WAKEUP_INTERVAL_MS, WAKEUP_INTERVAL_MS);
-	return wakeup;
+	uv_idle_start(&wakeup->turn, on_turn);
 }
 
-struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup_look *look_now,
-			   void *context)
+static void run_timer(struct wakeup *wakeup, uint64_t interval_ms)
 {
-	struct wakeup *wakeup = xcalloc(1, sizeof(*wakeup));
-	int len = snprintf(wakeup->path, sizeof(wakeup->path), "%s/%s", state_dir,
-			   WAKEUP_SOCKET_NAME);
-
-	errno = ENAMETOOLONG;
-	wakeup->fd = len > 0 && (size_t)len < sizeof(wakeup->path)
-			     ? unix_datagram_bind(wakeup->path)
-			     : -1;
-	if (wakeup->fd < 0) {
-		free(wakeup);
-		return NULL;
-	}
-	wakeup->is_ours = true;
-	wakeup->file = file_identity_of(wakeup->path);
-	wakeup->look = look_now;
-	wakeup->context = context;
-	return start(wakeup, loop);
+	wakeup->interval_ms = interval_ms;
+	uv_timer_start(&wakeup->timer, on_timer, interval_ms, interval_ms);
 }
 
-struct wakeup *wakeup_inherit(struct uv_loop_s *loop, int fd, wakeup_look *look_now, void *context)
+struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, int fd,
+			   wakeup_look *look_now, void *context)
 {
 	struct wakeup *wakeup = xcalloc(1, sizeof(*wakeup));
 
 	wakeup->fd = fd;
 	wakeup->look = look_now;
 	wakeup->context = context;
-	return start(wakeup, loop);
+	if (fd < 0) {
+		int len = snprintf(wakeup->path, sizeof(wakeup->path), "%s/%s", state_dir,
+				   WAKEUP_SOCKET_NAME);
+		bool fits = len > 0 && (size_t)len < sizeof(wakeup->path);
+
+		errno = ENAMETOOLONG;
+		wakeup->fd = fits ? unix_datagram_bind(wakeup->path) : -1;
+		if (wakeup->fd < 0) {
+			free(wakeup);
+			return NULL;
+		}
+		wakeup->is_ours = true;
+		wakeup->file = file_identity_of(wakeup->path);
+	}
+	uv_poll_init(loop, &wakeup->poll, wakeup->fd);
+	uv_timer_init(loop, &wakeup->timer);
+	uv_idle_init(loop, &wakeup->turn);
+	wakeup->poll.data = wakeup->timer.data = wakeup->turn.data = wakeup;
+	wakeup->open_handles = HANDLES;
+	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
+	run_timer(wakeup, WAKEUP_INTERVAL_MS);
+	return wakeup;
+}
+
+void wakeup_hand_over(struct wakeup *wakeup)
+{
+	wakeup->is_ours = false;
+	run_timer(wakeup, WAKEUP_DRAIN_MS);
 }
 
 static void forget_handle(uv_handle_t *handle)
@@ -181,12 +145,6 @@ static void forget_handle(uv_handle_t *handle)
 
 	if (--wakeup->open_handles == 0)
 		free(wakeup);
-}
-
-void wakeup_hand_over(struct wakeup *wakeup)
-{
-	wakeup->is_ours = false;
-	uv_timer_start(&wakeup->timer, on_timer, WAKEUP_DRAIN_MS, WAKEUP_DRAIN_MS);
 }
 
 void wakeup_close(struct wakeup *wakeup)
@@ -200,6 +158,4 @@ void wakeup_close(struct wakeup *wakeup)
 	uv_close((uv_handle_t *)&wakeup->poll, forget_handle);
 	uv_close((uv_handle_t *)&wakeup->timer, forget_handle);
 	uv_close((uv_handle_t *)&wakeup->turn, forget_handle);
-	uv_close((uv_handle_t *)&wakeup->awake, forget_handle);
-	uv_close((uv_handle_t *)&wakeup->pause, forget_handle);
 }

@@ -17,13 +17,11 @@ enum { WAKEUP_INTERVAL_MS = 1000, WAKEUP_DRAIN_MS = 20 };
 typedef int wakeup_look(void *context);
 enum { WAKEUP_WHEN_TAPPED = -1 };
 
-/* NULL with errno. `loop` is borrowed. The caller holds the right to serve this state_dir. */
-struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, wakeup_look *look,
-			   void *context);
-
-/* The same for a worker, which its supervisor taps: `fd` is a datagram socket, now owned by the
+/* NULL with errno. `loop` is borrowed. `fd`: -1, and the caller holds the right to serve this
+ * state_dir; or a worker's datagram socket, which its supervisor taps, now owned by the
  * wake-up. */
-struct wakeup *wakeup_inherit(struct uv_loop_s *loop, int fd, wakeup_look *look, void *context);
+struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, int fd, wakeup_look *look,
+			   void *context);
 
 /* This process drains while others serve. The path belongs to a successor by now, and is left
  * alone. Whoever taps is connected to one of the two sockets: a tap that comes here is passed on,

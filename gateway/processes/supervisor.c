@@ -419,7 +419,7 @@ static bool open_state(struct supervisor *supervisor)
 		supervisor->exit_code = EXIT_TEMPORARY;
 		return fail("another gateway runs", "it serves this state_dir");
 	}
-	supervisor->wakeup = wakeup_open(&supervisor->loop, state_dir, pass_tap_on, supervisor);
+	supervisor->wakeup = wakeup_open(&supervisor->loop, state_dir, -1, pass_tap_on, supervisor);
 	return supervisor->wakeup ||
 	       fail("cannot make the wake-up socket in the state_dir", strerror(errno));
 }
