@@ -13,13 +13,6 @@
 
 enum { FIRST_CAPACITY = 4 };
 
-RB_HEAD(topics, topic);
-
-struct subscriptions {
-	struct topics topics;
-	size_t topic_count;
-};
-
 static int compare_names(const char *name, size_t len, const struct topic *topic)
 {
 	if (len != topic->name_len)
@@ -35,27 +28,19 @@ static int compare(const struct topic *a, const struct topic *b)
 RB_PROTOTYPE(topics, topic, entry, compare)
 RB_GENERATE(topics, topic, entry, compare)
 
-struct subscriptions *subscriptions_new(void)
-{
-	return xcalloc(1, sizeof(struct subscriptions));
-}
-
 static void remove_topic(struct subscriptions *subscriptions, struct topic *topic)
 {
 	RB_REMOVE(topics, &subscriptions->topics, topic);
-	subscriptions->topic_count--;
+	subscriptions->count--;
 	if (topic->subscribers != &topic->only)
 		free(topic->subscribers);
 	free(topic);
 }
 
-void subscriptions_free(struct subscriptions *subscriptions)
+void subscriptions_clear(struct subscriptions *subscriptions)
 {
-	if (!subscriptions)
-		return;
 	while (!RB_EMPTY(&subscriptions->topics))
 		remove_topic(subscriptions, RB_ROOT(&subscriptions->topics));
-	free(subscriptions);
 }
 
 struct topic *subscriptions_find(const struct subscriptions *subscriptions, const char *name,
@@ -78,7 +63,7 @@ static struct topic *add_topic(struct subscriptions *subscriptions, const char *
 	topic->name_len = (uint32_t)len;
 	memcpy(topic->name, name, len);
 	RB_INSERT(topics, &subscriptions->topics, topic);
-	subscriptions->topic_count++;
+	subscriptions->count++;
 	return topic;
 }
 
@@ -126,9 +111,4 @@ void subscriptions_remove(struct subscriptions *subscriptions, struct subscriber
 	*subscriber = (struct subscriber){0};
 	if (topic->count == 0)
 		remove_topic(subscriptions, topic);
-}
-
-size_t subscriptions_topics(const struct subscriptions *subscriptions)
-{
-	return subscriptions->topic_count;
 }

@@ -13,7 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct subscriptions;
 struct batch;
 
 /* Embedded in whatever subscribes; zeroed before its first use. */
@@ -35,10 +34,14 @@ struct topic {
 	char name[]; /* and a NUL */
 };
 
-struct subscriptions *subscriptions_new(void);
+/* Begin with zeroes. */
+struct subscriptions {
+	RB_HEAD(topics, topic) topics;
+	size_t count; /* of them */
+};
 
-/* Forgets everything; subscribers that are still in it are left as they are. NULL is allowed. */
-void subscriptions_free(struct subscriptions *subscriptions);
+/* Forgets everything; subscribers that are still in it are left as they are. */
+void subscriptions_clear(struct subscriptions *subscriptions);
 
 /* `subscriber` must not be subscribed. The topic's bytes are copied once per topic. */
 void subscriptions_add(struct subscriptions *subscriptions, struct subscriber *subscriber,
@@ -50,8 +53,5 @@ void subscriptions_remove(struct subscriptions *subscriptions, struct subscriber
 /* NULL when nobody listens. Valid until the last subscriber leaves. */
 struct topic *subscriptions_find(const struct subscriptions *subscriptions, const char *name,
 				 size_t len);
-
-/* How many topics have a subscriber. */
-size_t subscriptions_topics(const struct subscriptions *subscriptions);
 
 #endif

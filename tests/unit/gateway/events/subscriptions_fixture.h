@@ -11,6 +11,18 @@
 #include <cmocka.h>
 
 #include "gateway/events/subscriptions.h"
+#include "shared/base/alloc.h"
+
+static inline struct subscriptions *subscriptions_new(void)
+{
+	return xcalloc(1, sizeof(struct subscriptions));
+}
+
+static inline void subscriptions_free(struct subscriptions *subscriptions)
+{
+	subscriptions_clear(subscriptions);
+	free(subscriptions);
+}
 
 static inline void add(struct subscriptions *subscriptions, struct subscriber *subscriber,
 		       const char *name)

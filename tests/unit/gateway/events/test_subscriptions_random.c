@@ -55,7 +55,7 @@ static void check_all(const struct model *model)
 	}
 	for (size_t i = 0; i < PEOPLE; i++)
 		assert_true((model->people[i].topic == NULL) == (model->topics[i] < 0));
-	assert_int_equal(subscriptions_topics(model->subscriptions), active);
+	assert_int_equal(model->subscriptions->count, active);
 }
 
 /* Low numbers are the popular ones; `mood` says whether people rather come or go. */
