@@ -11,17 +11,19 @@ PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 
-# A build of its own for each set of flags: SAN=1 has ASan and UBSan, WERROR=1 takes a warning as an error.
+# A build of its own for each set of flags: SAN=1 has ASan and UBSan, SAN=thread has TSan, WERROR=1 takes a warning
+# as an error.
 SAN ?=
 WERROR ?=
-flavour := $(if $(WERROR),strict)$(if $(SAN),san)
+flavour := $(if $(WERROR),strict)$(if $(SAN),san)$(if $(filter thread,$(SAN)),-thread)
 B := build$(if $(flavour),/$(flavour))
 
 comma := ,
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wundef -Wwrite-strings -Wimplicit-fallthrough $(if $(WERROR),-Werror)
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
-SANITIZE := -fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SANITIZE := $(if $(filter thread,$(SAN)),-fsanitize=thread,-fsanitize=address$(comma)undefined \
+	-fno-sanitize-recover=undefined) -fno-omit-frame-pointer
 OPT := $(if $(SAN),-O1 -g $(SANITIZE),-O2 -g -D_FORTIFY_SOURCE=3)
 # CPPFLAGS, CFLAGS and LDFLAGS are yours: they come last.
 ALL_CPPFLAGS = -I. -I$(B)/gen -D_GNU_SOURCE -include shared/base/banned.h $(CPPFLAGS)
@@ -50,7 +52,7 @@ UNIT_BIN := $(addprefix $(B)/unit/,$(notdir $(basename $(UNIT_SRC))))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 BENCH_BIN := $(addprefix $(B)/bench/,load bare_loop bare_fastcgi)
 
-.PHONY: all run test unit unit-programs e2e format check-format lint cppcheck clang-tidy shellcheck floors fuzz \
+.PHONY: all run test unit unit-programs e2e chaos format check-format lint cppcheck clang-tidy shellcheck floors fuzz \
 	fuzz-programs soak bench bench-smoke bench-programs packages install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -65,6 +67,7 @@ help:
 	@echo 'make e2e        end-to-end tests on real servers; T=tests/e2e/test_x.py or T="-k word" for some'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS (60) each'
 	@echo 'make soak       SOAK_SECONDS (600) of steady load, then SOAK_KILLS (200) kills under full load'
+	@echo 'make chaos      CHAOS_SECONDS (600) of signals, kills and edits for each build, with one process and with three'
 	@echo 'make bench      measures the service beside bare loops and nginx + nchan; wants a quiet machine and some minutes'
 	@echo 'make format     lay out the sources; make check-format: are they?'
 	@echo 'make lint       cppcheck, clang-tidy, shellcheck, and the floors of the folders'
@@ -175,6 +178,15 @@ SOAK_SECONDS ?= 600
 SOAK_KILLS ?= 200
 soak: all
 	@WORKER_BUILD=$(B) PYTHON=$(PYTHON) tests/soak/run $(SOAK_SECONDS) $(SOAK_KILLS)
+
+# Each build, with one process and with three: an hour with the usual CHAOS_SECONDS.
+CHAOS_SECONDS ?= 600
+CHAOS_BUILDS ?= none 1 thread
+chaos:
+	@.ci/packages test
+	@for san in $(CHAOS_BUILDS); do \
+		CHAOS_SECONDS=$(CHAOS_SECONDS) $(MAKE) -s SAN=$${san#none} e2e T=tests/e2e/test_chaos.py PYTEST_OPTIONS=-s || exit 1; \
+	done
 
 # BENCH="-k word" measures some rows only; tests/bench/BENCHMARKS.md has the rest.
 bench:

@@ -25,11 +25,12 @@ def has_ended(pid):
 
 
 def takes(pid, number):
-    """True once it handles that signal: before, the signal would end it."""
+    """True once it handles that signal: before, the signal would end it. One that holds it back may be a child between
+    its fork and its exec."""
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+        masks = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "Sig" in line)
+        caught, held = (int(masks[name], 16) >> (number - 1) & 1 for name in ("SigCgt", "SigBlk"))
+        return bool(caught and not held)
     return False
 
 

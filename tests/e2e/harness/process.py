@@ -64,6 +64,7 @@ SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "LSAN_OPTIONS": "exitcode=99",
+    "TSAN_OPTIONS": "exitcode=99:die_after_fork=0",
 }
 
 
@@ -161,6 +162,7 @@ FORBIDDEN_IN_LOGS = (
     b"LeakSanitizer",
     b"AddressSanitizer:DEADLYSIGNAL",
     b"UndefinedBehaviorSanitizer",
+    b"ThreadSanitizer",
 )
 
 
