@@ -8,8 +8,8 @@
 
 #include <stdbool.h>
 
-/* A web server that stops in the middle of a request is given up on after this long without a
- * byte. */
+/* A web server that stops in the middle of a request, or sends it drop by drop, is given up on
+ * after this long. */
 enum { LISTENER_PEER_TIMEOUT_S = 10 };
 
 /* After this long without a connection listener_accept returns LISTENER_IDLE. */

@@ -21,6 +21,7 @@ struct request {
 	const char *method;
 	const char *script_name, *path_info, *uri;
 	const char *query;
+	const char *content_length; /* as announced */
 	const char *secret; /* X-Worker-Secret */
 	enum request_body body_state;
 	const char *body; /* not NUL-terminated */
@@ -42,8 +43,8 @@ enum requests_state {
 /* Waits for a request; *request is it, when there is one. */
 enum requests_state requests_next(struct requests *requests, const struct request **request);
 
-/* Sends the answer, a CGI header and body, and tells the web server that it is complete. A web
- * server that has gone away is not an error. */
+/* Sends the answer, a CGI header and body, and tells the web server that it is complete. One that
+ * has gone away, or takes it too slowly, is no error. */
 void requests_answer(struct requests *requests, const char *answer, size_t len);
 
 /* Closes the connection; the request is gone. */

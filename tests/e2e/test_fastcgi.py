@@ -4,15 +4,18 @@ lengths that are untrue, requests that stop half-way, and what is not FastCGI at
 import contextlib
 import http.client
 import os
+import select
 import socket
+import time
 
 import pytest
 
 from harness import sqlite
-from harness.api import ABORT_REQUEST, FastCgi, is_error, record
+from harness.api import ABORT_REQUEST, PARAMS, STDIN, FastCgi, is_error, pairs, record, stream
 from harness.process import LIMIT_S, give_to_user, wait_until
 
 MIB = 1048576
+BEGINNING = record(1, b"\0\1\0\0\0\0\0\0")
 
 
 def fastcgi(worker):
@@ -100,6 +103,78 @@ def test_connection_that_is_not_fastcgi_is_dropped_and_the_next_one_served(worke
     for _ in worker.service.api:
         assert fastcgi(worker).call("register", b'{"topic":"other"}').status == 200
     assert all(process.runs() for process in worker.service.api)
+
+
+UNTRUE_PARAMETERS = {
+    "a value longer than the stream": b"\x0e\x7fREQUEST_METHODPOST",
+    "a name longer than the stream": b"\x7f\x04REQUEST_METHODPOST",
+    "lengths of 2 GiB": b"\xff\xff\xff\xff\xff\xff\xff\xff" + b"x" * 100,
+    "lengths whose sum is 2 GiB": b"\xc0\x00\x00\x00\xc0\x00\x00\x00" + b"x" * 100,
+    "lengths whose sum is 4 GiB": b"\xff\xff\xff\xff\xff\xff\xff\xff" * 2,
+    "half a length": b"\x0e\x04REQUEST_METHODPOST\xff\xff",
+    "no second length": b"\x0e\x04REQUEST_METHODPOST\x01",
+    "2 MiB": b"\x01\x80\x20\x00\x00x" + b"x" * 2 * MIB,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("parameters", UNTRUE_PARAMETERS.values(), ids=UNTRUE_PARAMETERS.keys())
+def test_parameters_that_cannot_be_are_dropped_and_the_process_lives(worker, parameters):
+    for _ in worker.service.api:
+        with fastcgi(worker) as connection:
+            with contextlib.suppress(BrokenPipeError):
+                connection.send(BEGINNING + stream(PARAMS, parameters) + record(PARAMS) + record(STDIN))
+            assert connection.is_closed()
+    for _ in worker.service.api:
+        assert fastcgi(worker).call("register", b'{"topic":"other"}').status == 200
+    assert all(process.runs() for process in worker.service.api)
+
+
+def test_parameters_may_be_long_and_come_in_any_pieces(worker):
+    """Apache takes headers of 800 KB in all."""
+    assert fastcgi(worker).call("register", b'{"topic":"long"}', HTTP_COOKIE="x" * 900_000).status == 200
+    usual = pairs({"REQUEST_METHOD": "POST", "SCRIPT_NAME": "/internal/register", "HTTP_COOKIE": "x" * 200,
+                   "HTTP_X_WORKER_SECRET": worker.service.secret})  # fmt: skip
+    with fastcgi(worker) as connection:
+        connection.send(BEGINNING)
+        for byte in usual:
+            connection.send(record(PARAMS, bytes([byte])))
+        connection.send(record(PARAMS))
+        for byte in b'{"topic":"in pieces"}':
+            connection.send(record(STDIN, bytes([byte])))
+        connection.end_body()
+        assert connection.reply().status == 200
+    assert is_registered(worker, "in pieces")
+
+
+def test_records_that_do_not_belong_to_the_request_are_passed_over(worker):
+    strange = BEGINNING + record(PARAMS, b"\1\1xy", request_id=2) + record(9, b"\x0eFCGI") + record(STDIN, b"x", request_id=2)
+    with fastcgi(worker) as connection:
+        connection.send(BEGINNING + strange)
+        connection.send(record(PARAMS, pairs({"REQUEST_METHOD": "POST", "SCRIPT_NAME": "/internal/register"})))
+        connection.send(strange + record(PARAMS, pairs({"HTTP_X_WORKER_SECRET": worker.service.secret})))
+        connection.send(record(PARAMS) + strange + record(PARAMS, b"\1\1xy"))
+        connection.send_body(b'{"topic":"among others"}')
+        connection.send(strange)
+        connection.end_body()
+        assert connection.reply().status == 200
+    assert is_registered(worker, "among others")
+
+
+def test_a_request_that_drips_for_ever_does_not_hold_its_process(worker):
+    """A byte now and then is no progress. Both halves of a request at once, one in each process."""
+    with fastcgi(worker) as parameters, fastcgi(worker) as body:
+        parameters.send(BEGINNING + record(PARAMS, b"x" * 60000)[:100])
+        body.begin("register", 60000)
+        body.send(record(STDIN, b"x" * 60000)[:100])
+        dripping, end = {parameters.socket, body.socket}, time.monotonic() + 2 * LIMIT_S
+        while dripping:
+            assert time.monotonic() < end, "still waited for"
+            for connection in dripping:
+                connection.send(b"x")
+            dripping -= set(select.select(dripping, [], [], 0.1)[0])
+        assert parameters.is_closed()
+        assert is_error(body.reply(), 400, "bad request: body is shorter than announced")
+    assert fastcgi(worker).call("register", b'{"topic":"other"}').status == 200
 
 
 def test_body_without_an_announced_length_ends_with_the_stream(worker):
