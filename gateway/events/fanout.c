@@ -153,6 +153,7 @@ bool fanout_look(struct fanout *fanout, struct fanout_limits limits)
 		return true;
 	}
 	find_subscribers(fanout);
+	fanout->has_more = true; /* whatever has been committed since it was read */
 	return false;
 }
 

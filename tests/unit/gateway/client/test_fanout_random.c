@@ -11,46 +11,10 @@
  */
 #include "tests/unit/database_fixture.h"
 
-#include "gateway/client/authentication.h"
-#include "gateway/client/client_internal.h"
-#include "gateway/client/delivery.h"
-#include "gateway/client/message.h"
-#include "gateway/client/peer.h"
-#include "gateway/client/replay.h"
-#include "gateway/client/session.h"
 #include "gateway/events/fanout.h"
-#include "shared/base/alloc.h"
+#include "tests/unit/gateway/client/session_fixture.h"
 
-#include <sys/uio.h>
-
-enum { SEATS = 24, TOPICS = 3, STEPS = 8000, LONG = 40000, EVENTS_MAX = 10000 };
-
-struct bytes {
-	char *at;
-	size_t len;
-};
-
-static void append(struct bytes *bytes, const char *more, size_t len)
-{
-	if (len == 0)
-		return;
-	bytes->at = xreallocarray(bytes->at, bytes->len + len, 1);
-	memcpy(bytes->at + bytes->len, more, len);
-	bytes->len += len;
-}
-
-/* A connection, and what stands in for libwebsockets and its kernel. */
-struct lws {
-	struct session *session; /* NULL: nobody sits here */
-	size_t room; /* in the kernel's buffer */
-	struct bytes wire, held;
-	bool wants_write, is_paused, owes_pong, is_closed, is_dropped;
-	int topic;
-	bool with_id;
-	int64_t user_id, joined_at;
-};
-
-static struct lws seats[SEATS];
+enum { TOPICS = 3, STEPS = 8000, LONG = 40000, EVENTS_MAX = 10000 };
 
 /* What was committed, with id first_id + its index + 1. */
 static struct {
@@ -66,170 +30,10 @@ static const char *const topics[TOPICS] = {"a", "b", "c"};
 static unsigned short random_state[3] = {1847};
 static struct database *database;
 static sqlite3 *writer;
-static struct clients clients;
-static struct counters counters;
-static struct config limits = {
-	.outbox_max_frames = 1000000,
-	.outbox_max_bytes = 1 << 30,
-	.handshake_timeout_ms = 10000,
-};
 
 static size_t chance(size_t of)
 {
 	return (size_t)nrand48(random_state) % of;
-}
-
-/* What session.c calls of files that are not linked. */
-
-static void take(struct lws *peer, const char *bytes, size_t len)
-{
-	append(&peer->wire, bytes, len);
-	peer->room -= len;
-}
-
-bool peer_is_idle(struct lws *peer)
-{
-	return peer->held.len == 0;
-}
-
-int peer_fd(struct lws *peer)
-{
-	return (int)(peer - seats);
-}
-
-void peer_prefetch(struct lws *peer)
-{
-	(void)peer;
-}
-
-ssize_t peer_write(int fd, const char *bytes, size_t len)
-{
-	struct lws *peer = &seats[fd];
-	size_t taken = len < peer->room ? len : peer->room;
-
-	assert_true(peer_is_idle(peer) && !peer->is_closed);
-	take(peer, bytes, taken);
-	return (ssize_t)taken;
-}
-
-ssize_t peer_write_pieces(int fd, struct iovec *pieces, size_t count)
-{
-	ssize_t taken = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		ssize_t one = peer_write(fd, pieces[i].iov_base, pieces[i].iov_len);
-
-		taken += one;
-		if (one < (ssize_t)pieces[i].iov_len)
-			break;
-	}
-	return taken;
-}
-
-bool peer_hold(struct lws *peer, const char *bytes, size_t len)
-{
-	append(&peer->held, bytes, len);
-	return true;
-}
-
-void peer_pause_reading(struct lws *peer, bool pause)
-{
-	assert_int_not_equal(peer->is_paused, pause);
-	peer->is_paused = pause;
-}
-
-bool peer_ping(struct lws *peer)
-{
-	(void)peer;
-	return true;
-}
-
-void peer_want_write(struct lws *peer)
-{
-	peer->wants_write = true;
-}
-
-bool peer_close(struct lws *peer, uint16_t code, const char *reason)
-{
-	(void)code;
-	(void)reason;
-	assert_true(peer_is_idle(peer) && !peer->is_paused);
-	peer->is_closed = true;
-	return true;
-}
-
-void peer_drop(struct lws *peer)
-{
-	peer->is_dropped = true;
-}
-
-struct replay *replay_start(struct replays *replays, struct session *session, int64_t position)
-{
-	(void)replays;
-	(void)session;
-	(void)position;
-	abort();
-}
-
-enum replay_outcome replay_proceed(struct replay *replay, enum delivery *delivery)
-{
-	(void)replay;
-	(void)delivery;
-	abort();
-}
-
-void replay_continue(struct replay *replay)
-{
-	assert_null(replay);
-}
-
-void replay_stop(struct replay *replay)
-{
-	assert_null(replay);
-}
-
-uint32_t tally_add(struct tally *tally, const struct client_address *address)
-{
-	(void)tally;
-	(void)address;
-	return 0;
-}
-
-void tally_remove(struct tally *tally, uint32_t place)
-{
-	(void)tally;
-	(void)place;
-}
-
-uint32_t presence_join(struct presence *presence, const char *topic, size_t topic_len,
-		       int64_t user_id, int64_t expires_s, const struct client_address *address)
-{
-	(void)presence;
-	(void)topic;
-	(void)topic_len;
-	(void)user_id;
-	(void)expires_s;
-	(void)address;
-	return 0;
-}
-
-void presence_renew(struct presence *presence, uint32_t slot, int64_t expires_s)
-{
-	(void)presence;
-	(void)slot;
-	(void)expires_s;
-}
-
-void presence_leave(struct presence *presence, uint32_t slot)
-{
-	(void)presence;
-	(void)slot;
-}
-
-void presence_set_audience(struct presence *presence, struct presence_audience audience)
-{
-	(void)presence;
-	(void)audience;
 }
 
 void presence_set_position(struct presence *presence, int64_t position)
@@ -343,36 +147,7 @@ static void sit_down(struct lws *peer)
 static void get_up(struct lws *peer, bool has_all)
 {
 	check(peer, has_all);
-	session_free(peer->session);
-	free(peer->wire.at);
-	free(peer->held.at);
-	*peer = (struct lws){0};
-}
-
-/* The client reads: what is held goes first, then a pong that is owed, then it is our turn, and
- * then pings are read. */
-static void drain(struct lws *peer, size_t room)
-{
-	size_t held = peer->held.len < room ? peer->held.len : room;
-
-	peer->room = room;
-	take(peer, peer->held.at, held);
-	peer->held.len -= held;
-	if (held > 0)
-		memmove(peer->held.at, peer->held.at + held, peer->held.len);
-	if (peer->held.len > 0)
-		return;
-	if (peer->owes_pong && peer->room >= 2) {
-		take(peer, "\x8A\0", 2);
-		peer->owes_pong = false;
-		return;
-	}
-	if (peer->wants_write && peer->room > 0) {
-		peer->wants_write = false;
-		session_on_writable(peer->session);
-	}
-	if (!peer->is_paused && chance(4) == 0)
-		peer->owes_pong = true;
+	vacate(peer);
 }
 
 static void commit(enum event_kind kind)
@@ -443,8 +218,11 @@ static void act(size_t step)
 		turn(mood == 1 ? chance(2) : chance(6));
 		break;
 	default:
-		if (peer->session)
-			drain(peer, chance(10) ? chance(900) : chance(2 * LONG));
+		if (!peer->session)
+			break;
+		drain(peer, chance(10) ? chance(900) : chance(2 * LONG));
+		if (!peer->is_paused && chance(4) == 0)
+			peer->owes_pong = true; /* for a ping that comes in */
 		break;
 	}
 	if (peer->session && peer->is_closed)
@@ -461,22 +239,16 @@ static int open_room(void **state)
 	writer = open_by_hand();
 	execute(writer, "PRAGMA synchronous=OFF");
 	first_id = query_number(writer, "SELECT max(id) FROM events");
-	clients.config = &limits;
-	clients.counters = &counters;
-	clients.pool.max_bytes = 1 << 30;
+	open_clients();
 	clients.feed = feed_open(database, why);
-	clients.audience = audience_new(NULL);
 	clients.fanout = fanout_new(clients.feed, clients.audience, NULL, &counters);
-	clients.auth_ok = frame_of_text(MESSAGE_AUTH_OK);
-	pending_list_init(&clients.pending);
 	return 0;
 }
 
 static int close_room(void **state)
 {
-	frame_release(clients.auth_ok);
 	fanout_free(clients.fanout);
-	audience_free(clients.audience);
+	close_clients();
 	feed_close(clients.feed);
 	sqlite3_close(writer);
 	database_close(database);
