@@ -32,6 +32,7 @@ struct session {
 	int fd; /* of the peer */
 	uint16_t held; /* bytes of a frame that was cut, which the transport sends by itself */
 	bool is_resumable; /* it gets ids, and may be sent away to resume */
+	bool owes_ping; /* it was behind when its ping was due */
 
 	uint8_t state;
 	uint8_t ending; /* why it ends */

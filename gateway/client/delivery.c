@@ -30,6 +30,12 @@ static void count(struct session *session, enum counter counter, size_t pushes)
 	session->clients->counters->counts[counter] += (int64_t)pushes;
 }
 
+static void forget_outbox(struct session *session)
+{
+	outbox_free(session->outbox);
+	session->outbox = NULL;
+}
+
 static struct outbox_limits limits_of(const struct session *session)
 {
 	const struct config *config = session->clients->config;
@@ -41,222 +47,179 @@ static struct outbox_limits limits_of(const struct session *session)
 	};
 }
 
-/* Makes room for a frame that does not fit: a plain connection loses its oldest pushes. One that
- * can resume, or has none to lose, gets no room. */
-static bool make_room(struct session *session, const struct frame *frame)
+/* Puts it behind what waits. For a frame that does not fit, a plain connection loses its oldest
+ * pushes; one that can resume, or has none to lose, gets no room. A long frame for one that has
+ * kept up has a try first: the kernel may take all of it, see delivery_flush. */
+static enum delivery queue(struct session *session, struct frame *frame,
+			   struct outbox_limits limits)
 {
-	const struct outbox_pool *pool = &session->clients->pool;
+	struct outbox_pool *pool = &session->clients->pool;
+	bool has_kept_up = delivery_is_done(session);
+	bool has_try = has_kept_up && !frame_is_short(frame);
 
-	while (!outbox_has_room(session->outbox, frame, limits_of(session))) {
+	if (!session->outbox)
+		session->outbox = outbox_new(pool);
+	while (!has_try && !outbox_has_room(session->outbox, frame, limits)) {
 		bool pool_is_full = !outbox_pool_has_room(pool, frame);
 
-		if (session->is_resumable || !outbox_drop_oldest_push(session->outbox))
-			return false;
+		if (session->is_resumable || !outbox_drop_oldest_push(session->outbox)) {
+			count(session, COUNT_DROP_CLOSED, frame->is_push);
+			if (outbox_count(session->outbox) == 0)
+				forget_outbox(session);
+			return DELIVERY_FULL;
+		}
 		count(session, pool_is_full ? COUNT_DROP_POOL_FULL : COUNT_DROP_OUTBOX_FULL, 1);
 	}
-	return true;
-}
-
-static void need_outbox(struct session *session)
-{
-	if (!session->outbox)
-		session->outbox = outbox_new(&session->clients->pool);
-}
-
-static enum delivery queue(struct session *session, struct frame *frame)
-{
-	need_outbox(session);
 	outbox_push(session->outbox, frame);
+	if (has_kept_up) /* its turn comes in a moment, or the kernel's buffer is full just now */
+		outbox_begin(session->outbox, 0);
 	peer_want_write(session->peer);
 	return DELIVERY_QUEUED;
-}
-
-/* For a connection that is behind. */
-static enum delivery queue_with_room(struct session *session, struct frame *frame)
-{
-	need_outbox(session);
-	if (make_room(session, frame))
-		return queue(session, frame);
-	count(session, COUNT_DROP_CLOSED, frame->is_push);
-	return DELIVERY_FULL;
-}
-
-/* For one that has kept up: its turn comes in a moment, or the kernel's buffer is full just now. */
-static enum delivery queue_first(struct session *session, struct frame *frame)
-{
-	enum delivery delivery = queue(session, frame);
-
-	outbox_begin(session->outbox, 0);
-	return delivery;
 }
 
 /* Hands over the last `len` bytes of a short frame, which the kernel did not take; all of it
  * counts. False: there is no room for it, or the connection is broken. */
 static bool hold(struct session *session, const struct frame *frame, size_t len)
 {
-	const char *bytes = frame->bytes + frame->len - len;
-
 	if (!outbox_pool_take(&session->clients->pool, frame->len))
 		return false;
 	session->held = (uint16_t)frame->len;
 	peer_want_write(session->peer);
-	return peer_hold(session->peer, bytes, len);
+	return peer_hold(session->peer, frame->bytes + frame->len - len, len);
 }
 
-static enum delivery send_now(struct session *session, struct frame *frame)
+/* Takes what was written out of the outbox. False: the connection is broken, or there is no room
+ * for the rest of a frame that was cut. */
+static bool note_written(struct session *session, size_t written)
 {
+	struct outbox *outbox = session->outbox;
+	bool was_begun = outbox_written(outbox) > 0, is_good = true;
+	struct frame *frame;
 	size_t len;
-	const char *wire = frame_wire(frame, &len);
-	ssize_t sent = peer_write(session->fd, wire, len);
-	bool is_good = sent >= 0;
 
-	if (sent == 0)
-		return queue_first(session, frame);
-	if (is_good && (size_t)sent < len)
-		is_good = hold(session, frame, len - (size_t)sent);
-	count(session, is_good ? COUNT_DELIVERIES : COUNT_DROP_CLOSED, frame->is_push);
-	return is_good ? DELIVERY_SENT : DELIVERY_BROKEN;
+	while (is_good && !session->held && (frame = outbox_peek(outbox, 0))) {
+		frame_wire(frame, &len);
+		written += outbox_written(outbox);
+		if (written < len && (written == 0 || !frame_is_short(frame))) {
+			outbox_begin(outbox, written);
+			break;
+		}
+		outbox_pop(outbox); /* first: the pool has its room back */
+		if (written < len)
+			is_good = hold(session, frame, len - written);
+		written -= written < len ? written : len;
+		count(session, is_good ? COUNT_DELIVERIES : COUNT_DROP_CLOSED, frame->is_push);
+		frame_release(frame);
+	}
+	if (was_begun != (outbox_written(outbox) > 0))
+		peer_pause_reading(session->peer, !was_begun);
+	return is_good;
+}
+
+/* For a frame of which the kernel has taken `sent` bytes, not all. */
+static enum delivery queue_rest(struct session *session, struct frame *frame,
+				struct outbox_limits limits, size_t sent)
+{
+	enum delivery delivery = queue(session, frame, limits);
+
+	if (sent > 0 && (delivery == DELIVERY_FULL || !note_written(session, sent)))
+		return DELIVERY_BROKEN;
+	return delivery;
+}
+
+static enum delivery send_within(struct session *session, struct frame *frame,
+				 struct outbox_limits limits)
+{
+	const char *wire;
+	ssize_t sent;
+	size_t len;
+
+	if (!delivery_is_done(session) || !frame_is_short(frame))
+		return queue(session, frame, limits);
+	wire = frame_wire(frame, &len);
+	sent = peer_write(session->fd, wire, len);
+	if (sent >= 0 && (size_t)sent < len)
+		return queue_rest(session, frame, limits, (size_t)sent);
+	count(session, sent < 0 ? COUNT_DROP_CLOSED : COUNT_DELIVERIES, frame->is_push);
+	return sent < 0 ? DELIVERY_BROKEN : DELIVERY_SENT;
 }
 
 enum delivery delivery_send(struct session *session, struct frame *frame)
 {
-	if (!delivery_is_done(session))
-		return queue_with_room(session, frame);
-	return frame_is_short(frame) ? send_now(session, frame) : queue_first(session, frame);
+	return send_within(session, frame, limits_of(session));
 }
 
 enum delivery delivery_send_last(struct session *session, struct frame *frame)
 {
-	return delivery_is_done(session) ? send_now(session, frame) : queue(session, frame);
-}
+	const struct outbox_limits limits = {.frames = SIZE_MAX, .bytes = SIZE_MAX};
+	enum delivery delivery = send_within(session, frame, limits);
 
-/* Sends each by itself, from number `first` on. */
-static enum delivery send_each(struct session *session, const struct joined *joined, size_t first,
-			       size_t end)
-{
-	enum delivery delivery = DELIVERY_SENT;
-
-	for (size_t i = first; i < end && delivery <= DELIVERY_QUEUED; i++) {
-		delivery = delivery_send(session, joined->frames[i]);
-		if (delivery > DELIVERY_QUEUED)
-			count(session, COUNT_DROP_CLOSED, end - i - 1);
-	}
-	return delivery;
+	if (delivery != DELIVERY_FULL)
+		return delivery;
+	delivery_clear(session);
+	return send_within(session, frame, limits);
 }
 
 enum delivery delivery_send_joined(struct session *session, const struct joined *joined,
 				   size_t first, size_t end)
 {
-	size_t from = first > 0 ? joined->ends[first - 1] : 0;
-	size_t len = joined->ends[end - 1] - from, at;
-	ssize_t sent;
+	enum delivery delivery = DELIVERY_SENT;
 
-	if (!joined->is_short || !delivery_is_done(session))
-		return send_each(session, joined, first, end);
-	sent = peer_write(session->fd, joined->bytes + from, len);
-	if (sent == (ssize_t)len) {
-		count(session, COUNT_DELIVERIES, end - first);
-		return DELIVERY_SENT;
+	if (joined->is_short && delivery_is_done(session)) {
+		size_t from = first > 0 ? joined->ends[first - 1] : 0, start = first;
+		size_t len = joined->ends[end - 1] - from;
+		ssize_t sent = peer_write(session->fd, joined->bytes + from, len);
+		size_t at = from + (sent > 0 ? (size_t)sent : 0);
+
+		for (; first < end && joined->ends[first] <= at; first++)
+			from = joined->ends[first];
+		count(session, COUNT_DELIVERIES, first - start);
+		if (sent < 0)
+			delivery = DELIVERY_BROKEN;
+		else if (first < end)
+			delivery = queue_rest(session, joined->frames[first++], limits_of(session),
+					      at - from);
 	}
-	at = from + (sent > 0 ? (size_t)sent : 0);
-	while (sent > 0 && joined->ends[first] <= at) {
-		from = joined->ends[first++];
-		count(session, COUNT_DELIVERIES, 1);
-	}
-	if (sent < 0 ||
-	    (at > from && !hold(session, joined->frames[first], joined->ends[first] - at))) {
-		count(session, COUNT_DROP_CLOSED, end - first);
-		return DELIVERY_BROKEN;
-	}
-	if (at > from) {
-		count(session, COUNT_DELIVERIES, 1);
-		first++;
-	}
-	return send_each(session, joined, first, end);
-}
-
-static void forget_outbox(struct session *session)
-{
-	outbox_free(session->outbox);
-	session->outbox = NULL;
-}
-
-/* The frames that wait, as pieces of one write; the first may have begun. Returns how many. */
-static size_t gather(const struct outbox *outbox, struct iovec pieces[FLUSH_PIECES], size_t *bytes)
-{
-	size_t pieces_count = 0, skip = outbox_written(outbox), len;
-	struct frame *frame;
-
-	*bytes = 0;
-	while (pieces_count < FLUSH_PIECES && *bytes < FLUSH_BYTES &&
-	       (frame = outbox_peek(outbox, pieces_count))) {
-		const char *wire = frame_wire(frame, &len);
-
-		pieces[pieces_count++] = (struct iovec){(char *)(uintptr_t)wire + skip, len - skip};
-		*bytes += len - skip;
-		skip = 0;
-	}
-	return pieces_count;
-}
-
-/* Takes what was written out of the outbox. False: the connection is broken, or there is no room
- * for what waits. */
-static bool note_written(struct session *session, size_t written)
-{
-	const struct outbox_pool *pool = &session->clients->pool;
-	struct outbox *outbox = session->outbox;
-	bool was_begun = outbox_written(outbox) > 0;
-	struct frame *frame;
-
-	while ((frame = outbox_peek(outbox, 0))) {
-		size_t begun = outbox_written(outbox), len;
-		bool is_good = true;
-
-		frame_wire(frame, &len);
-		if (begun + written < len && (begun + written == 0 || !frame_is_short(frame))) {
-			outbox_begin(outbox, begun + written);
-			break;
-		}
-		if (begun + written < len) { /* a short one was cut */
-			is_good = hold(session, frame, len - written);
-			written = 0;
-		} else {
-			written -= len - begun;
-		}
-		count(session, is_good ? COUNT_DELIVERIES : COUNT_DROP_CLOSED, frame->is_push);
-		frame_release(outbox_pop(outbox));
-		if (!is_good)
-			return false;
-		if (session->held)
-			break;
-	}
-	if (was_begun != (outbox_written(outbox) > 0))
-		peer_pause_reading(session->peer, !was_begun);
-	if (was_begun) /* nothing is read from it: what it acknowledges shows that it is alive */
-		session->heard_ms = clock_monotonic_ms();
-	return !outbox_written(outbox) || pool->bytes <= pool->max_bytes;
+	for (; first < end && delivery <= DELIVERY_QUEUED; first++)
+		delivery = delivery_send(session, joined->frames[first]);
+	count(session, COUNT_DROP_CLOSED, end - first);
+	return delivery;
 }
 
 enum delivery delivery_flush(struct session *session)
 {
+	struct outbox_pool *pool = &session->clients->pool;
 	struct iovec pieces[FLUSH_PIECES];
-	size_t bytes, pieces_count;
+	size_t count_pieces = 0, bytes = 0, skip = outbox_written(session->outbox), len;
+	bool was_cut = skip > 0, has_progress = session->held > 0;
+	struct frame *frame;
+	ssize_t written = 0;
 
 	if (!peer_is_idle(session->peer))
 		return DELIVERY_QUEUED;
-	outbox_pool_give_back(&session->clients->pool, session->held);
+	outbox_pool_give_back(pool, session->held);
 	session->held = 0;
-	pieces_count = gather(session->outbox, pieces, &bytes);
-	if (pieces_count > 0) {
-		ssize_t written = peer_write_pieces(session->fd, pieces, pieces_count);
+	while (count_pieces < FLUSH_PIECES && bytes < FLUSH_BYTES &&
+	       (frame = outbox_peek(session->outbox, count_pieces))) {
+		const char *wire = frame_wire(frame, &len);
 
-		if (written < 0 || (written > 0 && !note_written(session, (size_t)written)))
-			return DELIVERY_BROKEN;
+		pieces[count_pieces++] = (struct iovec){(char *)(uintptr_t)wire + skip, len - skip};
+		bytes += len - skip;
+		skip = 0;
 	}
-	if (session->held || outbox_count(session->outbox) > 0)
+	if (count_pieces > 0)
+		written = peer_write_pieces(session->fd, pieces, count_pieces);
+	if (written < 0 || (written > 0 && !note_written(session, (size_t)written)))
+		return DELIVERY_BROKEN;
+	if (has_progress || (was_cut && written > 0)) /* the client has read */
+		session->heard_ms = clock_monotonic_ms();
+	if (!session->held && outbox_count(session->outbox) == 0) {
+		forget_outbox(session); /* it has caught up */
+		return DELIVERY_SENT;
+	}
+	if (was_cut || pool->bytes <= pool->max_bytes)
 		return DELIVERY_QUEUED;
-	forget_outbox(session); /* it has caught up */
-	return DELIVERY_SENT;
+	return written > 0 ? DELIVERY_BROKEN : DELIVERY_FULL; /* it has had its try */
 }
 
 void delivery_clear(struct session *session)

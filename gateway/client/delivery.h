@@ -26,10 +26,12 @@ enum delivery delivery_send(struct session *session, struct frame *frame);
 enum delivery delivery_send_joined(struct session *session, const struct joined *joined,
 				   size_t first, size_t count);
 
-/* The last frame of a session that ends, whether there is room or not. */
+/* The last frame of a session that ends: for it there is always room, unless the pool is full with
+ * what waits for others. */
 enum delivery delivery_send_last(struct session *session, struct frame *frame);
 
-/* Sends what waits, as far as the kernel takes it. */
+/* Sends what waits, as far as the kernel takes it. That it does so shows that the client reads: it
+ * is alive. */
 enum delivery delivery_flush(struct session *session);
 
 /* True when all that was sent has gone to the kernel. */

@@ -111,6 +111,7 @@ static void leave(struct session *session, enum ending ending)
 	pending_remove(&clients->pending, &session->pending);
 	replay_stop(session->replay);
 	session->replay = NULL;
+	session->owes_ping = false;
 	free(session->partial);
 	session->partial = NULL;
 	session->state = SESSION_ENDING;
@@ -198,13 +199,18 @@ void session_end_unsent(struct session *session, enum ending ending)
 	session_end(session, ending);
 }
 
-void session_end_answered(struct session *session, uint16_t code)
+void session_on_closing(struct session *session)
 {
-	bool is_answer = session->close_sent;
-
 	leave(session, ENDING_GONE);
 	session->close_sent = true;
-	if (!is_answer && !session->held && peer_is_idle(session->peer))
+}
+
+void session_end_answered(struct session *session, uint16_t code)
+{
+	bool may_answer = !session->close_sent && !session->held && peer_is_idle(session->peer);
+
+	session_on_closing(session);
+	if (may_answer)
 		peer_close(session->peer, code, "");
 }
 
@@ -221,15 +227,30 @@ void session_send(struct session *session, struct frame *frame)
 	settle(session, delivery_send(session, frame));
 }
 
+/* One that is behind gets its ping once it has caught up. */
+static void ping(struct session *session)
+{
+	session->owes_ping = !delivery_is_done(session);
+	if (session->owes_ping)
+		peer_want_write(session->peer);
+	else if (!peer_ping(session->peer))
+		session_drop(session, ENDING_GONE);
+}
+
 void session_on_writable(struct session *session)
 {
-	enum delivery delivery = delivery_flush(session);
+	enum delivery delivery;
 
+	if (session->close_sent)
+		return;
+	delivery = delivery_flush(session);
 	settle(session, delivery);
-	if (delivery == DELIVERY_QUEUED && !session->close_sent)
+	if (delivery == DELIVERY_QUEUED)
 		peer_want_write(session->peer);
 	if (delivery != DELIVERY_SENT)
 		return;
+	if (session->owes_ping)
+		ping(session);
 	close_if_drained(session);
 	replay_continue(session->replay);
 }
@@ -384,11 +405,9 @@ void session_on_deadline(struct session *session, int64_t now_ms)
 		return;
 	}
 	if (now_ms >= session->ping_at_ms) {
-		if (delivery_is_done(session) && !peer_ping(session->peer)) {
-			session_drop(session, ENDING_GONE);
-			return;
-		}
 		session->ping_at_ms = now_ms + PING_EVERY_MS;
+		ping(session);
 	}
-	session_schedule(session);
+	if (session->state == SESSION_OPEN)
+		session_schedule(session);
 }

@@ -110,6 +110,10 @@ void session_end_unsent(struct session *session, enum ending ending);
 /* The client has closed: answers with that code (0: none). The caller ends the connection. */
 void session_end_answered(struct session *session, uint16_t code);
 
+/* The transport closes the connection, perhaps with a Close frame of its own: nothing may be
+ * written after that. */
+void session_on_closing(struct session *session);
+
 /* Drops the connection without a word. */
 void session_drop(struct session *session, enum ending ending);
 

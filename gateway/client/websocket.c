@@ -29,69 +29,51 @@ struct websockets {
 	const struct newcomer *newcomer;
 };
 
-static struct websockets *websockets_of(struct lws *peer)
-{
-	return lws_context_user(lws_get_context(peer));
-}
-
-static void on_established(struct lws *peer)
-{
-	struct websockets *websockets = websockets_of(peer);
-
-	lws_set_opaque_user_data(peer,
-				 session_new(websockets->clients, peer, websockets->newcomer));
-}
-
-static int on_receive(struct lws *peer, struct session *session, const char *bytes, size_t len)
-{
-	bool is_final = lws_is_final_fragment(peer) && lws_remaining_packet_payload(peer) == 0;
-
-	conversation_on_message(session, bytes, len, !lws_frame_is_binary(peer), is_final);
-	return 0;
-}
-
-static int on_closed(struct lws *peer, struct session *session)
-{
-	lws_set_opaque_user_data(peer, NULL);
-	session_free(session);
-	return 0;
-}
-
 /* Returns 0 to go on, -1 to close the connection. */
 static int on_event(struct lws *peer, enum lws_callback_reasons reason, void *user, void *in,
 		    size_t len)
 {
-	struct session *session;
+	struct session *session = user;
+	struct websockets *websockets;
 
-	(void)user;
 	switch (reason) {
 	case LWS_CALLBACK_ESTABLISHED:
-		on_established(peer);
-		return 0;
+		websockets = lws_context_user(lws_get_context(peer));
+		lws_set_wsi_user(peer,
+				 session_new(websockets->clients, peer, websockets->newcomer));
+		break;
 	case LWS_CALLBACK_RECEIVE:
-		session = lws_get_opaque_user_data(peer);
-		return session ? on_receive(peer, session, in, len) : -1;
+		if (!session)
+			return -1;
+		conversation_on_message(session, in, len, !lws_frame_is_binary(peer),
+					lws_is_final_fragment(peer) &&
+						lws_remaining_packet_payload(peer) == 0);
+		break;
 	case LWS_CALLBACK_RECEIVE_PONG:
-		session = lws_get_opaque_user_data(peer);
 		if (session)
 			conversation_on_pong(session);
-		return 0;
+		break;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
-		session = lws_get_opaque_user_data(peer);
 		if (session)
 			session_on_writable(session);
-		return 0;
+		break;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-		session = lws_get_opaque_user_data(peer);
 		if (session)
 			conversation_on_close(session, in, len);
 		return -1;
+	case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL: /* the client has broken it, for example */
+		if (session)
+			session_on_closing(session);
+		break;
 	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_WSI_DESTROY:
-		return on_closed(peer, lws_get_opaque_user_data(peer));
+		lws_set_wsi_user(peer, NULL);
+		session_free(session);
+		break;
 	default:
-		return 0;
+		break;
 	}
+	return 0;
 }
 
 static const struct lws_protocols protocols[] = {

@@ -60,6 +60,17 @@ def test_a_second_continuation_after_the_last_is_1002(client):
     assert ends_with(client, PROTOCOL_ERROR)
 
 
+def test_nothing_follows_the_close_frame_of_a_protocol_error(worker, service):
+    """libwebsockets sends that frame by itself, and waits for its answer."""
+    with authenticated(service, "t") as client, authenticated(service, "t") as neighbour:
+        client.send_frame(b"{}", rsv=4)
+        frame = client.read_frame()
+        assert (frame.opcode, frame.payload[:2]) == (CLOSE, close_payload(PROTOCOL_ERROR))
+        worker.api.publish("t", 1)
+        assert neighbour.read_message() == push_of("1")
+        assert client.is_quiet(0.3)
+
+
 # RFC 6455, section 5.1: the server MUST close the connection upon receiving a frame that is not masked.
 unmasked = pytest.mark.xfail(strict=True, reason="libwebsockets lets unmasked frames through and does not tell")
 
