@@ -12,7 +12,8 @@
 #include "shared/base/utf8.h"
 #include "shared/contract/topic_name.h"
 
-enum { STATUS_EVERY_MS = 700 };
+/* A message may come in any number of fragments, also empty ones; so many cost as much as it. */
+enum { STATUS_EVERY_MS = 700, FRAGMENTS = 500 };
 
 static const enum ending endings_of_verdicts[] = {
 	[VERDICT_AUTH_REQUIRED] = ENDING_AUTH_REQUIRED,
@@ -90,11 +91,13 @@ static void on_whole_message(struct session *session, const char *text, size_t l
 void conversation_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
 			     bool is_final)
 {
+	int64_t rate = session->clients->config->message_rate;
+
 	session->heard_ms = clock_monotonic_ms();
 	if (session->state == SESSION_ENDING)
 		return;
-	if (is_final && !message_rate_take(&session->paid_us, session->heard_ms,
-					   session->clients->config->message_rate)) {
+	if (!message_rate_take(&session->paid_us, session->heard_ms,
+			       is_final ? rate : rate * FRAGMENTS)) {
 		session_end(session, ENDING_TOO_MANY_MESSAGES);
 		return;
 	}

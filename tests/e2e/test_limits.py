@@ -17,8 +17,8 @@ from harness.service import Service
 from harness.sqlite import counted, rows, wait_until_counted
 from harness.web_servers import Nginx
 from harness.websocket import (
-    AUTH_OK, CONTINUATION, PING, ConnectionEnded, WebSocket, ask, auth_frame, authenticated, path_of, push_of,
-    refusal, upgraded,
+    AUTH_OK, CONTINUATION, PING, ConnectionEnded, WebSocket, ask, auth_frame, authenticated, build_frame,
+    path_of, push_of, refusal, upgraded,
 )  # fmt: skip
 
 
@@ -285,6 +285,16 @@ def test_a_burst_and_the_steady_rate_are_allowed(make_server):
                 client.send_frame("{}")
             while True:
                 client.read_message()
+
+
+def test_fragments_do_not_escape_it(make_server):
+    """A message may be cut into any number of them, and hold none at all."""
+    server = make_server(message_rate=10)
+    with authenticated(server.service, "t") as client:
+        client.send_frame("{", fin=False)
+        client.send(build_frame(b"", opcode=CONTINUATION, fin=False) * 15000)
+        with pytest.raises(ConnectionEnded, match="too many messages"):
+            client.read_message()
 
 
 def test_no_rate_is_no_limit(make_server):
