@@ -5,6 +5,7 @@ how the connection ends with its token or its topic."""
 import hashlib
 import hmac
 import json
+import signal
 import time
 
 import pytest
@@ -472,6 +473,31 @@ def test_an_open_connection_gets_auth_expired_when_its_token_expires(worker, ser
         assert never.read_message() == push_of('"for those who are left"')
         never.send_frame(b"", opcode=PING)
         assert never.read_frame().opcode == PONG
+
+
+def test_where_expiry_is_kept_a_token_is_judged_only_when_it_is_shown(make_server):
+    """token_expiry: keep. Then `close` again, by SIGHUP: those whose time is over go at once."""
+    server = make_server(token_expiry="keep")
+    service, expires = server.service, int(time.time()) + 1
+    server.api.register("closed", meta={"require_token": True})
+    with authenticated(service, "closed", good_token(service, expires=expires)) as client:
+        time.sleep(max(0.0, expires + 1 + LATE_S + SLACK_S - time.time()))
+        server.api.publish("closed", "long over")
+        assert client.read_message() == push_of('"long over"')
+        answer = answer_to(service, "closed", auth_frame(good_token(service, expires=expires)))
+        assert answer == (AUTH_EXPIRED, 1008), "a newcomer shows one that is over"
+        with authenticated(service, "closed", good_token(service)) as other:
+            other.send_frame(auth_frame(good_token(service, expires=expires)))
+            assert other.read_message() == AUTH_EXPIRED and close_code(other) == 1008
+        client.send_frame(auth_frame(good_token(service)))
+        assert client.read_message() == AUTH_OK
+        client.send_frame(auth_frame(good_token(service, expires=int(time.time()))))
+        assert client.read_message() == AUTH_OK
+        time.sleep(2)
+        assert client.is_quiet(0.1)
+        service.write_config(token_expiry="close")
+        service.gateway.send(signal.SIGHUP)
+        assert client.read_message() == AUTH_EXPIRED and close_code(client) == 1008
 
 
 # The topic

@@ -123,6 +123,59 @@ static void what_is_dropped_is_the_oldest_wherever_the_ring_begins(void **state)
 	}
 }
 
+/* What has begun is on its way, even when nothing of it has gone yet: it is not dropped, and takes
+ * no frame's place. */
+static void one_that_has_begun_stays_the_first(void **state)
+{
+	const struct outbox_limits one_frame = {.frames = 1, .bytes = MANY};
+	struct outbox *outbox = outbox_new(&pool);
+	struct frame *frame = new_frame('c', 10, true);
+
+	(void)state;
+	assert_int_equal(outbox_written(NULL), 0);
+	add(outbox, 'a', 10, true);
+	assert_false(outbox_has_room(outbox, frame, one_frame));
+	outbox_begin(outbox, 0);
+	assert_int_equal(outbox_written(outbox), 0);
+	assert_true(outbox_has_room(outbox, frame, one_frame));
+	add(outbox, 'A', 10, false);
+	add(outbox, 'b', 10, true);
+	outbox_begin(outbox, 7);
+	assert_int_equal(outbox_written(outbox), 7);
+	assert_true(outbox_drop_oldest_push(outbox)); /* b: A moves up, a has begun */
+	assert_int_equal(outbox_written(outbox), 7);
+	assert_false(outbox_drop_oldest_push(outbox));
+	assert_popped(outbox, 'a');
+	assert_int_equal(outbox_written(outbox), 0);
+	assert_false(outbox_has_room(outbox, frame, one_frame)); /* A has not begun */
+	assert_popped(outbox, 'A');
+	frame_release(frame);
+	outbox_free(outbox);
+}
+
+static void clearing_leaves_only_what_is_partly_written(void **state)
+{
+	struct outbox *outbox = outbox_new(&pool);
+
+	(void)state;
+	outbox_clear(NULL);
+	outbox_clear(outbox);
+	for (size_t written = 0; written <= 3; written += 3) {
+		for (int mark = 'a'; mark <= 'e'; mark++)
+			add(outbox, (char)mark, 10, mark % 2 == 0);
+		outbox_begin(outbox, written);
+		outbox_clear(outbox);
+		assert_int_equal(outbox_count(outbox), written > 0);
+		assert_int_equal(outbox_bytes(outbox), written > 0 ? 10 : 0);
+		assert_int_equal(pool.bytes, written > 0 ? 10 : 0);
+		assert_int_equal(outbox_written(outbox), written);
+	}
+	add(outbox, 'f', 10, true);
+	assert_popped(outbox, 'a');
+	assert_popped(outbox, 'f');
+	outbox_free(outbox);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -132,6 +185,8 @@ int main(void)
 		OUTBOX_TEST(the_oldest_push_is_dropped),
 		OUTBOX_TEST(frames_that_are_no_pushes_are_never_dropped_and_keep_their_order),
 		OUTBOX_TEST(what_is_dropped_is_the_oldest_wherever_the_ring_begins),
+		OUTBOX_TEST(one_that_has_begun_stays_the_first),
+		OUTBOX_TEST(clearing_leaves_only_what_is_partly_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
