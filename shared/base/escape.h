@@ -12,11 +12,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The longest form of one character: four bytes, each as \xNN. */
-enum { ESCAPE_MAX_BYTES = 16 };
+/* The longest form of one character: four bytes, each as \xNN, and a NUL. */
+enum { ESCAPE_MAX_BYTES = 17 };
 
-/* Writes the shown form of the first character of `text` (`len` > 0) to `out`, without a NUL, and
- * its length to *out_len. Returns how many bytes of `text` it took. */
+/* Writes the shown form of the first character of `text` (`len` > 0) to `out` and its length
+ * to *out_len. Returns how many bytes of `text` it took. */
 size_t escape_next(const char *text, size_t len, char out[ESCAPE_MAX_BYTES], size_t *out_len);
 
 /* True when nothing in it needs a \xNN. */

@@ -83,25 +83,15 @@ void client_address_format(const struct client_address *address, char out[CLIENT
 
 bool client_network_parse(struct slice text, struct client_network *out)
 {
-	const char *end = text.at + text.len;
-	const char *slash = memchr(text.at, '/', text.len);
-	struct client_address address;
-	unsigned bits = 8 * ADDRESS_BYTES;
+	struct slice number, address = slice_split(text, '/', &number);
+	unsigned above = memchr(text.at, ':', text.len) ? 0 : 8 * IPV4_AT;
+	unsigned bits = 8 * ADDRESS_BYTES - above;
 
-	if (slash) {
-		struct slice number = {slash + 1, (size_t)(end - slash - 1)};
-		unsigned first_bit = memchr(text.at, ':', text.len) ? 0 : 8 * IPV4_AT;
-
-		if (!slice_number(number, bits - first_bit, &bits))
-			return false;
-		bits += first_bit;
-		text.len = (size_t)(slash - text.at);
-	}
-	if (!client_address_parse(text.at, text.len, &address))
+	if ((number.at && !slice_number(number, bits, &bits)) ||
+	    !client_address_parse(address.at, address.len, &out->address))
 		return false;
-	out->address = address;
 	for (unsigned i = 0; i < ADDRESS_BYTES; i++) {
-		unsigned left = bits > 8 * i ? bits - 8 * i : 0;
+		unsigned left = above + bits > 8 * i ? above + bits - 8 * i : 0;
 
 		out->mask[i] = (unsigned char)(left >= 8 ? 0xff : 0xff00 >> left);
 	}

@@ -7,6 +7,7 @@
  */
 #include "shared/contract/duration.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 
 /* 2^63: one more than fits, because the sign is applied last and -2^63 is a good value. */
@@ -24,109 +25,69 @@ static const struct unit {
 	{"s", UINT64_C(1000000000)},
 	{"m", UINT64_C(60000000000)},
 	{"h", UINT64_C(3600000000000)},
+	{0},
 };
 
-static bool is_digit(char c)
+/* The digits at *text: *value takes as many as fit, and *scale is the power of ten that belongs to
+ * them. False when there are more. */
+static bool read_digits(const char **text, uint64_t *value, double *scale)
 {
-	return c >= '0' && c <= '9';
-}
+	bool fits = true;
 
-/* The digits at *text; false when they are more than 2^63. */
-static bool read_whole(const char **text, uint64_t *out)
-{
-	uint64_t value = 0;
-
-	for (; is_digit(**text); (*text)++) {
-		if (value > limit_ns / 10)
-			return false;
-		value = value * 10 + (uint64_t)(**text - '0');
-		if (value > limit_ns)
-			return false;
-	}
-	*out = value;
-	return true;
-}
-
-/* The digits after a point: `value` / `scale`. Digits that no longer fit change nothing. */
-static void read_fraction(const char **text, uint64_t *value, double *scale)
-{
-	bool is_full = false;
-
-	for (; is_digit(**text); (*text)++) {
+	for (; isdigit((unsigned char)**text); (*text)++) {
 		uint64_t digit = (uint64_t)(**text - '0');
 
-		is_full = is_full || *value > (limit_ns - 1) / 10 || *value * 10 + digit > limit_ns;
-		if (is_full)
-			continue;
-		*value = *value * 10 + digit;
-		*scale *= 10;
-	}
-}
-
-/* The unit at *text, everything up to the next number; 0 for an unknown one. */
-static uint64_t read_unit(const char **text)
-{
-	size_t len = strcspn(*text, ".0123456789");
-
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		if (strlen(units[i].name) == len && memcmp(*text, units[i].name, len) == 0) {
-			*text += len;
-			return units[i].ns;
+		fits = fits && *value <= (limit_ns - digit) / 10;
+		if (fits) {
+			*value = *value * 10 + digit;
+			*scale *= 10;
 		}
 	}
-	return 0;
+	return fits;
 }
 
-/* One number with its unit, in nanoseconds. */
-static bool read_term(const char **text, uint64_t *out_ns)
+/* Adds one number with its unit, which is everything up to the next number. */
+static bool add_term(const char **text, uint64_t *sum_ns)
 {
-	uint64_t whole = 0;
-	uint64_t fraction = 0;
-	double scale = 1;
-	const char *start = *text;
-	bool has_digits;
+	uint64_t whole = 0, fraction = 0, term_ns;
+	double unused = 1, scale = 1;
+	const struct unit *unit = units;
+	size_t len;
+	bool fits;
 
-	if (!read_whole(text, &whole))
+	if (!isdigit((unsigned char)(*text)[**text == '.']))
 		return false;
-	has_digits = *text != start;
+	fits = read_digits(text, &whole, &unused);
 	if (**text == '.') {
-		start = ++*text;
-		read_fraction(text, &fraction, &scale);
-		has_digits = has_digits || *text != start;
+		(*text)++;
+		read_digits(text, &fraction, &scale);
 	}
-	uint64_t unit = has_digits ? read_unit(text) : 0;
-	if (unit == 0 || whole > limit_ns / unit)
+	len = strcspn(*text, ".0123456789");
+	while (unit->name && (strlen(unit->name) != len || memcmp(*text, unit->name, len) != 0))
+		unit++;
+	if (!fits || !unit->name || whole > limit_ns / unit->ns)
 		return false;
-	*out_ns = whole * unit + (uint64_t)((double)fraction * ((double)unit / scale));
-	return *out_ns <= limit_ns;
+	*text += len;
+	term_ns = whole * unit->ns + (uint64_t)((double)fraction * ((double)unit->ns / scale));
+	return !__builtin_add_overflow(*sum_ns, term_ns, sum_ns) && *sum_ns <= limit_ns;
 }
 
 bool duration_parse(const char *text, int64_t *out_ms)
 {
 	bool negative = *text == '-';
 	uint64_t sum_ns = 0;
+	int64_t ms;
 
-	if (*text == '-' || *text == '+')
-		text++;
-	if (*text == '\0')
-		return false;
-	if (text[0] == '0' && text[1] == '\0') {
-		*out_ms = 0;
-		return true;
-	}
-	while (*text) {
-		uint64_t term_ns;
-
-		if (!read_term(&text, &term_ns))
-			return false;
-		sum_ns += term_ns; /* both at most 2^63: at worst it wraps to exactly 0 */
-		if (sum_ns > limit_ns || (sum_ns == 0 && term_ns > 0))
-			return false;
+	text += *text == '-' || *text == '+';
+	if (strcmp(text, "0") != 0) {
+		do {
+			if (!add_term(&text, &sum_ns))
+				return false;
+		} while (*text);
 	}
 	if (sum_ns == limit_ns && !negative)
 		return false;
-
-	int64_t ms = (int64_t)(sum_ns / 1000000);
+	ms = (int64_t)(sum_ns / 1000000);
 	*out_ms = negative ? -ms : ms;
 	return true;
 }

@@ -2,66 +2,12 @@
  * written. */
 #include "shared/contract/origin.h"
 
-enum { SCHEME_MAX = 32, HOST_MAX = 255, PORT_MAX = 65535 };
+#include "shared/base/slice.h"
 
-static const char small_letters[] = "abcdefghijklmnopqrstuvwxyz";
-static const char scheme_more[] = "0123456789+-.";
-static const char host_more[] = "0123456789-._";
-static const char ipv6_letters[] = "0123456789abcdef:.";
+enum { SCHEME_MAX = 33, HOST_MAX = 255, PORT_MAX = 65535 };
 
-/* What is left of the text to read, and what has been written of the result. */
-struct reader {
-	const char *at, *end;
-	char *out;
-	size_t len;
-};
-
-static char next_char(const struct reader *reader)
-{
-	char c = reader->at < reader->end ? *reader->at : '\0';
-
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static void take(struct reader *reader)
-{
-	reader->out[reader->len++] = next_char(reader);
-	reader->at++;
-}
-
-/* Takes as many characters of the two sets as there are, at most `max`; returns how many. */
-static size_t take_all(struct reader *reader, const char *set, const char *more, size_t max)
-{
-	size_t count = 0;
-
-	while (next_char(reader) != '\0' && count < max &&
-	       (strchr(set, next_char(reader)) || strchr(more, next_char(reader)))) {
-		take(reader);
-		count++;
-	}
-	return count;
-}
-
-static bool take_word(struct reader *reader, const char *word)
-{
-	for (; *word; word++) {
-		if (next_char(reader) != *word)
-			return false;
-		take(reader);
-	}
-	return true;
-}
-
-/* With `is_pattern` the host may begin with "*.". */
-static bool take_host(struct reader *reader, bool is_pattern)
-{
-	if (is_pattern && next_char(reader) == '*' && !take_word(reader, "*."))
-		return false;
-	if (next_char(reader) != '[')
-		return take_all(reader, small_letters, host_more, HOST_MAX) > 0;
-	take(reader);
-	return take_all(reader, ipv6_letters, "", HOST_MAX) > 0 && take_word(reader, "]");
-}
+#define LETTERS "abcdefghijklmnopqrstuvwxyz"
+#define DIGITS "0123456789"
 
 static bool starts_with(const char *text, const char *start)
 {
@@ -69,46 +15,46 @@ static bool starts_with(const char *text, const char *start)
 }
 
 /* The scheme's default port; 0: it has none. */
-static int default_port(const char *origin)
+static unsigned default_port(const char *origin)
 {
 	if (starts_with(origin, "http://") || starts_with(origin, "ws://"))
 		return 80;
 	return starts_with(origin, "https://") || starts_with(origin, "wss://") ? 443 : 0;
 }
 
-/* ":443" to the end; a default port is left out. */
-static bool take_port(struct reader *reader)
-{
-	size_t host_end = reader->len;
-	int port = 0;
-
-	if (reader->at == reader->end)
-		return true;
-	if (!take_word(reader, ":") || next_char(reader) == '0')
-		return false;
-	while (next_char(reader) >= '0' && next_char(reader) <= '9' && port <= PORT_MAX) {
-		port = port * 10 + (next_char(reader) - '0');
-		take(reader);
-	}
-	if (port == 0 || port > PORT_MAX || reader->at != reader->end)
-		return false;
-	if (port == default_port(reader->out))
-		reader->len = host_end;
-	return true;
-}
-
+/* With `is_pattern` the host may begin with "*.". */
 static bool normalise(const char *text, size_t len, bool is_pattern, char out[ORIGIN_SIZE])
 {
-	struct reader reader = {.at = text, .end = text + len, .out = out};
+	size_t scheme_len, host_len;
+	unsigned port = 0;
+	char *end; /* of what has been read */
+	bool is_ipv6;
 
-	memset(out, 0, ORIGIN_SIZE);
-	if (take_all(&reader, small_letters, "", 1) == 0)
+	if (len >= ORIGIN_SIZE || memchr(text, '\0', len))
 		return false;
-	take_all(&reader, small_letters, scheme_more, SCHEME_MAX);
-	if (!take_word(&reader, "://") || !take_host(&reader, is_pattern) || !take_port(&reader))
+	for (size_t i = 0; i < len; i++)
+		out[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] - 'A' + 'a') : text[i];
+	out[len] = '\0';
+	scheme_len = strspn(out, LETTERS DIGITS "+-.");
+	end = out + scheme_len;
+	if (strspn(out, LETTERS) == 0 || scheme_len > SCHEME_MAX || !starts_with(end, "://"))
 		return false;
-	out[reader.len] = '\0';
-	return true;
+	end += strlen("://");
+	if (is_pattern && starts_with(end, "*."))
+		end += strlen("*.");
+	is_ipv6 = *end == '[';
+	end += is_ipv6;
+	host_len = strspn(end, is_ipv6 ? DIGITS "abcdef:." : LETTERS DIGITS "-._");
+	end += host_len;
+	if (host_len == 0 || host_len > HOST_MAX || (is_ipv6 && *end++ != ']'))
+		return false;
+	if (*end == '\0')
+		return true;
+	if (*end != ':' || !slice_number((struct slice){end + 1, strlen(end + 1)}, PORT_MAX, &port))
+		return false;
+	if (port == default_port(out))
+		*end = '\0';
+	return port > 0;
 }
 
 bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE])

@@ -14,7 +14,6 @@
 #include <openssl/params.h>
 
 #include "shared/base/alloc.h"
-#include "shared/base/hex.h"
 #include "shared/json/json.h"
 
 enum { MAC_BYTES = 32, MAC_HEX_BYTES = 2 * MAC_BYTES };
@@ -49,44 +48,37 @@ void token_key_free(struct token_key *key)
 	free(key);
 }
 
-/* A token has one spelling: upper case is refused. */
+/* Lower case only, so that a token has one spelling. -1: not a digit. */
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static bool hex_decode(const char *hex, size_t len, char *out)
 {
-	if (len % 2 != 0)
-		return false;
-	for (size_t i = 0; i < len; i += 2) {
-		int byte = hex_byte(hex[i], hex[i + 1]);
+	int byte = 0;
 
-		if (byte < 0)
-			return false;
+	for (size_t i = 0; i + 1 < len && byte >= 0; i += 2) {
+		byte = hex_digit(hex[i]) * 16 | hex_digit(hex[i + 1]);
 		out[i / 2] = (char)byte;
 	}
-	return true;
+	return byte >= 0 && len % 2 == 0;
 }
 
 static bool signature_matches(struct token_key *key, const char *message, size_t message_len,
 			      const char signature[MAC_HEX_BYTES])
 {
 	unsigned char mac[MAC_BYTES];
+	char given[MAC_BYTES];
 	size_t mac_len = 0;
-	char expected[MAC_HEX_BYTES];
 
-	if (!key || !EVP_MAC_init(key->mac, NULL, 0, NULL) ||
-	    !EVP_MAC_update(key->mac, (const unsigned char *)message, message_len) ||
-	    !EVP_MAC_final(key->mac, mac, &mac_len, sizeof(mac)) || mac_len != MAC_BYTES)
-		return false;
-	hex_encode(mac, MAC_BYTES, expected);
-	return CRYPTO_memcmp(expected, signature, MAC_HEX_BYTES) == 0;
-}
-
-/* The topic's own bytes, compared after decoding: "caf\u00e9" and "café" are one topic. */
-static bool topic_matches(struct json_value value, const char *topic, size_t topic_len)
-{
-	char decoded[TOKEN_MAX_BYTES / 2];
-	size_t len;
-
-	return json_string_decode(value, decoded, sizeof(decoded), &len) && len == topic_len &&
-	       memcmp(decoded, topic, len) == 0;
+	return key && EVP_MAC_init(key->mac, NULL, 0, NULL) &&
+	       EVP_MAC_update(key->mac, (const unsigned char *)message, message_len) &&
+	       EVP_MAC_final(key->mac, mac, &mac_len, sizeof(mac)) && mac_len == MAC_BYTES &&
+	       hex_decode(signature, MAC_HEX_BYTES, given) &&
+	       CRYPTO_memcmp(given, mac, MAC_BYTES) == 0;
 }
 
 static bool read_claims(const char *text, size_t len, const char *topic, size_t topic_len,
@@ -99,10 +91,12 @@ static bool read_claims(const char *text, size_t len, const char *topic, size_t 
 		[EXPIRES] = {.name = "expires"},
 	};
 	struct token_claims found = {.user_id = 0};
-	size_t error_at;
+	char decoded[TOKEN_MAX_BYTES / 2]; /* "caf\u00e9" and "café" are one topic */
+	size_t decoded_len, error_at;
 
 	if (json_object_members(text, len, members, MEMBERS, &error_at) ||
-	    !topic_matches(members[TOPIC].value, topic, topic_len) ||
+	    !json_string_decode(members[TOPIC].value, decoded, sizeof(decoded), &decoded_len) ||
+	    decoded_len != topic_len || memcmp(decoded, topic, topic_len) != 0 ||
 	    !json_int64(members[EXPIRES].value, &found.expires_s))
 		return false;
 	if (members[USER_ID].value.kind != JSON_ABSENT &&

@@ -4,7 +4,8 @@
  */
 #include "shared/contract/topic_name.h"
 
-#include "shared/base/hex.h"
+#include <ctype.h>
+
 #include "shared/base/utf8.h"
 
 const char *topic_name_fault(const char *topic, size_t len)
@@ -15,23 +16,15 @@ const char *topic_name_fault(const char *topic, size_t len)
 		return "longer than 255 bytes";
 	if (!utf8_valid(topic, len))
 		return "not valid UTF-8";
-	for (size_t i = 0; i < len; i++) {
-		unsigned char byte = (unsigned char)topic[i];
-
-		if (byte < 0x20 || byte == 0x7F)
+	for (size_t i = 0; i < len; i++)
+		if (iscntrl((unsigned char)topic[i]))
 			return "control character";
-	}
 	return NULL;
 }
 
 bool topic_name_is_reserved(const char *topic, size_t len)
 {
 	return len == strlen(TOPIC_STATUS) && memcmp(topic, TOPIC_STATUS, len) == 0;
-}
-
-static char small(char c)
-{
-	return c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c;
 }
 
 bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, size_t *out_len)
@@ -44,12 +37,10 @@ bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, 
 		if (byte == '+') {
 			byte = ' ';
 		} else if (byte == '%') {
-			int value =
-				i + 2 < len ? hex_byte(small(text[i + 1]), small(text[i + 2])) : -1;
-
-			if (value < 0)
+			if (i + 2 >= len || !isxdigit((unsigned char)text[i + 1]) ||
+			    !isxdigit((unsigned char)text[i + 2]))
 				return false;
-			byte = (char)value;
+			byte = (char)strtol((char[]){text[i + 1], text[i + 2], '\0'}, NULL, 16);
 			i += 2;
 		}
 		if (used == size)
