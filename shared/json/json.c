@@ -3,7 +3,7 @@
  * allocation, no recursion, never blocks. Called for every body and every client frame: the hot
  * path of a publish.
  *
- * A loop over tokens, with the position in the grammar in `expect` and one bit for each open
+ * A loop over tokens, with the position in the grammar in `expect` and a byte for each open
  * bracket. It stops at the first wrong byte: everything before it could have become a good text.
  *
  * Nearly all bytes of a body are in strings: plain ones are skipped eight at a time, and the UTF-8
@@ -15,90 +15,100 @@
 
 #include "shared/base/utf8.h"
 
-struct cursor {
-	const char *at;
-	const char *end;
-	const char *fault; /* a constant sentence, NULL while all is well */
+enum expect {
+	EXPECT_VALUE,
+	EXPECT_VALUE_OR_END, /* right behind '[' */
+	EXPECT_NAME,
+	EXPECT_NAME_OR_END, /* right behind '{' */
+	EXPECT_COMMA_OR_END,
+	EXPECT_NOTHING /* the outermost value is complete */
 };
+
+struct scan {
+	const char *at, *end;
+	const char *fault; /* a constant sentence, NULL while all is well */
+	enum expect expect;
+	size_t depth;
+	char brackets[JSON_MAX_DEPTH]; /* what closes each of the open ones */
+
+	struct json_member *members;
+	size_t member_count;
+	struct json_member *wanted; /* the top-level member whose value is being read, or NULL */
+};
+
+/* The byte to read; -1: the text ends. */
+static int here(const struct scan *scan)
+{
+	return scan->at < scan->end ? (unsigned char)*scan->at : -1;
+}
+
+/* What is wrong with the byte to read. */
+static bool fail(struct scan *scan, const char *fault)
+{
+	scan->fault = scan->at < scan->end ? fault : "unexpected end";
+	return false;
+}
+
+static bool unexpected(struct scan *scan)
+{
+	return fail(scan, "unexpected character");
+}
 
 /* The lexemes. Each function begins with `at` on a lexeme's first byte and leaves it after the
  * last. On failure it returns false, with `at` on the first wrong byte (or on `end`, when the text
  * ends too early) and the reason in `fault`. */
 
-static bool fail(struct cursor *cursor, const char *fault)
+static bool skip_one_of(struct scan *scan, const char *wanted)
 {
-	cursor->fault = fault;
-	return false;
-}
-
-static bool fail_here(struct cursor *cursor)
-{
-	return fail(cursor, cursor->at == cursor->end ? "unexpected end" : "unexpected character");
-}
-
-static bool is_digit_here(const struct cursor *cursor)
-{
-	return cursor->at < cursor->end && *cursor->at >= '0' && *cursor->at <= '9';
-}
-
-static bool skip_one_of(struct cursor *cursor, const char *wanted)
-{
-	if (cursor->at == cursor->end || *cursor->at == '\0' || !strchr(wanted, *cursor->at))
+	if (here(scan) <= 0 || !strchr(wanted, *scan->at))
 		return false;
-	cursor->at++;
+	scan->at++;
 	return true;
 }
 
-static bool scan_digits(struct cursor *cursor)
+static bool scan_digits(struct scan *scan)
 {
-	if (!is_digit_here(cursor))
-		return fail_here(cursor);
-	while (is_digit_here(cursor))
-		cursor->at++;
-	return true;
+	const char *first = scan->at;
+
+	while (here(scan) >= '0' && here(scan) <= '9')
+		scan->at++;
+	return scan->at > first || unexpected(scan);
 }
 
-static bool scan_number(struct cursor *cursor)
+static bool scan_number(struct scan *scan)
 {
-	skip_one_of(cursor, "-");
+	skip_one_of(scan, "-");
 	/* After a 0 the integer part ends: a digit now is a wrong byte. */
-	if (!skip_one_of(cursor, "0") && !scan_digits(cursor))
+	if (!skip_one_of(scan, "0") && !scan_digits(scan))
 		return false;
-	if (skip_one_of(cursor, ".") && !scan_digits(cursor))
+	if (skip_one_of(scan, ".") && !scan_digits(scan))
 		return false;
-	if (!skip_one_of(cursor, "eE"))
+	if (!skip_one_of(scan, "eE"))
 		return true;
-	skip_one_of(cursor, "+-");
-	return scan_digits(cursor);
+	skip_one_of(scan, "+-");
+	return scan_digits(scan);
 }
 
-static bool scan_word(struct cursor *cursor, const char *word)
+static bool scan_word(struct scan *scan, const char *word)
 {
-	for (; *word; word++, cursor->at++)
-		if (cursor->at == cursor->end || *cursor->at != *word)
-			return fail_here(cursor);
+	for (; *word; word++, scan->at++)
+		if (here(scan) != *word)
+			return unexpected(scan);
 	return true;
 }
 
 /* An escape, `at` on its backslash. A surrogate needs no partner here: see json.h. */
-static bool scan_escape(struct cursor *cursor)
+static bool scan_escape(struct scan *scan)
 {
-	cursor->at++;
-	if (cursor->at == cursor->end)
-		return fail_here(cursor);
-	if (memchr("\"\\/bfnrt", *cursor->at, 8)) {
-		cursor->at++;
+	scan->at++;
+	if (skip_one_of(scan, "\"\\/bfnrt"))
 		return true;
-	}
-	if (*cursor->at != 'u')
-		return fail(cursor, "bad escape in a string");
-	cursor->at++;
-	for (int i = 0; i < 4; i++, cursor->at++) {
-		if (cursor->at == cursor->end)
-			return fail_here(cursor);
-		if (!isxdigit((unsigned char)*cursor->at))
-			return fail(cursor, "bad escape in a string");
-	}
+	if (here(scan) != 'u')
+		return fail(scan, "bad escape in a string");
+	scan->at++;
+	for (int i = 0; i < 4; i++, scan->at++)
+		if (!isxdigit(here(scan)))
+			return fail(scan, "bad escape in a string");
 	return true;
 }
 
@@ -121,194 +131,142 @@ static bool are_eight_plain(const char *text)
 		(ones * 0x80)) == 0;
 }
 
-static bool is_plain(char c)
+static bool scan_string(struct scan *scan)
 {
-	return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
-}
+	const char *at = scan->at + 1;
 
-static void skip_plain(struct cursor *cursor)
-{
-	while (cursor->end - cursor->at >= 8 && are_eight_plain(cursor->at))
-		cursor->at += 8;
-	while (cursor->at < cursor->end && is_plain(*cursor->at))
-		cursor->at++;
-}
-
-static bool scan_beyond_ascii(struct cursor *cursor)
-{
-	while (cursor->at < cursor->end && (unsigned char)*cursor->at >= 0x80) {
-		size_t len = utf8_char_len(cursor->at, (size_t)(cursor->end - cursor->at));
-
-		if (len == 0)
-			return fail(cursor, "invalid UTF-8");
-		cursor->at += len;
-	}
-	return true;
-}
-
-static bool scan_string(struct cursor *cursor)
-{
-	bool good = true;
-
-	cursor->at++;
-	while (good) {
-		skip_plain(cursor);
-		if (cursor->at == cursor->end)
-			return fail_here(cursor);
-		if (*cursor->at == '"') {
-			cursor->at++;
+	for (;;) {
+		while (scan->end - at >= 8 && are_eight_plain(at))
+			at += 8;
+		while (at < scan->end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 &&
+		       *at != '"' && *at != '\\')
+			at++;
+		scan->at = at;
+		if (here(scan) < 0x20)
+			return fail(scan, "control character in a string");
+		if (*at == '"') {
+			scan->at++;
 			return true;
 		}
-		if (*cursor->at == '\\')
-			good = scan_escape(cursor);
-		else if ((unsigned char)*cursor->at >= 0x80)
-			good = scan_beyond_ascii(cursor);
-		else
-			good = fail(cursor, "control character in a string");
+		if (*at == '\\' && !scan_escape(scan))
+			return false;
+		while (here(scan) >= 0x80) {
+			size_t len = utf8_char_len(scan->at, (size_t)(scan->end - scan->at));
+
+			if (len == 0)
+				return fail(scan, "invalid UTF-8");
+			scan->at += len;
+		}
+		at = scan->at;
 	}
-	return false;
 }
 
 /* The grammar. */
 
-enum expect {
-	EXPECT_VALUE,
-	EXPECT_VALUE_OR_END, /* right behind '[' */
-	EXPECT_NAME,
-	EXPECT_NAME_OR_END, /* right behind '{' */
-	EXPECT_COMMA_OR_END,
-	EXPECT_NOTHING /* the outermost value is complete */
-};
-
-struct scan {
-	struct cursor cursor;
-	enum expect expect;
-	size_t depth;
-	char brackets[JSON_MAX_DEPTH]; /* what closes each of the open ones */
-
-	struct json_member *members;
-	size_t member_count;
-	struct json_member *wanted; /* the top-level member whose value is being read, or NULL */
-	struct json_value value; /* that value, its length not yet known */
-};
-
-static void skip_space(struct cursor *cursor)
+static void skip_space(struct scan *scan)
 {
-	while (cursor->at < cursor->end && (*cursor->at == ' ' || *cursor->at == '\n' ||
-					    *cursor->at == '\r' || *cursor->at == '\t'))
-		cursor->at++;
+	while (scan->at < scan->end &&
+	       (*scan->at == ' ' || *scan->at == '\n' || *scan->at == '\r' || *scan->at == '\t'))
+		scan->at++;
 }
 
-static bool in_object(const struct scan *scan)
-{
-	return scan->brackets[scan->depth - 1] == '}';
-}
-
-static bool open_bracket(struct scan *scan, bool is_object)
-{
-	_Static_assert(JSON_MAX_DEPTH == 1024, "the sentence below names the limit");
-	if (scan->depth == JSON_MAX_DEPTH)
-		return fail(&scan->cursor, "nested too deep (more than 1024 levels)");
-	scan->brackets[scan->depth++] = is_object ? '}' : ']';
-	scan->cursor.at++;
-	scan->expect = is_object ? EXPECT_NAME_OR_END : EXPECT_VALUE_OR_END;
-	return true;
-}
-
-/* The cursor is after a complete value. */
-static void end_value(struct scan *scan)
+/* `at` is after a complete value. */
+static bool end_value(struct scan *scan)
 {
 	scan->expect = scan->depth > 0 ? EXPECT_COMMA_OR_END : EXPECT_NOTHING;
 	if (scan->depth == 1 && scan->wanted) {
-		scan->value.len = (size_t)(scan->cursor.at - scan->value.at);
-		scan->wanted->value = scan->value;
+		scan->wanted->value.len = (size_t)(scan->at - scan->wanted->value.at);
 		scan->wanted = NULL;
 	}
+	return true;
 }
 
 static bool close_bracket(struct scan *scan)
 {
-	if (*scan->cursor.at != scan->brackets[scan->depth - 1])
-		return fail_here(&scan->cursor);
-	scan->cursor.at++;
+	if (*scan->at != scan->brackets[scan->depth - 1])
+		return unexpected(scan);
+	scan->at++;
 	scan->depth--;
-	end_value(scan);
-	return true;
+	return end_value(scan);
 }
 
 static bool scan_value(struct scan *scan)
 {
-	struct cursor *cursor = &scan->cursor;
-	struct json_value value = {.at = cursor->at};
+	struct json_value value = {.at = scan->at};
 	bool good;
 
-	switch (*cursor->at) {
+	switch (*scan->at) {
 	case '{':
 	case '[':
-		value.kind = *cursor->at == '{' ? JSON_OBJECT : JSON_ARRAY;
-		if (scan->depth == 1)
-			scan->value = value;
-		return open_bracket(scan, value.kind == JSON_OBJECT);
+		value.kind = *scan->at == '{' ? JSON_OBJECT : JSON_ARRAY;
+		_Static_assert(JSON_MAX_DEPTH == 1024, "the sentence below names the limit");
+		good = scan->depth < JSON_MAX_DEPTH ||
+		       fail(scan, "nested too deep (more than 1024 levels)");
+		break;
 	case '"':
 		value.kind = JSON_STRING;
-		good = scan_string(cursor);
+		good = scan_string(scan);
 		break;
 	case 't':
 		value.kind = JSON_TRUE;
-		good = scan_word(cursor, "true");
+		good = scan_word(scan, "true");
 		break;
 	case 'f':
 		value.kind = JSON_FALSE;
-		good = scan_word(cursor, "false");
+		good = scan_word(scan, "false");
 		break;
 	case 'n':
 		value.kind = JSON_NULL;
-		good = scan_word(cursor, "null");
+		good = scan_word(scan, "null");
 		break;
 	default:
 		value.kind = JSON_NUMBER; /* or nothing that is allowed here */
-		good = scan_number(cursor);
+		good = scan_number(scan);
 	}
-	if (scan->depth == 1)
-		scan->value = value;
-	if (good)
-		end_value(scan);
-	return good;
-}
-
-/* The asked-for member of this name, or NULL. */
-static struct json_member *find_member(const struct scan *scan, struct json_value name)
-{
-	for (size_t i = 0; i < scan->member_count; i++)
-		if (json_string_is(name, scan->members[i].name))
-			return &scan->members[i];
-	return NULL;
+	if (!good)
+		return false;
+	if (scan->depth == 1 && scan->wanted)
+		scan->wanted->value = value;
+	if (value.kind < JSON_ARRAY)
+		return end_value(scan);
+	scan->brackets[scan->depth++] = value.kind == JSON_OBJECT ? '}' : ']';
+	scan->at++;
+	scan->expect = value.kind == JSON_OBJECT ? EXPECT_NAME_OR_END : EXPECT_VALUE_OR_END;
+	return true;
 }
 
 /* A name and its colon. */
 static bool scan_name(struct scan *scan)
 {
-	struct cursor *cursor = &scan->cursor;
-	struct json_value name = {.kind = JSON_STRING, .at = cursor->at};
+	struct json_value name = {.kind = JSON_STRING, .at = scan->at};
+	const char *text = scan->at + 1;
+	char decoded[JSON_PLAIN_MAX];
+	size_t len;
 
-	if (*cursor->at != '"')
-		return fail_here(cursor);
-	if (!scan_string(cursor))
+	if (*scan->at != '"')
+		return unexpected(scan);
+	if (!scan_string(scan))
 		return false;
-	if (scan->depth == 1) {
-		name.len = (size_t)(cursor->at - name.at);
-		scan->wanted = find_member(scan, name);
-	}
-	skip_space(cursor);
+	name.len = (size_t)(scan->at - name.at);
+	len = name.len - 2;
+	if (memchr(text, '\\', len))
+		text = json_string_decode(name, decoded, sizeof(decoded), &len) ? decoded : "?";
+	for (size_t i = 0; i < scan->member_count && scan->depth == 1; i++)
+		if (strlen(scan->members[i].name) == len &&
+		    memcmp(text, scan->members[i].name, len) == 0)
+			scan->wanted = &scan->members[i];
+	skip_space(scan);
 	scan->expect = EXPECT_VALUE;
-	return scan_word(cursor, ":");
+	return scan_word(scan, ":");
 }
 
-/* One token, the cursor on its first byte. */
+/* One token. */
 static bool scan_token(struct scan *scan)
 {
-	char first = *scan->cursor.at;
+	int first = here(scan);
 
+	if (first < 0)
+		return unexpected(scan);
 	switch (scan->expect) {
 	case EXPECT_VALUE_OR_END:
 		return first == ']' ? close_bracket(scan) : scan_value(scan);
@@ -321,44 +279,30 @@ static bool scan_token(struct scan *scan)
 	case EXPECT_COMMA_OR_END:
 		if (first != ',')
 			return close_bracket(scan);
-		scan->cursor.at++;
-		scan->expect = in_object(scan) ? EXPECT_NAME : EXPECT_VALUE;
+		scan->at++;
+		scan->expect = scan->brackets[scan->depth - 1] == '}' ? EXPECT_NAME : EXPECT_VALUE;
 		return true;
 	default:
-		return fail(&scan->cursor, "more text after the value");
-	}
-}
-
-static bool scan_text(struct scan *scan)
-{
-	struct cursor *cursor = &scan->cursor;
-
-	if (cursor->end - cursor->at >= 3 && memcmp(cursor->at, "\xEF\xBB\xBF", 3) == 0)
-		return fail(cursor, "byte order mark");
-	for (;;) {
-		skip_space(cursor);
-		if (cursor->at == cursor->end)
-			return scan->expect == EXPECT_NOTHING || fail_here(cursor);
-		if (!scan_token(scan))
-			return false;
+		return fail(scan, "more text after the value");
 	}
 }
 
 const char *json_object_members(const char *text, size_t len, struct json_member *members,
 				size_t count, size_t *error_at)
 {
-	struct scan scan = {.cursor = {.at = text, .end = text + len},
-			    .members = members,
-			    .member_count = count};
-	struct cursor first = scan.cursor;
-	bool good;
+	struct scan scan = {
+		.at = text, .end = text + len, .members = members, .member_count = count};
+	const char *first;
 
 	for (size_t i = 0; i < count; i++)
 		members[i].value = (struct json_value){.kind = JSON_ABSENT};
-	skip_space(&first);
-	good = scan_text(&scan);
-	*error_at = (size_t)((good ? first.at : scan.cursor.at) - text);
-	if (!good)
-		return scan.cursor.fault;
-	return *first.at == '{' ? NULL : "not an object";
+	if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
+		fail(&scan, "byte order mark");
+	skip_space(&scan);
+	first = scan.at;
+	while (!scan.fault && (scan.at < scan.end || scan.expect != EXPECT_NOTHING))
+		if (scan_token(&scan))
+			skip_space(&scan);
+	*error_at = (size_t)((scan.fault ? scan.at : first) - text);
+	return scan.fault || *first == '{' ? scan.fault : "not an object";
 }

@@ -4,6 +4,8 @@
  */
 #include "shared/json/json_value.h"
 
+#include <errno.h>
+
 #include "shared/base/utf8.h"
 
 enum {
@@ -15,49 +17,35 @@ enum {
 /* The four hex digits at `at`, which the scanner has let through. */
 static uint32_t hex4(const char *at)
 {
-	uint32_t value = 0;
+	const char digits[] = {at[0], at[1], at[2], at[3], '\0'};
 
-	for (int i = 0; i < 4; i++) {
-		uint32_t c = (unsigned char)at[i];
-
-		value = value << 4 | (c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
-	}
-	return value;
+	return (uint32_t)strtoul(digits, NULL, 16);
 }
 
-/* Decodes the \u escape at *at, with its partner when it is a surrogate; returns the length, 0 for
- * a lone surrogate. */
-static size_t decode_unicode(const char **at, const char *end, char out[UTF8_MAX_BYTES])
+/* Decodes the escape at *at, with its partner when it is a surrogate, and moves past it; returns
+ * the length, 0 for a lone surrogate. */
+static size_t decode_escape(const char **at, const char *end, char out[UTF8_MAX_BYTES])
 {
-	uint32_t code_point = hex4(*at + 2);
+	static const char plain[] = "bfnrt", meant[] = "\b\f\n\r\t";
+	const char *named = strchr(plain, (*at)[1]);
+	uint32_t code_point, low = 0;
 
+	if ((*at)[1] != 'u') {
+		out[0] = named ? meant[named - plain] : (*at)[1];
+		*at += 2;
+		return 1;
+	}
+	code_point = hex4(*at + 2);
 	*at += ESCAPE_U_LEN;
-	if (code_point >> 10 == LOW_SURROGATE)
-		return 0;
 	if (code_point >> 10 == HIGH_SURROGATE) {
-		if (end - *at < ESCAPE_U_LEN || (*at)[0] != '\\' || (*at)[1] != 'u')
-			return 0;
-		uint32_t low = hex4(*at + 2);
+		if (end - *at >= ESCAPE_U_LEN && memcmp(*at, "\\u", 2) == 0)
+			low = hex4(*at + 2);
 		if (low >> 10 != LOW_SURROGATE)
 			return 0;
 		*at += ESCAPE_U_LEN;
 		code_point = 0x10000 + ((code_point - 0xD800) << 10) + (low - 0xDC00);
 	}
-	return utf8_encode(code_point, out);
-}
-
-/* Decodes the escape at *at and moves past it; returns the length, 0 for a lone surrogate. */
-static size_t decode_escape(const char **at, const char *end, char out[UTF8_MAX_BYTES])
-{
-	static const char plain[] = "bfnrt", meant[] = "\b\f\n\r\t";
-	const char *letter = *at + 1;
-	const char *named = strchr(plain, *letter);
-
-	if (*letter == 'u')
-		return decode_unicode(at, end, out);
-	*at += 2;
-	out[0] = named ? meant[named - plain] : *letter;
-	return 1;
+	return code_point >> 10 == LOW_SURROGATE ? 0 : utf8_encode(code_point, out);
 }
 
 bool json_string_decode(struct json_value string, char *out, size_t size, size_t *out_len)
@@ -96,48 +84,25 @@ bool json_string_decode(struct json_value string, char *out, size_t size, size_t
 
 bool json_string_is(struct json_value string, const char *plain)
 {
-	if (string.kind != JSON_STRING)
-		return false;
+	char decoded[JSON_PLAIN_MAX];
+	size_t len;
 
-	const char *at = string.at + 1;
-	const char *end = string.at + string.len - 1;
-	while (at < end) {
-		char decoded[UTF8_MAX_BYTES] = {*at};
-		size_t len = 1;
-
-		if (*at == '\\')
-			len = decode_escape(&at, end, decoded);
-		else
-			at++;
-		if (len == 0)
-			return false;
-		for (size_t i = 0; i < len; i++, plain++)
-			if (*plain == '\0' || *plain != decoded[i])
-				return false;
-	}
-	return *plain == '\0';
+	return json_string_decode(string, decoded, sizeof(decoded), &len) && len == strlen(plain) &&
+	       memcmp(decoded, plain, len) == 0;
 }
 
 bool json_int64(struct json_value number, int64_t *out)
 {
-	int64_t value = 0;
+	char text[sizeof("-9223372036854775808")] = "", *end;
+	long long value;
 
-	if (number.kind != JSON_NUMBER)
+	if (number.kind != JSON_NUMBER || number.len >= sizeof(text))
 		return false;
-
-	bool negative = number.at[0] == '-';
-	for (size_t i = negative ? 1 : 0; i < number.len; i++) {
-		char c = number.at[i];
-
-		if (c < '0' || c > '9') /* a fraction or an exponent */
-			return false;
-		/* Downward: the smallest number has no positive counterpart. */
-		if (__builtin_mul_overflow(value, 10, &value) ||
-		    __builtin_sub_overflow(value, c - '0', &value))
-			return false;
-	}
-	if (!negative && value == INT64_MIN)
+	memcpy(text, number.at, number.len);
+	errno = 0;
+	value = strtoll(text, &end, 10);
+	if (errno != 0 || *end != '\0') /* too large; a fraction or an exponent */
 		return false;
-	*out = negative ? value : -value;
+	*out = value;
 	return true;
 }

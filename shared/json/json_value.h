@@ -37,7 +37,8 @@ bool json_string_decode(struct json_value string, char *out, size_t size, size_t
  * that fits 64 bits. */
 bool json_int64(struct json_value number, int64_t *out);
 
-/* True when the value is a string that decodes to just these bytes. */
+/* True when the value is a string that decodes to just these bytes, at most JSON_PLAIN_MAX. */
+enum { JSON_PLAIN_MAX = 255 };
 bool json_string_is(struct json_value string, const char *plain);
 
 #endif
