@@ -1,6 +1,6 @@
 /*
- * The names of the counters, the buckets of latencies, and the way from a cell to its number: see
- * counters.h. Const data, in the order of the enumerators. Never blocks, never fails.
+ * The names of the counters, and the buckets of latencies: see counters.h. Const data, in the order
+ * of the enumerators. Never blocks, never fails.
  */
 #include "shared/counters/counters.h"
 
@@ -97,66 +97,40 @@ enum counter counter_of_refusal(int status)
 	return refusal;
 }
 
-enum { FIRST_BOUND_BITS = 3 };
-
-/* A day, so that a wrong clock cannot make the sum overflow. */
-static const int64_t longest_us = (int64_t)24 * 3600 * 1000000;
-
-_Static_assert(1 << FIRST_BOUND_BITS == HISTOGRAM_FIRST_BOUND_US, "bounds are powers of two");
-
 int64_t histogram_bound_us(int bucket)
 {
 	return bucket < HISTOGRAM_BOUNDS ? (int64_t)HISTOGRAM_FIRST_BOUND_US << bucket : INT64_MAX;
 }
 
-static int bucket_of(int64_t us)
-{
-	if (us <= HISTOGRAM_FIRST_BOUND_US)
-		return 0;
-	/* The bits of us - 1 are those of the smallest power of two that is not below us. */
-	int bits = 64 - __builtin_clzll((unsigned long long)us - 1);
-	int bucket = bits - FIRST_BOUND_BITS;
-	return bucket < HISTOGRAM_BOUNDS ? bucket : HISTOGRAM_BOUNDS;
-}
-
 void histogram_add(struct histogram *histogram, int64_t us)
 {
-	int64_t taken_us = us < 0 ? 0 : us;
+	const int64_t longest_us =
+		(int64_t)24 * 3600 * 1000000; /* keeps the sum from overflowing */
+	int bucket = 0;
 
-	histogram->buckets[bucket_of(taken_us)]++;
-	histogram->sum_us += taken_us < longest_us ? taken_us : longest_us;
-}
-
-enum { CELLS_OF_LATENCY = HISTOGRAM_BUCKETS + 1 }; /* the buckets, then the sum */
-
-int64_t *counters_cell(struct counters *counters, size_t cell)
-{
-	if (cell < COUNTERS)
-		return &counters->counts[cell];
-
-	size_t at = cell - COUNTERS;
-	struct histogram *latency = &counters->latencies[at / CELLS_OF_LATENCY];
-	size_t bucket = at % CELLS_OF_LATENCY;
-	return bucket < HISTOGRAM_BUCKETS ? &latency->buckets[bucket] : &latency->sum_us;
+	us = us < 0 ? 0 : us < longest_us ? us : longest_us;
+	while (us > histogram_bound_us(bucket))
+		bucket++;
+	histogram->buckets[bucket]++;
+	histogram->sum_us += us;
 }
 
 void counters_cell_name(size_t cell, struct counter_cell *name)
 {
+	const size_t per_latency = HISTOGRAM_BUCKETS + 1; /* the buckets, then the sum */
+	size_t bucket = cell < COUNTERS ? 0 : (cell - COUNTERS) % per_latency;
+	const char *family;
+
 	if (cell < COUNTERS) {
 		snprintf(name->name, sizeof(name->name), "%s", counter_names[cell].family);
 		snprintf(name->label, sizeof(name->label), "%s", counter_names[cell].label);
 		return;
 	}
-
-	size_t at = cell - COUNTERS;
-	const char *family = latency_names[at / CELLS_OF_LATENCY].family;
-	size_t bucket = at % CELLS_OF_LATENCY;
+	family = latency_names[(cell - COUNTERS) / per_latency].family;
 	snprintf(name->name, sizeof(name->name), "%s_us%s", family,
 		 bucket < HISTOGRAM_BUCKETS ? "" : "_sum");
+	snprintf(name->label, sizeof(name->label), "%s", bucket < HISTOGRAM_BUCKETS ? "more" : "");
 	if (bucket < HISTOGRAM_BOUNDS)
 		snprintf(name->label, sizeof(name->label), "%" PRId64,
 			 histogram_bound_us((int)bucket));
-	else
-		snprintf(name->label, sizeof(name->label), "%s",
-			 bucket < HISTOGRAM_BUCKETS ? "more" : "");
 }

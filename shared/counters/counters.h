@@ -106,10 +106,18 @@ int64_t histogram_bound_us(int bucket);
  * as 0. */
 void histogram_add(struct histogram *histogram, int64_t us);
 
-/* Begin with zeroes. */
+/* Begin with zeroes. The same numbers are also one row of cells, each with a name of its own: the
+ * rows of the table `counters`. A histogram has a cell for each bucket and one for its sum. */
+enum { COUNTER_CELLS = COUNTERS + LATENCIES * (HISTOGRAM_BUCKETS + 1) };
+
 struct counters {
-	int64_t counts[COUNTERS];
-	struct histogram latencies[LATENCIES];
+	union {
+		struct {
+			int64_t counts[COUNTERS];
+			struct histogram latencies[LATENCIES];
+		};
+		int64_t cells[COUNTER_CELLS];
+	};
 };
 
 struct counter_name {
@@ -130,9 +138,6 @@ extern const struct latency_name latency_names[LATENCIES];
 /* The counter of an answer with that HTTP status. */
 enum counter counter_of_refusal(int status);
 
-/* The same numbers as one row of cells, each with a name of its own: the rows of the table
- * `counters`. A histogram has a cell for each bucket and one for its sum. */
-enum { COUNTER_CELLS = COUNTERS + LATENCIES * (HISTOGRAM_BUCKETS + 1) };
 enum { COUNTER_NAME_SIZE = 32 };
 
 struct counter_cell {
@@ -140,7 +145,6 @@ struct counter_cell {
 	char label[COUNTER_NAME_SIZE]; /* "outbox_full", "", a bucket's bound: "8", "more" */
 };
 
-int64_t *counters_cell(struct counters *counters, size_t cell);
 void counters_cell_name(size_t cell, struct counter_cell *name);
 
 #endif

@@ -56,16 +56,13 @@ enum database_status totals_add(struct totals *totals, const struct counters *no
 {
 	enum database_status status = DATABASE_OK;
 	sqlite3_stmt *add = totals->statements[ADD];
-	struct counters counted = *now;
 
 	for (size_t i = 0; i < COUNTER_CELLS && status == DATABASE_OK; i++) {
-		int64_t more = *counters_cell(&counted, i) - *counters_cell(&totals->added, i);
-
-		if (more == 0)
+		if (now->cells[i] == totals->added.cells[i])
 			continue;
 		sqlite3_bind_text(add, 1, totals->names[i].name, -1, SQLITE_STATIC);
 		sqlite3_bind_text(add, 2, totals->names[i].label, -1, SQLITE_STATIC);
-		sqlite3_bind_int64(add, 3, more);
+		sqlite3_bind_int64(add, 3, now->cells[i] - totals->added.cells[i]);
 		status = database_run(add);
 	}
 	return status;
@@ -95,17 +92,6 @@ enum database_status totals_write(struct totals *totals, const struct counters *
 	return status;
 }
 
-/* The cell of that row; NULL when it is not one of ours: a newer version may know more. */
-static int64_t *find_cell(const struct totals *totals, struct counters *sums, const char *name,
-			  const char *label)
-{
-	for (size_t i = 0; i < COUNTER_CELLS; i++)
-		if (strcmp(totals->names[i].label, label) == 0 &&
-		    strcmp(totals->names[i].name, name) == 0)
-			return counters_cell(sums, i);
-	return NULL;
-}
-
 enum database_status totals_read(struct totals *totals, struct counters *sums)
 {
 	sqlite3_stmt *row = totals->statements[READ];
@@ -115,10 +101,12 @@ enum database_status totals_read(struct totals *totals, struct counters *sums)
 	while ((result = sqlite3_step(row)) == SQLITE_ROW) {
 		const char *name = (const char *)sqlite3_column_text(row, 0);
 		const char *label = (const char *)sqlite3_column_text(row, 1);
-		int64_t *cell = name && label ? find_cell(totals, sums, name, label) : NULL;
 
-		if (cell)
-			*cell = sqlite3_column_int64(row, 2);
+		/* A row that is none of ours, as a newer version may have, is passed over. */
+		for (size_t i = 0; i < COUNTER_CELLS && name && label; i++)
+			if (strcmp(totals->names[i].label, label) == 0 &&
+			    strcmp(totals->names[i].name, name) == 0)
+				sums->cells[i] = sqlite3_column_int64(row, 2);
 	}
 	sqlite3_reset(row);
 	return database_status_of(result);

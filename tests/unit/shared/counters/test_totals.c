@@ -58,7 +58,7 @@ static void what_was_counted_is_read_back(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNTER_CELLS; i++)
-		*counters_cell(&counted, i) = (int64_t)i * 3 + 1;
+		counted.cells[i] = (int64_t)i * 3 + 1;
 	write_now();
 	struct counters sums = read_all();
 	assert_memory_equal(&sums, &counted, sizeof(sums));
@@ -107,7 +107,7 @@ static void processes_add_up(void **state)
 	(void)state;
 	enum { PROCESSES = 4, ROUNDS = 25 };
 	struct totals *all[PROCESSES];
-	struct counters theirs[PROCESSES] = {{{0}, {{{0}, 0}}}};
+	struct counters theirs[PROCESSES] = {{.cells = {0}}};
 
 	for (int i = 0; i < PROCESSES; i++) {
 		all[i] = totals_new();
