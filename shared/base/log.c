@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -61,9 +62,18 @@ static void add(struct line *line, const char *bytes, size_t len)
 		line->boundary = line->used;
 }
 
-static void add_text(struct line *line, const char *text)
+/* A short piece, with nothing from outside in it. */
+__attribute__((format(printf, 2, 3))) static void add_format(struct line *line, const char *format,
+							     ...)
 {
-	add(line, text, strlen(text));
+	char text[160];
+	va_list args;
+	size_t len;
+
+	va_start(args, format);
+	len = (size_t)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	add(line, text, len < sizeof(text) ? len : sizeof(text) - 1);
 }
 
 static void add_quoted(struct line *line, const char *text, size_t len)
@@ -81,36 +91,6 @@ static void add_quoted(struct line *line, const char *text, size_t len)
 	add(line, "\"", 1);
 }
 
-static void add_time(struct line *line)
-{
-	int64_t now_ms = clock_wall_ms();
-	time_t seconds = (time_t)(now_ms / 1000);
-	char text[64];
-	struct tm utc;
-	size_t len = 0;
-
-	if (gmtime_r(&seconds, &utc))
-		len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-	add(line, text, len);
-	snprintf(text, sizeof(text), ".%03dZ", (int)(now_ms % 1000));
-	add_text(line, text);
-}
-
-static void add_field(struct line *line, const struct log_field *field)
-{
-	char number[24];
-
-	add(line, " ", 1);
-	add_text(line, field->key);
-	add(line, "=", 1);
-	if (field->text) {
-		add_quoted(line, field->text, field->len);
-		return;
-	}
-	snprintf(number, sizeof(number), "%" PRId64, field->number);
-	add_text(line, number);
-}
-
 struct log_field log_text(const char *key, const char *text)
 {
 	return log_bytes(key, text, text ? strlen(text) : 0);
@@ -126,22 +106,17 @@ struct log_field log_number(const char *key, int64_t number)
 	return (struct log_field){.key = key, .number = number};
 }
 
-/* Where there are no devices a directory will do: the number is taken. */
-static int open_nothing(void)
-{
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	return fd >= 0 ? fd : open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
 void log_open(void)
 {
 	struct stat info;
 	int fd;
 
-	do
-		fd = open_nothing();
-	while (fd >= 0 && fd <= STDERR_FILENO);
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (fd <
+		    0) /* where there are no devices a directory will do: the number is taken */
+			fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd >= 0)
 		close(fd);
 	if (fstat(STDERR_FILENO, &info) != 0 || !S_ISFIFO(info.st_mode))
@@ -162,54 +137,50 @@ void log_set_level(enum log_level level)
 	level_now = level;
 }
 
-/* Writes the whole line. False: it would have to wait, or there is nobody to write to. */
-static bool put(const struct line *line)
-{
-	struct pollfd room = {.fd = log_fd, .events = POLLOUT};
-	ssize_t len = send(log_fd, line->text, line->used, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	if (len < 0 && errno == ENOTSOCK && poll(&room, 1, 0) != 0)
-		len = write(log_fd, line->text, line->used);
-	return len >= 0;
-}
-
+/* False: it would have to wait, or there is nobody to write to. */
 static bool write_line(enum log_level level, const char *message, const struct log_field *fields,
 		       size_t count)
 {
+	struct pollfd room = {.fd = log_fd, .events = POLLOUT};
+	int64_t now_ms = clock_wall_ms();
+	struct tm utc = {0};
 	struct line line;
+	char date[32];
+	ssize_t len;
 
 	line.used = line.boundary = 0;
 	line.is_cut = false;
-	add_time(&line);
-	add_text(&line, " level=");
-	add_text(&line, level_names[level]);
-	add_text(&line, " program=");
-	add_text(&line, program_name);
-	add_text(&line, " msg=");
+	gmtime_r(&(time_t){(time_t)(now_ms / 1000)}, &utc);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
+	add_format(&line, "%s.%03dZ level=%s program=%s msg=", date, (int)(now_ms % 1000),
+		   level_names[level], program_name);
 	add_quoted(&line, message, strlen(message));
-	for (size_t i = 0; i < count; i++)
-		add_field(&line, &fields[i]);
+	for (size_t i = 0; i < count; i++) {
+		add_format(&line, " %s=", fields[i].key);
+		if (fields[i].text)
+			add_quoted(&line, fields[i].text, fields[i].len);
+		else
+			add_format(&line, "%" PRId64, fields[i].number);
+	}
 	line.text[line.used++] = '\n';
-	return put(&line);
-}
-
-static void tell_lost(void)
-{
-	int64_t lines = atomic_exchange(&lost_lines, 0);
-	const struct log_field field = log_number("lines", lines);
-
-	if (lines > 0 && !write_line(LOG_WARN, "the log could not be written", &field, 1))
-		lost_lines += lines;
+	len = send(log_fd, line.text, line.used, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (len < 0 && errno == ENOTSOCK && poll(&room, 1, 0) != 0)
+		len = write(log_fd, line.text, line.used);
+	return len >= 0;
 }
 
 void log_fields(enum log_level level, const char *message, const struct log_field *fields,
 		size_t count)
 {
 	int saved_errno = errno;
+	int64_t lost;
 
 	if (level > level_now)
 		return;
-	tell_lost();
+	lost = atomic_exchange(&lost_lines, 0);
+	if (lost > 0 && !write_line(LOG_WARN, "the log could not be written",
+				    &(struct log_field){.key = "lines", .number = lost}, 1))
+		lost_lines += lost;
 	if (!write_line(level, message, fields, count))
 		lost_lines++;
 	errno = saved_errno;

@@ -9,11 +9,78 @@
 #include <libgen.h>
 #include <pwd.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "shared/base/filesystem.h"
+enum { NAME_SIZE = 64, REASON_SIZE = 200, FUSE = 0x65735546, MOUNT_SIZE = 4096 };
 
-enum { NAME_SIZE = 64, REASON_SIZE = 200 };
+/* statfs(2), and those that GNU stat(1) counts as remote. */
+static const struct {
+	uint32_t type;
+	const char *name;
+} networks[] = {
+	{0x00006969, "NFS"},	   {0x0000517B, "SMB"},	   {0xFE534D42, "SMB2"},
+	{0xFF534D42, "CIFS"},	   {0x01021997, "9P"},	   {0x00C36400, "Ceph"},
+	{0x5346414F, "AFS"},	   {0x6B414653, "AFS"},	   {0x73757245, "Coda"},
+	{0x0000564C, "NCP"},	   {0x0BD00BD0, "Lustre"}, {0x47504653, "GPFS"},
+	{0x01161970, "GFS2"},	   {0x7461636F, "OCFS2"},  {0x19830326, "BeeGFS"},
+	{0xAAD7AAEA, "PanFS"},	   {0xBACBACBC, "vmhgfs"}, {0x786F4256, "vboxsf"},
+	{0x7C7C6673, "Parallels"},
+};
+
+/* A disk under a driver in user space, and the root of a container without root. */
+static const char *const local_fuse_types[] = {"fuseblk", "fuse.fuse-overlayfs"};
+
+const char *filesystem_network_name(uint32_t type, const char *mount_type)
+{
+	if (type == FUSE) {
+		for (size_t i = 0; i < sizeof(local_fuse_types) / sizeof(*local_fuse_types); i++)
+			if (strcmp(mount_type, local_fuse_types[i]) == 0)
+				return NULL;
+		return "FUSE";
+	}
+	for (size_t i = 0; i < sizeof(networks) / sizeof(*networks); i++)
+		if (networks[i].type == type)
+			return networks[i].name;
+	return NULL;
+}
+
+bool filesystem_mount_type(FILE *mountinfo, unsigned device_major, unsigned device_minor,
+			   char type[FILESYSTEM_TYPE_SIZE])
+{
+	char line[MOUNT_SIZE];
+	unsigned first, second;
+
+	type[0] = '\0';
+	while (!type[0] && fgets(line, sizeof(line), mountinfo)) {
+		/* "36 35 98:0 /root /mount options [fields] - type source options": proc(5) */
+		const char *behind = strstr(line, " - ");
+
+		if (behind && sscanf(line, "%*u %*u %u:%u ", &first, &second) == 2 &&
+		    first == device_major && second == device_minor)
+			snprintf(type, FILESYSTEM_TYPE_SIZE, "%.*s",
+				 (int)strcspn(behind + 3, " \n"), behind + 3);
+	}
+	return type[0] != '\0';
+}
+
+const char *filesystem_network(const char *path)
+{
+	char type[FILESYSTEM_TYPE_SIZE] = "";
+	struct statfs filesystem;
+	struct stat info;
+	FILE *mountinfo;
+
+	if (statfs(path, &filesystem) != 0 || stat(path, &info) != 0)
+		return NULL;
+	if ((uint32_t)filesystem.f_type == FUSE &&
+	    (mountinfo = fopen("/proc/self/mountinfo", "re")) != NULL) {
+		filesystem_mount_type(mountinfo, major(info.st_dev), minor(info.st_dev), type);
+		fclose(mountinfo);
+	}
+	return filesystem_network_name((uint32_t)filesystem.f_type, type);
+}
 
 static void user_name(uid_t uid, char name[NAME_SIZE])
 {
@@ -30,42 +97,18 @@ void state_dir_explain(const char *path, int error, char *why, size_t size)
 	char owner[NAME_SIZE], us[NAME_SIZE];
 	struct stat info;
 
-	if ((error != EACCES && error != EPERM) || stat(path, &info) != 0) {
+	if (error != EACCES && error != EPERM) {
 		snprintf(why, size, "%s", strerror(error));
 		return;
 	}
-	user_name(info.st_uid, owner);
 	user_name(geteuid(), us);
-	snprintf(why, size, "%s (it belongs to %s, this program runs as %s)", strerror(error),
-		 owner, us);
-}
-
-/* As mkdir(2), but makes nothing: 0 when it could. */
-static int try_to_make(const char *path)
-{
-	char above[STATE_DIR_PATH_SIZE];
-
-	if (access(path, F_OK) == 0)
-		return 0;
-	snprintf(above, sizeof(above), "%s", path);
-	return faccessat(AT_FDCWD, dirname(above), W_OK | X_OK, AT_EACCESS);
-}
-
-static bool may_be_made(int made, char *why, size_t size)
-{
-	int error = errno;
-	char us[NAME_SIZE];
-
-	if (made == 0 || error == EEXIST)
-		return true;
-	if (error == ENOENT) {
-		snprintf(why, size,
-			 "cannot make the state_dir: the directory above it does not exist");
+	if (stat(path, &info) == 0) {
+		user_name(info.st_uid, owner);
+		snprintf(why, size, "%s (it belongs to %s, this program runs as %s)",
+			 strerror(error), owner, us);
 	} else {
-		user_name(geteuid(), us);
-		snprintf(why, size, "cannot make the state_dir as %s: %s", us, strerror(error));
+		snprintf(why, size, "%s (this program runs as %s)", strerror(error), us);
 	}
-	return false;
 }
 
 static bool is_fit(const char *path, char *why, size_t size)
@@ -96,15 +139,36 @@ static bool is_fit(const char *path, char *why, size_t size)
 	return false;
 }
 
+/* Makes it if it is missing; with `is_trial` says only whether that could be done. */
+static bool prepare(const char *path, bool is_trial, char *why, size_t size)
+{
+	char above[STATE_DIR_PATH_SIZE], us[NAME_SIZE];
+	int made;
+
+	if (faccessat(AT_FDCWD, path, F_OK, AT_EACCESS) == 0)
+		return is_fit(path, why, size);
+	snprintf(above, sizeof(above), "%s", path);
+	user_name(geteuid(), us);
+	made = is_trial ? faccessat(AT_FDCWD, dirname(above), W_OK | X_OK, AT_EACCESS)
+			: mkdir(path, 0700);
+	if (made == 0 || errno == EEXIST)
+		return is_trial || is_fit(path, why, size);
+	if (errno == ENOENT)
+		snprintf(why, size,
+			 "cannot make the state_dir: the directory above it does not exist");
+	else
+		snprintf(why, size, "cannot make the state_dir as %s: %s", us, strerror(errno));
+	return false;
+}
+
 bool state_dir_prepare(const char *path, char *why, size_t size)
 {
-	return may_be_made(mkdir(path, 0700), why, size) && is_fit(path, why, size);
+	return prepare(path, false, why, size);
 }
 
 bool state_dir_check(const char *path, char *why, size_t size)
 {
-	return may_be_made(try_to_make(path), why, size) &&
-	       (access(path, F_OK) != 0 || is_fit(path, why, size));
+	return prepare(path, true, why, size);
 }
 
 bool state_dir_file(const char *state_dir, const char *name, char path[STATE_DIR_PATH_SIZE])

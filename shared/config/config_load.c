@@ -10,7 +10,10 @@
 #include <unistd.h>
 
 #include "shared/base/alloc.h"
+#include "shared/base/state_dir.h"
 #include "shared/config/config_internal.h"
+
+enum { WHY_SIZE = 240 };
 
 const char *config_path(const char *option)
 {
@@ -61,7 +64,42 @@ static bool environment_is_enough(void)
 	return !key->name;
 }
 
-static void read_environment(struct config_reading *reading)
+/* Without O_NONBLOCK the open of a pipe would wait. Of a file that is too long one byte more than
+ * is allowed is read, which config_read refuses. */
+static void read_file(struct config_reading *reading)
+{
+	int fd = open(reading->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
+	char why[WHY_SIZE], *text;
+	struct stat status;
+	size_t len;
+
+	if (fd < 0 && errno == ENOENT && environment_is_enough()) {
+		reading->config->has_file = false;
+	} else if (!file || fstat(fd, &status) != 0) {
+		state_dir_explain(reading->file, errno, why, sizeof(why));
+		config_error(reading, 0, "cannot open the file: %s", why);
+	} else if (!S_ISREG(status.st_mode)) {
+		config_error(reading, 0, "%s",
+			     S_ISDIR(status.st_mode) ? "is a directory" : "not a regular file");
+	} else {
+		if (status.st_mode & S_IROTH)
+			config_warning(reading, 0,
+				       "others can read this file and the secret in it: chmod o-r");
+		text = xcalloc(CONFIG_MAX_BYTES + 1, 1);
+		len = fread(text, 1, CONFIG_MAX_BYTES + 1, file);
+		if (ferror(file))
+			config_error(reading, 0, "cannot read the file: %s", strerror(errno));
+		else
+			config_read(reading, text, len);
+		free(text);
+	}
+	if (file)
+		fclose(file);
+}
+
+/* The environment, and the verdict. */
+static struct config *finish(struct config_reading *reading)
 {
 	reading->file = "environment";
 	for (const struct config_key *key = config_keys; key->name; key++) {
@@ -70,50 +108,6 @@ static void read_environment(struct config_reading *reading)
 		if (text)
 			config_set(reading, key, key->environment, text, strlen(text), 0);
 	}
-}
-
-/* Of a file that is too long, one byte more than is allowed, which config_read refuses. */
-static void read_file(struct config_reading *reading, FILE *file)
-{
-	char *text = xcalloc(CONFIG_MAX_BYTES + 1, 1);
-	size_t len = fread(text, 1, CONFIG_MAX_BYTES + 1, file);
-
-	if (ferror(file))
-		config_error(reading, 0, "cannot read the file: %s", strerror(errno));
-	else
-		config_read(reading, text, len);
-	free(text);
-}
-
-/* Without O_NONBLOCK the open of a pipe would wait. */
-static void open_file(struct config_reading *reading)
-{
-	int fd = open(reading->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
-	struct stat status;
-
-	if (fd < 0 && errno == ENOENT && environment_is_enough()) {
-		reading->config->has_file = false;
-		return;
-	}
-	if (!file || fstat(fd, &status) != 0) {
-		config_error(reading, 0, "cannot open the file: %s", strerror(errno));
-	} else if (!S_ISREG(status.st_mode)) {
-		config_error(reading, 0, "%s",
-			     S_ISDIR(status.st_mode) ? "is a directory" : "not a regular file");
-	} else {
-		if (status.st_mode & S_IROTH)
-			config_warning(reading, 0,
-				       "others can read this file and the secret in it: chmod o-r");
-		read_file(reading, file);
-	}
-	if (file)
-		fclose(file);
-}
-
-static struct config *finish(struct config_reading *reading)
-{
-	read_environment(reading);
 	if (reading->errors == 0)
 		return reading->config;
 	config_free(reading->config);
@@ -124,7 +118,7 @@ struct config *config_load(const char *path, config_report *report, void *contex
 {
 	struct config_reading reading = {config_new(path), path, report, context, 0, 0};
 
-	open_file(&reading);
+	read_file(&reading);
 	return finish(&reading);
 }
 

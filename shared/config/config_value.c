@@ -36,36 +36,31 @@ void config_find(struct config_reading *reading, bool is_error, size_t line, con
 		snprintf(message, sizeof(message), "more than %d findings: the rest is not shown",
 			 CONFIG_MAX_FINDINGS);
 	}
-	reading->report(reading->context, is_error, reading->file, line, message);
+	if (reading->report)
+		reading->report(reading->context, is_error, reading->file, line, message);
 }
 
-/* Digits and nothing else, up to INT64_MAX. A decimal number must not have a leading zero, which
- * means octal in YAML 1.1; an octal one must have it, for 432 could be what a program made of
- * 0660. */
-static bool read_digits(const char *text, bool is_octal, int64_t *out)
-{
-	size_t len = strspn(text, is_octal ? "01234567" : "0123456789");
-
-	if (len == 0 || text[len] != '\0' || (is_octal ? *text != '0' : *text == '0' && len > 1))
-		return false;
-	errno = 0;
-	*out = strtoll(text, NULL, is_octal ? 8 : 10);
-	return errno == 0;
-}
-
+/* A decimal number must not have a leading zero, which means octal in YAML 1.1; an octal one must
+ * have it, for 432 could be what a program made of 0660. */
 static bool set_number(const struct config_key *key, const char *text, int64_t *field)
 {
-	bool is_signed = key->type == CONFIG_INTEGER && (*text == '-' || *text == '+');
-	bool is_zero_word = key->zero_word && strcmp(text, key->zero_word) == 0;
-	int64_t number = 0;
+	bool is_octal = key->type == CONFIG_MODE;
+	const char *digits = text + (!is_octal && (*text == '-' || *text == '+'));
+	size_t len = strspn(digits, is_octal ? "01234567" : "0123456789");
 
+	if (key->zero_word && strcmp(text, key->zero_word) == 0) {
+		*field = 0;
+		return true;
+	}
+	errno = 0;
 	if (key->type == CONFIG_DURATION
-		    ? !duration_parse(text, &number)
-		    : !is_zero_word &&
-			      !read_digits(text + is_signed, key->type == CONFIG_MODE, &number))
+		    ? !duration_parse(text, field)
+		    : len == 0 || digits[len] != '\0' ||
+			      (*digits == '0' ? !is_octal && len > 1 : is_octal))
 		return false;
-	*field = is_signed && *text == '-' ? -number : number;
-	return is_zero_word || (*field >= key->min && *field <= key->max);
+	if (key->type != CONFIG_DURATION)
+		*field = strtoll(text, NULL, is_octal ? 8 : 10);
+	return errno == 0 && *field >= key->min && *field <= key->max;
 }
 
 /* The index of the word, -1: it is none of them. */
@@ -77,7 +72,7 @@ static int index_of(const char *const *words, const char *text, bool in_any_case
 	return -1;
 }
 
-/* Adds what is between the commas of `text` to the list. Faults are as of text_fault. */
+/* Adds what is between the commas of `text` to the list. Faults are as of set. */
 static const char *append(enum config_type type, const char *text, char **list)
 {
 	struct slice rest = slice_trim((struct slice){text, strlen(text)});
@@ -106,42 +101,14 @@ static const char *append(enum config_type type, const char *text, char **list)
 	return NULL;
 }
 
-/* What is wrong with a text; NULL: nothing; "": config_expected says it. */
-static const char *text_fault(enum config_type type, const char *text)
-{
-	size_t len = strlen(text), characters = 0;
-	struct client_address address;
-
-	switch (type) {
-	case CONFIG_SECRET: /* it travels in a header, whose value loses the spaces at its ends */
-		for (size_t i = 0; i < len; i++)
-			characters += (text[i] & 0xC0) != 0x80; /* the first byte of one */
-		if (characters < CONFIG_MIN_SECRET_CHARACTERS)
-			return "shorter than 32 characters";
-		if (text[0] == ' ' || text[len - 1] == ' ')
-			return "begins or ends with a space, which a header cannot carry";
-		return NULL;
-	case CONFIG_DIRECTORY:
-		if (text[0] == '/' && len + strlen("/" WAKEUP_SOCKET_NAME) > UNIX_SOCKET_PATH_MAX)
-			return "too long: with /" WAKEUP_SOCKET_NAME
-			       " behind it the path of a socket may have 107 bytes";
-		return text[0] == '/' ? NULL : "";
-	case CONFIG_LISTEN:
-		if (strncmp(text, "unix:/", 6) == 0 && len > 6)
-			return len - 5 <= UNIX_SOCKET_PATH_MAX ? NULL : "";
-		return text_fault(CONFIG_ADDRESS, text);
-	case CONFIG_ADDRESS:
-		return client_address_parse(text, len, &address) ? NULL : "";
-	default:
-		return NULL;
-	}
-}
-
-/* Sets the field, unless there is a fault, which is as for text_fault. */
+/* Sets the field, unless something is wrong with the text, which it returns; "": config_expected
+ * says it. */
 static const char *set(const struct config_key *key, const char *text, void *field)
 {
 	static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", NULL};
-	const char *fault = NULL;
+	bool is_path = strncmp(text, "unix:/", 6) == 0 && text[6];
+	size_t len = strlen(text), characters = 0;
+	struct client_address address;
 	int index;
 
 	switch (key->type) {
@@ -160,14 +127,34 @@ static const char *set(const struct config_key *key, const char *text, void *fie
 	case CONFIG_ADDRESS_LIST:
 	case CONFIG_ORIGIN_LIST:
 		return append(key->type, text, field);
-	default:
-		fault = text_fault(key->type, text);
-		if (!fault) {
-			free(*(char **)field);
-			*(char **)field = xstrdup(text);
-		}
-		return fault;
+	case CONFIG_SECRET: /* it travels in a header, whose value loses the spaces at its ends */
+		for (size_t i = 0; i < len; i++)
+			characters += (text[i] & 0xC0) != 0x80; /* the first byte of one */
+		if (characters < CONFIG_MIN_SECRET_CHARACTERS)
+			return "shorter than 32 characters";
+		if (text[0] == ' ' || text[len - 1] == ' ')
+			return "begins or ends with a space, which a header cannot carry";
+		break;
+	case CONFIG_DIRECTORY:
+		if (text[0] != '/')
+			return "";
+		if (len + strlen("/" WAKEUP_SOCKET_NAME) > UNIX_SOCKET_PATH_MAX)
+			return "too long: with /" WAKEUP_SOCKET_NAME
+			       " behind it the path of a socket may have 107 bytes";
+		break;
+	case CONFIG_LISTEN:
+	case CONFIG_ADDRESS:
+		if (key->type == CONFIG_LISTEN && is_path
+			    ? len - strlen("unix:") > UNIX_SOCKET_PATH_MAX
+			    : !client_address_parse(text, len, &address))
+			return "";
+		break;
+	case CONFIG_URL:
+		break;
 	}
+	free(*(char **)field);
+	*(char **)field = xstrdup(text);
+	return NULL;
 }
 
 void config_set(struct config_reading *reading, const struct config_key *key, const char *name,

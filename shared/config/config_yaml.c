@@ -19,7 +19,7 @@ struct file {
 	struct config_reading *reading;
 	struct slice text;
 	yaml_document_t document;
-	const yaml_node_t *root; /* a mapping */
+	const yaml_node_pair_t *pairs, *end; /* of the mapping */
 };
 
 /* The line of a byte, 1-based. */
@@ -40,9 +40,7 @@ static bool is_tab_indented(struct slice text, size_t line)
 	do
 		here = slice_split(text, '\n', &text);
 	while (--line > 0);
-	while (here.len > 0 && *here.at == ' ')
-		here = (struct slice){here.at + 1, here.len - 1};
-	return here.len > 0 && *here.at == '\t';
+	return here.len > 0 && memchr(here.at, '\t', (size_t)(slice_trim(here).at - here.at));
 }
 
 /* libyaml's own texts are constant sentences with nothing of the file in them. Here they get a line
@@ -140,9 +138,7 @@ static bool is_empty(const yaml_node_t *node)
 /* The first pair with that name; NULL when there is none. */
 static const yaml_node_pair_t *find_pair(struct file *file, const char *name, size_t len)
 {
-	const yaml_node_pair_t *pair = file->root->data.mapping.pairs.start;
-
-	for (; pair < file->root->data.mapping.pairs.top; pair++)
+	for (const yaml_node_pair_t *pair = file->pairs; pair < file->end; pair++)
 		if (is_text(node(file, pair->key), name, len))
 			return pair;
 	return NULL;
@@ -221,8 +217,7 @@ static void read_pair(struct file *file, const yaml_node_pair_t *pair)
 /* A required key must be in the file or in the environment. */
 static void check_missing(struct file *file, const struct config_key *key)
 {
-	const yaml_node_pair_t *pair =
-		file->root ? find_pair(file, key->name, strlen(key->name)) : NULL;
+	const yaml_node_pair_t *pair = find_pair(file, key->name, strlen(key->name));
 	char expected[CONFIG_EXPECTED_SIZE];
 
 	if (key->default_text || config_environment(key) ||
@@ -233,33 +228,29 @@ static void check_missing(struct file *file, const struct config_key *key)
 		     key->name, expected);
 }
 
-static void read_document(struct file *file)
-{
-	const yaml_node_t *root = yaml_document_get_root_node(&file->document);
-
-	if (root && root->type == YAML_MAPPING_NODE) {
-		file->root = root;
-		/* Keys that are not in the table are findings, which are bounded, so the nested
-		 * loops are cheap. */
-		for (const yaml_node_pair_t *pair = root->data.mapping.pairs.start;
-		     pair < root->data.mapping.pairs.top; pair++)
-			if (file->reading->findings <= CONFIG_MAX_FINDINGS)
-				read_pair(file, pair);
-	} else if (root && !is_empty(root)) {
-		config_error(file->reading, root->start_mark.line + 1,
-			     "expected lines of the form key: value");
-		return;
-	}
-	for (const struct config_key *key = config_keys; key->name; key++)
-		check_missing(file, key);
-}
-
 /* The second pass. */
 static bool read_documents(struct file *file, yaml_parser_t *parser)
 {
+	const yaml_node_t *root;
+
 	if (!yaml_parser_load(parser, &file->document))
 		return false;
-	read_document(file);
+	root = yaml_document_get_root_node(&file->document);
+	if (root && root->type == YAML_MAPPING_NODE) {
+		file->pairs = root->data.mapping.pairs.start;
+		file->end = root->data.mapping.pairs.top;
+	}
+	/* Keys that are not in the table are findings, which are bounded, so the nested loops are
+	 * cheap. */
+	for (const yaml_node_pair_t *pair = file->pairs;
+	     pair < file->end && file->reading->findings <= CONFIG_MAX_FINDINGS; pair++)
+		read_pair(file, pair);
+	if (root && root->type != YAML_MAPPING_NODE && !is_empty(root))
+		config_error(file->reading, root->start_mark.line + 1,
+			     "expected lines of the form key: value");
+	else
+		for (const struct config_key *key = config_keys; key->name; key++)
+			check_missing(file, key);
 	yaml_document_delete(&file->document);
 	if (!yaml_parser_load(parser, &file->document))
 		return false;

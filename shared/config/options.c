@@ -1,17 +1,22 @@
 /*
  * The command line, see options.h. No state; called first of all in main. Ends the process when
  * there is nothing to run: after an answer on stdout, or with a message on stderr (a bad command
- * line, a bad file when checked) or in the log (a bad file otherwise).
+ * line, a bad file when checked) or in the log (a bad file otherwise). May block on the disk and on
+ * the user database.
  */
 #include "shared/config/options.h"
 
 #include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "shared/base/log.h"
+#include "shared/base/state_dir.h"
 #include "shared/base/version.h"
-#include "shared/config/check.h"
 
-enum { OPTION_CHECK = 256, OPTION_VERSION, OPTION_HELP };
+enum { OPTION_CHECK = 256, OPTION_VERSION, OPTION_HELP, WHY_SIZE = 320 };
 
 static const struct option long_options[] = {
 	{"config", required_argument, NULL, 'c'},
@@ -69,6 +74,58 @@ void options_log_finding(void *context, bool is_error, const char *file, size_t 
 		  log_text("at", at));
 }
 
+static void print_finding(void *context, bool is_error, const char *file, size_t line,
+			  const char *message)
+{
+	(void)context;
+	fflush(stdout); /* on a terminal the two are one text */
+	fputs(file, stderr);
+	if (line > 0)
+		fprintf(stderr, ":%zu", line);
+	fprintf(stderr, ": %s: %s\n", is_error ? "error" : "warning", message);
+}
+
+/* Root can read and write everything: what counts is what the owner of the state_dir can. */
+static const struct passwd *become_service_user(const char *path)
+{
+	struct config *config = geteuid() == 0 ? config_load(path, NULL, NULL) : NULL;
+	const struct passwd *user = NULL;
+	struct stat info;
+
+	if (config && stat(config->state_dir, &info) == 0 && info.st_uid != 0)
+		user = getpwuid(info.st_uid);
+	config_free(config);
+	if (!user || initgroups(user->pw_name, user->pw_gid) != 0 || setegid(user->pw_gid) != 0 ||
+	    seteuid(user->pw_uid) != 0)
+		return NULL;
+	return user;
+}
+
+/* --check-config: would a program start with this configuration? Judged for the user who asks, or
+ * for the owner of the state_dir when root asks. Nothing is made or changed. */
+static bool check(const char *path)
+{
+	const struct passwd *user = become_service_user(path);
+	struct config *config = config_load(path, print_finding, NULL);
+	const char *from = config && !config->has_file ? "environment" : path;
+	char why[WHY_SIZE];
+	bool is_good = false;
+
+	if (config) {
+		config_print(config, stdout);
+		is_good = state_dir_check(config->state_dir, why, sizeof(why));
+		if (!is_good)
+			print_finding(NULL, true, from, 0, why);
+	}
+	/* Root again may be traced: LeakSanitizer looks at the program when it ends. */
+	if (user && seteuid(0) == 0 && setegid(0) == 0)
+		prctl(PR_SET_DUMPABLE, 1);
+	if (is_good)
+		printf("%s: ok%s%s\n", from, user ? " for " : "", user ? user->pw_name : "");
+	config_free(config);
+	return is_good;
+}
+
 struct config *options_start(const struct program *program, int argc, char **argv)
 {
 	const char *file = NULL;
@@ -99,7 +156,7 @@ struct config *options_start(const struct program *program, int argc, char **arg
 		usage_error(program, "there is one word too many: options begin with -");
 	if (file && *file == '\0')
 		usage_error(program, "-c needs the name of a file");
-	if (is_check && !check_config(config_path(file)))
+	if (is_check && !check(config_path(file)))
 		exit(EXIT_CONFIGURATION);
 	if (is_check)
 		end_after_printing();

@@ -18,19 +18,16 @@ struct reload {
 	int64_t looked_ms;
 };
 
-/* Of a file that is not there, a size that none has. */
-static struct stat look_at(const char *path)
+/* True when the file was written in place, replaced or deleted since the last look. */
+static bool look(struct reload *reload)
 {
-	struct stat info;
+	struct stat old = reload->last, *now = &reload->last;
 
-	return stat(path, &info) == 0 ? info : (struct stat){.st_size = -1};
-}
-
-/* Written in place, or replaced. */
-static bool has_changed(const struct stat *a, const struct stat *b)
-{
-	return a->st_mtim.tv_sec != b->st_mtim.tv_sec || a->st_mtim.tv_nsec != b->st_mtim.tv_nsec ||
-	       a->st_size != b->st_size || a->st_ino != b->st_ino;
+	if (stat(reload->config->path, now) != 0)
+		*now = (struct stat){.st_size = -1}; /* which no file has */
+	return now->st_mtim.tv_sec != old.st_mtim.tv_sec ||
+	       now->st_mtim.tv_nsec != old.st_mtim.tv_nsec || now->st_size != old.st_size ||
+	       now->st_ino != old.st_ino;
 }
 
 struct reload *reload_new(struct config *config)
@@ -38,7 +35,7 @@ struct reload *reload_new(struct config *config)
 	struct reload *reload = xcalloc(1, sizeof(*reload));
 
 	reload->config = config;
-	reload->last = look_at(config->path);
+	look(reload);
 	return reload;
 }
 
@@ -75,11 +72,10 @@ static void take_over(struct config *live, struct config *fresh)
 
 bool reload_now(struct reload *reload)
 {
-	/* Taken before reading, so that a change during it is seen the next time. */
-	struct stat now = look_at(reload->config->path);
-	struct config *fresh = config_load(reload->config->path, options_log_finding, NULL);
+	struct config *fresh;
 
-	reload->last = now;
+	look(reload); /* before reading, so that a change during it is seen the next time */
+	fresh = config_load(reload->config->path, options_log_finding, NULL);
 	if (fresh && !fresh->has_file && reload->config->has_file) {
 		options_log_finding(NULL, true, reload->config->path, 0, "the file is gone");
 		config_free(fresh);
@@ -98,11 +94,9 @@ bool reload_now(struct reload *reload)
 bool reload_if_changed(struct reload *reload)
 {
 	int64_t now_ms = clock_monotonic_ms();
-	struct stat now;
 
 	if (now_ms - reload->looked_ms < RELOAD_INTERVAL_MS)
 		return false;
 	reload->looked_ms = now_ms;
-	now = look_at(reload->config->path);
-	return has_changed(&now, &reload->last) && reload_now(reload);
+	return look(reload) && reload_now(reload);
 }

@@ -9,7 +9,7 @@
 
 #include <linux/magic.h>
 
-#include "shared/base/filesystem.h"
+#include "shared/base/state_dir.h"
 
 static void networks_have_names(void **state)
 {

@@ -2,6 +2,7 @@
  * Whole files: where they are looked for, what is no file, what the environment says instead, and
  * what config_print writes.
  */
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,20 +89,37 @@ static void what_is_no_file_is_an_error(void **state)
 	alarm(0);
 }
 
-static void an_unreadable_file_is_an_error(void **state)
+/* Loaded by a user who is not root, the file is refused, and the message names these two. */
+static void assert_denied(const char *owner)
 {
 	bool is_root = geteuid() == 0;
+	const char *us = is_root ? "nobody" : getpwuid(geteuid())->pw_name;
+	char message[256];
 
-	(void)state;
-	write_file(BYTES(SECRET_LINE), 0);
-	assert_int_equal(chmod(directory, 0755), 0);
+	snprintf(message, sizeof(message),
+		 "cannot open the file: Permission denied (%s%s%sthis program runs as %s)",
+		 owner ? "it belongs to " : "", owner ? owner : "", owner ? ", " : "", us);
 	if (is_root)
 		assert_int_equal(seteuid(65534), 0);
 	struct config *config = load(path);
 	if (is_root)
 		assert_int_equal(seteuid(0), 0);
 	assert_null(config);
-	assert_found(0, true, 0, "cannot open the file: Permission denied");
+	assert_found(0, true, 0, message);
+}
+
+static void an_unreadable_file_is_an_error_that_names_both_users(void **state)
+{
+	char owner[64];
+
+	(void)state;
+	snprintf(owner, sizeof(owner), "%s", getpwuid(geteuid())->pw_name);
+	write_file(BYTES(SECRET_LINE), 0);
+	assert_int_equal(chmod(directory, 0755), 0);
+	assert_denied(owner);
+	assert_int_equal(chmod(directory, 0600), 0); /* it may not even be looked at */
+	assert_denied(NULL);
+	assert_int_equal(chmod(directory, 0700), 0);
 }
 
 static void a_file_may_have_a_mebibyte_and_no_more(void **state)
@@ -431,7 +449,8 @@ int main(void)
 		cmocka_unit_test_teardown(a_good_file_is_loaded, remove_file),
 		cmocka_unit_test_teardown(a_file_that_others_can_read_is_a_warning, remove_file),
 		cmocka_unit_test_teardown(what_is_no_file_is_an_error, remove_file),
-		cmocka_unit_test_teardown(an_unreadable_file_is_an_error, remove_file),
+		cmocka_unit_test_teardown(an_unreadable_file_is_an_error_that_names_both_users,
+					  remove_file),
 		cmocka_unit_test_teardown(a_file_may_have_a_mebibyte_and_no_more, remove_file),
 		cmocka_unit_test_teardown(
 			the_option_comes_first_then_the_variable_then_the_working_directory,
