@@ -6,7 +6,6 @@
 #include "gateway/gateway.h"
 
 #include <errno.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -21,62 +20,11 @@
 #include "shared/base/state_dir.h"
 #include "shared/base/unix_socket.h"
 
-enum { USUAL_DESCRIPTORS = 1024 };
-
-/* Asks for as many descriptors as `wanted`; returns how many there may be. */
-static size_t raise_descriptor_limit(size_t wanted)
-{
-	struct rlimit limit, raised;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return USUAL_DESCRIPTORS;
-	raised = limit;
-	raised.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
-		return (size_t)raised.rlim_cur;
-	log_event(LOG_WARN, "cannot raise the limit of descriptors",
-		  log_text("why", strerror(errno)));
-	return (size_t)limit.rlim_cur;
-}
-
-/* Allows as many connections as the limits do. */
-static void set_limits(struct gateway *gateway)
-{
-	const struct config *config = gateway->config;
-	size_t descriptors = raise_descriptor_limit(limits_descriptors(config));
-
-	gateway->limits = limits_for(config, descriptors);
-	gateway->limits.pending =
-		limits_share(gateway->limits.pending, gateway->inheritance.workers);
-	if (gateway->limits.connections < (size_t)config->max_connections)
-		log_event(LOG_WARN, "the limit of descriptors is too low for max_connections",
-			  log_number("descriptors", (int64_t)descriptors),
-			  log_number("connections", (int64_t)gateway->limits.connections));
-}
-
-static bool fail(const char *what, const char *why)
-{
-	log_event(LOG_ERROR, what, log_text("why", why));
-	return false;
-}
-
-static bool fail_in_state_dir(const struct gateway *gateway, const char *what, const char *why)
+static bool fail(const struct gateway *gateway, const char *what, const char *why)
 {
 	log_event(LOG_ERROR, what, log_text("state_dir", gateway->config->state_dir),
 		  log_text("why", why));
 	return false;
-}
-
-static bool open_tally(struct gateway *gateway)
-{
-	const struct inheritance *inheritance = &gateway->inheritance;
-
-	gateway->tally =
-		inheritance->tally ? inheritance->tally : tally_new(1, gateway->limits.connections);
-	if (!gateway->tally)
-		return fail("cannot count connections", strerror(errno));
-	tally_count_as(gateway->tally, inheritance->worker > 0 ? (size_t)inheritance->worker : 1);
-	return true;
 }
 
 /* The right to serve comes first: only its holder may open the database. */
@@ -86,24 +34,23 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	char why[DATABASE_WHY_SIZE];
 
 	if (!state_dir_prepare(state_dir, why, sizeof(why)))
-		return fail_in_state_dir(gateway, "no database", why);
+		return fail(gateway, "no database", why);
 	gateway->liveness = liveness_open(state_dir);
 	if (!gateway->liveness)
-		return fail_in_state_dir(gateway, "cannot open gateway.lock", strerror(errno));
+		return fail(gateway, "cannot open gateway.lock", strerror(errno));
 	if (!liveness_inherit_service(gateway->liveness, gateway->inheritance.service_fd)) {
 		*exit_code = EXIT_TEMPORARY;
-		return fail_in_state_dir(gateway, "another gateway runs",
-					 "it serves this state_dir");
+		return fail(gateway, "another gateway runs", "it serves this state_dir");
 	}
 	gateway->database = database_open(gateway->config, why);
 	if (!gateway->database)
-		return fail_in_state_dir(gateway, "no database", why);
+		return fail(gateway, "no database", why);
 	if (!liveness_claim_pid(gateway->liveness, getpid()))
-		return fail_in_state_dir(gateway, "cannot lock gateway.lock", strerror(errno));
+		return fail(gateway, "cannot lock gateway.lock", strerror(errno));
 	gateway->feed = feed_open(gateway->database, why);
 	if (gateway->feed)
 		gateway->registry = registry_open(gateway->database, why);
-	return gateway->registry || fail_in_state_dir(gateway, "no database", why);
+	return gateway->registry || fail(gateway, "no database", why);
 }
 
 static void on_gauges(void *context, const struct gauges *gauges)
@@ -133,73 +80,50 @@ static bool open_clients(struct gateway *gateway, const char *address)
 	gateway->database_thread = database_thread_open(gateway->config, gateway->liveness,
 							gateway->presence, address, why);
 	if (!gateway->database_thread)
-		return fail("no database", why);
+		return fail(gateway, "no database", why);
 	database_thread_start(gateway->database_thread);
 	gateway->clients = clients_open(&parts);
 	if (!gateway->clients)
 		return false;
 	if (access("/dev/urandom", R_OK) != 0) /* without it libwebsockets crashes */
-		return fail("cannot read /dev/urandom", strerror(errno));
+		return fail(gateway, "cannot read /dev/urandom", strerror(errno));
 	gateway->websockets = websockets_open(gateway->loop, gateway->clients);
 	return gateway->websockets ||
-	       fail("cannot set up libwebsockets",
+	       fail(gateway, "cannot set up libwebsockets",
 		    "its libuv plugin (libwebsockets-evlib-uv) or memory is missing");
 }
 
-static bool open_wakeup(struct gateway *gateway)
-{
-	gateway->wakeup =
-		wakeup_open(gateway->loop, gateway->config->state_dir,
-			    gateway->inheritance.wakeup_fd, clients_look, gateway->clients);
-	return gateway->wakeup ||
-	       fail_in_state_dir(gateway, "cannot make " WAKEUP_SOCKET_NAME, strerror(errno));
-}
-
-static void on_accepted(void *context, int fd, const struct sockaddr *peer)
-{
-	struct gateway *gateway = context;
-
-	if (gateway->upgrades)
-		upgrade_begin(gateway->upgrades, fd, peer);
-	else
-		close(fd); /* it ends without having served */
-}
-
 /* Nobody is accepted before the loop runs. */
-static bool open_listener(struct gateway *gateway)
+static bool open_network(struct gateway *gateway, struct limits limits)
 {
 	const struct inheritance *inheritance = &gateway->inheritance;
-	char address[LISTEN_ADDRESS_SIZE] = "";
+	const struct config *config = gateway->config;
 	int fd = inheritance->listen_count > 0 ? inheritance->listen_fds[0]
-					       : listen_socket_open(gateway->config, true, address);
+					       : listen_socket_open(config, true);
 
 	for (size_t i = 1; i < inheritance->listen_count; i++)
 		close(inheritance->listen_fds[i]); /* the predecessor had workers */
-	if (fd < 0) {
-		log_event(LOG_ERROR, "cannot listen", log_text("address", address),
-			  log_text("why", strerror(errno)));
+	if (fd < 0)
 		return false;
-	}
-	gateway->listener = listener_open(gateway->config, fd, gateway->loop, on_accepted, gateway);
-	return true;
-}
-
-static bool open_network(struct gateway *gateway)
-{
-	if (!open_listener(gateway) ||
-	    !open_clients(gateway, listener_address(gateway->listener)) || !open_wakeup(gateway))
+	gateway->listener = listener_open(config, fd, gateway->loop);
+	if (!open_clients(gateway, listener_address(gateway->listener)))
 		return false;
+	gateway->wakeup = wakeup_open(gateway->loop, config->state_dir, inheritance->wakeup_fd,
+				      clients_look, gateway->clients);
+	if (!gateway->wakeup)
+		return fail(gateway, "cannot make " WAKEUP_SOCKET_NAME, strerror(errno));
 	struct upgrades_parts parts = {
-		.admission = {.config = gateway->config,
-			      .limits = &gateway->limits,
-			      .clients = gateway->clients,
-			      .registry = gateway->registry,
-			      .tally = gateway->tally},
+		.config = config,
+		.limits = limits,
 		.loop = gateway->loop,
+		.clients = gateway->clients,
+		.registry = gateway->registry,
+		.tally = gateway->tally,
 		.counters = &gateway->counters,
 		.websockets = gateway->websockets,
 	};
 	gateway->upgrades = upgrades_open(&parts);
+	listener_start(gateway->listener, gateway->upgrades);
 	return true;
 }
 
@@ -215,10 +139,17 @@ struct gateway *gateway_open(struct config *config, const struct program_start *
 	gateway->inheritance = *inheritance;
 	gateway->loop = xcalloc(1, sizeof(uv_loop_t));
 	uv_loop_init(gateway->loop);
-	set_limits(gateway);
-	if (open_tally(gateway) && open_state(gateway, exit_code) && open_network(gateway)) {
-		*exit_code = EXIT_SUCCESS;
-		return gateway;
+	struct limits limits = limits_take(config, inheritance->workers);
+	gateway->tally = inheritance->tally ? inheritance->tally : tally_new(1, limits.connections);
+	if (gateway->tally) {
+		tally_count_as(gateway->tally,
+			       inheritance->worker > 0 ? (size_t)inheritance->worker : 1);
+		if (open_state(gateway, exit_code) && open_network(gateway, limits)) {
+			*exit_code = EXIT_SUCCESS;
+			return gateway;
+		}
+	} else {
+		fail(gateway, "cannot count connections", strerror(errno));
 	}
 	gateway_close(gateway);
 	return NULL;
@@ -228,7 +159,6 @@ void gateway_reload(struct gateway *gateway)
 {
 	if (!reload_now(gateway->reload))
 		return;
-	upgrades_configure(gateway->upgrades);
 	clients_configure(gateway->clients);
 	presence_set_limits(gateway->presence, housekeeping_limits_of(gateway->config));
 }

@@ -10,7 +10,6 @@
 
 #include "gateway/client/clients.h"
 #include "gateway/client/websocket.h"
-#include "gateway/door/limits.h"
 #include "gateway/events/registry.h"
 #include "gateway/presence/database_thread.h"
 #include "gateway/presence/tally.h"
@@ -25,7 +24,6 @@ struct gateway {
 	struct inheritance inheritance;
 	struct uv_loop_s *loop;
 	struct counters counters; /* since the start */
-	struct limits limits; /* of connections */
 	struct tally *tally; /* of all connections, over all workers */
 	struct liveness *liveness;
 	struct database *database; /* the loop's connection, for the feed and the registry */

@@ -20,20 +20,6 @@ static const struct program program = {
 		"the foreground and logs to stderr.\n",
 };
 
-static int serve(struct config *config, const struct program_start *start,
-		 const struct inheritance *inheritance)
-{
-	int code;
-	struct gateway *gateway = gateway_open(config, start, inheritance, &code);
-
-	if (gateway) {
-		code = gateway_run(gateway);
-		gateway_close(gateway);
-		log_event(LOG_INFO, "ended");
-	}
-	return code;
-}
-
 int main(int argc, char **argv)
 {
 	log_open();
@@ -48,9 +34,14 @@ int main(int argc, char **argv)
 
 	if (workers > 1)
 		code = supervisor_run(config, &start, &inheritance, workers);
-	if (code == SUPERVISOR_WORKER)
-		code = serve(config, &start, &inheritance);
-
+	struct gateway *gateway = code == SUPERVISOR_WORKER
+					  ? gateway_open(config, &start, &inheritance, &code)
+					  : NULL;
+	if (gateway) {
+		code = gateway_run(gateway);
+		gateway_close(gateway);
+		log_event(LOG_INFO, "ended");
+	}
 	config_free(config);
 	program_start_clear(&start);
 	return code;

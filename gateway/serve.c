@@ -29,7 +29,7 @@
 enum {
 	BEAT_MS = 1000,
 	CLOCK_STEP_MS = 500,
-	GOODBYE_MS = 2000 /* for the clients to take their close frames */
+	GOODBYE_MS = 500 /* for the clients to take their close frames */
 };
 
 struct serving {
@@ -44,11 +44,6 @@ struct serving {
 	int64_t drain_start_ms;
 	size_t drain_total; /* connections at its start */
 };
-
-static void end_now(struct serving *serving)
-{
-	uv_stop(serving->gateway->loop);
-}
 
 static bool is_worker(const struct gateway *gateway)
 {
@@ -91,28 +86,21 @@ static void begin_drain(struct serving *serving, bool is_replaced)
 	serving->drain_total = clients_count(gateway->clients);
 }
 
-/* The number that may be left falls in a straight line from all to none. */
-static size_t may_be_left(const struct serving *serving, int64_t left_ms)
-{
-	size_t drain_ms = (size_t)serving->gateway->config->drain_ms;
-
-	if (left_ms <= 0)
-		return 0;
-	return (serving->drain_total * (size_t)left_ms + drain_ms - 1) / drain_ms;
-}
-
 static void drain_step(struct serving *serving)
 {
 	struct gateway *gateway = serving->gateway;
-	int64_t end_ms = serving->drain_start_ms + gateway->config->drain_ms;
-	int64_t left_ms = end_ms - clock_monotonic_ms();
+	int64_t drain_ms = gateway->config->drain_ms;
+	int64_t left_ms = serving->drain_start_ms + drain_ms - clock_monotonic_ms();
+	/* The number that may be left falls in a straight line from all to none. */
+	size_t may_be_left =
+		left_ms <= 0 ? 0
+			     : (serving->drain_total * (size_t)left_ms + (size_t)drain_ms - 1) /
+				       (size_t)drain_ms;
 
-	clients_end_some(gateway->clients, may_be_left(serving, left_ms));
-	if (!clients_count(gateway->clients) &&
-	    (left_ms <= 0 || !upgrades_pending(gateway->upgrades)))
-		end_now(serving);
-	else if (left_ms < -GOODBYE_MS)
-		end_now(serving);
+	clients_end_some(gateway->clients, may_be_left);
+	if (left_ms < -GOODBYE_MS || (!clients_count(gateway->clients) &&
+				      (left_ms <= 0 || !upgrades_pending(gateway->upgrades))))
+		uv_stop(gateway->loop);
 }
 
 /* Tokens expire by the wall clock, deadlines run on the monotonic one: when the former is set,
@@ -136,6 +124,8 @@ static void on_tick(uv_timer_t *timer)
 	note_clock_step(serving);
 	clients_on_tick(serving->gateway->clients);
 	upgrades_on_tick(serving->gateway->upgrades);
+	if (serving->gateway->listener)
+		listener_on_tick(serving->gateway->listener);
 	if (serving->is_draining)
 		drain_step(serving);
 }
@@ -143,7 +133,7 @@ static void on_tick(uv_timer_t *timer)
 static void give_up(struct serving *serving)
 {
 	serving->exit_code = EXIT_FAILURE;
-	end_now(serving);
+	uv_stop(serving->gateway->loop);
 }
 
 static void on_successor(void *context, bool serves)
@@ -216,7 +206,7 @@ static void on_signal(void *context, int number)
 	else if (number == SIGHUP)
 		gateway_reload(serving->gateway);
 	else if (number == SIGINT || (serving->is_draining && !is_worker(serving->gateway)))
-		end_now(serving);
+		uv_stop(serving->gateway->loop);
 	else if (!serving->is_draining)
 		begin_drain(serving, has_successor(serving));
 }
@@ -241,27 +231,6 @@ static void send_clients_away(struct serving *serving)
 	}
 }
 
-static void start_watching(struct serving *serving)
-{
-	uv_loop_t *loop = serving->gateway->loop;
-
-	uv_timer_init(loop, &serving->tick);
-	uv_timer_init(loop, &serving->beat);
-	serving->tick.data = serving->beat.data = serving;
-	uv_timer_start(&serving->tick, on_tick, DEADLINES_TICK_MS, DEADLINES_TICK_MS);
-	uv_timer_start(&serving->beat, on_beat, BEAT_MS, BEAT_MS);
-	serving->signals = signals_take(loop, on_signal, serving);
-}
-
-static void stop_watching(struct serving *serving)
-{
-	successor_free(serving->successor);
-	signals_leave(serving->signals);
-	uv_close((uv_handle_t *)&serving->tick, NULL);
-	uv_close((uv_handle_t *)&serving->beat, NULL);
-	uv_run(serving->gateway->loop, UV_RUN_NOWAIT); /* the handles are on a stack */
-}
-
 int gateway_run(struct gateway *gateway)
 {
 	struct serving serving = {
@@ -269,7 +238,12 @@ int gateway_run(struct gateway *gateway)
 		.clock_offset_ms = clock_wall_ms() - clock_monotonic_ms(),
 	};
 
-	start_watching(&serving);
+	uv_timer_init(gateway->loop, &serving.tick);
+	uv_timer_init(gateway->loop, &serving.beat);
+	serving.tick.data = serving.beat.data = &serving;
+	uv_timer_start(&serving.tick, on_tick, DEADLINES_TICK_MS, DEADLINES_TICK_MS);
+	uv_timer_start(&serving.beat, on_beat, BEAT_MS, BEAT_MS);
+	serving.signals = signals_take(gateway->loop, on_signal, &serving);
 	log_event(LOG_INFO, "listening", log_text("address", listener_address(gateway->listener)),
 		  log_number("pid", getpid()), log_text("version", WORKER_VERSION));
 	inheritance_ready(&gateway->inheritance);
@@ -280,6 +254,10 @@ int gateway_run(struct gateway *gateway)
 	log_event(LOG_INFO, "ending",
 		  log_number("connections", (int64_t)clients_count(gateway->clients)));
 	send_clients_away(&serving);
-	stop_watching(&serving);
+	successor_free(serving.successor);
+	signals_leave(serving.signals);
+	uv_close((uv_handle_t *)&serving.tick, NULL);
+	uv_close((uv_handle_t *)&serving.beat, NULL);
+	uv_run(gateway->loop, UV_RUN_NOWAIT); /* the handles are on a stack */
 	return serving.exit_code;
 }

@@ -1,19 +1,13 @@
 /*
- * Where a client really is, see forwarded_for.h. State: the list of trusted networks, which does
- * not change. Called once for each connection, with a header that anyone may have written; never
- * blocks. What does not parse is never believed.
+ * Where a client really is, see forwarded_for.h. No state, no allocation; never blocks. Called once
+ * for each connection, with a header that anyone may have written: it is read from its end, and no
+ * further than it is believed.
  */
 #include "gateway/door/forwarded_for.h"
 
-#include "shared/base/alloc.h"
-#include "shared/base/slice.h"
+#include <string.h>
 
 enum { MAX_PORT = 65535 };
-
-struct trusted_proxies {
-	size_t count;
-	struct client_network networks[];
-};
 
 /* Takes the part after the last comma off `list`; false when nothing is left. */
 static bool take_last(struct slice *list, struct slice *part)
@@ -32,77 +26,50 @@ static bool take_last(struct slice *list, struct slice *part)
 	return true;
 }
 
-static void add_networks(struct trusted_proxies *trusted, const char *list)
+static bool is_listed(const char *networks, const struct client_address *address)
 {
-	struct slice rest = {list, strlen(list)};
-	struct slice part;
+	struct slice rest = {networks, strlen(networks)}, part;
+	struct client_network network;
 
 	while (take_last(&rest, &part))
-		if (client_network_parse(part, &trusted->networks[trusted->count]))
-			trusted->count++;
-}
-
-struct trusted_proxies *trusted_proxies_new(const char *list)
-{
-	static const char loopback[] = "127.0.0.0/8,::1";
-	size_t room = 2 + 1; /* loopback, and one more than there are commas */
-	struct trusted_proxies *trusted;
-
-	for (const char *at = list; *at; at++)
-		room += *at == ',';
-	trusted = xcalloc(1, sizeof(*trusted) + room * sizeof(struct client_network));
-	add_networks(trusted, loopback);
-	add_networks(trusted, list);
-	return trusted;
-}
-
-void trusted_proxies_free(struct trusted_proxies *trusted)
-{
-	free(trusted);
-}
-
-static bool is_trusted(const struct trusted_proxies *trusted, const struct client_address *address)
-{
-	for (size_t i = 0; i < trusted->count; i++)
-		if (client_network_contains(&trusted->networks[i], address))
+		if (client_network_parse(part, &network) &&
+		    client_network_contains(&network, address))
 			return true;
 	return false;
+}
+
+static bool is_trusted(const char *trusted, const struct client_address *address)
+{
+	return is_listed("127.0.0.0/8,::1", address) || is_listed(trusted, address);
 }
 
 /* Takes the brackets and the port off one entry; false when they are not well-formed. */
 static bool strip_port(struct slice *entry)
 {
-	const char *end = entry->at + entry->len;
-	const char *colon = NULL;
-	struct slice port = {0};
+	struct slice port;
 	unsigned number;
 
 	if (entry->at[0] == '[') {
-		const char *bracket = memchr(entry->at, ']', entry->len);
-
-		if (!bracket || !memchr(entry->at, ':', (size_t)(bracket - entry->at)))
+		*entry = slice_split((struct slice){entry->at + 1, entry->len - 1}, ']', &port);
+		if (!port.at || !memchr(entry->at, ':', entry->len))
 			return false;
-		entry->at++;
-		entry->len = (size_t)(bracket - entry->at);
-		if (bracket + 1 == end)
+		if (port.len == 0)
 			return true;
-		colon = bracket + 1;
-		if (*colon != ':')
+		if (port.at[0] != ':')
 			return false;
+		port = (struct slice){port.at + 1, port.len - 1};
 	} else {
-		colon = memchr(entry->at, ':', entry->len);
-		if (!colon || colon != memrchr(entry->at, ':', entry->len))
+		struct slice host = slice_split(*entry, ':', &port);
+
+		if (!port.at || memchr(port.at, ':', port.len))
 			return true; /* none, or IPv6 without brackets, which has no port */
-		entry->len = (size_t)(colon - entry->at);
+		*entry = host;
 	}
-	port.at = colon + 1;
-	port.len = (size_t)(end - port.at);
 	return slice_number(port, MAX_PORT, &number);
 }
 
-struct client_address forwarded_for_resolve(const struct trusted_proxies *trusted,
-					    struct client_address peer, const char *forwarded_for,
-					    size_t len)
+struct client_address forwarded_for_resolve(const char *trusted, struct client_address peer,
+					    const char *forwarded_for, size_t len)
 {
 	struct slice rest = {forwarded_for, len};
 	struct slice entry;

@@ -11,11 +11,7 @@
 #include <strings.h>
 
 #define PATH_END "/ws"
-
-/* Whether the two headers of an upgrade (RFC 9110, section 7.8) say what they must. */
-struct upgrade_words {
-	bool upgrade, connection;
-};
+#define TOKEN_MARKS "!#$%&'*+-.^_`|~"
 
 /* Nothing but ASCII letters, digits (the locale is "C") and those others; not empty. */
 static bool consists_of(struct slice text, const char *others)
@@ -25,11 +21,6 @@ static bool consists_of(struct slice text, const char *others)
 		    !memchr(others, text.at[i], strlen(others)))
 			return false;
 	return text.len > 0;
-}
-
-static bool is_token(struct slice text)
-{
-	return consists_of(text, "!#$%&'*+-.^_`|~");
 }
 
 /* True when it is this word, in any case. */
@@ -54,7 +45,7 @@ static bool parse_request_line(struct slice line, struct handshake *handshake)
 
 	handshake->method = slice_split(line, ' ', &target);
 	target = slice_split(target, ' ', &version);
-	if (!is_token(handshake->method) || target.len == 0 || version.len != 8 ||
+	if (!consists_of(handshake->method, TOKEN_MARKS) || target.len == 0 || version.len != 8 ||
 	    memcmp(version.at, "HTTP/1.", 7) != 0 || version.at[7] < '0' || version.at[7] > '9')
 		return false;
 	for (size_t i = 0; i < target.len; i++)
@@ -70,24 +61,20 @@ static bool parse_request_line(struct slice line, struct handshake *handshake)
 static void add_forwarded(struct handshake *handshake, struct slice value)
 {
 	char joined[HANDSHAKE_MAX_BYTES + HANDSHAKE_FORWARDED_MAX + 1];
-	size_t len = handshake->forwarded_len;
-	const char *start = joined;
+	struct slice all = {.at = joined};
 
-	memcpy(joined, handshake->forwarded_for, len);
-	if (len > 0)
-		joined[len++] = ',';
-	memcpy(joined + len, value.at, value.len);
-	len += value.len;
-	if (len > HANDSHAKE_FORWARDED_MAX) {
-		start += len - HANDSHAKE_FORWARDED_MAX;
-		len = HANDSHAKE_FORWARDED_MAX;
-		const char *comma = memchr(start, ',', len);
-		size_t cut = comma ? (size_t)(comma + 1 - start) : len;
-		start += cut;
-		len -= cut;
+	all.len =
+		(size_t)snprintf(joined, sizeof(joined), "%.*s%s%.*s",
+				 (int)handshake->forwarded_len, handshake->forwarded_for,
+				 handshake->forwarded_len > 0 ? "," : "", (int)value.len, value.at);
+	if (all.len > HANDSHAKE_FORWARDED_MAX) {
+		all.at += all.len - HANDSHAKE_FORWARDED_MAX;
+		all.len = HANDSHAKE_FORWARDED_MAX;
+		slice_split(all, ',', &all);
 	}
-	memcpy(handshake->forwarded_for, start, len);
-	handshake->forwarded_len = len;
+	if (all.len > 0)
+		memcpy(handshake->forwarded_for, all.at, all.len);
+	handshake->forwarded_len = all.len;
 }
 
 /* A header that must not be repeated makes the request wrong when it comes a second time. */
@@ -99,9 +86,18 @@ static bool set_once(struct slice *place, struct slice value)
 	return true;
 }
 
-static bool take_header(struct handshake *handshake, struct slice name, struct slice value,
-			struct upgrade_words *words)
+static bool parse_header(struct slice line, struct handshake *handshake)
 {
+	struct slice value;
+	struct slice name = slice_split(line, ':', &value);
+
+	if (!value.at || !consists_of(name, TOKEN_MARKS))
+		return false;
+	for (size_t i = 0; i < value.len; i++)
+		if (((unsigned char)value.at[i] < ' ' && value.at[i] != '\t') ||
+		    value.at[i] == 0x7F)
+			return false;
+	value = slice_trim(value);
 	if (slice_is(name, "sec-websocket-key"))
 		return set_once(&handshake->key, value);
 	if (slice_is(name, "sec-websocket-version"))
@@ -109,9 +105,9 @@ static bool take_header(struct handshake *handshake, struct slice name, struct s
 	if (slice_is(name, "origin"))
 		return set_once(&handshake->origin, value);
 	if (slice_is(name, "upgrade"))
-		words->upgrade |= slice_lists(value, "websocket");
+		handshake->upgrade |= slice_lists(value, "websocket");
 	else if (slice_is(name, "connection"))
-		words->connection |= slice_lists(value, "upgrade");
+		handshake->connection |= slice_lists(value, "upgrade");
 	else if (slice_is(name, "x-forwarded-for"))
 		add_forwarded(handshake, value);
 	else if (slice_is(name, "host"))
@@ -122,58 +118,25 @@ static bool take_header(struct handshake *handshake, struct slice name, struct s
 	return true;
 }
 
-static bool parse_header(struct slice line, struct handshake *handshake,
-			 struct upgrade_words *words)
-{
-	struct slice value;
-	struct slice name = slice_split(line, ':', &value);
-
-	if (!value.at || !is_token(name))
-		return false;
-	for (size_t i = 0; i < value.len; i++)
-		if (((unsigned char)value.at[i] < ' ' && value.at[i] != '\t') ||
-		    value.at[i] == 0x7F)
-			return false;
-	return take_header(handshake, name, slice_trim(value), words);
-}
-
-/* The line at `from`, without its CRLF. */
-static enum handshake_state next_line(const char *bytes, size_t len, size_t from,
-				      struct slice *line)
-{
-	const char *at = memchr(bytes + from, '\n', len - from);
-
-	if (!at)
-		return HANDSHAKE_INCOMPLETE;
-	*line = (struct slice){bytes + from, (size_t)(at - bytes) - from};
-	if (line->len == 0 || line->at[line->len - 1] != '\r')
-		return HANDSHAKE_MALFORMED;
-	line->len--;
-	return HANDSHAKE_WHOLE;
-}
-
 enum handshake_state handshake_parse(const char *bytes, size_t len, struct handshake *handshake)
 {
-	struct upgrade_words words = {false, false};
-	enum handshake_state state;
-	struct slice line;
-	size_t at = 0;
+	struct slice rest = {bytes, len};
 
 	memset(handshake, 0, offsetof(struct handshake, forwarded_for));
-	while ((state = next_line(bytes, len, at, &line)) == HANDSHAKE_WHOLE) {
-		bool is_first = at == 0;
+	for (bool is_first = true;; is_first = false) {
+		struct slice line = slice_split(rest, '\n', &rest);
 
-		at += line.len + 2;
+		if (!rest.at)
+			return HANDSHAKE_INCOMPLETE;
+		if (line.len == 0 || line.at[--line.len] != '\r')
+			return HANDSHAKE_MALFORMED;
 		if (line.len == 0 && !is_first) {
-			handshake->head_len = at;
-			handshake->wants_websocket = words.upgrade && words.connection;
+			handshake->head_len = len - rest.len;
 			return HANDSHAKE_WHOLE;
 		}
-		if (!(is_first ? parse_request_line(line, handshake)
-			       : parse_header(line, handshake, &words)))
+		if (!(is_first ? parse_request_line : parse_header)(line, handshake))
 			return HANDSHAKE_MALFORMED;
 	}
-	return state;
 }
 
 /* The value of the first parameter `topic`; .at is NULL when there is none. */
@@ -222,8 +185,8 @@ static bool is_key(struct slice key)
 
 const struct refusal *handshake_upgrade(const struct handshake *handshake)
 {
-	if (!handshake->wants_websocket || !handshake->is_http_1_1 || handshake->method.len != 3 ||
-	    memcmp(handshake->method.at, "GET", 3) != 0)
+	if (!handshake->upgrade || !handshake->connection || !handshake->is_http_1_1 ||
+	    handshake->method.len != 3 || memcmp(handshake->method.at, "GET", 3) != 0)
 		return &refusal_not_an_upgrade;
 	if (handshake->version.len != 2 || memcmp(handshake->version.at, "13", 2) != 0)
 		return &refusal_bad_version;

@@ -30,7 +30,7 @@ struct handshake {
 	struct slice method;
 	struct slice path, query; /* of the target, still percent-encoded, without the '?' */
 	bool is_http_1_1;
-	bool wants_websocket; /* Upgrade names it and Connection names Upgrade */
+	bool upgrade, connection; /* name "websocket" and "upgrade" (RFC 9110, section 7.8) */
 	bool has_body; /* Content-Length or Transfer-Encoding */
 	int hosts; /* how many Host headers */
 	struct slice key, version, origin;

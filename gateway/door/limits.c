@@ -1,6 +1,12 @@
 /* How many connections there may be, see limits.h. No state. */
 #include "gateway/door/limits.h"
 
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "shared/base/log.h"
+
 enum {
 	/* The database's, libuv's, the listening socket and the like, and connections that have
 	 * been dropped but are closed only a few turns of the loop later. */
@@ -9,7 +15,8 @@ enum {
 	MOST_DESCRIPTORS =
 		65536, /* libwebsockets keeps a table of them, so "no limit" must become a number */
 	PENDING_SHARE = 8, /* one in so many connections may be pending */
-	FEWEST_PENDING = 16
+	FEWEST_PENDING = 16,
+	USUAL_DESCRIPTORS = 1024
 };
 
 static size_t smaller(size_t a, size_t b)
@@ -47,6 +54,35 @@ struct limits limits_for(const struct config *config, size_t descriptors)
 		.connections = smaller(wanted, room - pending),
 		.pending = pending,
 	};
+}
+
+size_t limits_raise_descriptors(const struct config *config)
+{
+	size_t wanted = limits_descriptors(config);
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return USUAL_DESCRIPTORS;
+	rlim_t before = limit.rlim_cur;
+	limit.rlim_cur = smaller(wanted, limit.rlim_max);
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		return limit.rlim_cur;
+	log_event(LOG_WARN, "cannot raise the limit of descriptors",
+		  log_text("why", strerror(errno)));
+	return before;
+}
+
+struct limits limits_take(const struct config *config, size_t workers)
+{
+	size_t descriptors = limits_raise_descriptors(config);
+	struct limits limits = limits_for(config, descriptors);
+
+	if (limits.connections < (size_t)config->max_connections)
+		log_event(LOG_WARN, "the limit of descriptors is too low for max_connections",
+			  log_number("descriptors", (int64_t)descriptors),
+			  log_number("connections", (int64_t)limits.connections));
+	limits.pending = limits_share(limits.pending, workers);
+	return limits;
 }
 
 size_t limits_share(size_t all, size_t workers)

@@ -1,6 +1,6 @@
 /*
  * How many connections a gateway takes: as many as the configuration says and the descriptors
- * allow. Each connection needs one, WebSocket or not; some are kept for the gateway itself. Pure.
+ * allow. Each connection needs one, WebSocket or not; some are kept for the gateway itself.
  */
 #ifndef GATEWAY_LIMITS_H
 #define GATEWAY_LIMITS_H
@@ -20,7 +20,15 @@ size_t limits_descriptors(const struct config *config);
 /* The share of `all` that each of so many workers (0: there are none) may have, at least 1. */
 size_t limits_share(size_t all, size_t workers);
 
-/* The limits of a process that may have `descriptors`. */
+/* The limits of a process that may have `descriptors`. These three are pure. */
 struct limits limits_for(const struct config *config, size_t descriptors);
+
+/* Asks the kernel for as many descriptors as the configuration needs; returns how many there may
+ * be. */
+size_t limits_raise_descriptors(const struct config *config);
+
+/* Does that, and returns the limits of one of so many workers (0: it is none), with a warning in
+ * the log when they are lower than the configuration says. */
+struct limits limits_take(const struct config *config, size_t workers);
 
 #endif

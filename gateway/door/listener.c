@@ -1,17 +1,16 @@
 /*
- * Listening and accepting, see listener.h. State: the socket, its poll handle, and a timer for the
- * pause. Never blocks. A connection that fails while it is accepted is nobody's fault: the next one
- * is taken.
+ * Listening and accepting, see listener.h. State: the socket and its poll handle. Never blocks. A
+ * connection that fails while it is accepted is nobody's fault: the next one is taken.
  */
 #include "gateway/door/listener.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "gateway/door/upgrade.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log_repeat.h"
@@ -22,7 +21,7 @@
 enum {
 	BACKLOG = 4096, /* the most that wait; the kernel cuts it to net.core.somaxconn */
 	BATCH = 64, /* connections in a turn of the loop */
-	PAUSE_MS = 100
+	ADDRESS_SIZE = 128
 };
 
 union address {
@@ -33,19 +32,16 @@ union address {
 };
 
 static void describe(const struct config *config, const union address *address,
-		     char out[LISTEN_ADDRESS_SIZE])
+		     char out[ADDRESS_SIZE])
 {
-	char host[INET6_ADDRSTRLEN] = "";
+	bool is_ipv6 = address->any.sa_family == AF_INET6;
+	char host[INET6_ADDRSTRLEN];
 
-	if (address->any.sa_family == AF_INET6) {
-		inet_ntop(AF_INET6, &address->ipv6.sin6_addr, host, sizeof(host));
-		snprintf(out, LISTEN_ADDRESS_SIZE, "[%s]:%d", host, ntohs(address->ipv6.sin6_port));
-	} else if (address->any.sa_family == AF_INET) {
-		inet_ntop(AF_INET, &address->ipv4.sin_addr, host, sizeof(host));
-		snprintf(out, LISTEN_ADDRESS_SIZE, "%s:%d", host, ntohs(address->ipv4.sin_port));
-	} else {
-		snprintf(out, LISTEN_ADDRESS_SIZE, "%s", config->ws_bind);
-	}
+	if (uv_ip_name(&address->any, host, sizeof(host)) == 0)
+		snprintf(out, ADDRESS_SIZE, is_ipv6 ? "[%s]:%d" : "%s:%d", host,
+			 ntohs(is_ipv6 ? address->ipv6.sin6_port : address->ipv4.sin_port));
+	else
+		snprintf(out, ADDRESS_SIZE, "%s", config->ws_bind);
 }
 
 /* Returns -1, with errno as it was. */
@@ -98,68 +94,46 @@ const char *listen_socket_path(const struct config *config)
 	return strncmp(config->ws_bind, UNIX_PREFIX, len) == 0 ? config->ws_bind + len : NULL;
 }
 
-int listen_socket_open(const struct config *config, bool is_first, char out[LISTEN_ADDRESS_SIZE])
+int listen_socket_open(const struct config *config, bool is_first)
 {
 	const char *path = listen_socket_path(config);
-	in_port_t port = htons((uint16_t)config->ws_port);
-	union address address = {
-		.ipv6 = {.sin6_family = AF_INET6, .sin6_port = port, .sin6_addr = in6addr_any}};
-	const union address ipv4_any = {.ipv4 = {.sin_family = AF_INET, .sin_port = port}};
+	const char *host = config->ws_bind; /* "" or an address: it has been checked */
+	int port = (int)config->ws_port, fd;
+	union address address = {.any.sa_family = AF_UNIX};
 
 	if (path) {
-		snprintf(out, LISTEN_ADDRESS_SIZE, "%s", config->ws_bind);
-		return unix_stream_listen(path, (mode_t)config->ws_socket_mode, BACKLOG);
-	}
-	/* The configuration has been checked: it is "" or an address. */
-	if (*config->ws_bind &&
-	    inet_pton(AF_INET6, config->ws_bind, &address.ipv6.sin6_addr) != 1) {
-		address = ipv4_any;
-		inet_pton(AF_INET, config->ws_bind, &address.ipv4.sin_addr);
-	}
-	int fd = listen_tcp(&address, is_first);
-	if (fd < 0 && errno == EAFNOSUPPORT && !*config->ws_bind) {
-		address = ipv4_any;
+		fd = unix_stream_listen(path, (mode_t)config->ws_socket_mode, BACKLOG);
+	} else {
+		if (uv_ip6_addr(*host ? host : "::", port, &address.ipv6) != 0)
+			uv_ip4_addr(host, port, &address.ipv4);
 		fd = listen_tcp(&address, is_first);
+		if (fd < 0 && errno == EAFNOSUPPORT && !*host) {
+			uv_ip4_addr("0.0.0.0", port, &address.ipv4);
+			fd = listen_tcp(&address, is_first);
+		}
 	}
-	int saved = errno;
-	describe(config, &address, out);
-	errno = saved;
+	if (fd < 0) {
+		int saved = errno;
+		char where[ADDRESS_SIZE];
+
+		describe(config, &address, where);
+		log_event(LOG_ERROR, "cannot listen", log_text("address", where),
+			  log_text("why", strerror(saved)));
+	}
 	return fd;
 }
 
 struct listener {
 	uv_poll_t poll;
-	uv_timer_t pause;
-	int open_handles;
 	int fd;
 	const char *path; /* of a UNIX socket, else NULL */
 	struct log_repeat shortage; /* of descriptors or memory */
-	listener_accepted *accepted;
-	void *context;
-	char address[LISTEN_ADDRESS_SIZE];
+	struct upgrades *upgrades; /* NULL: it has not served */
+	char address[ADDRESS_SIZE];
 };
 
-static void on_readable(uv_poll_t *poll, int status, int events);
-
-static void resume(uv_timer_t *timer)
-{
-	struct listener *listener = timer->data;
-
-	uv_poll_start(&listener->poll, UV_READABLE, on_readable);
-}
-
-/* Whoever is waiting stays in the kernel's queue meanwhile. */
-static void pause_accepting(struct listener *listener, int error)
-{
-	log_repeat_event(&listener->shortage, clock_monotonic_ms(),
-			 log_text("why", strerror(error)));
-	uv_poll_stop(&listener->poll);
-	uv_timer_start(&listener->pause, resume, PAUSE_MS, 0);
-}
-
-enum accepted { ACCEPTED, NOBODY, SHORT };
-
-static enum accepted accept_one(struct listener *listener)
+/* 0, or the errno that says why nobody was accepted. */
+static int accept_one(struct listener *listener)
 {
 	for (;;) {
 		struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
@@ -168,13 +142,12 @@ static enum accepted accept_one(struct listener *listener)
 				 SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
-			listener->accepted(listener->context, fd, (struct sockaddr *)&peer);
-			return ACCEPTED;
+			upgrade_begin(listener->upgrades, fd, (struct sockaddr *)&peer);
+			return 0;
 		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-			return SHORT;
-		if (errno == EAGAIN || errno == EBADF || errno == EINVAL)
-			return NOBODY;
+		if (errno == EAGAIN || errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+		    errno == ENOMEM || errno == EBADF || errno == EINVAL)
+			return errno;
 		/* otherwise it had gone before it got here */
 	}
 }
@@ -182,29 +155,29 @@ static enum accepted accept_one(struct listener *listener)
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct listener *listener = poll->data;
-	enum accepted result = ACCEPTED;
+	int64_t now_ms = clock_monotonic_ms();
+	int error = 0;
 
 	(void)status;
 	(void)events;
-	for (int i = 0; i < BATCH && result == ACCEPTED; i++)
-		result = accept_one(listener);
-	if (result == SHORT)
-		pause_accepting(listener, errno);
-	else
-		log_repeat_ends(&listener->shortage, clock_monotonic_ms(),
-				"connections are accepted again");
+	for (int i = 0; i < BATCH && error == 0; i++)
+		error = accept_one(listener);
+	if (error == 0 || error == EAGAIN) {
+		log_repeat_ends(&listener->shortage, now_ms, "connections are accepted again");
+		return;
+	}
+	/* Whoever is waiting stays in the kernel's queue until the next tick. */
+	log_repeat_event(&listener->shortage, now_ms, log_text("why", strerror(error)));
+	uv_poll_stop(&listener->poll);
 }
 
-static void forget_handle(uv_handle_t *handle)
+void listener_on_tick(struct listener *listener)
 {
-	struct listener *listener = handle->data;
-
-	if (--listener->open_handles == 0)
-		free(listener);
+	if (!uv_is_active((uv_handle_t *)&listener->poll))
+		uv_poll_start(&listener->poll, UV_READABLE, on_readable);
 }
 
-struct listener *listener_open(const struct config *config, int fd, struct uv_loop_s *loop,
-			       listener_accepted *accepted, void *context)
+struct listener *listener_open(const struct config *config, int fd, struct uv_loop_s *loop)
 {
 	struct listener *listener = xcalloc(1, sizeof(*listener));
 	union address bound = {.any.sa_family = AF_UNSPEC};
@@ -217,26 +190,31 @@ struct listener *listener_open(const struct config *config, int fd, struct uv_lo
 	describe(config, &bound, listener->address);
 	if (!listener->path) /* accepted sockets inherit it */
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	listener->accepted = accepted;
 	listener->shortage = (struct log_repeat){.level = LOG_WARN,
 						 .message = "cannot accept connections for now"};
-	listener->context = context;
 	uv_poll_init(loop, &listener->poll, listener->fd);
-	uv_timer_init(loop, &listener->pause);
-	listener->poll.data = listener->pause.data = listener;
-	listener->open_handles = 2;
-	uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+	listener->poll.data = listener;
 	return listener;
+}
+
+void listener_start(struct listener *listener, struct upgrades *upgrades)
+{
+	listener->upgrades = upgrades;
+	listener_on_tick(listener);
+}
+
+static void free_listener(uv_handle_t *handle)
+{
+	free(handle->data);
 }
 
 void listener_leave(struct listener *listener)
 {
-	for (int i = 0; i < BACKLOG && accept_one(listener) == ACCEPTED; i++)
+	for (int i = 0; listener->upgrades && i < BACKLOG && accept_one(listener) == 0; i++)
 		;
 	uv_poll_stop(&listener->poll);
 	close(listener->fd);
-	uv_close((uv_handle_t *)&listener->poll, forget_handle);
-	uv_close((uv_handle_t *)&listener->pause, forget_handle);
+	uv_close((uv_handle_t *)&listener->poll, free_listener);
 }
 
 void listener_close(struct listener *listener)

@@ -11,31 +11,30 @@
 
 #include "shared/config/config.h"
 
-enum { LISTEN_ADDRESS_SIZE = 128 };
-
-/* A listening socket, non-blocking and close-on-exec, or -1 with errno; `address` is where, for
- * people: "[::]:9000", "127.0.0.1:9000", "unix:/path". Further sockets of this user may bind the
- * same TCP port, and the kernel spreads the connections over them (SO_REUSEPORT). `is_first` says
- * that there is none of ours yet: then anybody who listens there means EADDRINUSE. */
-int listen_socket_open(const struct config *config, bool is_first,
-		       char address[LISTEN_ADDRESS_SIZE]);
+/* A listening socket, non-blocking and close-on-exec, or -1 after logging why. Further sockets of
+ * this user may bind the same TCP port, and the kernel spreads the connections over them
+ * (SO_REUSEPORT). `is_first` says that there is none of ours yet: then anybody who listens there
+ * means EADDRINUSE. */
+int listen_socket_open(const struct config *config, bool is_first);
 
 /* The path of a UNIX socket; NULL for TCP. */
 const char *listen_socket_path(const struct config *config);
 
 struct listener;
+struct upgrades;
 struct uv_loop_s;
 
-/* `fd` now belongs to the callee: non-blocking, close-on-exec, without delay. */
-typedef void listener_accepted(void *context, int fd, const struct sockaddr *peer);
+/* `fd` is a socket that listens by `config`, now owned by the listener; `loop` is borrowed. */
+struct listener *listener_open(const struct config *config, int fd, struct uv_loop_s *loop);
 
-/* Accepts from now on. `fd` is a socket that listens by `config`, owned by the listener; `loop` is
- * borrowed. */
-struct listener *listener_open(const struct config *config, int fd, struct uv_loop_s *loop,
-			       listener_accepted *accepted, void *context);
+/* Accepts from now on: each connection goes to `upgrades`, borrowed. */
+void listener_start(struct listener *listener, struct upgrades *upgrades);
+
+/* Ends a pause. Call it every 100 ms. */
+void listener_on_tick(struct listener *listener);
 
 /* Stops, after taking whoever is in the kernel's queue, and removes a UNIX socket's file. Frees all
- * but the uv handles, which the loop must run once more to close. NULL is allowed. */
+ * but the uv handle, which the loop must run once more to close. NULL is allowed. */
 void listener_close(struct listener *listener);
 
 /* The same for a socket that other processes have too: it goes on listening for them. */
@@ -43,7 +42,7 @@ void listener_leave(struct listener *listener);
 
 int listener_fd(const struct listener *listener);
 
-/* Where it listens, as listen_socket_open says it. */
+/* Where it listens, for people: "[::]:9000", "127.0.0.1:9000", "unix:/path". */
 const char *listener_address(const struct listener *listener);
 
 #endif

@@ -1,12 +1,11 @@
-/*
- * Who is turned away, and how: see refusals.h. State: the log lines that are held back. Called for
- * each connection that is refused; blocks only where log.h does.
- */
+/* Who is turned away, and how: see refusals.h. No state of its own; never blocks. */
 #include "gateway/door/refusals.h"
 
-#include "shared/base/alloc.h"
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "shared/base/clock.h"
-#include "shared/base/log_repeat.h"
 
 const struct refusal refusal_not_found = {404, "not found", COUNT_REFUSED_NOT_FOUND};
 const struct refusal refusal_missing_topic = {400, "missing topic", COUNT_REFUSED_BAD_TOPIC};
@@ -70,56 +69,27 @@ size_t refusal_write(const struct refusal *refusal, char *out, size_t size)
 	return len > 0 && (size_t)len < size ? (size_t)len : 0;
 }
 
-/* The causes are counters that follow one another. */
-enum {
-	FIRST_CAUSE = COUNT_REFUSED_MALFORMED,
-	CAUSES = COUNT_REFUSED_UNAVAILABLE - FIRST_CAUSE + 1
-};
+enum { FIRST_CAUSE = COUNT_REFUSED_MALFORMED };
 
-struct refusals {
-	struct counters *counters;
-	struct log_repeat lines[CAUSES];
-};
-
-/* What a client does is worth a line at info. A service that is full, or cannot read its database,
- * is worth a warning. Somebody who only looks at the port is worth neither. */
-static enum log_level level_of(enum counter cause)
+void refusals_init(struct refusals *refusals, struct counters *counters)
 {
-	switch (cause) {
-	case COUNT_REFUSED_FULL:
-	case COUNT_REFUSED_ADDRESS_FULL:
-	case COUNT_REFUSED_PENDING_FULL:
-	case COUNT_REFUSED_UNAVAILABLE:
-		return LOG_WARN;
-	case COUNT_REFUSED_GONE:
-		return LOG_DEBUG;
-	default:
-		return LOG_INFO;
-	}
-}
-
-struct refusals *refusals_new(struct counters *counters)
-{
-	struct refusals *refusals = xcalloc(1, sizeof(*refusals));
-
 	refusals->counters = counters;
-	for (int i = 0; i < CAUSES; i++)
+	for (int i = 0; i < REFUSAL_CAUSES; i++) {
+		enum counter cause = (enum counter)(FIRST_CAUSE + i);
+		/* A service that is full, or cannot read its database, is worth a warning. Somebody
+		 * who only looks at the port is not even worth a line at info. */
+		bool is_ours =
+			(cause >= COUNT_REFUSED_FULL && cause <= COUNT_REFUSED_PENDING_FULL) ||
+			cause == COUNT_REFUSED_UNAVAILABLE;
+		enum log_level other = cause == COUNT_REFUSED_GONE ? LOG_DEBUG : LOG_INFO;
+
 		refusals->lines[i] = (struct log_repeat){
-			.level = level_of((enum counter)(FIRST_CAUSE + i)),
+			.level = is_ours ? LOG_WARN : other,
 			.message = "refused a connection",
 			.key = "cause",
-			.cause = counter_names[FIRST_CAUSE + i].label,
+			.cause = counter_names[cause].label,
 		};
-	return refusals;
-}
-
-void refusals_free(struct refusals *refusals)
-{
-	if (!refusals)
-		return;
-	for (int i = 0; i < CAUSES; i++)
-		log_repeat_flush(&refusals->lines[i], clock_monotonic_ms());
-	free(refusals);
+	}
 }
 
 void refusals_log(struct refusals *refusals, enum counter cause)
@@ -135,8 +105,12 @@ void refusals_count(struct refusals *refusals, enum counter cause)
 
 void refusals_tick(struct refusals *refusals)
 {
-	int64_t now_ms = clock_monotonic_ms();
+	for (int i = 0; i < REFUSAL_CAUSES; i++)
+		log_repeat_tick(&refusals->lines[i], clock_monotonic_ms());
+}
 
-	for (int i = 0; i < CAUSES; i++)
-		log_repeat_tick(&refusals->lines[i], now_ms);
+void refusals_flush(struct refusals *refusals)
+{
+	for (int i = 0; i < REFUSAL_CAUSES; i++)
+		log_repeat_flush(&refusals->lines[i], clock_monotonic_ms());
 }

@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "shared/base/log_repeat.h"
 #include "shared/counters/counters.h"
 
 /* An answer that is not an upgrade. Constant. */
@@ -32,12 +33,15 @@ enum { REFUSAL_SIZE = 512 };
  * not fit. */
 size_t refusal_write(const struct refusal *refusal, char *out, size_t size);
 
-struct refusals;
+/* The causes are counters that follow one another. */
+enum { REFUSAL_CAUSES = COUNT_REFUSED_UNAVAILABLE - COUNT_REFUSED_MALFORMED + 1 };
 
-/* `counters` is borrowed. Free with refusals_free, which logs what has not been logged yet; NULL is
- * allowed. */
-struct refusals *refusals_new(struct counters *counters);
-void refusals_free(struct refusals *refusals);
+struct refusals {
+	struct counters *counters; /* borrowed */
+	struct log_repeat lines[REFUSAL_CAUSES];
+};
+
+void refusals_init(struct refusals *refusals, struct counters *counters);
 
 /* `cause` is one of COUNT_REFUSED_... */
 void refusals_count(struct refusals *refusals, enum counter cause);
@@ -45,7 +49,8 @@ void refusals_count(struct refusals *refusals, enum counter cause);
 /* The log line alone, for what is counted elsewhere. */
 void refusals_log(struct refusals *refusals, enum counter cause);
 
-/* Logs what is due. */
+/* Logs what is due, or, because the program is ending, all that is held back. */
 void refusals_tick(struct refusals *refusals);
+void refusals_flush(struct refusals *refusals);
 
 #endif

@@ -1,8 +1,7 @@
 /*
  * Opening handshakes, see upgrade.h. State: a list of the connections whose request is not
- * complete, or whose refusal has not been taken yet; the proxies that are trusted. Never blocks.
- * Most requests are there as soon as they are accepted: they are judged on the stack and never
- * enter the list.
+ * complete, or whose refusal has not been taken yet. Never blocks. Most requests are there as soon
+ * as they are accepted: they are judged on the stack and never enter the list.
  */
 #include "gateway/door/upgrade.h"
 
@@ -11,17 +10,20 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "gateway/client/clients.h"
 #include "gateway/client/deadlines.h"
 #include "gateway/client/pending.h"
 #include "gateway/client/websocket.h"
 #include "gateway/door/forwarded_for.h"
-#include "gateway/door/refusals.h"
+#include "gateway/door/handshake.h"
+#include "gateway/events/registry.h"
+#include "gateway/presence/tally.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/container_of.h"
+#include "shared/contract/origin.h"
 
 enum {
-	FIRST_SIZE = 512,
 	REFUSED_LIMIT_MS = 2000, /* for the client to take its refusal and go */
 	REFUSED_MAX_BYTES = 65536 /* bytes that a refused client may still send */
 };
@@ -35,35 +37,26 @@ struct upgrade {
 	struct client_address peer;
 	int fd;
 	bool is_refused;
-	size_t len, size;
-	char *bytes; /* `size` of them, grown as they come */
+	size_t len;
+	char *bytes; /* of the request, as far as it has come */
 };
 
 struct upgrades {
 	struct upgrades_parts parts;
-	struct trusted_proxies *trusted;
-	struct refusals *refusals;
+	struct refusals refusals;
 	struct pending_list *pending; /* of all who have not authenticated */
 	struct deadlines deadlines;
 	LIST_HEAD(, upgrade) list;
 };
-
-void upgrades_configure(struct upgrades *upgrades)
-{
-	trusted_proxies_free(upgrades->trusted);
-	upgrades->trusted = trusted_proxies_new(upgrades->parts.admission.config->trusted_proxies);
-	upgrades->parts.admission.trusted = upgrades->trusted;
-}
 
 struct upgrades *upgrades_open(const struct upgrades_parts *parts)
 {
 	struct upgrades *upgrades = xcalloc(1, sizeof(*upgrades));
 
 	upgrades->parts = *parts;
-	upgrades->refusals = refusals_new(parts->counters);
-	upgrades->pending = clients_pending(parts->admission.clients);
+	refusals_init(&upgrades->refusals, parts->counters);
+	upgrades->pending = clients_pending(parts->clients);
 	LIST_INIT(&upgrades->list);
-	upgrades_configure(upgrades);
 	return upgrades;
 }
 
@@ -100,8 +93,7 @@ void upgrades_close(struct upgrades *upgrades)
 	if (!upgrades)
 		return;
 	upgrades_end_all(upgrades);
-	refusals_free(upgrades->refusals);
-	trusted_proxies_free(upgrades->trusted);
+	refusals_flush(&upgrades->refusals);
 	free(upgrades);
 }
 
@@ -114,76 +106,106 @@ static bool write_refusal(int fd, const struct refusal *refusal)
 	return send(fd, response, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
 }
 
-/* Writes the refusal and half-closes. What the client still sends must be read, or the kernel would
- * reset the connection and the refusal with it. */
-static void refuse(struct upgrade *upgrade, const struct refusal *refusal)
+/* NULL when the client may come in: then *newcomer says who it is, with its topic's bytes in
+ * `topic`. The checks run in the order of the contract; whatever needs the database comes after
+ * whatever keeps a flood out. */
+static const struct refusal *judge(const struct upgrade *upgrade, const struct handshake *handshake,
+				   char topic[TOPIC_MAX_BYTES], struct newcomer *newcomer)
 {
-	refusals_count(upgrade->owner->refusals, refusal->cause);
-	if (write_refusal(upgrade->fd, refusal))
-		shutdown(upgrade->fd, SHUT_WR);
+	const struct upgrades_parts *parts = &upgrade->owner->parts;
+	const struct config *config = parts->config;
+	size_t most = (size_t)config->max_connections;
+	size_t most_of_one = (size_t)config->max_connections_per_address;
+	struct slice origin = handshake->origin; /* only browsers say it */
+	struct registered_topic found;
+	const struct refusal *refusal = handshake_topic(handshake, topic, &newcomer->topic_len);
+
+	if (refusal)
+		return refusal;
+	newcomer->topic = topic;
+	newcomer->address =
+		forwarded_for_resolve(config->trusted_proxies, upgrade->peer,
+				      handshake->forwarded_for, handshake->forwarded_len);
+	if (origin.at && *config->allowed_origins &&
+	    !origin_is_listed(config->allowed_origins, origin.at, origin.len))
+		return &refusal_origin;
+	if (clients_count(parts->clients) >= parts->limits.connections ||
+	    (most > 0 && tally_connections(parts->tally) >= most))
+		return &refusal_full;
+	/* Clients whose address is not known (a UNIX socket, no X-Forwarded-For) are not one. */
+	if (most_of_one > 0 && !client_address_is_unknown(&newcomer->address) &&
+	    tally_of(parts->tally, &newcomer->address) >= most_of_one)
+		return &refusal_address_full;
+	if (registry_find(parts->registry, topic, newcomer->topic_len, &found) != DATABASE_OK)
+		return &refusal_unavailable;
+	return found.registered ? handshake_upgrade(handshake) : &refusal_not_registered;
+}
+
+/* Hands the connection to libwebsockets, in a request of known form; NULL when that is done. */
+static const struct refusal *adopt(struct upgrade *upgrade, const struct handshake *handshake,
+				   const char *rest, size_t rest_len)
+{
+	char topic[TOPIC_MAX_BYTES], request[HANDSHAKE_CANONICAL_SIZE + HANDSHAKE_MAX_BYTES];
+	struct newcomer newcomer;
+	const struct refusal *refusal = judge(upgrade, handshake, topic, &newcomer);
+
+	if (refusal)
+		return refusal;
+	size_t len = handshake_canonical(handshake, request);
+	memcpy(request + len, rest, rest_len);
+	websockets_adopt(upgrade->owner->parts.websockets, upgrade->fd, request, len + rest_len,
+			 &newcomer);
+	return NULL;
 }
 
 enum outcome { WAITS, ADOPTED, REFUSED, GONE };
 
-/* Hands the connection to libwebsockets, in a request of known form; NULL when that is done. */
-static const struct refusal *adopt(struct upgrade *upgrade, const struct handshake *handshake)
+/* Reads once, and looks at what has come so far. */
+static enum outcome receive(struct upgrade *upgrade)
 {
-	const struct upgrades_parts *parts = &upgrade->owner->parts;
-	char topic[TOPIC_MAX_BYTES], request[HANDSHAKE_CANONICAL_SIZE + HANDSHAKE_MAX_BYTES];
-	struct newcomer newcomer;
-	const struct refusal *refusal =
-		admission_judge(&parts->admission, upgrade->peer, handshake, topic, &newcomer);
-
-	if (refusal)
-		return refusal;
-	size_t request_len = handshake_canonical(handshake, request);
-	size_t rest = upgrade->len - handshake->head_len;
-	memcpy(request + request_len, upgrade->bytes + handshake->head_len, rest);
-	websockets_adopt(parts->websockets, upgrade->fd, request, request_len + rest, &newcomer);
-	return NULL;
-}
-
-/* Looks at the bytes that have come so far. */
-static enum outcome proceed(struct upgrade *upgrade)
-{
-	struct handshake handshake;
+	struct refusals *refusals = &upgrade->owner->refusals;
+	char bytes[HANDSHAKE_MAX_BYTES];
+	ssize_t got =
+		recv(upgrade->fd, bytes + upgrade->len, sizeof(bytes) - upgrade->len, MSG_DONTWAIT);
+	size_t len = upgrade->len + (size_t)got;
 	const struct refusal *refusal = &refusal_malformed;
+	struct handshake handshake;
 
-	switch (handshake_parse(upgrade->bytes, upgrade->len, &handshake)) {
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return WAITS;
+	if (got <= 0) {
+		refusals_count(refusals, COUNT_REFUSED_GONE);
+		return GONE;
+	}
+	if (upgrade->len > 0)
+		memcpy(bytes, upgrade->bytes, upgrade->len);
+	switch (handshake_parse(bytes, len, &handshake)) {
 	case HANDSHAKE_INCOMPLETE:
-		if (upgrade->len < HANDSHAKE_MAX_BYTES)
+		if (len < sizeof(bytes)) {
+			upgrade->bytes = xreallocarray(upgrade->bytes, len, 1);
+			memcpy(upgrade->bytes + upgrade->len, bytes + upgrade->len, (size_t)got);
+			upgrade->len = len;
 			return WAITS;
+		}
 		refusal = &refusal_too_long;
 		break;
 	case HANDSHAKE_WHOLE:
-		refusal = adopt(upgrade, &handshake);
+		refusal = adopt(upgrade, &handshake, bytes + handshake.head_len,
+				len - handshake.head_len);
 		if (!refusal)
 			return ADOPTED;
 		break;
 	case HANDSHAKE_MALFORMED:
 		break;
 	}
-	refuse(upgrade, refusal);
+	refusals_count(refusals, refusal->cause);
+	if (write_refusal(upgrade->fd, refusal))
+		shutdown(upgrade->fd, SHUT_WR);
 	return REFUSED;
 }
 
-/* Reads once. */
-static enum outcome receive(struct upgrade *upgrade)
-{
-	ssize_t got = recv(upgrade->fd, upgrade->bytes + upgrade->len, upgrade->size - upgrade->len,
-			   MSG_DONTWAIT);
-
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return WAITS;
-	if (got <= 0) {
-		refusals_count(upgrade->owner->refusals, COUNT_REFUSED_GONE);
-		return GONE;
-	}
-	upgrade->len += (size_t)got;
-	return proceed(upgrade);
-}
-
-/* A refused client: what it sends is discarded until it closes. */
+/* A refused client: what it still sends must be read, or the kernel would reset the connection and
+ * the refusal with it. It is discarded until the client closes. */
 static bool drain(struct upgrade *upgrade)
 {
 	char nothing[4096];
@@ -195,28 +217,25 @@ static bool drain(struct upgrade *upgrade)
 	return got > 0 && upgrade->len < REFUSED_MAX_BYTES;
 }
 
-static void wait_for_close(struct upgrade *upgrade)
-{
-	upgrade->is_refused = true;
-	upgrade->len = 0;
-	pending_put(upgrade->owner->pending, &upgrade->pending, PENDING_LEAVING);
-	deadlines_set(&upgrade->owner->deadlines, &upgrade->deadline,
-		      clock_monotonic_ms() + REFUSED_LIMIT_MS);
-}
+static void on_readable(uv_poll_t *poll, int status, int events);
 
-static void grow(struct upgrade *upgrade)
+/* It stays: for the rest of its request, or to take its refusal. */
+static void stay(struct upgrade *upgrade, enum outcome outcome)
 {
-	if (upgrade->len < upgrade->size)
-		return;
-	upgrade->size = upgrade->size ? upgrade->size * 2 : FIRST_SIZE;
-	if (upgrade->size > HANDSHAKE_MAX_BYTES)
-		upgrade->size = HANDSHAKE_MAX_BYTES;
-	upgrade->bytes = xreallocarray(upgrade->bytes, upgrade->size, 1);
+	if (outcome == REFUSED) {
+		upgrade->is_refused = true;
+		upgrade->len = 0;
+		pending_put(upgrade->owner->pending, &upgrade->pending, PENDING_LEAVING);
+		deadlines_set(&upgrade->owner->deadlines, &upgrade->deadline,
+			      clock_monotonic_ms() + REFUSED_LIMIT_MS);
+	}
+	uv_poll_start(&upgrade->poll, UV_READABLE, on_readable);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct upgrade *upgrade = poll->data;
+	enum outcome outcome;
 
 	(void)status;
 	(void)events;
@@ -227,42 +246,28 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	}
 	/* libwebsockets polls the same descriptor: ours must be out of the way first. */
 	uv_poll_stop(poll);
-	grow(upgrade);
-	enum outcome outcome = receive(upgrade);
-	if (outcome == ADOPTED || outcome == GONE) {
+	outcome = receive(upgrade);
+	if (outcome == ADOPTED || outcome == GONE)
 		end(upgrade, outcome == GONE);
-		return;
-	}
-	if (outcome == REFUSED)
-		wait_for_close(upgrade);
-	uv_poll_start(poll, UV_READABLE, on_readable);
+	else
+		stay(upgrade, outcome);
 }
 
-/* Copies one from the stack into the list. */
-static void keep(const struct upgrade *first, bool is_refused)
+/* Moves one from the stack into the list. */
+static void keep(const struct upgrade *first, enum outcome outcome)
 {
 	struct upgrades *upgrades = first->owner;
 	struct upgrade *upgrade = xcalloc(1, sizeof(*upgrade));
 
-	upgrade->owner = upgrades;
-	upgrade->fd = first->fd;
-	upgrade->peer = first->peer;
+	*upgrade = *first;
 	upgrade->pending.kind = PENDING_HANDSHAKE;
 	pending_put(upgrades->pending, &upgrade->pending, PENDING_WAITING);
 	LIST_INSERT_HEAD(&upgrades->list, upgrade, entry);
-	uv_poll_init(upgrades->parts.loop, &upgrade->poll, first->fd);
+	uv_poll_init(upgrades->parts.loop, &upgrade->poll, upgrade->fd);
 	upgrade->poll.data = upgrade;
-	uv_poll_start(&upgrade->poll, UV_READABLE, on_readable);
-	if (is_refused) {
-		wait_for_close(upgrade);
-		return;
-	}
-	if (first->len > 0)
-		upgrade->bytes = xstrndup(first->bytes, first->len);
-	upgrade->len = upgrade->size = first->len;
 	deadlines_set(&upgrades->deadlines, &upgrade->deadline,
-		      clock_monotonic_ms() +
-			      upgrades->parts.admission.config->handshake_timeout_ms);
+		      clock_monotonic_ms() + upgrades->parts.config->handshake_timeout_ms);
+	stay(upgrade, outcome);
 }
 
 /* Ends it for lack of time or room. A client that has said nothing is told nothing: it may be a
@@ -270,43 +275,32 @@ static void keep(const struct upgrade *first, bool is_refused)
 static void turn_away(struct upgrade *upgrade, const struct refusal *refusal)
 {
 	if (!upgrade->is_refused) {
-		refusals_count(upgrade->owner->refusals, refusal->cause);
+		refusals_count(&upgrade->owner->refusals, refusal->cause);
 		if (upgrade->len > 0)
 			write_refusal(upgrade->fd, refusal);
 	}
 	end(upgrade, true);
 }
 
-/* Closes those of whom there are too many. Not to be called from a callback of one of them. */
-static void make_room(struct upgrades *upgrades)
+void upgrade_begin(struct upgrades *upgrades, int fd, const struct sockaddr *peer)
 {
-	while (upgrades->pending->count > upgrades->parts.admission.limits->pending) {
-		struct pending *first = pending_first(upgrades->pending);
-
-		if (first->kind == PENDING_HANDSHAKE)
-			turn_away(container_of(first, struct upgrade, pending),
-				  &refusal_pending_full);
-		else if (session_give_way(first))
-			refusals_log(upgrades->refusals, COUNT_REFUSED_PENDING_FULL);
-	}
-}
-
-void upgrade_begin(void *context, int fd, const struct sockaddr *peer)
-{
-	struct upgrades *upgrades = context;
-	char bytes[HANDSHAKE_MAX_BYTES];
-	struct upgrade first = {.owner = upgrades,
-				.fd = fd,
-				.peer = client_address_of_peer(peer),
-				.bytes = bytes,
-				.size = sizeof(bytes)};
+	struct upgrade first = {.owner = upgrades, .fd = fd, .peer = client_address_of_peer(peer)};
 	enum outcome outcome = receive(&first);
 
 	if (outcome == GONE)
 		close(fd);
 	else if (outcome != ADOPTED)
-		keep(&first, outcome == REFUSED);
-	make_room(upgrades);
+		keep(&first, outcome);
+	/* Those of whom there are too many make room. */
+	while (upgrades->pending->count > upgrades->parts.limits.pending) {
+		struct pending *oldest = pending_first(upgrades->pending);
+
+		if (oldest->kind == PENDING_HANDSHAKE)
+			turn_away(container_of(oldest, struct upgrade, pending),
+				  &refusal_pending_full);
+		else if (session_give_way(oldest))
+			refusals_log(&upgrades->refusals, COUNT_REFUSED_PENDING_FULL);
+	}
 }
 
 bool upgrades_pending(const struct upgrades *upgrades)
@@ -321,5 +315,5 @@ void upgrades_on_tick(struct upgrades *upgrades)
 
 	while ((due = deadlines_pop(&upgrades->deadlines, now_ms)))
 		turn_away(container_of(due, struct upgrade, deadline), &refusal_timeout);
-	refusals_tick(upgrades->refusals);
+	refusals_tick(&upgrades->refusals);
 }

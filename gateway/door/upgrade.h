@@ -1,7 +1,8 @@
 /*
- * From an accepted connection to a WebSocket: its request is read, judged (admission.h), and either
- * answered with a refusal or handed on to the transport. A slow client has `handshake_timeout` in
- * all for its request. When too many have not authenticated yet, some make room.
+ * From an accepted connection to a WebSocket: its request is read and judged by the contract, by
+ * the limits, by its origin and its topic, and either answered with a refusal or handed on to the
+ * transport. A slow client has `handshake_timeout` in all for its request. When too many have not
+ * authenticated yet, some make room.
  */
 #ifndef GATEWAY_UPGRADE_H
 #define GATEWAY_UPGRADE_H
@@ -9,15 +10,24 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-#include "gateway/door/admission.h"
+#include "gateway/door/limits.h"
 
+struct clients;
+struct counters;
+struct registry;
+struct tally;
 struct upgrades;
+struct uv_loop_s;
 struct websockets;
 
-/* All are borrowed. */
+/* All pointers are borrowed. */
 struct upgrades_parts {
-	struct admission admission; /* without `trusted`, see upgrades_configure */
+	const struct config *config; /* may change in place */
+	struct limits limits;
 	struct uv_loop_s *loop;
+	struct clients *clients;
+	struct registry *registry;
+	const struct tally *tally;
 	struct counters *counters;
 	struct websockets *websockets;
 };
@@ -31,11 +41,8 @@ void upgrades_close(struct upgrades *upgrades);
 /* The same, but more may come. */
 void upgrades_end_all(struct upgrades *upgrades);
 
-/* Takes the configuration as it is now. */
-void upgrades_configure(struct upgrades *upgrades);
-
-/* A listener_accepted; `context` is the upgrades. */
-void upgrade_begin(void *context, int fd, const struct sockaddr *peer);
+/* `fd` now belongs to the callee: non-blocking, close-on-exec, without delay. */
+void upgrade_begin(struct upgrades *upgrades, int fd, const struct sockaddr *peer);
 
 /* True while a handshake is under way. */
 bool upgrades_pending(const struct upgrades *upgrades);

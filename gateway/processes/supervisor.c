@@ -14,7 +14,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -430,7 +429,6 @@ static bool open_sockets(struct supervisor *supervisor)
 {
 	const struct inheritance *inheritance = supervisor->inheritance;
 	bool is_unix = listen_socket_path(supervisor->config) != NULL;
-	char address[LISTEN_ADDRESS_SIZE] = "";
 
 	for (size_t i = 0; i < supervisor->count; i++) {
 		int *fd = &supervisor->workers[i].listen_fd;
@@ -440,9 +438,9 @@ static bool open_sockets(struct supervisor *supervisor)
 		else if (is_unix && i > 0)
 			*fd = fcntl(supervisor->workers[0].listen_fd, F_DUPFD_CLOEXEC, 0);
 		else
-			*fd = listen_socket_open(supervisor->config, i == 0, address);
-		if (*fd < 0)
-			return fail("cannot listen", strerror(errno));
+			*fd = listen_socket_open(supervisor->config, i == 0);
+		if (*fd < 0) /* of a new one the door has said why */
+			return is_unix && i > 0 ? fail("cannot listen", strerror(errno)) : false;
 		supervisor->is_listening = true;
 	}
 	for (size_t i = supervisor->count; i < inheritance->listen_count; i++)
@@ -452,12 +450,8 @@ static bool open_sockets(struct supervisor *supervisor)
 
 static bool open_tally(struct supervisor *supervisor)
 {
-	struct rlimit descriptors = {.rlim_max = 0};
-
-	getrlimit(RLIMIT_NOFILE, &descriptors);
-	size_t wanted = limits_descriptors(supervisor->config);
-	size_t most = descriptors.rlim_max < wanted ? (size_t)descriptors.rlim_max : wanted;
-	supervisor->tally = tally_new(supervisor->count, most);
+	supervisor->tally =
+		tally_new(supervisor->count, limits_raise_descriptors(supervisor->config));
 	return supervisor->tally || fail("cannot count connections", strerror(errno));
 }
 

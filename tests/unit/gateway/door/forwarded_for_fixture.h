@@ -41,17 +41,15 @@ static inline void assert_address(struct client_address address, const char *exp
 		fail_msg("%s: %s, not %s", about, text, expected);
 }
 
-static inline struct client_address resolve(const char *trusted_list, struct client_address peer,
+static inline struct client_address resolve(const char *trusted, struct client_address peer,
 					    const char *header, size_t len)
 {
-	struct trusted_proxies *trusted = trusted_proxies_new(trusted_list);
 	char *exact = xreallocarray(NULL, len, 1);
 	struct client_address client;
 
 	memcpy(exact, header, len);
 	client = forwarded_for_resolve(trusted, peer, exact, len);
 	free(exact);
-	trusted_proxies_free(trusted);
 	return client;
 }
 
