@@ -4,7 +4,6 @@
  */
 #include "gateway/client/authentication.h"
 
-#include "gateway/events/feed.h"
 #include "gateway/events/registry.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
@@ -13,16 +12,14 @@ enum { KEYS = 2 };
 
 struct authenticator {
 	struct registry *registry;
-	struct feed *feed;
 	struct token_key *keys[KEYS]; /* of the secret and of the previous one */
 };
 
-struct authenticator *authenticator_new(struct registry *registry, struct feed *feed)
+struct authenticator *authenticator_new(struct registry *registry)
 {
 	struct authenticator *authenticator = xcalloc(1, sizeof(*authenticator));
 
 	authenticator->registry = registry;
-	authenticator->feed = feed;
 	return authenticator;
 }
 
@@ -71,25 +68,6 @@ static enum verdict judge_token(const struct authenticator *authenticator, const
 	return VERDICT_UNAUTHORIZED;
 }
 
-/* True when everything that came after `id` is still there. */
-static bool can_recover(const struct feed_range *range, int64_t id)
-{
-	int64_t first = range->from_the_start ? range->oldest_id : range->oldest_id - 1;
-
-	return id >= first && id <= range->newest_id;
-}
-
-static enum verdict judge_resume(struct authenticator *authenticator, const struct message *message,
-				 struct grant *grant)
-{
-	struct feed_range range;
-
-	if (feed_find_range(authenticator->feed, &range) != DATABASE_OK)
-		return VERDICT_UNAVAILABLE;
-	grant->can_recover = can_recover(&range, message->last_event_id);
-	return VERDICT_GOOD;
-}
-
 /* The topic is looked up again: since the upgrade it may have gone, or changed its mind about
  * tokens. */
 enum verdict authentication_first(struct authenticator *authenticator, const char *topic,
@@ -111,8 +89,8 @@ enum verdict authentication_first(struct authenticator *authenticator, const cha
 	else if (message->token_state == MESSAGE_TOKEN_NOT_TEXT)
 		verdict = VERDICT_AUTH_REQUIRED;
 	grant->newest_id = found.newest_id;
-	if (verdict == VERDICT_GOOD && message->resume != MESSAGE_RESUME_NOT_ASKED)
-		verdict = judge_resume(authenticator, message, grant);
+	grant->can_recover = message->last_event_id >= found.pruned_id &&
+			     message->last_event_id <= found.newest_id;
 	return verdict;
 }
 

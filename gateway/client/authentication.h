@@ -14,11 +14,10 @@
 #include "shared/config/config.h"
 
 struct authenticator;
-struct feed;
 struct registry;
 
-/* Both are borrowed. Free with authenticator_free, which allows NULL. */
-struct authenticator *authenticator_new(struct registry *registry, struct feed *feed);
+/* `registry` is borrowed. Free with authenticator_free, which allows NULL. */
+struct authenticator *authenticator_new(struct registry *registry);
 void authenticator_free(struct authenticator *authenticator);
 
 /* While a rotation is under way there are two. False when one of them cannot be used. */

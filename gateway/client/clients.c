@@ -40,7 +40,7 @@ struct clients *clients_open(const struct clients_parts *parts)
 	clients->tally = parts->tally;
 	clients->presence = parts->presence;
 	clients->feed = parts->feed;
-	clients->authenticator = authenticator_new(parts->registry, parts->feed);
+	clients->authenticator = authenticator_new(parts->registry);
 	clients->audience = audience_new(parts->presence);
 	clients->fanout =
 		fanout_new(parts->feed, clients->audience, parts->presence, parts->counters);
@@ -102,6 +102,36 @@ static void carry_out(const struct fanout_step *step)
 		session_deliver(session_of(step, i), step->batch);
 }
 
+/* Events were pruned before they could be handed out: whoever may have missed one is sent away, or
+ * has lost it for good. Any of the orders may have been meant for anybody. */
+static void tell_of_gap(struct clients *clients, int64_t gap_after)
+{
+	int64_t order_id = feed_pruned_id(clients->feed, "", 0), closed = 0, drops = 0;
+	struct session *session;
+
+	LIST_FOREACH(session, &clients->sessions, entry)
+	{
+		const struct topic *topic = session->member.by_topic.topic;
+
+		if (!topic)
+			continue;
+		bool has_missed = !session->replay &&
+				  feed_pruned_id(clients->feed, topic->name, topic->name_len) >
+					  session->after_id;
+		if ((has_missed && session->is_resumable) ||
+		    (order_id > gap_after && order_id > session->ordered_after_id)) {
+			session_end(session, ENDING_PRUNED);
+			closed++;
+		} else if (has_missed) {
+			clients->counters->counts[COUNT_DROP_PRUNED]++;
+			drops++;
+		}
+	}
+	log_event(LOG_WARN, "events were pruned before they were handed out",
+		  log_number("after", gap_after), log_number("closed", closed),
+		  log_number("drops", drops));
+}
+
 static int at_most(int64_t limit, int otherwise)
 {
 	return limit < otherwise ? (int)limit : otherwise;
@@ -125,8 +155,13 @@ int clients_look(void *context)
 	struct fanout_step step;
 	uint64_t end_ns = uv_hrtime() + TURN_NS;
 
-	if (fanout_look(fanout, look_limits(clients->config)))
+	if (fanout_look(fanout, look_limits(clients->config))) {
+		int64_t gap_after = feed_gap(clients->feed);
+
 		clients->look_deliveries = 0;
+		if (gap_after > 0)
+			tell_of_gap(clients, gap_after);
+	}
 	while (uv_hrtime() < end_ns && fanout_next(fanout, &step)) {
 		carry_out(&step);
 		clients->look_deliveries += step.count * step.batch->count;

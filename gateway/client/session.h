@@ -51,6 +51,7 @@ enum ending {
 	ENDING_TOO_MANY_MESSAGES, /* see message_rate_take */
 	ENDING_PENDING_FULL, /* others need its place before it has authenticated */
 	ENDING_SLOW, /* it is to resume */
+	ENDING_PRUNED, /* what it was to get is gone */
 	ENDING_UNAVAILABLE, /* the database cannot be read */
 	ENDING_SHUTDOWN,
 

@@ -10,29 +10,33 @@
 struct feed {
 	struct database *database;
 	int64_t position;
+	int64_t gap_after; /* 0: none */
 	int fault; /* why the current event cannot be read; SQLITE_OK: it can */
 	sqlite3_stmt *next;
 	sqlite3_stmt *payload;
-	sqlite3_stmt *range;
+	sqlite3_stmt *ends;
 };
+
+/* What `ends` gives: the newest push of a topic that is gone; the newest event of all. */
+enum { PRUNED_PUSH, NEWEST_EVENT, ENDS };
 
 struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
 {
 	struct feed *feed = xcalloc(1, sizeof(*feed));
-	struct feed_range range;
+	int64_t ends[ENDS];
 
 	feed->database = database;
 	feed->next = database_prepare(database, "SELECT id, kind, topic, user_id FROM events "
 						"WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
 	feed->payload =
 		database_prepare(database, "SELECT payload, created_ms FROM events WHERE id = ?1");
-	/* Separate, because min() and max() together look at every row. */
-	feed->range = database_prepare(
-		database, "SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events), "
-			  "(SELECT kind FROM events ORDER BY id LIMIT 1)");
+	feed->ends = database_prepare(
+		database, "SELECT coalesce((SELECT event_id FROM pruned WHERE topic = ?1), "
+			  "(SELECT id - 1 FROM events ORDER BY id LIMIT 1)), "
+			  "(SELECT max(id) FROM events)");
 	if (database_is_prepared(database, why)) {
-		if (feed_find_range(feed, &range) == DATABASE_OK) {
-			feed->position = range.newest_id;
+		if (database_read_numbers(feed->ends, ends, ENDS) == DATABASE_OK) {
+			feed->position = ends[NEWEST_EVENT];
 			return feed;
 		}
 		snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s",
@@ -48,13 +52,21 @@ void feed_close(struct feed *feed)
 		return;
 	sqlite3_finalize(feed->next);
 	sqlite3_finalize(feed->payload);
-	sqlite3_finalize(feed->range);
+	sqlite3_finalize(feed->ends);
 	free(feed);
 }
 
 int64_t feed_position(const struct feed *feed)
 {
 	return feed->position;
+}
+
+int64_t feed_gap(struct feed *feed)
+{
+	int64_t after = feed->gap_after;
+
+	feed->gap_after = 0;
+	return after;
 }
 
 const char *feed_error(const struct feed *feed)
@@ -135,6 +147,10 @@ static int read_rows(struct feed *feed, struct feed_batch *batch, feed_handler *
 	while (taken && (result = sqlite3_step(row)) == SQLITE_ROW) {
 		struct feed_event event = event_of(feed, row);
 
+		if (event.id > batch->position + 1) {
+			batch->gap_after = batch->gap_after ? batch->gap_after : batch->position;
+			batch->position = event.id - 1;
+		}
 		taken = feed->fault == SQLITE_OK &&
 			(is_of_others(&event, batch) || handler(context, &event));
 		if (feed->fault != SQLITE_OK) {
@@ -160,46 +176,36 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 	int result = read_rows(feed, &batch, handler, context);
 
 	feed->position = batch.position;
+	feed->gap_after = feed->gap_after ? feed->gap_after : batch.gap_after;
 	*more = batch.has_more;
 	return database_status_of(result);
 }
 
-/* Leaves the statement on its row, so that what is read next comes from the same snapshot; the
- * caller resets it. */
-static int step_range(struct feed *feed, struct feed_range *range)
+int64_t feed_pruned_id(struct feed *feed, const char *topic, size_t len)
 {
-	int result = sqlite3_step(feed->range);
+	int64_t ends[ENDS];
 
-	*range = (struct feed_range){0};
-	if (result == SQLITE_ROW) {
-		range->oldest_id = sqlite3_column_int64(feed->range, 0);
-		range->newest_id = sqlite3_column_int64(feed->range, 1);
-		range->from_the_start = sqlite3_column_int(feed->range, 2) == EVENT_DATABASE_MADE;
-	}
-	return result;
-}
-
-enum database_status feed_find_range(struct feed *feed, struct feed_range *range)
-{
-	int result = step_range(feed, range);
-
-	sqlite3_reset(feed->range);
-	return database_status_of(result);
+	sqlite3_bind_text64(feed->ends, 1, topic, len, SQLITE_STATIC, SQLITE_UTF8);
+	return database_read_numbers(feed->ends, ends, ENDS) == DATABASE_OK ? ends[PRUNED_PUSH]
+									    : INT64_MAX;
 }
 
 enum database_status feed_replay(struct feed *feed, struct feed_batch *batch, feed_handler *handler,
 				 void *context)
 {
-	struct feed_range range;
-	int result = step_range(feed, &range);
+	int result;
 
-	/* Events are pruned from the oldest on. */
-	batch->has_gap = result == SQLITE_ROW && range.oldest_id > batch->position + 1;
+	/* Stays on its row, so that what is read next comes from the same snapshot. */
+	sqlite3_bind_text64(feed->ends, 1, batch->topic, batch->topic_len, SQLITE_STATIC,
+			    SQLITE_UTF8);
+	result = sqlite3_step(feed->ends);
+	batch->has_gap = result == SQLITE_ROW &&
+			 sqlite3_column_int64(feed->ends, PRUNED_PUSH) > batch->position;
 	if (result == SQLITE_ROW && !batch->has_gap) {
 		result = read_rows(feed, batch, handler, context);
 		if (result == SQLITE_DONE && !batch->has_more)
 			batch->position = batch->until;
 	}
-	sqlite3_reset(feed->range);
+	sqlite3_reset(feed->ends);
 	return database_status_of(result);
 }

@@ -52,13 +52,13 @@ int64_t feed_position(const struct feed *feed);
 /* What SQLite says about the last failure. */
 const char *feed_error(const struct feed *feed);
 
-/* The oldest and the newest event there are, in one snapshot. */
-struct feed_range {
-	int64_t oldest_id, newest_id;
-	bool from_the_start; /* nothing has ever been pruned: there was nothing before the oldest */
-};
+/* The position behind which events were gone before they could be read; 0 when none was since the
+ * last call. */
+int64_t feed_gap(struct feed *feed);
 
-enum database_status feed_find_range(struct feed *feed, struct feed_range *range);
+/* The newest push of that topic that is gone, as far as is known; of '' the newest order.
+ * INT64_MAX when it cannot be read. */
+int64_t feed_pruned_id(struct feed *feed, const char *topic, size_t len);
 
 /* Rows that are read in one go. */
 struct feed_batch {
@@ -68,7 +68,8 @@ struct feed_batch {
 	int64_t until; /* the last id of all */
 	int max_rows; /* to look at */
 	bool has_more; /* there may be more after `position` */
-	bool has_gap; /* events after `position` have been pruned: nothing was handed out */
+	bool has_gap; /* pushes after `position` have been pruned: nothing was handed out */
+	int64_t gap_after; /* of all topics: the position before rows that are not there; 0: none */
 };
 
 /* Hands out the pushes of one topic among the events that come after the position. */

@@ -16,8 +16,9 @@ struct registry *registry_open(struct database *database, char why[DATABASE_WHY_
 	struct registry *registry = xcalloc(1, sizeof(*registry));
 
 	registry->find = database_prepare(
-		database, "SELECT require_token, (SELECT max(id) FROM events) FROM topics "
-			  "WHERE topic = ?1 AND expires_ms > ?2");
+		database, "SELECT require_token, (SELECT max(id) FROM events), "
+			  "ifnull(event_id, 9223372036854775807) FROM topics LEFT JOIN pruned "
+			  "USING (topic) WHERE topic = ?1 AND expires_ms > ?2");
 	if (database_is_prepared(database, why))
 		return registry;
 	registry_close(registry);
@@ -44,6 +45,7 @@ enum database_status registry_find(struct registry *registry, const char *topic,
 		found->registered = true;
 		found->require_token = sqlite3_column_int(find, 0) != 0;
 		found->newest_id = sqlite3_column_int64(find, 1);
+		found->pruned_id = sqlite3_column_int64(find, 2);
 	}
 	sqlite3_reset(find);
 	return database_status_of(result);

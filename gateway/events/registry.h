@@ -24,6 +24,7 @@ struct registered_topic {
 	bool registered; /* and not past its expiry */
 	bool require_token;
 	int64_t newest_id; /* of all events, in the same snapshot */
+	int64_t pruned_id; /* whoever has had all up to this one has missed nothing */
 };
 
 enum database_status registry_find(struct registry *registry, const char *topic, size_t len,

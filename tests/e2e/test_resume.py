@@ -1,6 +1,8 @@
 """Resume (docs/clients.md): no gap, no repeat, ids rising, whatever happens in between."""
 
+import contextlib
 import json
+import signal
 import sqlite3
 import threading
 
@@ -8,6 +10,7 @@ import pytest
 
 from harness.crowd import Crowd
 from harness.process import wait_until
+from harness.sqlite import wait_until_counted
 from harness.web_servers import Nginx
 from harness.websocket import Subscriber
 
@@ -104,6 +107,104 @@ def test_pruned_events_are_not_recovered(make_service, certificates):
     for position, recovered in ((ids[0], False), (ids[-3], True)):
         with subscriber(server, "t") as client:
             assert json.loads(client.authenticate(last_event_id=position))["recovered"] is recovered
+
+
+def test_a_quiet_topic_is_recovered_although_events_of_others_were_pruned(make_service, certificates):
+    server = Nginx(make_service(event_limit=10, event_retention="1h").start(), certificates)
+    for topic in ("quiet", "busy"):
+        server.api.register(topic)
+    with subscriber(server, "quiet") as client:
+        empty = json.loads(client.authenticate(last_event_id=None))["last_event_id"]
+    publish_many(server.api, "busy", 200)
+    with subscriber(server, "quiet") as client:
+        assert json.loads(client.authenticate(last_event_id=empty))["recovered"] is True
+        only = server.api.publish("quiet", "only").json["id"]
+        assert client.receive_json()["id"] == only
+    with subscriber(server, "quiet") as client:
+        assert json.loads(client.authenticate(last_event_id=empty))["recovered"] is True
+        assert client.receive_json()["id"] == only, "still there"
+    ids = publish_many(server.api, "busy", 200)
+    with sqlite3.connect(server.service.database) as database:
+        assert database.execute("SELECT min(id) FROM events").fetchone()[0] > only
+    for topic, position, recovered in (
+        ("quiet", empty, False),
+        ("quiet", only - 1, False),
+        ("quiet", only, True),
+        ("quiet", only + 1, True),
+        ("busy", ids[0], False),
+        ("busy", ids[-2], True),
+    ):
+        with subscriber(server, topic) as client:
+            answer = json.loads(client.authenticate(last_event_id=position))
+            assert answer["recovered"] is recovered, (topic, position)
+            if recovered and topic == "busy":
+                assert client.receive_json()["id"] == ids[-1]
+
+
+def test_a_topic_registered_anew_vouches_for_nothing_that_was_pruned_before(make_service, certificates):
+    server = Nginx(make_service(event_limit=10, event_retention="1h").start(), certificates)
+    server.api.register("t")
+    first = publish_many(server.api, "t", 1)[0]
+    server.api.unregister("t")
+    server.api.register("other")
+    publish_many(server.api, "other", 200)
+    server.api.register("t")
+    last = publish_many(server.api, "other", 1)[0]
+    for position, recovered in ((first - 1, False), (last, True)):
+        with subscriber(server, "t") as client:
+            assert json.loads(client.authenticate(last_event_id=position))["recovered"] is recovered
+
+
+@contextlib.contextmanager
+def stopped(service):
+    service.gateway.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        service.gateway.send(signal.SIGCONT)
+
+
+def test_a_gateway_that_was_stopped_past_the_limit_says_who_missed_something(make_service, certificates):
+    server = Nginx(make_service(event_limit=10, event_retention="1h").start(), certificates)
+    service = server.service
+    clients = {}
+    with contextlib.ExitStack() as stack:
+        for topic in ("quiet", "busy"):
+            server.api.register(topic)
+            for kind, members in (("plain", {}), ("resumable", {"last_event_id": None})):
+                client = clients[kind, topic] = stack.enter_context(subscriber(server, topic))
+                position = json.loads(client.authenticate(**members)).get("last_event_id")
+        with stopped(service):
+            publish_many(server.api, "busy", 200)
+        assert clients["resumable", "busy"].close_code() == 1013
+        numbers = [clients["plain", "busy"].receive_json()["payload"]["n"]]
+        while numbers[-1] != 199:
+            numbers.append(clients["plain", "busy"].receive_json()["payload"]["n"])
+        assert numbers == list(range(numbers[0], 200)) and numbers[0] > 0
+        with subscriber(server, "busy") as again:
+            assert json.loads(again.authenticate(last_event_id=position))["recovered"] is False
+        live = server.api.publish("quiet", "live").json["id"]
+        assert clients["resumable", "quiet"].receive_json() == {"type": "push", "id": live, "payload": "live"}
+        assert clients["plain", "quiet"].receive_json() == {"type": "push", "payload": "live"}
+    wait_until_counted(service, "drops", "pruned", 1)
+    wait_until_counted(service, "closes", "pruned", 1)
+    (line,) = [line for line in (service.log_dir / "gateway.log").read_text().splitlines() if "pruned" in line]
+    assert "level=warn" in line and "closed=1 drops=1" in line
+
+
+def test_when_an_order_was_pruned_unseen_everyone_is_sent_away(make_service, certificates):
+    """It may have been meant for any of them: to be disconnected, or that their topic is gone."""
+    server = Nginx(make_service(event_limit=10, event_retention="1h").start(), certificates)
+    for topic in ("quiet", "busy"):
+        server.api.register(topic)
+    with subscriber(server, "quiet") as quiet, subscriber(server, "busy") as busy:
+        quiet.authenticate()
+        busy.authenticate()
+        with stopped(server.service):
+            server.api.unregister("quiet")
+            publish_many(server.api, "busy", 200)
+        assert quiet.close_code() == 1013
+        assert busy.close_code() == 1013
 
 
 def test_a_recreated_database_never_repeats_an_id_or_recovers_positions_of_the_old_one(make_service, certificates):

@@ -1,7 +1,7 @@
 // needs: gateway/events/feed.c gateway/events/registry.c
 /*
- * What is found in a real database that somebody else writes: the range of the events there are,
- * and topics; nothing when it cannot be read, and no read is left open.
+ * What is found in a real database that somebody else writes: topics, and how much of what was
+ * published to them is gone; nothing when it cannot be read, and no read is left open.
  */
 #include "tests/unit/gateway/events/feed_fixture.h"
 
@@ -26,39 +26,6 @@ static int close_both(void **state)
 
 #define LOOKUP_TEST(test) cmocka_unit_test_setup_teardown(test, open_both, close_both)
 
-static void a_range_is_from_the_oldest_to_the_newest(void **state)
-{
-	struct feed_range range;
-
-	(void)state;
-	assert_int_equal(feed_find_range(feed, &range), DATABASE_OK);
-	assert_int_equal(range.oldest_id, first_id);
-	assert_int_equal(range.newest_id, first_id);
-	assert_true(range.from_the_start);
-	add_pushes("t", 3); /* whether they have been handed out or not */
-	assert_int_equal(feed_find_range(feed, &range), DATABASE_OK);
-	assert_int_equal(range.oldest_id, first_id);
-	assert_int_equal(range.newest_id, first_id + 3);
-	assert_true(range.from_the_start);
-}
-
-static void a_range_tells_that_events_were_pruned(void **state)
-{
-	struct feed_range range;
-
-	(void)state;
-	add_pushes("t", 3);
-	execute(writer, "DELETE FROM events WHERE id = (SELECT min(id) FROM events)");
-	assert_int_equal(feed_find_range(feed, &range), DATABASE_OK);
-	assert_int_equal(range.oldest_id, first_id + 1);
-	assert_int_equal(range.newest_id, first_id + 3);
-	assert_false(range.from_the_start);
-	execute(writer, "DELETE FROM events WHERE id < (SELECT max(id) FROM events)");
-	assert_int_equal(feed_find_range(feed, &range), DATABASE_OK);
-	assert_int_equal(range.oldest_id, first_id + 3);
-	assert_int_equal(range.newest_id, first_id + 3);
-}
-
 static struct registered_topic found(const char *topic, size_t len)
 {
 	struct registered_topic result = {
@@ -66,6 +33,108 @@ static struct registered_topic found(const char *topic, size_t len)
 
 	assert_int_equal(registry_find(registry, topic, len, &result), DATABASE_OK);
 	return result;
+}
+
+static void register_topic(const char *topic)
+{
+	char *sql = sqlite3_mprintf("INSERT INTO topics VALUES (%Q, 0, 0, 9e18) ON CONFLICT "
+				    "DO UPDATE SET expires_ms = expires_ms + 1",
+				    topic);
+
+	execute(writer, sql);
+	sqlite3_free(sql);
+}
+
+/* The oldest `count` events. */
+static void prune(int count)
+{
+	char sql[128];
+
+	snprintf(sql, sizeof(sql),
+		 "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT %d)",
+		 count);
+	execute(writer, sql);
+}
+
+/* What a subscriber of it must have had, whether the registry is asked or the feed; ids count from
+ * first_id. */
+static int64_t pruned(const char *topic)
+{
+	int64_t id = feed_pruned_id(feed, topic, strlen(topic));
+
+	assert_int_equal(found(topic, strlen(topic)).pruned_id, id);
+	return id - first_id;
+}
+
+static void a_topic_knows_which_of_its_own_pushes_are_gone(void **state)
+{
+	(void)state;
+	register_topic("t");
+	register_topic("u");
+	assert_int_equal(pruned("t"), 0); /* before the database was made nothing is known */
+	add_pushes("t", 2); /* 1, 2 */
+	add_pushes("u", 3); /* 3, 4, 5 */
+	add_pushes("t", 2); /* 6, 7 */
+	assert_int_equal(pruned("t"), 0);
+	prune(2); /* up to 1 */
+	assert_int_equal(pruned("t"), 1);
+	assert_int_equal(pruned("u"), 0);
+	prune(4); /* up to 5 */
+	assert_int_equal(pruned("t"), 2);
+	assert_int_equal(pruned("u"), 5);
+	prune(1);
+	assert_int_equal(pruned("t"), 6);
+	assert_int_equal(pruned("u"), 5);
+	assert_int_equal(pruned("worker.status"), 0);
+}
+
+static void a_topic_registered_again_knows_it_still(void **state)
+{
+	(void)state;
+	register_topic("t");
+	add_pushes("t", 1);
+	add_pushes("u", 3);
+	prune(4);
+	register_topic("t");
+	execute(writer, "INSERT OR REPLACE INTO topics SELECT * FROM topics WHERE topic = 't'");
+	assert_int_equal(pruned("t"), 1);
+}
+
+static void a_topic_registered_anew_does_not_know_what_was_before(void **state)
+{
+	(void)state;
+	register_topic("t");
+	add_pushes("t", 1);
+	execute(writer, "DELETE FROM topics WHERE topic = 't'");
+	add_pushes("u", 3);
+	prune(3); /* the oldest is 3 */
+	register_topic("t");
+	assert_int_equal(pruned("t"), 2);
+	prune(1);
+	assert_int_equal(pruned("t"), 2);
+}
+
+static void of_a_topic_that_is_not_registered_all_that_is_gone_counts(void **state)
+{
+	(void)state;
+	add_pushes("u", 3);
+	prune(3);
+	assert_int_equal(feed_pruned_id(feed, "t", 1), first_id + 2);
+}
+
+static void orders_that_are_gone_are_known_together(void **state)
+{
+	(void)state;
+	assert_int_equal(feed_pruned_id(feed, "", 0), first_id);
+	register_topic("t");
+	add(EVENT_DISCONNECT, NULL, NULL); /* 1 */
+	add(EVENT_UNREGISTER, "t", NULL); /* 2 */
+	add_pushes("t", 2);
+	prune(2);
+	assert_int_equal(feed_pruned_id(feed, "", 0), first_id + 1);
+	prune(2);
+	assert_int_equal(feed_pruned_id(feed, "", 0), first_id + 2);
+	assert_int_equal(pruned("t"), 3);
 }
 
 static void a_topic_is_found_byte_by_byte_and_until_its_expiry(void **state)
@@ -96,28 +165,23 @@ static void a_topic_comes_with_the_newest_id_of_all_events(void **state)
 	assert_int_equal(found("worker.status", 13).newest_id, first_id + 3);
 }
 
-static void what_cannot_be_read_is_no_topic_and_no_range(void **state)
+static void what_cannot_be_read_is_no_topic_and_vouches_for_nothing(void **state)
 {
-	struct feed_range range = {.oldest_id = 1, .newest_id = 2, .from_the_start = true};
 	struct registered_topic topic = {.registered = true};
 
 	(void)state;
 	set_failing(true);
 	assert_int_equal(registry_find(registry, "worker.status", 13, &topic), DATABASE_ERROR);
 	assert_false(topic.registered);
-	assert_int_equal(feed_find_range(feed, &range), DATABASE_ERROR);
-	assert_int_equal(range.newest_id, 0);
-	assert_false(range.from_the_start);
+	assert_int_equal(feed_pruned_id(feed, "worker.status", 13), INT64_MAX);
 	set_failing(false);
 	assert_true(found("worker.status", 13).registered);
-	assert_int_equal(feed_find_range(feed, &range), DATABASE_OK);
-	assert_int_equal(range.newest_id, first_id);
+	assert_int_equal(feed_pruned_id(feed, "worker.status", 13), first_id);
 }
 
 /* A reader that holds its snapshot would keep the log from being copied back. */
 static void no_read_is_left_open(void **state)
 {
-	struct feed_range range;
 	int64_t position = 0;
 
 	(void)state;
@@ -126,7 +190,7 @@ static void no_read_is_left_open(void **state)
 	stop_after = 1;
 	replayed(&position, 3, MANY);
 	found("worker.status", 13);
-	assert_int_equal(feed_find_range(feed, &range), DATABASE_OK);
+	feed_pruned_id(feed, "worker.status", 13);
 	for (sqlite3_stmt *next = NULL;
 	     (next = sqlite3_next_stmt(database_handle(database), next));)
 		if (sqlite3_stmt_busy(next))
@@ -136,11 +200,14 @@ static void no_read_is_left_open(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		LOOKUP_TEST(a_range_is_from_the_oldest_to_the_newest),
-		LOOKUP_TEST(a_range_tells_that_events_were_pruned),
+		LOOKUP_TEST(a_topic_knows_which_of_its_own_pushes_are_gone),
+		LOOKUP_TEST(a_topic_registered_again_knows_it_still),
+		LOOKUP_TEST(a_topic_registered_anew_does_not_know_what_was_before),
+		LOOKUP_TEST(of_a_topic_that_is_not_registered_all_that_is_gone_counts),
+		LOOKUP_TEST(orders_that_are_gone_are_known_together),
 		LOOKUP_TEST(a_topic_is_found_byte_by_byte_and_until_its_expiry),
 		LOOKUP_TEST(a_topic_comes_with_the_newest_id_of_all_events),
-		LOOKUP_TEST(what_cannot_be_read_is_no_topic_and_no_range),
+		LOOKUP_TEST(what_cannot_be_read_is_no_topic_and_vouches_for_nothing),
 		LOOKUP_TEST(no_read_is_left_open),
 	};
 

@@ -43,6 +43,38 @@ static void ids_may_have_gaps(void **state)
 	assert_string_equal(polled(MANY, false), "1001:0t=1");
 }
 
+/* Whoever prunes does not know how far this reader is. */
+static void rows_that_were_gone_before_they_were_read_are_a_gap(void **state)
+{
+	(void)state;
+	add_pushes("t", 2);
+	assert_string_equal(polled(MANY, false), "1:0t=1 2:0t=2");
+	execute(writer, "DELETE FROM events WHERE id < (SELECT max(id) FROM events)");
+	add_pushes("t", 5);
+	assert_string_equal(polled(1, true), "3:0t=1");
+	assert_int_equal(feed_gap(feed), 0);
+	execute(writer, "DELETE FROM events WHERE payload < 4");
+	stop_after = 0; /* nothing is taken, and the gap is noticed once all the same */
+	assert_string_equal(polled(MANY, true), "");
+	assert_int_equal(feed_gap(feed), first_id + 3);
+	stop_after = SIZE_MAX;
+	assert_string_equal(polled(MANY, false), "6:0t=4 7:0t=5");
+	assert_int_equal(feed_gap(feed), 0);
+	assert_string_equal(polled(MANY, false), "");
+	assert_int_equal(feed_gap(feed), 0);
+}
+
+static void of_gaps_that_nobody_has_asked_for_the_first_one_counts(void **state)
+{
+	(void)state;
+	add_pushes("t", 6);
+	execute(writer, "DELETE FROM events WHERE payload IN (1, 3, 5)");
+	assert_string_equal(polled(1, true), "2:0t=2");
+	assert_string_equal(polled(MANY, false), "4:0t=4 6:0t=6");
+	assert_int_equal(feed_gap(feed), first_id);
+	assert_int_equal(feed_gap(feed), 0);
+}
+
 static void a_poll_is_bounded_and_says_when_there_may_be_more(void **state)
 {
 	(void)state;
@@ -148,6 +180,8 @@ int main(void)
 		FEED_TEST(it_starts_at_the_newest_event),
 		FEED_TEST(what_is_new_comes_once_and_in_order),
 		FEED_TEST(ids_may_have_gaps),
+		FEED_TEST(rows_that_were_gone_before_they_were_read_are_a_gap),
+		FEED_TEST(of_gaps_that_nobody_has_asked_for_the_first_one_counts),
 		FEED_TEST(a_poll_is_bounded_and_says_when_there_may_be_more),
 		FEED_TEST(what_is_not_committed_is_not_there),
 		FEED_TEST(pruning_what_was_handed_out_changes_nothing),

@@ -116,6 +116,22 @@ static void events_pruned_before_the_replay_came_to_them_are_a_gap(void **state)
 	assert_string_equal(replayed(&position, 5, MANY), "4:0t=4 5:0t=5");
 }
 
+static void pushes_of_other_topics_that_are_gone_are_no_gap(void **state)
+{
+	int64_t position = 0;
+
+	(void)state;
+	execute(writer, "INSERT INTO topics VALUES ('t', 0, 0, 9e18), ('u', 0, 0, 9e18)");
+	add_pushes("u", 3);
+	add_pushes("t", 2);
+	execute(writer, "DELETE FROM events WHERE topic = 'u' OR kind = 3");
+	assert_string_equal(replayed(&position, 5, 1), "4:0t=1");
+	assert_int_equal(position, 4);
+	execute(writer, "DELETE FROM events WHERE payload = 1");
+	assert_string_equal(replayed(&position, 5, MANY), "5:0t=2");
+	assert_gap(3);
+}
+
 static void a_replay_that_failed_goes_on_where_it_was(void **state)
 {
 	struct feed_batch batch = {
@@ -163,6 +179,7 @@ int main(void)
 		FEED_TEST(other_topics_and_orders_are_passed_over_but_counted),
 		FEED_TEST(a_client_that_has_had_enough_ends_the_batch),
 		FEED_TEST(events_pruned_before_the_replay_came_to_them_are_a_gap),
+		FEED_TEST(pushes_of_other_topics_that_are_gone_are_no_gap),
 		FEED_TEST(a_replay_that_failed_goes_on_where_it_was),
 		FEED_TEST(a_replay_leaves_the_feeds_position_alone),
 	};
