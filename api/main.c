@@ -4,6 +4,7 @@
  * of these processes run on one database; the web server or spawn-fcgi starts and ends them.
  */
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/listener.h"
@@ -50,6 +51,7 @@ static void serve(struct service *service, struct requests *requests, struct res
 int main(int argc, char **argv)
 {
 	log_open();
+	umask(077); /* our files are ours alone; and they are ours, whatever it was */
 	listener_hold_signals();
 
 	struct config *config = options_start(&program, argc, argv);

@@ -15,9 +15,7 @@
 #include "gateway/events/wakeup.h"
 #include "shared/base/alloc.h"
 #include "shared/base/log.h"
-#include "shared/config/options.h"
 #include "shared/config/reload.h"
-#include "shared/base/state_dir.h"
 #include "shared/base/unix_socket.h"
 
 static bool fail(const struct gateway *gateway, const char *what, const char *why)
@@ -30,18 +28,11 @@ static bool fail(const struct gateway *gateway, const char *what, const char *wh
 /* The right to serve comes first: only its holder may open the database. */
 static bool open_state(struct gateway *gateway, int *exit_code)
 {
-	const char *state_dir = gateway->config->state_dir;
 	char why[DATABASE_WHY_SIZE];
 
-	if (!state_dir_prepare(state_dir, why, sizeof(why)))
-		return fail(gateway, "no database", why);
-	gateway->liveness = liveness_open(state_dir);
+	gateway->liveness = inheritance_claim(gateway->inheritance, gateway->config, exit_code);
 	if (!gateway->liveness)
-		return fail(gateway, "cannot open gateway.lock", strerror(errno));
-	if (!liveness_inherit_service(gateway->liveness, gateway->inheritance.service_fd)) {
-		*exit_code = EXIT_TEMPORARY;
-		return fail(gateway, "another gateway runs", "it serves this state_dir");
-	}
+		return false;
 	gateway->database = database_open(gateway->config, why);
 	if (!gateway->database)
 		return fail(gateway, "no database", why);
@@ -96,16 +87,18 @@ static bool open_clients(struct gateway *gateway, const char *address)
 /* Nobody is accepted before the loop runs. */
 static bool open_network(struct gateway *gateway, struct limits limits)
 {
-	const struct inheritance *inheritance = &gateway->inheritance;
+	struct inheritance *inheritance = gateway->inheritance;
 	const struct config *config = gateway->config;
-	int fd = inheritance->listen_count > 0 ? inheritance->listen_fds[0]
-					       : listen_socket_open(config, true);
+	int *fds = inheritance->listen_fds;
 
-	for (size_t i = 1; i < inheritance->listen_count; i++)
-		close(inheritance->listen_fds[i]); /* the predecessor had workers */
-	if (fd < 0)
+	while (inheritance->listen_count > 1) /* the predecessor had workers */
+		close(fds[--inheritance->listen_count]);
+	if (inheritance->listen_count == 0)
+		fds[0] = listen_socket_open(config, true);
+	if (fds[0] < 0)
 		return false;
-	gateway->listener = listener_open(config, fd, gateway->loop);
+	inheritance->listen_count = 1; /* for a successor; it is the listener's */
+	gateway->listener = listener_open(config, fds[0], gateway->loop);
 	if (!open_clients(gateway, listener_address(gateway->listener)))
 		return false;
 	gateway->wakeup = wakeup_open(gateway->loop, config->state_dir, inheritance->wakeup_fd,
@@ -127,20 +120,19 @@ static bool open_network(struct gateway *gateway, struct limits limits)
 	return true;
 }
 
-struct gateway *gateway_open(struct config *config, const struct program_start *start,
-			     const struct inheritance *inheritance, int *exit_code)
+struct gateway *gateway_open(struct config *config, struct inheritance *inheritance, int *exit_code)
 {
 	struct gateway *gateway = xcalloc(1, sizeof(*gateway));
 
 	*exit_code = EXIT_FAILURE;
 	gateway->config = config;
-	gateway->start = start;
 	gateway->reload = reload_new(config);
-	gateway->inheritance = *inheritance;
+	gateway->inheritance = inheritance;
 	gateway->loop = xcalloc(1, sizeof(uv_loop_t));
 	uv_loop_init(gateway->loop);
 	struct limits limits = limits_take(config, inheritance->workers);
-	gateway->tally = inheritance->tally ? inheritance->tally : tally_new(1, limits.connections);
+	gateway->tally =
+		inheritance->tally ? inheritance->tally : tally_new(1, limits_descriptors(config));
 	if (gateway->tally) {
 		tally_count_as(gateway->tally,
 			       inheritance->worker > 0 ? (size_t)inheritance->worker : 1);
@@ -160,7 +152,6 @@ void gateway_reload(struct gateway *gateway)
 	if (!reload_now(gateway->reload))
 		return;
 	clients_configure(gateway->clients);
-	presence_set_limits(gateway->presence, housekeeping_limits_of(gateway->config));
 }
 
 void gateway_close(struct gateway *gateway)
@@ -171,7 +162,8 @@ void gateway_close(struct gateway *gateway)
 	upgrades_close(gateway->upgrades);
 	wakeup_close(gateway->wakeup);
 	if (gateway->presence)
-		presence_set_counters(gateway->presence, &gateway->counters, 0);
+		presence_beat(gateway->presence, &gateway->counters, 0,
+			      housekeeping_limits_of(gateway->config));
 	database_thread_close(gateway->database_thread);
 	websockets_close(gateway->websockets);
 	clients_close(gateway->clients);

@@ -20,8 +20,7 @@
 struct gateway {
 	struct config *config; /* borrowed; changes in place, see gateway_reload */
 	struct reload *reload;
-	const struct program_start *start; /* borrowed */
-	struct inheritance inheritance;
+	struct inheritance *inheritance; /* borrowed */
 	struct uv_loop_s *loop;
 	struct counters counters; /* since the start */
 	struct tally *tally; /* of all connections, over all workers */
@@ -40,8 +39,8 @@ struct gateway {
 
 /* Sets everything up. NULL after logging why; *exit_code is what the program then ends with. Free
  * with gateway_close. */
-struct gateway *gateway_open(struct config *config, const struct program_start *start,
-			     const struct inheritance *inheritance, int *exit_code);
+struct gateway *gateway_open(struct config *config, struct inheritance *inheritance,
+			     int *exit_code);
 
 /* Takes over the configuration file as it is now, if it is good. */
 void gateway_reload(struct gateway *gateway);

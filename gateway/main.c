@@ -4,6 +4,7 @@
  * gateway_processes above 1 the first process supervises and its children serve.
  */
 #include <signal.h>
+#include <sys/stat.h>
 
 #include "gateway/gateway.h"
 #include "gateway/processes/signals.h"
@@ -22,27 +23,27 @@ static const struct program program = {
 
 int main(int argc, char **argv)
 {
+	int code = EXIT_FAILURE;
+	struct inheritance inheritance;
+
 	log_open();
-	signals_hold(true); /* until somebody can deal with them */
+	umask(077); /* our files are ours alone; and they are ours, whatever it was */
+	int signals_fd = signals_open();
 	signal(SIGPIPE, SIG_IGN); /* when a peer has gone away, write(2) says so */
 
-	struct program_start start = program_start_remember(argv);
 	struct config *config = options_start(&program, argc, argv);
-	struct inheritance inheritance = inheritance_take(config);
-	size_t workers = supervisor_workers(config);
-	int code = SUPERVISOR_WORKER;
-
-	if (workers > 1)
-		code = supervisor_run(config, &start, &inheritance, workers);
-	struct gateway *gateway = code == SUPERVISOR_WORKER
-					  ? gateway_open(config, &start, &inheritance, &code)
-					  : NULL;
+	if (inheritance_take(&inheritance, config, argv)) {
+		inheritance.signals_fd = signals_fd;
+		code = supervisor_run(config, &inheritance);
+	}
+	struct gateway *gateway =
+		code == SUPERVISOR_WORKER ? gateway_open(config, &inheritance, &code) : NULL;
 	if (gateway) {
 		code = gateway_run(gateway);
 		gateway_close(gateway);
 		log_event(LOG_INFO, "ended");
 	}
+	inheritance_clear(&inheritance);
 	config_free(config);
-	program_start_clear(&start);
 	return code;
 }

@@ -23,7 +23,6 @@
 #include "gateway/processes/successor.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
-#include "shared/base/service_manager.h"
 #include "shared/base/version.h"
 
 enum {
@@ -35,7 +34,7 @@ enum {
 struct serving {
 	struct gateway *gateway;
 	uv_timer_t tick, beat;
-	struct signals *signals;
+	uv_poll_t signals;
 	int exit_code;
 	bool has_lost_database; /* only a successor can go on */
 	struct successor *successor; /* one that is starting, or has taken over */
@@ -47,7 +46,7 @@ struct serving {
 
 static bool is_worker(const struct gateway *gateway)
 {
-	return gateway->inheritance.worker > 0;
+	return gateway->inheritance->worker > 0;
 }
 
 /* The socket goes on listening when other processes have it too. */
@@ -156,19 +155,9 @@ static void start_successor(struct serving *serving)
 
 	if (!gateway->listener || serving->successor || is_worker(gateway))
 		return;
-	int fd = listener_fd(gateway->listener);
-	struct successor_options options = {
-		.loop = gateway->loop,
-		.start = gateway->start,
-		.config = gateway->config,
-		.service_fd = liveness_service_fd(gateway->liveness),
-		.listen_fds = &fd,
-		.listen_count = 1,
-		.limit_ms = SUCCESSOR_LIMIT_MS,
-		.told = on_successor,
-		.context = serving,
-	};
-	serving->successor = successor_start(&options);
+	gateway->inheritance->listen_fds[0] = listener_fd(gateway->listener);
+	serving->successor = successor_start(gateway->loop, gateway->inheritance, gateway->config,
+					     SUCCESSOR_LIMIT_MS, on_successor, serving);
 }
 
 /* Somebody has deleted or replaced the database. Nobody else sees the file that we hold open: a
@@ -192,22 +181,28 @@ static void on_beat(uv_timer_t *timer)
 	struct gateway *gateway = serving->gateway;
 
 	liveness_beat(gateway->liveness, getpid());
-	presence_set_counters(gateway->presence, &gateway->counters,
-			      clients_outbox_bytes(gateway->clients));
+	presence_beat(gateway->presence, &gateway->counters, clients_outbox_bytes(gateway->clients),
+		      housekeeping_limits_of(gateway->config));
 	look_after_database(serving);
 }
 
-static void on_signal(void *context, int number)
+static void on_signal(uv_poll_t *poll, int status, int events)
 {
-	struct serving *serving = context;
+	struct serving *serving = poll->data;
+	int number = signals_next(serving->gateway->inheritance->signals_fd);
 
-	if (number == SIGUSR2)
+	(void)status;
+	(void)events;
+	if (number == SIGCHLD)
+		successor_reap(serving->successor);
+	else if (number == SIGUSR2)
 		start_successor(serving);
 	else if (number == SIGHUP)
 		gateway_reload(serving->gateway);
-	else if (number == SIGINT || (serving->is_draining && !is_worker(serving->gateway)))
+	else if (number == SIGINT ||
+		 (number == SIGTERM && serving->is_draining && !is_worker(serving->gateway)))
 		uv_stop(serving->gateway->loop);
-	else if (!serving->is_draining)
+	else if (number == SIGTERM && !serving->is_draining)
 		begin_drain(serving, has_successor(serving));
 }
 
@@ -240,22 +235,21 @@ int gateway_run(struct gateway *gateway)
 
 	uv_timer_init(gateway->loop, &serving.tick);
 	uv_timer_init(gateway->loop, &serving.beat);
-	serving.tick.data = serving.beat.data = &serving;
+	uv_poll_init(gateway->loop, &serving.signals, gateway->inheritance->signals_fd);
+	serving.tick.data = serving.beat.data = serving.signals.data = &serving;
 	uv_timer_start(&serving.tick, on_tick, DEADLINES_TICK_MS, DEADLINES_TICK_MS);
 	uv_timer_start(&serving.beat, on_beat, BEAT_MS, BEAT_MS);
-	serving.signals = signals_take(gateway->loop, on_signal, &serving);
+	uv_poll_start(&serving.signals, UV_READABLE, on_signal);
 	log_event(LOG_INFO, "listening", log_text("address", listener_address(gateway->listener)),
 		  log_number("pid", getpid()), log_text("version", WORKER_VERSION));
-	inheritance_ready(&gateway->inheritance);
-	if (!is_worker(gateway))
-		service_manager_ready();
+	inheritance_ready(gateway->inheritance, gateway->liveness);
 	uv_run(gateway->loop, UV_RUN_DEFAULT);
 
 	log_event(LOG_INFO, "ending",
 		  log_number("connections", (int64_t)clients_count(gateway->clients)));
 	send_clients_away(&serving);
 	successor_free(serving.successor);
-	signals_leave(serving.signals);
+	uv_close((uv_handle_t *)&serving.signals, NULL);
 	uv_close((uv_handle_t *)&serving.tick, NULL);
 	uv_close((uv_handle_t *)&serving.beat, NULL);
 	uv_run(gateway->loop, UV_RUN_NOWAIT); /* the handles are on a stack */

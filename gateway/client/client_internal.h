@@ -39,7 +39,6 @@ struct session {
 	bool wants_status;
 	bool close_sent; /* or dropped: nothing more is written */
 	uint16_t partial_len, topic_len;
-	uint32_t tally_place;
 	uint32_t status_at_ms; /* the last question; the lower half of the clock, 0: none */
 	char *partial; /* the message that is arriving; NULL: none */
 	char *topic; /* until it has joined the audience */

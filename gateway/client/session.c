@@ -83,7 +83,7 @@ struct session *session_new(struct clients *clients, struct lws *peer,
 	clients->session_count++;
 	session->pending.kind = PENDING_SESSION;
 	pending_put(&clients->pending, &session->pending, PENDING_WAITING);
-	session->tally_place = tally_add(clients->tally, &session->address);
+	tally_add(clients->tally, session->fd, &session->address);
 	deadlines_set(&clients->deadlines, &session->deadline,
 		      clock_monotonic_ms() + clients->config->handshake_timeout_ms);
 	return session;
@@ -125,7 +125,7 @@ void session_free(struct session *session)
 	leave(session, ENDING_GONE);
 	LIST_REMOVE(session, entry);
 	session->clients->session_count--;
-	tally_remove(session->clients->tally, session->tally_place);
+	tally_remove(session->clients->tally, session->fd);
 	delivery_end(session);
 	free(session->topic);
 	free(session);

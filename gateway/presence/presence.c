@@ -38,12 +38,9 @@ struct presence {
 	struct slot *slots;
 	size_t slot_count;
 	uint32_t free_slot, changed_slot; /* lists through the slots */
-	struct counters counters;
-	int64_t outbox_bytes, last_event_id;
-	struct presence_audience audience;
-	bool has_new_position, has_new_numbers;
+	struct presence_numbers numbers;
 	struct housekeeping_limits limits;
-	bool is_asked, is_answered, is_ending;
+	bool has_new_numbers, is_asked, is_answered, is_ending;
 	struct gauges gauges; /* the answer */
 };
 
@@ -129,12 +126,6 @@ static void mark_changed(struct presence *presence, uint32_t number)
 	presence->changed_slot = number;
 }
 
-static void have_new_numbers(struct presence *presence)
-{
-	presence->has_new_numbers = true;
-	pthread_cond_signal(&presence->wake);
-}
-
 uint32_t presence_join(struct presence *presence, const char *topic, size_t topic_len,
 		       int64_t user_id, int64_t expires_s, const struct client_address *address)
 {
@@ -174,37 +165,29 @@ void presence_leave(struct presence *presence, uint32_t number)
 void presence_set_audience(struct presence *presence, struct presence_audience audience)
 {
 	pthread_mutex_lock(&presence->mutex);
-	presence->audience = audience;
+	presence->numbers.audience = audience;
+	presence->has_new_numbers = true;
 	if (presence->changed_slot == NO_SLOT) /* the thread has already taken that change */
-		have_new_numbers(presence);
+		pthread_cond_signal(&presence->wake);
 	pthread_mutex_unlock(&presence->mutex);
 }
 
 void presence_set_position(struct presence *presence, int64_t last_event_id)
 {
 	pthread_mutex_lock(&presence->mutex);
-	presence->has_new_position |= presence->last_event_id != last_event_id;
-	presence->last_event_id = last_event_id;
+	presence->numbers.last_event_id = last_event_id;
 	pthread_mutex_unlock(&presence->mutex);
 }
 
-void presence_set_counters(struct presence *presence, const struct counters *counters,
-			   size_t outbox_bytes)
+void presence_beat(struct presence *presence, const struct counters *counters, size_t outbox_bytes,
+		   struct housekeeping_limits limits)
 {
 	pthread_mutex_lock(&presence->mutex);
-	if (presence->has_new_position || presence->outbox_bytes != (int64_t)outbox_bytes ||
-	    memcmp(&presence->counters, counters, sizeof(*counters)) != 0)
-		have_new_numbers(presence);
-	presence->has_new_position = false;
-	presence->counters = *counters;
-	presence->outbox_bytes = (int64_t)outbox_bytes;
-	pthread_mutex_unlock(&presence->mutex);
-}
-
-void presence_set_limits(struct presence *presence, struct housekeeping_limits limits)
-{
-	pthread_mutex_lock(&presence->mutex);
+	presence->numbers.counters = *counters;
+	presence->numbers.outbox_bytes = (int64_t)outbox_bytes;
 	presence->limits = limits;
+	presence->has_new_numbers = true;
+	pthread_cond_signal(&presence->wake);
 	pthread_mutex_unlock(&presence->mutex);
 }
 
@@ -276,14 +259,12 @@ static void take_slot_change(struct presence *presence, struct presence_change *
 void presence_take(struct presence *presence, struct presence_batch *batch)
 {
 	pthread_mutex_lock(&presence->mutex);
-	batch->has_news = (work_now(presence) & PRESENCE_CHANGES) != 0;
+	batch->has_news |= presence->changed_slot != NO_SLOT ||
+			   memcmp(&batch->numbers, &presence->numbers, sizeof(batch->numbers)) != 0;
 	batch->count = 0;
 	while (batch->count < PRESENCE_BATCH && presence->changed_slot != NO_SLOT)
 		take_slot_change(presence, &batch->changes[batch->count++]);
-	batch->counters = presence->counters;
-	batch->outbox_bytes = presence->outbox_bytes;
-	batch->last_event_id = presence->last_event_id;
-	batch->audience = presence->audience;
+	batch->numbers = presence->numbers;
 	batch->limits = presence->limits;
 	presence->has_new_numbers = false;
 	pthread_mutex_unlock(&presence->mutex);
@@ -298,7 +279,6 @@ void presence_give_back(struct presence *presence, const struct presence_batch *
 		presence->slots[change->slot].is_written = change->was_written;
 		mark_changed(presence, change->slot);
 	}
-	presence->has_new_numbers |= batch->has_news;
 	pthread_mutex_unlock(&presence->mutex);
 }
 

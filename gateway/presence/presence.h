@@ -60,13 +60,10 @@ void presence_set_audience(struct presence *presence, struct presence_audience a
 void presence_set_position(struct presence *presence, int64_t last_event_id);
 
 /* What was counted since the start, and how much waits in all outboxes: copied, and written soon if
- * it, or the position, has changed. Call it about once a second, and before the thread ends.
- */
-void presence_set_counters(struct presence *presence, const struct counters *counters,
-			   size_t outbox_bytes);
-
-/* New limits of the housekeeping. */
-void presence_set_limits(struct presence *presence, struct housekeeping_limits limits);
+ * it, or the position, has changed. And the limits of the housekeeping. Call it about once a
+ * second, and before the thread ends. */
+void presence_beat(struct presence *presence, const struct counters *counters, size_t outbox_bytes,
+		   struct housekeeping_limits limits);
 
 /* Asks for the gauges of the service, including all changes up to now if the lock can be had;
  * questions that wait are answered together. */
@@ -109,17 +106,22 @@ struct presence_change {
 	char topic[TOPIC_MAX_BYTES]; /* a copy: session.topic may be gone */
 };
 
-/* What one transaction writes. */
-struct presence_batch {
-	struct presence_change changes[PRESENCE_BATCH];
-	size_t count;
-	bool has_news; /* there are changes, or other numbers than before */
+struct presence_numbers {
 	struct counters counters;
 	int64_t outbox_bytes, last_event_id;
 	struct presence_audience audience;
+};
+
+/* What one transaction writes. Begin with zeroes. */
+struct presence_batch {
+	struct presence_change changes[PRESENCE_BATCH];
+	size_t count;
+	bool has_news; /* there are changes, or other numbers; cleared when they are written */
+	struct presence_numbers numbers;
 	struct housekeeping_limits limits;
 };
 
+/* `batch` is the last one. */
 void presence_take(struct presence *presence, struct presence_batch *batch);
 
 /* What could not be written still counts as changed. */

@@ -1,6 +1,6 @@
 /*
  * Counting connections, see tally.h. State: for each worker a row of memory that the forks share,
- * with a place for each of its connections, which says of which address it is. Only its worker
+ * which says for each of its descriptors of which address that connection is. Only its worker
  * writes a row, or the parent once the worker is dead; the others read it. So nothing has to be
  * locked, and a worker that dies or hangs at any moment holds up nobody.
  */
@@ -11,20 +11,16 @@
 
 #include "shared/base/alloc.h"
 
-#define NO_PLACE UINT32_MAX
-
 struct row {
 	_Atomic size_t connections;
-	_Atomic size_t reach; /* no place from here on has ever been taken */
-	_Atomic uint64_t places[]; /* who_is of an address; 0: free */
+	_Atomic size_t reach; /* no descriptor from here on has ever been a connection */
+	_Atomic uint64_t who[]; /* who_is of an address; 0: no connection */
 };
 
 struct tally {
 	void *rows;
 	size_t workers, most;
 	struct row *own;
-	uint32_t *free_places; /* below own->reach */
-	size_t free_count;
 };
 
 static size_t row_size(const struct tally *tally)
@@ -56,7 +52,6 @@ void tally_free(struct tally *tally)
 	if (!tally)
 		return;
 	munmap(tally->rows, tally->workers * row_size(tally));
-	free(tally->free_places);
 	free(tally);
 }
 
@@ -64,8 +59,6 @@ void tally_count_as(struct tally *tally, size_t worker)
 {
 	tally_forget(tally, worker); /* its predecessor */
 	tally->own = row_of(tally, worker);
-	tally->free_places = xreallocarray(tally->free_places, tally->most, sizeof(uint32_t));
-	tally->free_count = 0;
 }
 
 /* IPv6 is known by its first half; IPv4, which is mapped into ::/64, and loopback by the second
@@ -79,28 +72,24 @@ static uint64_t who_is(const struct client_address *address)
 	return ~(halves[0] ? halves[0] : halves[1]);
 }
 
-uint32_t tally_add(struct tally *tally, const struct client_address *address)
+void tally_add(struct tally *tally, int fd, const struct client_address *address)
 {
 	struct row *own = tally->own;
-	uint32_t place = NO_PLACE;
+	size_t place = (size_t)fd;
 
 	own->connections++;
-	if (tally->free_count > 0)
-		place = tally->free_places[--tally->free_count];
-	else if (own->reach < tally->most)
-		place = (uint32_t)own->reach++;
-	if (place != NO_PLACE)
-		own->places[place] = who_is(address);
-	return place;
+	if (place >= tally->most)
+		return;
+	own->who[place] = who_is(address);
+	if (own->reach <= place)
+		own->reach = place + 1;
 }
 
-void tally_remove(struct tally *tally, uint32_t place)
+void tally_remove(struct tally *tally, int fd)
 {
 	tally->own->connections--;
-	if (place == NO_PLACE)
-		return;
-	tally->own->places[place] = 0;
-	tally->free_places[tally->free_count++] = place;
+	if ((size_t)fd < tally->most)
+		tally->own->who[fd] = 0;
 }
 
 size_t tally_connections(const struct tally *tally)
@@ -122,7 +111,7 @@ size_t tally_of(const struct tally *tally, const struct client_address *address)
 		size_t reach = row->reach;
 
 		for (size_t i = 0; i < reach; i++)
-			count += atomic_load_explicit(&row->places[i], memory_order_relaxed) == who;
+			count += atomic_load_explicit(&row->who[i], memory_order_relaxed) == who;
 	}
 	return count;
 }
@@ -134,5 +123,5 @@ void tally_forget(struct tally *tally, size_t worker)
 
 	row->connections = row->reach = 0;
 	for (size_t i = 0; i < reach; i++)
-		row->places[i] = 0;
+		row->who[i] = 0;
 }

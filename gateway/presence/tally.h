@@ -14,7 +14,7 @@
 
 struct tally;
 
-/* The tally of so many workers, each with at most `most` connections, in memory that forks share.
+/* The tally of so many workers, each with descriptors below `most`, in memory that forks share.
  * NULL with errno. Free with tally_free, which allows NULL. */
 struct tally *tally_new(size_t workers, size_t most);
 void tally_free(struct tally *tally);
@@ -22,10 +22,10 @@ void tally_free(struct tally *tally);
 /* From now on this process counts as worker number `worker` (from 1), which begins with nothing. */
 void tally_count_as(struct tally *tally, size_t worker);
 
-/* Returns the connection's place, for tally_remove. Beyond `most` it still counts in the total, but
- * not for its address. */
-uint32_t tally_add(struct tally *tally, const struct client_address *address);
-void tally_remove(struct tally *tally, uint32_t place);
+/* A connection by its descriptor. One that is not below `most` counts in the total, but not for its
+ * address. */
+void tally_add(struct tally *tally, int fd, const struct client_address *address);
+void tally_remove(struct tally *tally, int fd);
 
 /* Over all workers. tally_of looks at each connection: 40 microseconds with 65,536 of them. */
 size_t tally_connections(const struct tally *tally);

@@ -1,68 +1,45 @@
-/* Signals on a loop, see signals.h. State: a uv handle for each. Never blocks. */
+/* Signals on a loop, see signals.h. No state; never blocks. */
 #include "gateway/processes/signals.h"
 
 #include <signal.h>
-#include <uv.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include "shared/base/alloc.h"
-
-static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
-enum { COUNT = sizeof(numbers) / sizeof(numbers[0]) };
-
-struct signals {
-	uv_signal_t each[COUNT];
-	size_t open_handles;
-	signals_handler *handler;
-	void *context;
-};
-
-void signals_hold(bool hold)
+int signals_open(void)
 {
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD};
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (size_t i = 0; i < COUNT; i++)
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		sigaddset(&set, numbers[i]);
-	sigaddset(&set, SIGCHLD);
-	pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
-}
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 
-static void on_signal(uv_signal_t *handle, int number)
-{
-	struct signals *signals = handle->data;
-
-	signals->handler(signals->context, number);
-}
-
-struct signals *signals_take(struct uv_loop_s *loop, signals_handler *handler, void *context)
-{
-	struct signals *signals = xcalloc(1, sizeof(*signals));
-
-	signals->handler = handler;
-	signals->context = context;
-	signals->open_handles = COUNT;
-	for (size_t i = 0; i < COUNT; i++) {
-		uv_signal_init(loop, &signals->each[i]);
-		signals->each[i].data = signals;
-		uv_signal_start(&signals->each[i], on_signal, numbers[i]);
+	int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (fd < 0) {
+		perror("signalfd");
+		abort();
 	}
-	signals_hold(false);
-	return signals;
+	return fd;
 }
 
-static void forget_handle(uv_handle_t *handle)
+int signals_next(int fd)
 {
-	struct signals *signals = handle->data;
+	struct signalfd_siginfo info;
 
-	if (--signals->open_handles == 0)
-		free(signals);
+	return read(fd, &info, sizeof(info)) == sizeof(info) ? (int)info.ssi_signo : 0;
 }
 
-void signals_leave(struct signals *signals)
+bool child_reap(pid_t *pid, enum log_level level, const char *message)
 {
-	if (!signals)
-		return;
-	signals_hold(true);
-	for (size_t i = 0; i < COUNT; i++)
-		uv_close((uv_handle_t *)&signals->each[i], forget_handle);
+	int status;
+
+	if (*pid <= 0 || waitpid(*pid, &status, WNOHANG) != *pid)
+		return false;
+	log_event(status == 0 ? LOG_INFO : level, message, log_number("pid", *pid),
+		  log_number("code", WIFEXITED(status) ? WEXITSTATUS(status) : 0),
+		  log_number("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+	*pid = 0;
+	return true;
 }

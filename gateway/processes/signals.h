@@ -1,25 +1,25 @@
 /*
- * The signals that a gateway process takes on its loop: SIGTERM, SIGINT, SIGHUP and SIGUSR2. While
- * nobody can deal with them in order, as the program starts and as it ends, they wait.
+ * The signals that a gateway process takes on its loop: SIGTERM, SIGINT, SIGHUP, SIGUSR2 and
+ * SIGCHLD. They are blocked from the start, and read from a descriptor (signalfd(2)): one that
+ * comes while nobody can deal with it waits, and a fork begins without any.
  */
 #ifndef GATEWAY_SIGNALS_H
 #define GATEWAY_SIGNALS_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
-struct signals;
-struct uv_loop_s;
+#include "shared/base/log.h"
 
-typedef void signals_handler(void *context, int number);
+/* Blocks them, before any thread is started. Returns the descriptor, for this process and its
+ * forks: each reads its own signals from it. */
+int signals_open(void);
 
-/* Holds them and SIGCHLD back, or lets them come. */
-void signals_hold(bool hold);
+/* The number of one that has come; 0: none has. */
+int signals_next(int fd);
 
-/* Hands each one that comes to `handler`, on the loop (borrowed), and holds none back any more. */
-struct signals *signals_take(struct uv_loop_s *loop, signals_handler *handler, void *context);
-
-/* The reverse. Frees all but the uv handles, which the loop must run once more to close. NULL is
- * allowed. */
-void signals_leave(struct signals *signals);
+/* For SIGCHLD: whether that child (0: there is none) has ended. Then *pid is 0, and `message` is
+ * logged, at `level` unless it has ended well. */
+bool child_reap(pid_t *pid, enum log_level level, const char *message);
 
 #endif

@@ -1,131 +1,150 @@
 /*
- * Successors, see successor.h. State: for each its process, a pipe on which it says that it is
- * serving, and the time it has for that. Never blocks. A successor that does not come up changes
- * nothing here.
+ * Successors and what is inherited, see successor.h. State: for each successor its process, a pipe
+ * on which it says that it is serving, and the time it has for that. Never blocks. A successor that
+ * does not come up changes nothing here.
  *
- * The descriptors have fixed numbers in the successor; an environment variable says how many there
- * are, and where the sockets listen.
+ * An environment variable says, after the version of its form, which descriptors a successor has:
+ * the right to serve, the pipe, how many sockets and which, and where they listen.
  */
 #include "gateway/processes/successor.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "gateway/processes/signals.h"
 #include "shared/base/alloc.h"
 #include "shared/base/log.h"
+#include "shared/base/service_manager.h"
+#include "shared/base/state_dir.h"
+#include "shared/config/options.h"
 
 #define VARIABLE "WAVELOG_WORKER_INHERITS"
+#define FORM "v2"
 
-enum { SERVICE_FD = 3, READY_FD = 4, LISTEN_FD = 5 };
-enum { DESCRIPTORS = LISTEN_FD + SUCCESSOR_MAX_LISTEN };
-enum { PATH_SIZE = 4096, TERMS_SIZE = 512 };
+enum { PLACE_SIZE = 256, WHY_SIZE = 512 };
 
 struct successor {
-	uv_process_t process;
+	pid_t pid; /* 0: it has ended */
 	uv_poll_t poll;
 	uv_timer_t limit;
 	int open_handles;
 	int ready_fd; /* -1: it has said all it will say */
-	bool serves, has_ended;
-	struct successor_options options;
+	bool serves;
+	int64_t limit_ms;
+	successor_told *told;
+	void *context;
 };
 
-/* True when that path leads to the program that is running. */
-static bool is_this_program(const char *path)
+/* What decides where sockets listen. */
+static void write_place(const struct config *config, char place[PLACE_SIZE])
 {
-	struct stat there, here;
-
-	return stat(path, &there) == 0 && stat("/proc/self/exe", &here) == 0 &&
-	       there.st_ino == here.st_ino && there.st_dev == here.st_dev;
+	snprintf(place, PLACE_SIZE, " %s %lld", config->ws_bind, (long long)config->ws_port);
 }
 
-static bool try_path(char path[PATH_SIZE], const char *directory, size_t len, const char *name)
+static int take_fd(char **at)
 {
-	int written =
-		snprintf(path, PATH_SIZE, "%.*s%s%s", (int)len, directory, len ? "/" : "", name);
+	int fd = (int)strtol(*at, at, 10);
 
-	return written < PATH_SIZE && is_this_program(path);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	return fd;
 }
 
-/* The path as a person would write it: where the command was found, not what it resolves to. */
-static bool find_program(char path[PATH_SIZE], const char *name, const char *directory)
+bool inheritance_take(struct inheritance *inheritance, const struct config *config, char **argv)
 {
-	const char *at = strchr(name, '/') ? NULL : getenv("PATH");
-	ssize_t len;
+	char *there = getenv(VARIABLE), *at = there, here[PLACE_SIZE];
 
-	if (name[0] == '/' && try_path(path, "", 0, name))
-		return true;
-	if (name[0] != '/' && strchr(name, '/') && directory &&
-	    try_path(path, directory, strlen(directory), name))
-		return true;
-	for (; at; at = strchr(at, ':')) {
-		at += *at == ':';
-		if (*at == '/' && try_path(path, at, strcspn(at, ":"), name))
-			return true;
-	}
-	len = readlink("/proc/self/exe", path, PATH_SIZE - 1);
-	if (len >= 0)
-		path[len] = '\0';
-	return len >= 0;
-}
-
-struct program_start program_start_remember(char **argv)
-{
-	struct program_start start = {.argv = argv, .directory = get_current_dir_name()};
-	char path[PATH_SIZE];
-
-	start.path = xstrdup(find_program(path, argv[0], start.directory) ? path : argv[0]);
-	return start;
-}
-
-void program_start_clear(struct program_start *start)
-{
-	free(start->path);
-	free(start->directory);
-	start->path = start->directory = NULL;
-}
-
-/* Writes the number of sockets, and what decides where they listen. */
-static void write_terms(const struct config *config, size_t listen_count, char terms[TERMS_SIZE])
-{
-	snprintf(terms, TERMS_SIZE, "%zu %s %lld", listen_count, config->ws_bind,
-		 (long long)config->ws_port);
-}
-
-struct inheritance inheritance_take(const struct config *config)
-{
-	struct inheritance inheritance = {.service_fd = -1, .ready_fd = -1, .wakeup_fd = -1};
-	const char *there = getenv(VARIABLE);
-	char here[TERMS_SIZE];
-
+	*inheritance = (struct inheritance){.argv = argv,
+					    .directory = get_current_dir_name(),
+					    .service_fd = -1,
+					    .ready_fd = -1,
+					    .wakeup_fd = -1};
 	if (!there)
-		return inheritance;
-	size_t count = strtoul(there, NULL, 10);
-	if (count > SUCCESSOR_MAX_LISTEN)
-		count = SUCCESSOR_MAX_LISTEN;
-	write_terms(config, count, here);
-	bool listen_where_we_do = strcmp(here, there) == 0;
-	for (int fd = SERVICE_FD; fd < LISTEN_FD + (int)count; fd++) {
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-		if (fd >= LISTEN_FD && listen_where_we_do)
-			inheritance.listen_fds[inheritance.listen_count++] = fd;
-		else if (fd >= LISTEN_FD)
-			close(fd);
+		return true;
+	if (strncmp(there, FORM, strlen(FORM)) != 0) {
+		log_event(LOG_ERROR, "cannot take over from a gateway of another version");
+		return false;
 	}
-	inheritance.service_fd = SERVICE_FD;
-	inheritance.ready_fd = READY_FD;
+	at += strlen(FORM);
+	inheritance->service_fd = take_fd(&at);
+	inheritance->ready_fd = take_fd(&at);
+	inheritance->listen_count = strtoul(at, &at, 10) % (SUCCESSOR_MAX_LISTEN + 1);
+	for (size_t i = 0; i < inheritance->listen_count; i++)
+		inheritance->listen_fds[i] = take_fd(&at);
+	write_place(config, here);
+	while (strcmp(at, here) != 0 && inheritance->listen_count > 0)
+		close(inheritance->listen_fds[--inheritance->listen_count]);
 	unsetenv(VARIABLE);
-	return inheritance;
+	return true;
 }
 
-void inheritance_ready(struct inheritance *inheritance)
+void inheritance_clear(struct inheritance *inheritance)
+{
+	free(inheritance->directory);
+	if (inheritance->service_fd >= 0)
+		close(inheritance->service_fd);
+}
+
+/* Who holds the right to serve, as it has signed. */
+static void explain_service(int64_t pid, char why[WHY_SIZE])
+{
+	char path[32], user[STATE_DIR_USER_SIZE];
+	struct stat info;
+
+	snprintf(path, sizeof(path), "/proc/%lld", (long long)pid);
+	if (pid <= 0 || stat(path, &info) != 0) {
+		snprintf(why, WHY_SIZE, "it serves this state_dir");
+		return;
+	}
+	state_dir_user(info.st_uid, user);
+	snprintf(why, WHY_SIZE, "process %lld%s%s serves this state_dir", (long long)pid,
+		 info.st_uid == geteuid() ? "" : " of ", info.st_uid == geteuid() ? "" : user);
+}
+
+struct liveness *inheritance_claim(struct inheritance *inheritance, const struct config *config,
+				   int *exit_code)
+{
+	const char *what = "no database";
+	struct liveness *liveness = NULL;
+	char why[WHY_SIZE], path[STATE_DIR_PATH_SIZE];
+
+	*exit_code = EXIT_FAILURE;
+	if (state_dir_prepare(config->state_dir, why, sizeof(why))) {
+		liveness = liveness_open(config->state_dir);
+		if (liveness && inheritance->worker == 0)
+			inheritance->service_fd =
+				liveness_claim_service(liveness, inheritance->service_fd);
+		if (liveness && (inheritance->worker > 0 || inheritance->service_fd >= 0))
+			return liveness;
+		if (liveness && errno == EAGAIN) {
+			*exit_code = EXIT_TEMPORARY;
+			what = "another gateway runs";
+			explain_service(liveness_server(liveness), why);
+		} else {
+			int error = errno;
+
+			what = "cannot open gateway.lock";
+			state_dir_file(config->state_dir, "gateway.lock", path);
+			state_dir_explain(path, error, why, sizeof(why));
+		}
+	}
+	log_event(LOG_ERROR, what, log_text("state_dir", config->state_dir), log_text("why", why));
+	liveness_close(liveness);
+	return NULL;
+}
+
+void inheritance_ready(struct inheritance *inheritance, struct liveness *liveness)
 {
 	char number = (char)inheritance->worker;
 
+	if (inheritance->worker == 0) {
+		liveness_sign(liveness, getpid());
+		service_manager_ready();
+	}
 	if (inheritance->ready_fd < 0)
 		return;
 	if (write(inheritance->ready_fd, &number, 1) != 1)
@@ -152,16 +171,11 @@ static void stop_waiting(struct successor *successor)
 	successor->ready_fd = -1;
 }
 
-static void kill_it(struct successor *successor)
-{
-	if (!successor->has_ended)
-		uv_process_kill(&successor->process, SIGKILL);
-}
-
 void successor_forget(struct successor *successor)
 {
+	if (!successor)
+		return;
 	stop_waiting(successor);
-	uv_close((uv_handle_t *)&successor->process, forget_handle);
 	uv_close((uv_handle_t *)&successor->poll, forget_handle);
 	uv_close((uv_handle_t *)&successor->limit, forget_handle);
 }
@@ -179,14 +193,12 @@ bool successor_serves(struct successor *successor)
 
 void successor_free(struct successor *successor)
 {
-	if (!successor)
-		return;
-	if (!successor_serves(successor))
-		kill_it(successor);
+	if (successor && !successor_serves(successor) && successor->pid > 0)
+		kill(successor->pid, SIGKILL);
 	successor_forget(successor);
 }
 
-/* When it ends, its end of the pipe closes without a word; on_end tells the rest. */
+/* When it ends, its end of the pipe closes without a word; successor_reap tells the rest. */
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct successor *successor = poll->data;
@@ -194,7 +206,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	if (successor_serves(successor))
-		successor->options.told(successor->options.context, true);
+		successor->told(successor->context, true);
 	else
 		uv_poll_stop(poll);
 }
@@ -204,90 +216,98 @@ static void on_limit(uv_timer_t *timer)
 	struct successor *successor = timer->data;
 
 	log_event(LOG_ERROR, "the successor does not come up, killing it",
-		  log_number("pid", successor->process.pid),
-		  log_number("after_ms", successor->options.limit_ms));
-	kill_it(successor);
+		  log_number("pid", successor->pid), log_number("after_ms", successor->limit_ms));
+	kill(successor->pid, SIGKILL);
 }
 
-static void on_end(uv_process_t *process, int64_t code, int signal_number)
+void successor_reap(struct successor *successor)
 {
-	struct successor *successor = process->data;
-
-	successor->has_ended = true;
-	log_event(successor->serves && code == 0 && signal_number == 0 ? LOG_INFO : LOG_ERROR,
-		  successor->serves ? "the successor has ended" : "the successor did not start",
-		  log_number("pid", process->pid), log_number("code", code),
-		  log_number("signal", signal_number));
-	if (successor->serves)
+	if (!successor)
+		return;
+	bool has_served = successor_serves(successor);
+	if (!child_reap(&successor->pid, LOG_ERROR,
+			has_served ? "the successor has ended" : "the successor did not start") ||
+	    has_served)
 		return;
 	stop_waiting(successor);
-	successor->options.told(successor->options.context, false);
+	successor->told(successor->context, false);
 }
 
-static uv_stdio_container_t inherit(int fd)
+/* Lets the program inherit that descriptor, and writes its number. */
+static void hand_down(posix_spawn_file_actions_t *actions, int fd, FILE *text)
 {
-	if (fd < 0)
-		return (uv_stdio_container_t){.flags = UV_IGNORE};
-	return (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = fd};
+	posix_spawn_file_actions_adddup2(actions, fd, fd); /* which is not close-on-exec then */
+	fprintf(text, " %d", fd);
 }
 
-static int spawn(struct successor *successor, int ready_fd)
+/* Returns an errno. */
+static int spawn(struct successor *successor, const struct inheritance *inheritance,
+		 const struct config *config, int ready_fd)
 {
-	const struct successor_options *options = &successor->options;
-	const char *directory = options->start->directory;
-	char terms[TERMS_SIZE];
-	uv_stdio_container_t stdio[DESCRIPTORS] = {
-		inherit(-1),
-		inherit(STDOUT_FILENO),
-		inherit(STDERR_FILENO),
-		[SERVICE_FD] = inherit(options->service_fd),
-		[READY_FD] = inherit(ready_fd),
-	};
-	uv_process_options_t process = {
-		.exit_cb = on_end,
-		.file = options->start->path,
-		.args = options->start->argv,
-		.cwd = directory && access(directory, X_OK) == 0 ? directory : NULL,
-		.stdio_count = LISTEN_FD + (int)options->listen_count,
-		.stdio = stdio,
-	};
+	char place[PLACE_SIZE], *terms;
+	size_t len;
+	FILE *text = open_memstream(&terms, &len);
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none;
 
-	for (size_t i = 0; i < options->listen_count; i++)
-		stdio[LISTEN_FD + i] = inherit(options->listen_fds[i]);
-	write_terms(options->config, options->listen_count, terms);
+	if (!text)
+		return errno;
+	posix_spawn_file_actions_init(&actions);
+	if (inheritance->directory && access(inheritance->directory, X_OK) == 0)
+		posix_spawn_file_actions_addchdir_np(&actions, inheritance->directory);
+	fputs(FORM, text);
+	hand_down(&actions, inheritance->service_fd, text);
+	hand_down(&actions, ready_fd, text);
+	fprintf(text, " %zu", inheritance->listen_count);
+	for (size_t i = 0; i < inheritance->listen_count; i++)
+		hand_down(&actions, inheritance->listen_fds[i], text);
+	write_place(config, place);
+	fputs(place, text);
+	fclose(text);
 	setenv(VARIABLE, terms, 1);
-	int result = uv_spawn(options->loop, &successor->process, &process);
+	free(terms);
+	sigemptyset(&none);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	int error = posix_spawnp(&successor->pid, inheritance->argv[0], &actions, &attributes,
+				 inheritance->argv, environ);
 	unsetenv(VARIABLE);
-	return result;
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	return error;
 }
 
-struct successor *successor_start(const struct successor_options *options)
+struct successor *successor_start(struct uv_loop_s *loop, const struct inheritance *inheritance,
+				  const struct config *config, int64_t limit_ms,
+				  successor_told *told, void *context)
 {
 	struct successor *successor = xcalloc(1, sizeof(*successor));
-	int pipe_fds[2], result;
+	int pipe_fds[2] = {-1, -1};
+	int error = pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) == 0
+			    ? spawn(successor, inheritance, config, pipe_fds[1])
+			    : errno;
 
-	if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) != 0) {
-		log_event(LOG_ERROR, "cannot start a successor", log_text("why", strerror(errno)));
+	if (pipe_fds[1] >= 0)
+		close(pipe_fds[1]);
+	if (error != 0) {
+		log_event(LOG_ERROR, "cannot start a successor", log_text("why", strerror(error)),
+			  log_text("program", inheritance->argv[0]));
+		if (pipe_fds[0] >= 0)
+			close(pipe_fds[0]);
 		free(successor);
 		return NULL;
 	}
-	successor->options = *options;
 	successor->ready_fd = pipe_fds[0];
-	uv_poll_init(options->loop, &successor->poll, successor->ready_fd);
-	uv_timer_init(options->loop, &successor->limit);
-	successor->process.data = successor->poll.data = successor->limit.data = successor;
-	successor->open_handles = 3;
-	result = spawn(successor, pipe_fds[1]);
-	close(pipe_fds[1]);
-	if (result != 0) {
-		log_event(LOG_ERROR, "cannot start a successor",
-			  log_text("why", uv_strerror(result)),
-			  log_text("program", options->start->path));
-		successor->has_ended = true;
-		successor_free(successor); /* a handle that uv_spawn has failed on is closed too */
-		return NULL;
-	}
+	successor->limit_ms = limit_ms;
+	successor->told = told;
+	successor->context = context;
+	uv_poll_init(loop, &successor->poll, successor->ready_fd);
+	uv_timer_init(loop, &successor->limit);
+	successor->poll.data = successor->limit.data = successor;
+	successor->open_handles = 2;
 	uv_poll_start(&successor->poll, UV_READABLE, on_ready);
-	uv_timer_start(&successor->limit, on_limit, (uint64_t)options->limit_ms, 0);
+	uv_timer_start(&successor->limit, on_limit, (uint64_t)limit_ms, 0);
 	return successor;
 }

@@ -12,21 +12,18 @@
 #include <stdint.h>
 
 #include "shared/config/config.h"
+#include "shared/database/liveness.h"
 
 enum { SUCCESSOR_MAX_LISTEN = 64, SUCCESSOR_LIMIT_MS = 60000 };
 
-/* How this program was started, remembered from the start: a path that is a link, or that is
- * renamed, leads elsewhere later. */
-struct program_start {
-	char **argv; /* borrowed */
-	char *path; /* of the program */
-	char *directory; /* where it was started; NULL: unknown */
-};
-
 struct tally;
 
-/* What a process has been handed; -1: nothing. */
+/* What a process has from before, and hands on: how it was started, the right to serve, the
+ * sockets. -1: nothing. */
 struct inheritance {
+	char **argv; /* borrowed */
+	char *directory; /* where it was started, by the name it had then; NULL: unknown */
+	int signals_fd; /* see signals.h */
 	int worker; /* of a worker: its number, from 1; 0: it is not a worker, see supervisor.h */
 	size_t workers; /* how many there are */
 	int service_fd; /* the right to serve */
@@ -37,36 +34,36 @@ struct inheritance {
 	size_t listen_count;
 };
 
-/* Free with program_start_clear. */
-struct program_start program_start_remember(char **argv);
-void program_start_clear(struct program_start *start);
-
 /* Reads, once, what the predecessor has handed down. Sockets at another address than the one in
- * `config` are closed. */
-struct inheritance inheritance_take(const struct config *config);
+ * `config` are closed. False, after logging it, when it comes in a form of another version. Free
+ * with inheritance_clear. */
+bool inheritance_take(struct inheritance *inheritance, const struct config *config, char **argv);
+void inheritance_clear(struct inheritance *inheritance);
 
-/* Tells the predecessor, or the parent of a worker, that this process is serving. */
-void inheritance_ready(struct inheritance *inheritance);
+/* Prepares the state_dir and takes the right to serve it, which a worker leaves to its parent. NULL
+ * after logging why; *exit_code is what the program then ends with. */
+struct liveness *inheritance_claim(struct inheritance *inheritance, const struct config *config,
+				   int *exit_code);
+
+/* Tells the predecessor, or the parent of a worker, that this process is serving; and, unless it is
+ * a worker, whoever wants to know who serves. */
+void inheritance_ready(struct inheritance *inheritance, struct liveness *liveness);
 
 struct successor;
 struct uv_loop_s;
 
-struct successor_options {
-	struct uv_loop_s *loop; /* borrowed */
-	const struct program_start *start; /* borrowed */
-	const struct config *config; /* borrowed */
-	int service_fd; /* borrowed */
-	const int *listen_fds; /* borrowed */
-	size_t listen_count;
-	int64_t limit_ms; /* how long it has until it serves, or is killed */
-	/* Called once: it is serving; or, after logging that, it has ended before it was. May free
-	 * the successor. */
-	void (*told)(void *context, bool serves);
-	void *context;
-};
+/* Called once: it is serving; or, after logging that, it has ended before it was. May free the
+ * successor. */
+typedef void successor_told(void *context, bool serves);
 
-/* NULL, after logging it, when it cannot be started. */
-struct successor *successor_start(const struct successor_options *options);
+/* Starts one, which inherits what this process has and is killed if it does not serve in time.
+ * NULL, after logging it, when it cannot be started. `loop` and `inheritance` are borrowed. */
+struct successor *successor_start(struct uv_loop_s *loop, const struct inheritance *inheritance,
+				  const struct config *config, int64_t limit_ms,
+				  successor_told *told, void *context);
+
+/* To be called on SIGCHLD. NULL is allowed. */
+void successor_reap(struct successor *successor);
 
 /* True when it is serving by now. If this is the first to say so, `told` is not called. */
 bool successor_serves(struct successor *successor);

@@ -15,7 +15,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -27,12 +26,8 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
-#include "shared/base/service_manager.h"
 #include "shared/base/version.h"
-#include "shared/config/options.h"
 #include "shared/config/reload.h"
-#include "shared/database/liveness.h"
-#include "shared/base/state_dir.h"
 
 enum {
 	MOST_WORKERS = SUCCESSOR_MAX_LISTEN, /* each has a socket */
@@ -43,7 +38,6 @@ enum {
 
 struct worker {
 	pid_t pid; /* 0: it does not run */
-	int listen_fd;
 	int taps[2]; /* the parent's end and the worker's */
 	int failures; /* starts in a row that came to nothing */
 	bool has_served;
@@ -53,27 +47,23 @@ struct worker {
 struct supervisor {
 	uv_loop_t loop;
 	struct config *config;
-	const struct program_start *start;
 	struct inheritance *inheritance;
 	struct reload *reload;
 	struct liveness *liveness;
 	struct wakeup *wakeup;
 	struct tally *tally;
-	struct signals *signals;
-	uv_signal_t child_ended;
-	uv_timer_t start_timer;
-	bool is_due; /* the time for that has come */
-	uv_poll_t ready;
+	uv_poll_t signals, ready;
+	uv_timer_t start_timer; /* ends a turn of the loop when a worker is due */
 	int ready_fds[2]; /* a pipe, on which each worker says that it is serving */
 	struct successor *successor;
-	bool is_listening, is_ending, is_replaced, is_over;
+	bool is_ending, is_replaced;
 	int exit_code;
 	size_t have_served;
 	size_t count;
 	struct worker workers[MOST_WORKERS]; /* number n is workers[n - 1] */
 };
 
-size_t supervisor_workers(const struct config *config)
+static size_t count_wanted(const struct config *config)
 {
 	int64_t wanted = config->gateway_processes;
 	cpu_set_t cores;
@@ -96,28 +86,24 @@ static void close_fd(int *fd)
 
 static void close_sockets(struct supervisor *supervisor)
 {
+	struct inheritance *inheritance = supervisor->inheritance;
 	const char *path = listen_socket_path(supervisor->config);
 
-	if (path && supervisor->is_listening && !supervisor->is_replaced)
+	if (path && inheritance->listen_count > 0 && !supervisor->is_replaced)
 		unlink(path);
-	for (size_t i = 0; i < supervisor->count; i++)
-		close_fd(&supervisor->workers[i].listen_fd);
-	supervisor->is_listening = false;
+	while (inheritance->listen_count > 0)
+		close(inheritance->listen_fds[--inheritance->listen_count]);
 }
 
-static void signal_workers(struct supervisor *supervisor, int number)
+/* Returns how many there are. */
+static size_t signal_workers(struct supervisor *supervisor, int number)
 {
-	for (size_t i = 0; i < supervisor->count; i++)
-		if (supervisor->workers[i].pid > 0)
-			kill(supervisor->workers[i].pid, number);
-}
+	size_t running = 0;
 
-static void end_when_alone(struct supervisor *supervisor)
-{
 	for (size_t i = 0; i < supervisor->count; i++)
-		if (supervisor->workers[i].pid > 0)
-			return;
-	supervisor->is_over = true;
+		running += supervisor->workers[i].pid > 0 &&
+			   kill(supervisor->workers[i].pid, number) == 0;
+	return running;
 }
 
 /* Sockets from which nobody accepts any more are closed at once: a newcomer is refused, or goes to
@@ -125,16 +111,15 @@ static void end_when_alone(struct supervisor *supervisor)
  * serving yet ends with us: until it is, we are the service that was told to end. */
 static void begin_to_end(struct supervisor *supervisor, int number)
 {
-	if (supervisor->successor && successor_serves(supervisor->successor))
+	if (supervisor->successor && successor_serves(supervisor->successor)) {
 		supervisor->is_replaced = true;
+		wakeup_hand_over(supervisor->wakeup);
+	}
 	successor_free(supervisor->successor);
 	supervisor->successor = NULL;
-	if (supervisor->is_replaced)
-		wakeup_hand_over(supervisor->wakeup);
 	supervisor->is_ending = true;
 	close_sockets(supervisor);
 	signal_workers(supervisor, number);
-	end_when_alone(supervisor);
 }
 
 static void on_successor(void *context, bool serves)
@@ -147,40 +132,6 @@ static void on_successor(void *context, bool serves)
 	}
 	successor_free(supervisor->successor);
 	supervisor->successor = NULL;
-}
-
-static void start_successor(struct supervisor *supervisor)
-{
-	int listen_fds[MOST_WORKERS];
-	struct successor_options options = {
-		.loop = &supervisor->loop,
-		.start = supervisor->start,
-		.config = supervisor->config,
-		.service_fd = liveness_service_fd(supervisor->liveness),
-		.listen_fds = listen_fds,
-		.listen_count = supervisor->count,
-		.limit_ms = SUCCESSOR_LIMIT_MS,
-		.told = on_successor,
-		.context = supervisor,
-	};
-
-	if (supervisor->is_ending || supervisor->successor)
-		return;
-	for (size_t i = 0; i < supervisor->count; i++)
-		listen_fds[i] = supervisor->workers[i].listen_fd;
-	supervisor->successor = successor_start(&options);
-}
-
-static void on_signal(void *context, int number)
-{
-	struct supervisor *supervisor = context;
-
-	if (number == SIGUSR2)
-		start_successor(supervisor);
-	else if (number != SIGHUP)
-		begin_to_end(supervisor, supervisor->is_ending ? SIGINT : number);
-	else if (reload_now(supervisor->reload))
-		signal_workers(supervisor, SIGHUP);
 }
 
 /* A wakeup_look: there is nothing to look at here; the workers look. */
@@ -207,19 +158,9 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 		if (worker->has_served)
 			continue;
 		worker->has_served = true;
-		if (++supervisor->have_served == supervisor->count) {
-			inheritance_ready(supervisor->inheritance);
-			service_manager_ready();
-		}
+		if (++supervisor->have_served == supervisor->count)
+			inheritance_ready(supervisor->inheritance, supervisor->liveness);
 	}
-}
-
-static void on_start(uv_timer_t *timer)
-{
-	struct supervisor *supervisor = timer->data;
-
-	supervisor->is_due = true;
-	uv_stop(&supervisor->loop);
 }
 
 static void start_later(struct supervisor *supervisor, struct worker *worker)
@@ -237,54 +178,58 @@ static void start_later(struct supervisor *supervisor, struct worker *worker)
 		worker->failures++;
 	worker->start_ms =
 		clock_monotonic_ms() + (wait_ms < LONGEST_WAIT_MS ? wait_ms : LONGEST_WAIT_MS);
-	uv_timer_start(&supervisor->start_timer, on_start, 0, 0);
 }
 
-static void on_child_ended(uv_signal_t *handle, int number)
+static void reap(struct supervisor *supervisor)
 {
-	struct supervisor *supervisor = handle->data;
-	int status;
-
-	(void)number;
+	successor_reap(supervisor->successor);
 	for (size_t i = 0; i < supervisor->count; i++) {
 		struct worker *worker = &supervisor->workers[i];
 
-		if (worker->pid <= 0 || waitpid(worker->pid, &status, WNOHANG) != worker->pid)
+		if (!child_reap(&worker->pid, LOG_WARN, "a worker has ended"))
 			continue;
-		log_event(status == 0 ? LOG_INFO : LOG_WARN, "a worker has ended",
-			  log_number("pid", worker->pid),
-			  log_number("code", WIFEXITED(status) ? WEXITSTATUS(status) : 0),
-			  log_number("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
-		worker->pid = 0;
 		tally_forget(supervisor->tally, i + 1);
-		if (supervisor->is_ending)
-			end_when_alone(supervisor);
-		else
+		if (!supervisor->is_ending)
 			start_later(supervisor, worker);
 	}
+}
+
+static void on_signal(uv_poll_t *poll, int status, int events)
+{
+	struct supervisor *supervisor = poll->data;
+	int number = signals_next(supervisor->inheritance->signals_fd);
+
+	(void)status;
+	(void)events;
+	if (number == SIGCHLD)
+		reap(supervisor);
+	else if (number == SIGUSR2 && !supervisor->is_ending && !supervisor->successor)
+		supervisor->successor = successor_start(&supervisor->loop, supervisor->inheritance,
+							supervisor->config, SUCCESSOR_LIMIT_MS,
+							on_successor, supervisor);
+	else if (number == SIGTERM || number == SIGINT)
+		begin_to_end(supervisor, supervisor->is_ending ? SIGINT : number);
+	else if (number == SIGHUP && reload_now(supervisor->reload))
+		signal_workers(supervisor, SIGHUP);
 }
 
 static void watch(struct supervisor *supervisor)
 {
 	uv_loop_t *loop = &supervisor->loop;
 
-	uv_signal_init(loop, &supervisor->child_ended);
 	uv_timer_init(loop, &supervisor->start_timer);
+	uv_poll_init(loop, &supervisor->signals, supervisor->inheritance->signals_fd);
 	uv_poll_init(loop, &supervisor->ready, supervisor->ready_fds[0]);
-	supervisor->child_ended.data = supervisor->ready.data = supervisor;
-	supervisor->start_timer.data = supervisor;
-	uv_timer_start(&supervisor->start_timer, on_start, 0, 0);
-	uv_signal_start(&supervisor->child_ended, on_child_ended, SIGCHLD);
+	supervisor->signals.data = supervisor->ready.data = supervisor;
+	uv_poll_start(&supervisor->signals, UV_READABLE, on_signal);
 	uv_poll_start(&supervisor->ready, UV_READABLE, on_ready);
-	supervisor->signals = signals_take(loop, on_signal, supervisor);
 }
 
 static void close_all(struct supervisor *supervisor)
 {
-	if (supervisor->signals) {
-		signals_leave(supervisor->signals);
-		uv_close((uv_handle_t *)&supervisor->child_ended, NULL);
+	if (supervisor->ready.data) {
 		uv_close((uv_handle_t *)&supervisor->start_timer, NULL);
+		uv_close((uv_handle_t *)&supervisor->signals, NULL);
 		uv_close((uv_handle_t *)&supervisor->ready, NULL);
 	}
 	successor_free(supervisor->successor);
@@ -303,193 +248,154 @@ static void close_all(struct supervisor *supervisor)
 	free(supervisor);
 }
 
-static int take(int *fd)
+/* In the fork: keeps what this worker uses, and closes everything else of the parent's, the right
+ * to serve too: if the parent goes, the worker ends at once, for then nobody holds the service
+ * together, and the next gateway need not wait for that. */
+static void become_worker(struct supervisor *supervisor, size_t number, pid_t parent)
 {
-	int taken = *fd;
-
-	*fd = -1;
-	return taken;
-}
-
-/* In the fork: keeps what this worker uses, and closes everything else of the parent's. If its
- * parent goes, it ends at once, for then nobody holds the service together. */
-static void become_worker(struct supervisor *supervisor, struct worker *worker, pid_t parent)
-{
-	struct inheritance mine = {
-		.worker = (int)(worker - supervisor->workers) + 1,
-		.workers = supervisor->count,
-		.service_fd = fcntl(liveness_service_fd(supervisor->liveness), F_DUPFD_CLOEXEC, 0),
-		.ready_fd = take(&supervisor->ready_fds[1]),
-		.wakeup_fd = take(&worker->taps[1]),
-		.tally = supervisor->tally,
-		.listen_fds = {take(&worker->listen_fd)},
-		.listen_count = 1,
-	};
+	struct inheritance *mine = supervisor->inheritance;
+	int *tap = &supervisor->workers[number - 1].taps[1];
+	int listen_fd = mine->listen_fds[number - 1];
 
 	prctl(PR_SET_NAME, "gateway-worker");
 	prctl(PR_SET_PDEATHSIG, SIGINT);
 	if (getppid() != parent)
 		raise(SIGINT);
-	uv_loop_fork(&supervisor->loop);
-	if (supervisor->successor)
-		successor_forget(supervisor->successor);
-	supervisor->successor = NULL;
+	close_fd(&mine->ready_fd);
+	close_fd(&mine->service_fd);
+	mine->worker = (int)number;
+	mine->workers = supervisor->count;
+	mine->ready_fd = supervisor->ready_fds[1];
+	mine->wakeup_fd = *tap;
+	mine->tally = supervisor->tally;
+	mine->listen_fds[number - 1] = mine->listen_fds[--mine->listen_count];
+	supervisor->ready_fds[1] = *tap = -1;
 	supervisor->tally = NULL;
+	uv_loop_fork(&supervisor->loop);
+	successor_forget(supervisor->successor);
+	supervisor->successor = NULL;
 	supervisor->is_replaced = true; /* the files of the sockets stay */
 	wakeup_hand_over(supervisor->wakeup);
-	close_fd(&supervisor->inheritance->ready_fd);
-	*supervisor->inheritance = mine;
 	close_all(supervisor);
+	mine->listen_fds[0] = listen_fd;
+	mine->listen_count = 1;
 }
 
-/* True in the fork. */
-static bool start(struct supervisor *supervisor, struct worker *worker)
+static void wake(uv_timer_t *timer)
 {
-	pid_t parent = getpid(), pid = fork();
-
-	if (pid == 0) {
-		become_worker(supervisor, worker, parent);
-		return true;
-	}
-	if (pid > 0) {
-		worker->pid = pid;
-		return false;
-	}
-	log_event(LOG_ERROR, "cannot start a worker", log_text("why", strerror(errno)));
-	start_later(supervisor, worker);
-	return false;
+	(void)timer;
 }
 
-/* Starts the workers that are due, and sets the timer for the next one. True in the fork. */
+/* Starts the workers that are due, and sees to it that the loop wakes up for the next one. Not
+ * called during a turn of the loop, because a fork must leave it. True in the fork. */
 static bool start_workers(struct supervisor *supervisor)
 {
 	int64_t now_ms = clock_monotonic_ms(), next_ms = INT64_MAX;
+	pid_t parent = getpid();
 
 	for (size_t i = 0; i < supervisor->count && !supervisor->is_ending; i++) {
 		struct worker *worker = &supervisor->workers[i];
 
-		if (worker->pid == 0 && worker->start_ms <= now_ms && start(supervisor, worker))
-			return true;
-		if (worker->pid == 0 && worker->start_ms < next_ms)
+		if (worker->pid > 0)
+			continue;
+		if (worker->start_ms <= now_ms) {
+			worker->pid = fork();
+			if (worker->pid == 0) {
+				become_worker(supervisor, i + 1, parent);
+				return true;
+			}
+			if (worker->pid > 0)
+				continue;
+			log_event(LOG_ERROR, "cannot start a worker",
+				  log_text("why", strerror(errno)));
+			worker->pid = 0;
+			start_later(supervisor, worker);
+		}
+		if (worker->start_ms < next_ms)
 			next_ms = worker->start_ms;
 	}
 	if (next_ms != INT64_MAX)
-		uv_timer_start(&supervisor->start_timer, on_start,
+		uv_timer_start(&supervisor->start_timer, wake,
 			       next_ms > now_ms ? (uint64_t)(next_ms - now_ms) : 0, 0);
 	return false;
 }
 
-/* A turn of the loop, then the starts that are due. They are not made during a turn, because a fork
- * must leave the loop, nor while a signal is on its way, because the fork would wait for it. True
- * in the fork. */
-static bool turn(struct supervisor *supervisor)
+static bool fail(const char *what)
 {
-	bool is_worker;
-
-	uv_run(&supervisor->loop, UV_RUN_ONCE);
-	if (!supervisor->is_due)
-		return false;
-	supervisor->is_due = false;
-	signals_hold(true);
-	uv_run(&supervisor->loop, UV_RUN_NOWAIT);
-	is_worker = start_workers(supervisor);
-	if (!is_worker)
-		signals_hold(false);
-	return is_worker;
-}
-
-static bool fail(const char *what, const char *why)
-{
-	log_event(LOG_ERROR, what, log_text("why", why));
+	log_event(LOG_ERROR, what, log_text("why", strerror(errno)));
 	return false;
-}
-
-static bool open_state(struct supervisor *supervisor)
-{
-	const char *state_dir = supervisor->config->state_dir;
-	char why[256];
-
-	if (!state_dir_prepare(state_dir, why, sizeof(why)))
-		return fail("no state_dir", why);
-	supervisor->liveness = liveness_open(state_dir);
-	if (!supervisor->liveness)
-		return fail("cannot open gateway.lock", strerror(errno));
-	if (!liveness_inherit_service(supervisor->liveness, supervisor->inheritance->service_fd)) {
-		supervisor->exit_code = EXIT_TEMPORARY;
-		return fail("another gateway runs", "it serves this state_dir");
-	}
-	supervisor->wakeup = wakeup_open(&supervisor->loop, state_dir, -1, pass_tap_on, supervisor);
-	return supervisor->wakeup ||
-	       fail("cannot make the wake-up socket in the state_dir", strerror(errno));
 }
 
 /* One socket for each worker, so that the kernel spreads the connections; from a UNIX socket all of
  * them accept. */
 static bool open_sockets(struct supervisor *supervisor)
 {
-	const struct inheritance *inheritance = supervisor->inheritance;
+	struct inheritance *inheritance = supervisor->inheritance;
+	int *fds = inheritance->listen_fds;
+	size_t *count = &inheritance->listen_count;
 	bool is_unix = listen_socket_path(supervisor->config) != NULL;
 
-	for (size_t i = 0; i < supervisor->count; i++) {
-		int *fd = &supervisor->workers[i].listen_fd;
-
-		if (i < inheritance->listen_count)
-			*fd = inheritance->listen_fds[i];
-		else if (is_unix && i > 0)
-			*fd = fcntl(supervisor->workers[0].listen_fd, F_DUPFD_CLOEXEC, 0);
-		else
-			*fd = listen_socket_open(supervisor->config, i == 0);
-		if (*fd < 0) /* of a new one the door has said why */
-			return is_unix && i > 0 ? fail("cannot listen", strerror(errno)) : false;
-		supervisor->is_listening = true;
+	while (*count > supervisor->count)
+		close(fds[--*count]);
+	for (; *count < supervisor->count; ++*count) {
+		bool is_copy = is_unix && *count > 0;
+		fds[*count] = is_copy ? fcntl(fds[0], F_DUPFD_CLOEXEC, 0)
+				      : listen_socket_open(supervisor->config, *count == 0);
+		if (fds[*count] < 0) /* of a new one the door has said why */
+			return is_copy ? fail("cannot listen") : false;
 	}
-	for (size_t i = supervisor->count; i < inheritance->listen_count; i++)
-		close(inheritance->listen_fds[i]);
 	return true;
 }
 
-static bool open_tally(struct supervisor *supervisor)
+static bool open_all(struct supervisor *supervisor)
 {
-	supervisor->tally =
-		tally_new(supervisor->count, limits_raise_descriptors(supervisor->config));
-	return supervisor->tally || fail("cannot count connections", strerror(errno));
-}
+	const struct config *config = supervisor->config;
+	bool good;
 
-static bool open_pipes(struct supervisor *supervisor)
-{
-	bool good = pipe2(supervisor->ready_fds, O_CLOEXEC | O_NONBLOCK) == 0;
-
+	supervisor->liveness =
+		inheritance_claim(supervisor->inheritance, config, &supervisor->exit_code);
+	if (!supervisor->liveness || !open_sockets(supervisor))
+		return false;
+	supervisor->wakeup =
+		wakeup_open(&supervisor->loop, config->state_dir, -1, pass_tap_on, supervisor);
+	if (!supervisor->wakeup)
+		return fail("cannot make wakeup.sock");
+	supervisor->tally = tally_new(supervisor->count, limits_descriptors(config));
+	if (!supervisor->tally)
+		return fail("cannot count connections");
+	good = pipe2(supervisor->ready_fds, O_CLOEXEC | O_NONBLOCK) == 0;
 	for (size_t i = 0; i < supervisor->count && good; i++)
 		good = socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
 				  supervisor->workers[i].taps) == 0;
-	return good || fail("cannot make sockets for the workers", strerror(errno));
+	return good || fail("cannot make sockets for the workers");
 }
 
-int supervisor_run(struct config *config, const struct program_start *start,
-		   struct inheritance *inheritance, size_t workers)
+int supervisor_run(struct config *config, struct inheritance *inheritance)
 {
-	struct supervisor *supervisor = xcalloc(1, sizeof(*supervisor));
+	size_t count = count_wanted(config);
+	struct supervisor *supervisor;
 
+	if (count == 1)
+		return SUPERVISOR_WORKER;
+	supervisor = xcalloc(1, sizeof(*supervisor));
 	*supervisor = (struct supervisor){.config = config,
-					  .start = start,
 					  .inheritance = inheritance,
-					  .count = workers,
+					  .count = count,
 					  .reload = reload_new(config),
-					  .ready_fds = {-1, -1},
-					  .exit_code = EXIT_FAILURE};
-	for (size_t i = 0; i < workers; i++)
-		supervisor->workers[i] = (struct worker){.listen_fd = -1, .taps = {-1, -1}};
+					  .ready_fds = {-1, -1}};
+	for (size_t i = 0; i < count; i++)
+		supervisor->workers[i] = (struct worker){.taps = {-1, -1}};
 	uv_loop_init(&supervisor->loop);
-	if (open_state(supervisor) && open_sockets(supervisor) && open_tally(supervisor) &&
-	    open_pipes(supervisor)) {
+	if (open_all(supervisor)) {
 		supervisor->exit_code = EXIT_SUCCESS;
 		log_event(LOG_INFO, "supervising", log_number("pid", getpid()),
-			  log_number("workers", (int64_t)workers),
+			  log_number("workers", (int64_t)count),
 			  log_text("version", WORKER_VERSION));
 		watch(supervisor);
-		while (!supervisor->is_over) {
-			if (turn(supervisor))
+		while (!supervisor->is_ending || signal_workers(supervisor, 0) > 0) {
+			if (start_workers(supervisor))
 				return SUPERVISOR_WORKER;
+			uv_run(&supervisor->loop, UV_RUN_ONCE);
 		}
 		log_event(LOG_INFO, "ended");
 	}

@@ -9,19 +9,14 @@
 #ifndef GATEWAY_SUPERVISOR_H
 #define GATEWAY_SUPERVISOR_H
 
-#include <stddef.h>
-
 #include "gateway/processes/successor.h"
 #include "shared/config/config.h"
-
-/* How many workers there are to be; 1: this process serves by itself. */
-size_t supervisor_workers(const struct config *config);
 
 enum { SUPERVISOR_WORKER = -1 };
 
 /* The whole life of the parent; returns the exit code. In a worker it returns SUPERVISOR_WORKER,
- * with what the worker inherits in *inheritance: it is to serve now. */
-int supervisor_run(struct config *config, const struct program_start *start,
-		   struct inheritance *inheritance, size_t workers);
+ * with what the worker inherits in *inheritance: it is to serve now. So it does, at once, if there
+ * is to be one process only. */
+int supervisor_run(struct config *config, struct inheritance *inheritance);
 
 #endif

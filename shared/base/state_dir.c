@@ -13,7 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-enum { NAME_SIZE = 64, REASON_SIZE = 200, FUSE = 0x65735546, MOUNT_SIZE = 4096 };
+enum { REASON_SIZE = 200, FUSE = 0x65735546, MOUNT_SIZE = 4096 };
 
 /* statfs(2), and those that GNU stat(1) counts as remote. */
 static const struct {
@@ -82,28 +82,28 @@ const char *filesystem_network(const char *path)
 	return filesystem_network_name((uint32_t)filesystem.f_type, type);
 }
 
-static void user_name(uid_t uid, char name[NAME_SIZE])
+void state_dir_user(uid_t uid, char name[STATE_DIR_USER_SIZE])
 {
 	const struct passwd *user = getpwuid(uid);
 
 	if (user)
-		snprintf(name, NAME_SIZE, "%s", user->pw_name);
+		snprintf(name, STATE_DIR_USER_SIZE, "%s", user->pw_name);
 	else
-		snprintf(name, NAME_SIZE, "uid %lu", (unsigned long)uid);
+		snprintf(name, STATE_DIR_USER_SIZE, "uid %lu", (unsigned long)uid);
 }
 
 void state_dir_explain(const char *path, int error, char *why, size_t size)
 {
-	char owner[NAME_SIZE], us[NAME_SIZE];
+	char owner[STATE_DIR_USER_SIZE], us[STATE_DIR_USER_SIZE];
 	struct stat info;
 
 	if (error != EACCES && error != EPERM) {
 		snprintf(why, size, "%s", strerror(error));
 		return;
 	}
-	user_name(geteuid(), us);
+	state_dir_user(geteuid(), us);
 	if (stat(path, &info) == 0) {
-		user_name(info.st_uid, owner);
+		state_dir_user(info.st_uid, owner);
 		snprintf(why, size, "%s (it belongs to %s, this program runs as %s)",
 			 strerror(error), owner, us);
 	} else {
@@ -142,13 +142,13 @@ static bool is_fit(const char *path, char *why, size_t size)
 /* Makes it if it is missing; with `is_trial` says only whether that could be done. */
 static bool prepare(const char *path, bool is_trial, char *why, size_t size)
 {
-	char above[STATE_DIR_PATH_SIZE], us[NAME_SIZE];
+	char above[STATE_DIR_PATH_SIZE], us[STATE_DIR_USER_SIZE];
 	int made;
 
 	if (faccessat(AT_FDCWD, path, F_OK, AT_EACCESS) == 0)
 		return is_fit(path, why, size);
 	snprintf(above, sizeof(above), "%s", path);
-	user_name(geteuid(), us);
+	state_dir_user(geteuid(), us);
 	made = is_trial ? faccessat(AT_FDCWD, dirname(above), W_OK | X_OK, AT_EACCESS)
 			: mkdir(path, 0700);
 	if (made == 0 || errno == EEXIST)

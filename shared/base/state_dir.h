@@ -9,8 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
-enum { STATE_DIR_PATH_SIZE = 4096 };
+enum { STATE_DIR_PATH_SIZE = 4096, STATE_DIR_USER_SIZE = 64 };
 
 /* Makes the directory (mode 0700; its parent must exist) unless it is there, and checks that this
  * program can write to it, that not everybody can, and that it is on a local disk. A symbolic link
@@ -26,6 +27,9 @@ bool state_dir_file(const char *state_dir, const char *name, char path[STATE_DIR
 /* What the errno `error` means for a file: strerror's text and, if it is about permissions, whose
  * file it is and who we are. */
 void state_dir_explain(const char *path, int error, char *why, size_t size);
+
+/* The name of that user; "uid 1000" when it has none. */
+void state_dir_user(uid_t uid, char name[STATE_DIR_USER_SIZE]);
 
 /* Whether SQLite can be trusted on a file system: its write-ahead log is shared through mapped
  * memory, and our locks are flock(2) and fcntl(2). On network file systems other machines do not

@@ -1,6 +1,5 @@
 /*
- * Which gateways are alive, see liveness.h. State: a descriptor, and a second one for the right to
- * serve, which alone is handed to a successor. Never blocks.
+ * Which gateways are alive, see liveness.h. State: a descriptor. Never blocks.
  *
  * Gateway `pid` owns the eight bytes at 8 * pid: it holds a lock on the first of them and keeps its
  * last heartbeat in all eight. A process of the API holds a lock on the second of its own. The file
@@ -8,6 +7,7 @@
  */
 #include "shared/database/liveness.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,7 +18,6 @@
 
 struct liveness {
 	int fd;
-	int service_fd; /* holds the right to serve; -1: it does not */
 	char *state_dir;
 	int64_t claimed_pid; /* the lock that is ours: the kernel does not report it to us */
 	bool is_api; /* likewise */
@@ -41,6 +40,13 @@ static struct flock whole_lock(off_t start)
 		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = 1};
 }
 
+static bool claim(int fd, off_t start)
+{
+	struct flock lock = whole_lock(start);
+
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
 static int open_file(const char *state_dir)
 {
 	char path[STATE_DIR_PATH_SIZE];
@@ -59,7 +65,6 @@ struct liveness *liveness_open(const char *state_dir)
 
 	struct liveness *liveness = xcalloc(1, sizeof(*liveness));
 	liveness->fd = fd;
-	liveness->service_fd = -1;
 	liveness->state_dir = xstrdup(state_dir);
 	return liveness;
 }
@@ -69,50 +74,46 @@ void liveness_close(struct liveness *liveness)
 	if (!liveness)
 		return;
 	close(liveness->fd);
-	if (liveness->service_fd >= 0)
-		close(liveness->service_fd);
 	free(liveness->state_dir);
 	free(liveness);
 }
 
-static bool claim(int fd, off_t start)
+/* On a full disk only the first write to a place can fail; then the locks alone tell. */
+static void write_number(const struct liveness *liveness, int64_t pid, int64_t number)
 {
-	struct flock lock = whole_lock(start);
-
-	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+	if (pwrite(liveness->fd, &number, sizeof(number), place_of(pid)) < 0)
+		return;
 }
 
-bool liveness_claim_service(struct liveness *liveness)
-{
-	int fd = open_file(liveness->state_dir);
-
-	if (fd >= 0 && claim(fd, 0)) {
-		liveness->service_fd = fd;
-		return true;
-	}
-	if (fd >= 0)
-		close(fd);
-	return false;
-}
-
-int liveness_service_fd(const struct liveness *liveness)
-{
-	return liveness->service_fd;
-}
-
-bool liveness_inherit_service(struct liveness *liveness, int fd)
+int liveness_claim_service(const struct liveness *liveness, int inherited_fd)
 {
 	struct stat inherited, here;
 
-	if (fd < 0)
-		return liveness_claim_service(liveness);
-	if (fstat(fd, &inherited) == 0 && fstat(liveness->fd, &here) == 0 &&
-	    inherited.st_ino == here.st_ino && inherited.st_dev == here.st_dev) {
-		liveness->service_fd = fd;
-		return true;
-	}
+	if (inherited_fd >= 0 && fstat(inherited_fd, &inherited) == 0 &&
+	    fstat(liveness->fd, &here) == 0 && inherited.st_ino == here.st_ino &&
+	    inherited.st_dev == here.st_dev)
+		return inherited_fd;
+	if (inherited_fd >= 0)
+		close(inherited_fd);
+
+	int fd = open_file(liveness->state_dir);
+	if (fd < 0 || claim(fd, 0))
+		return fd;
 	close(fd);
-	return liveness_claim_service(liveness);
+	errno = EAGAIN;
+	return -1;
+}
+
+void liveness_sign(struct liveness *liveness, int64_t pid)
+{
+	write_number(liveness, 0, pid);
+}
+
+int64_t liveness_server(const struct liveness *liveness)
+{
+	int64_t pid = 0;
+
+	return pread(liveness->fd, &pid, sizeof(pid), 0) == sizeof(pid) && is_pid(pid) ? pid : 0;
 }
 
 bool liveness_claim_pid(struct liveness *liveness, int64_t pid)
@@ -126,27 +127,23 @@ bool liveness_claim_pid(struct liveness *liveness, int64_t pid)
 
 void liveness_beat(struct liveness *liveness, int64_t pid)
 {
-	int64_t now_ms = clock_monotonic_ms();
-
-	/* On a full disk only the first of these can fail; then the lock alone tells. */
-	if (pwrite(liveness->fd, &now_ms, sizeof(now_ms), place_of(pid)) < 0)
-		return;
+	write_number(liveness, pid, clock_monotonic_ms());
 }
 
-static bool is_locked(struct liveness *liveness, int64_t pid)
+bool liveness_exists(const struct liveness *liveness, int64_t pid)
 {
-	struct flock lock = whole_lock(place_of(pid));
+	if (!is_pid(pid) || pid == liveness->claimed_pid)
+		return is_pid(pid);
 
-	if (pid == liveness->claimed_pid)
-		return true;
+	struct flock lock = whole_lock(place_of(pid));
 	return fcntl(liveness->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-bool liveness_check(struct liveness *liveness, int64_t pid)
+bool liveness_check(const struct liveness *liveness, int64_t pid)
 {
 	int64_t beat_ms = 0;
 
-	if (!is_pid(pid) || !is_locked(liveness, pid))
+	if (!liveness_exists(liveness, pid))
 		return false;
 	if (pread(liveness->fd, &beat_ms, sizeof(beat_ms), place_of(pid)) != sizeof(beat_ms))
 		return true;

@@ -198,17 +198,17 @@ void replay_stop(struct replay *replay)
 	assert_null(replay);
 }
 
-uint32_t tally_add(struct tally *tally, const struct client_address *address)
+void tally_add(struct tally *tally, int fd, const struct client_address *address)
 {
 	(void)tally;
+	(void)fd;
 	(void)address;
-	return 0;
 }
 
-void tally_remove(struct tally *tally, uint32_t place)
+void tally_remove(struct tally *tally, int fd)
 {
 	(void)tally;
-	(void)place;
+	(void)fd;
 }
 
 uint32_t presence_join(struct presence *presence, const char *topic, size_t topic_len,

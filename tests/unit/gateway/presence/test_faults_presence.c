@@ -1,5 +1,5 @@
 // needs: gateway/presence/database_thread.c gateway/presence/presence.c
-// needs: gateway/presence/presence_rows.c shared/contract/client_address.c
+// needs: shared/contract/client_address.c
 /*
  * The gateway's database thread while SQLite's calls fail, see fault_sweep.h: what it could not
  * write it writes as soon as that works again, all of it and once; what it leaves behind at its end
@@ -72,7 +72,7 @@ static uint32_t join(int64_t user_id)
 static void deliver(int64_t times)
 {
 	counters.counts[COUNT_DELIVERIES] += times;
-	presence_set_counters(presence, &counters, 0);
+	presence_beat(presence, &counters, 0, housekeeping_limits_of(&config));
 }
 
 /* Rows of a gateway that was killed, work for the housekeeping, and three sockets. */

@@ -16,15 +16,42 @@
 
 #include "gateway/presence/tally.h"
 
-enum { WORKERS = 3, MOST = 100 };
+enum { WORKERS = 3, MOST = 100, DESCRIPTORS = 2100 };
 
 static struct tally *alone;
+
+/* As the kernel gives them out: the lowest that is free. */
+static bool is_open[DESCRIPTORS];
+
+static int open_fd(void)
+{
+	for (int fd = 0; fd < DESCRIPTORS; fd++)
+		if (!is_open[fd]) {
+			is_open[fd] = true;
+			return fd;
+		}
+	fail();
+	return -1;
+}
+
+static void take_away(struct tally *tally, int fd)
+{
+	tally_remove(tally, fd);
+	is_open[fd] = false;
+}
+
+/* A process of that number begins. */
+static void count_as(struct tally *tally, size_t worker)
+{
+	memset(is_open, 0, sizeof(is_open));
+	tally_count_as(tally, worker);
+}
 
 static int make_tally(void **state)
 {
 	(void)state;
 	alone = tally_new(1, MOST);
-	tally_count_as(alone, 1);
+	count_as(alone, 1);
 	return 0;
 }
 
@@ -58,11 +85,17 @@ static struct client_address numbered(size_t number)
 	return address;
 }
 
-static uint32_t add(struct tally *tally, const char *text)
+static int add_address(struct tally *tally, struct client_address address)
 {
-	struct client_address address = address_of(text);
+	int fd = open_fd();
 
-	return tally_add(tally, &address);
+	tally_add(tally, fd, &address);
+	return fd;
+}
+
+static int add(struct tally *tally, const char *text)
+{
+	return add_address(tally, address_of(text));
 }
 
 static size_t count_of(struct tally *tally, const char *text)
@@ -72,11 +105,9 @@ static size_t count_of(struct tally *tally, const char *text)
 	return tally_of(tally, &address);
 }
 
-static uint32_t add_number(struct tally *tally, size_t number)
+static int add_number(struct tally *tally, size_t number)
 {
-	struct client_address address = numbered(number);
-
-	return tally_add(tally, &address);
+	return add_address(tally, numbered(number));
 }
 
 static size_t count_of_number(struct tally *tally, size_t number)
@@ -90,8 +121,8 @@ static void each_address_has_a_count_of_its_own(void **state)
 {
 	(void)state;
 	assert_int_equal(count_of(alone, "192.0.2.1"), 0);
-	uint32_t first = add(alone, "192.0.2.1");
-	uint32_t second = add(alone, "192.0.2.1");
+	int first = add(alone, "192.0.2.1");
+	int second = add(alone, "192.0.2.1");
 	add(alone, "192.0.2.2");
 	add(alone, "2001:db8::1");
 	assert_int_equal(count_of(alone, "192.0.2.1"), 2);
@@ -99,9 +130,9 @@ static void each_address_has_a_count_of_its_own(void **state)
 	assert_int_equal(count_of(alone, "192.0.2.3"), 0);
 	assert_int_equal(count_of(alone, "2001:db8::1"), 1);
 	assert_int_equal(tally_connections(alone), 4);
-	tally_remove(alone, first);
+	take_away(alone, first);
 	assert_int_equal(count_of(alone, "192.0.2.1"), 1);
-	tally_remove(alone, second);
+	take_away(alone, second);
 	assert_int_equal(count_of(alone, "192.0.2.1"), 0);
 	assert_int_equal(count_of(alone, "192.0.2.2"), 1);
 	assert_int_equal(tally_connections(alone), 2);
@@ -111,11 +142,11 @@ static void an_ipv6_client_is_its_first_64_bits(void **state)
 {
 	(void)state;
 	add(alone, "2001:db8:0:1::1");
-	uint32_t place = add(alone, "2001:db8:0:1:ffff:ffff:ffff:ffff");
+	int fd = add(alone, "2001:db8:0:1:ffff:ffff:ffff:ffff");
 	assert_int_equal(count_of(alone, "2001:db8:0:1:2:3:4:5"), 2);
 	assert_int_equal(count_of(alone, "2001:db8:0:2::1"), 0);
 	assert_int_equal(count_of(alone, "2001:db8:0:0::1"), 0);
-	tally_remove(alone, place);
+	take_away(alone, fd);
 	assert_int_equal(count_of(alone, "2001:db8:0:1::1"), 1);
 }
 
@@ -135,26 +166,26 @@ static void ipv4_loopback_and_the_unknown_one_are_not_one_client(void **state)
 	assert_int_equal(count_of(alone, "192.0.2.1"), 0);
 }
 
-static void a_full_table_counts_each_address_and_beyond_it_only_in_all(void **state)
+static void descriptors_beyond_the_table_count_only_in_all(void **state)
 {
 	(void)state;
-	uint32_t first = 0, beyond;
+	int first = 0, beyond, further;
 
 	for (size_t i = 0; i < MOST; i++) {
-		uint32_t place = add_number(alone, i);
-		first = i == 0 ? place : first;
+		int fd = add_number(alone, i);
+		first = i == 0 ? fd : first;
 	}
 	beyond = add_number(alone, MOST);
-	assert_int_equal(add_number(alone, 5), beyond);
+	further = add_number(alone, 5);
 	for (size_t i = 0; i < MOST; i++)
 		assert_int_equal(count_of_number(alone, i), 1);
 	assert_int_equal(count_of_number(alone, MOST), 0);
 	assert_int_equal(tally_connections(alone), MOST + 2);
-	tally_remove(alone, beyond);
-	tally_remove(alone, beyond);
+	take_away(alone, beyond);
+	take_away(alone, further);
 	for (size_t i = 0; i < MOST; i++)
 		assert_int_equal(count_of_number(alone, i), 1);
-	tally_remove(alone, first);
+	take_away(alone, first);
 	assert_int_equal(add_number(alone, MOST), first); /* there is room again */
 	assert_int_equal(count_of_number(alone, 0), 0);
 	assert_int_equal(count_of_number(alone, MOST), 1);
@@ -164,24 +195,24 @@ static void a_full_table_counts_each_address_and_beyond_it_only_in_all(void **st
 static void random_steps_agree_with_an_array(void **state)
 {
 	enum { STEPS = 100000, ADDRESSES = 30, ROOM = 2000 };
-	static uint32_t places[ADDRESSES][ROOM];
+	static int fds[ADDRESSES][ROOM];
 	static size_t model[ADDRESSES];
 	unsigned short random_state[3] = {1949};
 	struct tally *tally = tally_new(1, ROOM);
 	size_t sum = 0;
 
 	(void)state;
-	tally_count_as(tally, 1);
+	count_as(tally, 1);
 	for (size_t step = 0; step < STEPS; step++) {
 		size_t mood = step / 10000 % 9 + 1; /* fills, empties, fills */
 		size_t chance = (size_t)nrand48(random_state);
 		size_t number = chance / 16 % ADDRESSES;
 
 		if (chance % 10 < mood && sum < ROOM) {
-			places[number][model[number]++] = add_number(tally, number);
+			fds[number][model[number]++] = add_number(tally, number);
 			sum++;
 		} else if (model[number] > 0) {
-			tally_remove(tally, places[number][--model[number]]);
+			take_away(tally, fds[number][--model[number]]);
 			sum--;
 		}
 		assert_int_equal(tally_connections(tally), sum);
@@ -190,7 +221,7 @@ static void random_steps_agree_with_an_array(void **state)
 	}
 	for (size_t i = 0; i < ADDRESSES; i++)
 		while (model[i] > 0)
-			tally_remove(tally, places[i][--model[i]]);
+			take_away(tally, fds[i][--model[i]]);
 	for (size_t i = 0; i < ADDRESSES; i++)
 		assert_int_equal(count_of_number(tally, i), 0);
 	assert_int_equal(tally_connections(tally), 0);
@@ -203,7 +234,7 @@ static void workers_see_each_others_connections(void **state)
 	struct tally *tally = tally_new(WORKERS, MOST);
 
 	for (size_t i = 0; i < WORKERS; i++) { /* one process, as each of them in turn */
-		tally_count_as(tally, i + 1);
+		count_as(tally, i + 1);
 		for (size_t times = 0; times <= i; times++)
 			add_number(tally, 1);
 		add_number(tally, 10 + i);
@@ -223,11 +254,11 @@ static void a_worker_that_takes_the_place_of_another_begins_with_nothing(void **
 	(void)state;
 	struct tally *tally = tally_new(2, MOST);
 
-	tally_count_as(tally, 2);
+	count_as(tally, 2);
 	for (size_t i = 0; i < MOST; i++)
 		add_number(tally, i);
 	assert_int_equal(tally_connections(tally), MOST);
-	tally_count_as(tally, 2);
+	count_as(tally, 2);
 	assert_int_equal(tally_connections(tally), 0);
 	assert_int_equal(count_of_number(tally, 1), 0);
 	add_number(tally, 1);
@@ -242,9 +273,9 @@ static pid_t start_counting(struct tally *tally)
 	pid_t child = fork();
 
 	if (child == 0) {
-		tally_count_as(tally, 2);
+		count_as(tally, 2);
 		for (;;)
-			tally_remove(tally, add_number(tally, 1));
+			take_away(tally, add_number(tally, 1));
 	}
 	while (tally_connections(tally) == 0)
 		;
@@ -257,7 +288,7 @@ static void what_a_killed_process_had_is_forgotten_and_the_others_go_on(void **s
 	struct tally *tally = tally_new(2, MOST);
 	int status;
 
-	tally_count_as(tally, 1);
+	count_as(tally, 1);
 	for (int turn = 0; turn < 50; turn++) {
 		pid_t child = start_counting(tally);
 
@@ -276,13 +307,13 @@ static void a_worker_that_hangs_holds_up_nobody(void **state)
 	struct tally *tally = tally_new(2, MOST);
 	int status;
 
-	tally_count_as(tally, 1);
+	count_as(tally, 1);
 	for (int turn = 0; turn < 20; turn++) {
 		pid_t child = start_counting(tally);
 
 		kill(child, SIGSTOP);
 		assert_int_equal(waitpid(child, &status, WUNTRACED), child);
-		tally_remove(tally, add_number(tally, 1));
+		take_away(tally, add_number(tally, 1));
 		assert_true(tally_connections(tally) <= 1);
 		assert_true(count_of_number(tally, 1) <= 1);
 		kill(child, SIGKILL);
@@ -298,7 +329,7 @@ int main(void)
 		TALLY_TEST(each_address_has_a_count_of_its_own),
 		TALLY_TEST(an_ipv6_client_is_its_first_64_bits),
 		TALLY_TEST(ipv4_loopback_and_the_unknown_one_are_not_one_client),
-		TALLY_TEST(a_full_table_counts_each_address_and_beyond_it_only_in_all),
+		TALLY_TEST(descriptors_beyond_the_table_count_only_in_all),
 		cmocka_unit_test(random_steps_agree_with_an_array),
 		cmocka_unit_test(workers_see_each_others_connections),
 		cmocka_unit_test(a_worker_that_takes_the_place_of_another_begins_with_nothing),

@@ -31,7 +31,8 @@ static void be_a_gateway(void *argument)
 	int *pipe_ends = argument;
 	char byte = '!';
 
-	MUST(liveness && liveness_claim_service(liveness) && liveness_claim_pid(liveness, PID));
+	MUST(liveness && liveness_claim_service(liveness, -1) >= 0 &&
+	     liveness_claim_pid(liveness, PID));
 	MUST(liveness_check(liveness, PID));
 	MUST(write(pipe_ends[1], &byte, 1) == 1);
 	pause();
@@ -80,7 +81,7 @@ static void a_gateway_is_alive_while_its_process_is(void **state)
 	liveness_close(NULL);
 }
 
-static void a_gateway_that_hangs_counts_as_dead(void **state)
+static void a_gateway_that_hangs_is_not_alive_but_exists(void **state)
 {
 	(void)state;
 	struct liveness *liveness = open_liveness();
@@ -90,9 +91,11 @@ static void a_gateway_that_hangs_counts_as_dead(void **state)
 	assert_true(liveness_check(liveness, PID));
 	set_beat(PID, LIVENESS_LIMIT_MS);
 	assert_false(liveness_check(liveness, PID));
+	assert_true(liveness_exists(liveness, PID));
 	liveness_beat(liveness, PID); /* it comes to itself */
 	assert_true(liveness_check(liveness, PID));
 	kill_child(gateway);
+	assert_false(liveness_exists(liveness, PID));
 	liveness_close(liveness);
 }
 
@@ -101,7 +104,9 @@ static void a_gateway_sees_itself(void **state)
 	(void)state;
 	struct liveness *gateway = open_liveness(), *other = open_liveness();
 
-	assert_true(liveness_claim_service(gateway));
+	int right = liveness_claim_service(gateway, -1);
+
+	assert_true(right >= 0);
 	assert_true(liveness_claim_pid(gateway, PID));
 	assert_true(liveness_check(gateway, PID));
 	assert_true(liveness_check(other, PID));
@@ -113,6 +118,7 @@ static void a_gateway_sees_itself(void **state)
 	assert_false(liveness_check(gateway, PID + 1));
 	liveness_close(gateway);
 	assert_false(liveness_check(other, PID));
+	close(right);
 	liveness_close(other);
 }
 
@@ -141,16 +147,22 @@ static void one_has_the_right_to_serve(void **state)
 	(void)state;
 	pid_t gateway = start_gateway();
 	struct liveness *one = open_liveness(), *two = open_liveness();
+	int right;
 
-	assert_false(liveness_claim_service(one));
+	assert_int_equal(liveness_claim_service(one, -1), -1);
+	assert_int_equal(errno, EAGAIN);
 	assert_false(liveness_claim_pid(one, PID));
 	assert_true(liveness_check(one, PID)); /* the other one's */
 	kill_child(gateway);
 	assert_false(liveness_check(one, PID)); /* and not ours */
-	assert_true(liveness_claim_service(one));
-	assert_false(liveness_claim_service(two));
+	right = liveness_claim_service(one, -1);
+	assert_true(right >= 0);
+	assert_int_equal(liveness_claim_service(two, -1), -1);
+	close(right);
+	right = liveness_claim_service(two, -1);
+	assert_true(right >= 0);
+	close(right);
 	liveness_close(one);
-	assert_true(liveness_claim_service(two));
 	liveness_close(two);
 }
 
@@ -158,17 +170,56 @@ static void the_right_to_serve_can_be_inherited(void **state)
 {
 	(void)state;
 	struct liveness *one = open_liveness(), *heir = open_liveness(), *other = open_liveness();
+	int right = liveness_claim_service(one, -1), inherited = dup(right);
 
-	assert_int_equal(liveness_service_fd(one), -1);
-	assert_true(liveness_claim_service(one));
+	assert_true(right >= 0);
 	assert_true(liveness_claim_pid(one, PID));
-	liveness_inherit_service(heir, dup(liveness_service_fd(one)));
+	assert_int_equal(liveness_claim_service(heir, inherited), inherited);
+	close(right);
 	liveness_close(one);
-	assert_false(liveness_claim_service(other));
+	assert_int_equal(liveness_claim_service(other, -1), -1);
 	assert_false(liveness_check(other, PID)); /* the right alone */
+	close(inherited);
+	right = liveness_claim_service(other, -1);
+	assert_true(right >= 0);
+
+	/* What is inherited of a file that was replaced is worth nothing. */
+	unlink(path_of("gateway.lock"));
+	struct liveness *later = open_liveness();
+	right = liveness_claim_service(later, right);
+	assert_true(right >= 0);
+	assert_int_equal(liveness_claim_service(later, -1), -1);
+	close(right);
+	liveness_close(later);
 	liveness_close(heir);
-	assert_true(liveness_claim_service(other));
 	liveness_close(other);
+}
+
+static void who_serves_signs(void **state)
+{
+	(void)state;
+	struct liveness *gateway = open_liveness(), *other = open_liveness();
+
+	assert_int_equal(liveness_server(other), 0);
+	liveness_sign(gateway, PID);
+	assert_int_equal(liveness_server(other), PID);
+	liveness_sign(gateway, INT64_C(1) << 40);
+	assert_int_equal(liveness_server(other), 0);
+	liveness_close(other);
+	liveness_close(gateway);
+}
+
+/* Neither "another one has it" nor a right that is not held. */
+static void a_right_that_cannot_be_asked_for_is_an_error(void **state)
+{
+	(void)state;
+	struct liveness *one = open_liveness();
+
+	unlink(path_of("gateway.lock"));
+	assert_int_equal(symlink("elsewhere", path_of("gateway.lock")), 0);
+	assert_int_equal(liveness_claim_service(one, -1), -1);
+	assert_int_equal(errno, ELOOP);
+	liveness_close(one);
 }
 
 static void the_right_to_serve_is_no_pid(void **state)
@@ -179,11 +230,15 @@ static void the_right_to_serve_is_no_pid(void **state)
 	};
 	struct liveness *gateway = open_liveness(), *other = open_liveness();
 
-	assert_true(liveness_claim_service(gateway));
+	int right = liveness_claim_service(gateway, -1);
+
+	assert_true(right >= 0);
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		assert_false(liveness_exists(other, none[i]));
 		assert_false(liveness_check(other, none[i]));
 		assert_false(liveness_check(gateway, none[i]));
 	}
+	close(right);
 	liveness_close(other);
 	liveness_close(gateway);
 }
@@ -290,11 +345,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LIVENESS_TEST(a_gateway_is_alive_while_its_process_is),
-		LIVENESS_TEST(a_gateway_that_hangs_counts_as_dead),
+		LIVENESS_TEST(a_gateway_that_hangs_is_not_alive_but_exists),
 		LIVENESS_TEST(a_gateway_sees_itself),
 		LIVENESS_TEST(several_gateways_live_side_by_side),
 		LIVENESS_TEST(one_has_the_right_to_serve),
 		LIVENESS_TEST(the_right_to_serve_can_be_inherited),
+		LIVENESS_TEST(who_serves_signs),
+		LIVENESS_TEST(a_right_that_cannot_be_asked_for_is_an_error),
 		LIVENESS_TEST(the_right_to_serve_is_no_pid),
 		LIVENESS_TEST(a_beat_before_the_machine_started_is_no_reason_to_be_dead),
 		LIVENESS_TEST(the_file_is_private_sparse_and_no_link),
