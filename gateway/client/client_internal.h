@@ -63,6 +63,9 @@ struct clients {
 	struct audience *audience;
 	struct fanout *fanout;
 	size_t look_deliveries; /* of what was read last */
+	uint64_t look_ns; /* when that was, and how far it went */
+	int64_t look_position;
+	bool is_busy; /* so much came since the look before */
 	struct replays *replays;
 	struct deadlines deadlines;
 	struct outbox_pool pool; /* what waits in all outboxes */

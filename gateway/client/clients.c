@@ -20,14 +20,16 @@
 #include "shared/counters/gauges.h"
 
 /* A turn ends after TURN_NS, in the middle of a fan-out too, so that sockets are looked at again. A
- * look reads no more than fits well within an outbox. When pushes have had to wait for one another,
- * GATHER_MS pass between two looks, if that saves GATHER_DELIVERIES or more. */
+ * look reads no more than fits well within an outbox. GATHER_MS pass between two looks when pushes
+ * have had to wait for one another, if that saves GATHER_DELIVERIES or more, and when events come
+ * in less than EVENT_NS each. */
 enum {
 	TURN_NS = 4000000,
 	LOOK_ROWS = 1024,
 	LOOK_BYTES = 131072,
 	LOOK_SHARE = 4, /* of an outbox */
 	GATHER_MS = 2,
+	EVENT_NS = 100000,
 	GATHER_DELIVERIES = 128
 };
 
@@ -40,6 +42,7 @@ struct clients *clients_open(const struct clients_parts *parts)
 	clients->tally = parts->tally;
 	clients->presence = parts->presence;
 	clients->feed = parts->feed;
+	clients->look_position = feed_position(parts->feed);
 	clients->authenticator = authenticator_new(parts->registry);
 	clients->audience = audience_new(parts->presence);
 	clients->fanout =
@@ -153,22 +156,28 @@ int clients_look(void *context)
 	struct clients *clients = context;
 	struct fanout *fanout = clients->fanout;
 	struct fanout_step step;
-	uint64_t end_ns = uv_hrtime() + TURN_NS;
+	uint64_t start_ns = uv_hrtime();
 
 	if (fanout_look(fanout, look_limits(clients->config))) {
+		int64_t position = feed_position(clients->feed);
 		int64_t gap_after = feed_gap(clients->feed);
 
 		clients->look_deliveries = 0;
+		clients->is_busy = (uint64_t)(position - clients->look_position) * EVENT_NS >
+				   start_ns - clients->look_ns;
+		clients->look_position = position;
+		clients->look_ns = start_ns;
 		if (gap_after > 0)
 			tell_of_gap(clients, gap_after);
 	}
-	while (uv_hrtime() < end_ns && fanout_next(fanout, &step)) {
+	while (uv_hrtime() < start_ns + TURN_NS && fanout_next(fanout, &step)) {
 		carry_out(&step);
 		clients->look_deliveries += step.count * step.batch->count;
 	}
 	if (fanout_has_more(fanout))
 		return 0;
-	return fanout_has_joined(fanout) && clients->look_deliveries >= GATHER_DELIVERIES
+	return clients->is_busy || (fanout_has_joined(fanout) &&
+				    clients->look_deliveries >= GATHER_DELIVERIES)
 		       ? GATHER_MS
 		       : WAKEUP_WHEN_TAPPED;
 }
