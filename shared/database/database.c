@@ -439,8 +439,11 @@ enum database_status database_sync(struct database *database, int64_t deadline_m
 
 enum database_status database_checkpoint(struct database *database, int64_t deadline_ms)
 {
-	enum database_status status = database_write_begin(database, deadline_ms);
+	/* Most of the log, before anybody has to wait for it. */
+	enum database_status status = database->is_in_doubt ? DATABASE_OK : sync_log(database);
 
+	if (status == DATABASE_OK)
+		status = database_write_begin(database, deadline_ms);
 	if (status != DATABASE_OK)
 		return status;
 	if (database->sync && database->is_in_doubt)

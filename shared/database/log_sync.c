@@ -34,7 +34,7 @@ struct counts {
 	_Atomic uint64_t synced; /* so many of them, from the first on, are on the disk */
 	_Atomic uint32_t ended; /* syncs; waiters sleep until it changes */
 	/* For whoever holds the lock. */
-	uint32_t last_group, group_before; /* how many shared the last two syncs */
+	uint64_t expected; /* how many shared the last sync or came while it ran */
 	int64_t took_us; /* the last one */
 };
 
@@ -97,13 +97,11 @@ static void sleep_until_one_ends(struct counts *counts, uint32_t ended, int64_t 
 static void gather(struct log_sync *sync)
 {
 	struct counts *counts = sync->counts;
-	uint64_t expected = (uint64_t)counts->last_group + counts->group_before;
 	int64_t give_up_us = clock_monotonic_us() + counts->took_us / 2;
 
-	if (expected > 2)
-		while (atomic_load(&counts->committed) - atomic_load(&counts->synced) < expected &&
-		       clock_monotonic_us() < give_up_us)
-			usleep(GATHER_STEP_US);
+	while (atomic_load(&counts->committed) - atomic_load(&counts->synced) < counts->expected &&
+	       clock_monotonic_us() < give_up_us)
+		usleep(GATHER_STEP_US);
 	sync->until = atomic_load(&counts->committed);
 	sync->began_us = clock_monotonic_us();
 }
@@ -139,8 +137,7 @@ void log_sync_end(struct log_sync *sync, bool good)
 	struct counts *counts = sync->counts;
 
 	counts->took_us = clock_monotonic_us() - sync->began_us;
-	counts->group_before = counts->last_group;
-	counts->last_group = (uint32_t)(sync->until - atomic_load(&counts->synced));
+	counts->expected = atomic_load(&counts->committed) - atomic_load(&counts->synced);
 	if (good)
 		atomic_store(&counts->synced, sync->until);
 	/* In this order: one that wakes up must find the lock free. */
