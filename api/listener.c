@@ -70,16 +70,6 @@ bool listener_start(void)
 		watch(STDIN_FILENO, EPOLLIN)); /* Linux before 4.5 */
 }
 
-/* True for what accept(2) says of one connection, or of this moment, rather than of the listening
- * socket. */
-static bool passes(int error)
-{
-	if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM)
-		poll(NULL, 0, FULL_WAIT_MS);
-	return error != EBADF && error != EFAULT && error != EINVAL && error != ENOTSOCK &&
-	       error != EOPNOTSUPP;
-}
-
 int listener_accept(void)
 {
 	const struct timeval timeout = {.tv_sec = LISTENER_PEER_TIMEOUT_S};
@@ -96,12 +86,16 @@ int listener_accept(void)
 			return LISTENER_IDLE;
 
 		int fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_CLOEXEC);
-		if (fd < 0 && passes(errno))
-			continue;
-		if (fd < 0)
+		if (fd >= 0) {
+			setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+			setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 			return fd;
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-		return fd;
+		}
+		/* The rest is said of one connection, or of this moment. */
+		if (errno == EBADF || errno == EFAULT || errno == EINVAL || errno == ENOTSOCK ||
+		    errno == EOPNOTSUPP)
+			return -1;
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			poll(NULL, 0, FULL_WAIT_MS);
 	}
 }

@@ -95,26 +95,6 @@ static void put_gauges(FILE *out, const struct gauges *gauges)
 	}
 }
 
-/* The whole exposition, for the caller to free; NULL when there is no memory. */
-static char *print(const struct counters *totals, const struct gauges *gauges, size_t *len)
-{
-	char *text = NULL;
-	FILE *out = open_memstream(&text, len);
-
-	if (!out)
-		return NULL;
-	put_counters(out, totals);
-	for (size_t i = 0; i < LATENCIES; i++)
-		put_latency(out, &latency_names[i], &totals->latencies[i]);
-	put_gauges(out, gauges);
-	put_head(out, "info", "", "gauge", "The version of the internal API's program.");
-	fprintf(out, PREFIX "info{version=\"%s\"} 1\n", WORKER_VERSION);
-	if (fclose(out) == 0)
-		return text;
-	free(text);
-	return NULL;
-}
-
 void handle_metrics(struct service *service, const char *query, struct response *response)
 {
 	struct counters totals = {0};
@@ -131,8 +111,17 @@ void handle_metrics(struct service *service, const char *query, struct response 
 	store_read_end(service->store);
 	if (!service_available(service, SERVICE_READ, status, response))
 		return;
-	text = print(&totals, &gauges, &len);
-	if (text)
+
+	FILE *out = open_memstream(&text, &len);
+	if (out) {
+		put_counters(out, &totals);
+		for (size_t i = 0; i < LATENCIES; i++)
+			put_latency(out, &latency_names[i], &totals.latencies[i]);
+		put_gauges(out, &gauges);
+		put_head(out, "info", "", "gauge", "The version of the internal API's program.");
+		fprintf(out, PREFIX "info{version=\"%s\"} 1\n", WORKER_VERSION);
+	}
+	if (out && fclose(out) == 0)
 		response_body(response, 200, RESPONSE_METRICS, text, len);
 	else
 		response_error(response, 503, "unavailable: out of memory");

@@ -155,6 +155,7 @@ static bool read_parameters(struct requests *requests)
 		{"QUERY_STRING", &request->query},
 		{"CONTENT_LENGTH", &request->content_length},
 		{"HTTP_X_WORKER_SECRET", &request->secret},
+		{"HTTP_AUTHORIZATION", &request->authorization},
 	};
 	size_t name_len, value_len;
 

@@ -23,6 +23,7 @@ struct request {
 	const char *query;
 	const char *content_length; /* as announced */
 	const char *secret; /* X-Worker-Secret */
+	const char *authorization;
 	enum request_body body_state;
 	const char *body; /* not NUL-terminated */
 	size_t body_len;

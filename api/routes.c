@@ -5,6 +5,8 @@
  */
 #include "api/routes.h"
 
+#include <strings.h>
+
 #include "shared/base/clock.h"
 #include "shared/contract/token.h"
 
@@ -18,6 +20,7 @@ static const struct route routes[] = {
 	{"/internal/disconnect", "POST", .kind = COMMAND_DISCONNECT},
 	{"/internal/status", "GET", .handle = handle_status},
 	{"/internal/metrics", "GET", .handle = handle_metrics},
+	{"/readyz", "GET, HEAD", .handle = handle_readyz, .is_public = true},
 };
 
 static const struct route *find(const char *path, size_t len)
@@ -50,12 +53,27 @@ const struct route *routes_find(const struct request *request)
 }
 
 /* While a rotation is under way there are two. */
-static bool knows_secret(const struct config *config, const char *given)
+static bool is_secret(const struct config *config, const char *given)
 {
 	size_t len = strlen(given);
 
 	return secret_equals(config->worker_secret, given, len) ||
 	       secret_equals(config->worker_secret_previous, given, len);
+}
+
+static bool is_authorized(const struct config *config, const struct request *request)
+{
+	const char *scheme = "Bearer ", *given = request->authorization;
+
+	return is_secret(config, request->secret) ||
+	       (strncasecmp(given, scheme, strlen(scheme)) == 0 &&
+		is_secret(config, given + strlen(scheme)));
+}
+
+static bool allows(const struct route *route, const char *method)
+{
+	return strcmp(method, route->methods) == 0 ||
+	       (route->is_public && (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0));
 }
 
 /* What comes of each kind of command. */
@@ -116,9 +134,9 @@ static void check_and_answer(struct service *service, const struct request *requ
 		return;
 	}
 	response->allowed = route->methods;
-	if (strcmp(request->method, route->methods) != 0)
+	if (!allows(route, request->method))
 		response_error(response, 405, "method not allowed");
-	else if (!knows_secret(service->config, request->secret))
+	else if (!route->is_public && !is_authorized(service->config, request))
 		response_error(response, 403, "forbidden");
 	else if (request->body_state == REQUEST_BODY_TOO_LARGE)
 		response_error(response, 413, "body too large");
@@ -139,6 +157,8 @@ void routes_answer(struct service *service, const struct request *request,
 		   struct response *response)
 {
 	check_and_answer(service, request, response);
+	if (strcmp(request->method, "HEAD") == 0)
+		response->len = response->header_len;
 	if (response->is_error)
 		service->counters.counts[counter_of_refusal(response->status)]++;
 }

@@ -13,7 +13,7 @@ struct route {
 	const char *methods; /* as a 405 names them */
 	handler *handle; /* of a GET; NULL: a POST, whose body is a command of that kind */
 	enum command_kind kind;
-	bool is_public; /* no secret is asked for, and HEAD is allowed */
+	bool is_public; /* no secret is asked for */
 };
 
 /* The route of the verb in which the request's path ends, or NULL. */

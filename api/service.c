@@ -140,26 +140,21 @@ void service_refresh(struct service *service)
 					housekeeping_limits_of(service->config));
 }
 
-/* SQLite says "not an error": the write lock was not to be had. */
-static bool is_well(struct service *service, enum service_use use, enum database_status status)
-{
-	struct log_repeat *trouble = &service->trouble[use];
-
-	if (status == DATABASE_OK)
-		log_repeat_ends(trouble, clock_monotonic_ms(), "database available again");
-	else
-		log_repeat_event(trouble, clock_monotonic_ms(),
-				 log_text("why", database_status_text(status)),
-				 log_text("sqlite", database_error(service->database)));
-	return status == DATABASE_OK;
-}
-
 bool service_available(struct service *service, enum service_use use, enum database_status status,
 		       struct response *response)
 {
-	if (is_well(service, use, status))
+	struct log_repeat *trouble = &service->trouble[use];
+	const char *why = database_status_text(status);
+
+	if (status == DATABASE_OK) {
+		log_repeat_ends(trouble, clock_monotonic_ms(), "database available again");
 		return true;
-	response_error(response, 503, "unavailable: %s", database_status_text(status));
+	}
+	/* SQLite says "not an error": the write lock was not to be had. */
+	log_repeat_event(trouble, clock_monotonic_ms(), log_text("why", why),
+			 log_text("sqlite", database_error(service->database)));
+	if (response)
+		response_error(response, 503, "unavailable: %s", why);
 	return false;
 }
 
@@ -184,7 +179,7 @@ void service_tick(struct service *service)
 		totals_write(service->totals, &service->counters,
 			     service->trouble[SERVICE_WRITE].is_on ? 0 : UPKEEP_WAIT_MS);
 	if (status != DATABASE_BUSY)
-		is_well(service, SERVICE_COUNTING, status);
+		service_available(service, SERVICE_COUNTING, status, NULL);
 }
 
 void service_upkeep(struct service *service)
@@ -209,7 +204,7 @@ void service_upkeep(struct service *service)
 		/* It does not matter if others hold the lock, and after a failure whoever comes
 		 * next tries again. */
 		if (status != DATABASE_BUSY)
-			is_well(service, SERVICE_HOUSEKEEPING, status);
+			service_available(service, SERVICE_HOUSEKEEPING, status, NULL);
 		more = more && status == DATABASE_OK;
 	}
 }

@@ -59,8 +59,8 @@ void service_close(struct service *service);
  * is none. */
 void service_refresh(struct service *service);
 
-/* True when the operation succeeded. Otherwise answers 503, and logs it if the database had worked
- * before. */
+/* True when the operation succeeded. Otherwise answers 503 (`response` may be NULL), and logs it if
+ * the database had worked before. */
 bool service_available(struct service *service, enum service_use use, enum database_status status,
 		       struct response *response);
 

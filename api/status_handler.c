@@ -1,6 +1,7 @@
 /*
- * GET /internal/status: what the service looks like at one moment, as one JSON object. No state.
- * Reads the database, so it never waits for writers; with ?topics=1 it lists as much as there is.
+ * GET /internal/status: what the service looks like at one moment, as one JSON object; and
+ * GET /readyz, the same in a word. No state. Reads the database, so it never waits for writers;
+ * with ?topics=1 it lists as much as there is.
  */
 #include <cjson/cJSON.h>
 
@@ -99,4 +100,19 @@ void handle_status(struct service *service, const char *query, struct response *
 out:
 	cJSON_free(text);
 	cJSON_Delete(object);
+}
+
+/* "Not ready" is an answer, not a refusal. */
+void handle_readyz(struct service *service, const char *query, struct response *response)
+{
+	const char *body = "unavailable: " NO_GATEWAY "\n";
+	bool is_ready = false;
+	enum database_status status = store_has_gateway(service->store, &is_ready);
+
+	(void)query;
+	if (!service_available(service, SERVICE_READ, status, response))
+		return;
+	if (is_ready)
+		body = "ok\n";
+	response_body(response, is_ready ? 200 : 503, RESPONSE_TEXT, body, strlen(body));
 }

@@ -23,6 +23,7 @@ enum statement {
 	ORDER,
 	IS_REGISTERED,
 	COUNT_SOCKETS,
+	HAS_GATEWAY,
 	ALL_TOPICS,
 	ACTIVE_TOPICS,
 	STATEMENTS
@@ -48,6 +49,7 @@ static const char *const sql[STATEMENTS] = {
 		"SELECT EXISTS (SELECT 1 FROM topics WHERE topic = ?1 AND expires_ms > ?2)",
 	[COUNT_SOCKETS] = "SELECT count(*) FROM " LIVE_SESSIONS
 			  " AND (?1 IS NULL OR topic = ?1) AND (?4 IS NULL OR user_id = ?4)",
+	[HAS_GATEWAY] = "SELECT EXISTS (SELECT 1 FROM gateways WHERE gateway_alive(pid))",
 	[ALL_TOPICS] = "SELECT topic FROM topics WHERE expires_ms > ?2 ORDER BY topic LIMIT ?3",
 	[ACTIVE_TOPICS] = "SELECT DISTINCT topic FROM " LIVE_SESSIONS " ORDER BY topic LIMIT ?3",
 };
@@ -195,6 +197,16 @@ void store_read_end(struct store *store)
 {
 	if (sqlite3_get_autocommit(database_handle(store->database)) == 0)
 		database_run(store->statements[COMMIT]);
+}
+
+enum database_status store_has_gateway(struct store *store, bool *has)
+{
+	int64_t number = 0;
+	enum database_status status =
+		database_read_numbers(store->statements[HAS_GATEWAY], &number, 1);
+
+	*has = number != 0;
+	return status;
 }
 
 enum database_status store_topics(struct store *store, bool active, int64_t limit,

@@ -42,6 +42,9 @@ enum database_status store_execute(struct store *store, const struct command *co
 enum database_status store_read_begin(struct store *store);
 void store_read_end(struct store *store);
 
+/* Whether a gateway is alive, without a look at what it has. */
+enum database_status store_has_gateway(struct store *store, bool *has);
+
 /* Calls `each` for the live topics (or for those with a subscriber, when `active`) in byte order,
  * for at most `limit` (-1: all). */
 typedef void store_topic_visitor(void *context, const char *topic, size_t topic_len);

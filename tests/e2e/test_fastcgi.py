@@ -54,6 +54,13 @@ def test_method_is_compared_exactly(worker, method):
     assert is_error(fastcgi(worker).call(REQUEST_METHOD=method), 405, "method not allowed")
 
 
+@pytest.mark.parametrize("path, status, length", [("/readyz", 200, 3), ("/internal/status", 405, 19), ("/x", 404, 10)])
+def test_head_is_answered_without_a_body(worker, path, status, length):
+    """Web servers drop the body of an answer to HEAD; not all that speak FastCGI do."""
+    reply = fastcgi(worker).call(REQUEST_METHOD="HEAD", SCRIPT_NAME=path, REQUEST_URI=path, HTTP_X_WORKER_SECRET=None)
+    assert (reply.status, reply.headers["Content-Length"], reply.body) == (status, str(length), b"")
+
+
 @pytest.mark.parametrize("size", [MIB + 1, 2 * MIB, 5 * MIB])
 @pytest.mark.parametrize("length", ["real", None, 10, "18446744073709551617"])
 def test_body_too_large_is_413_whatever_length_is_announced(worker, size, length):

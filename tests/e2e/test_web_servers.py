@@ -1,12 +1,15 @@
 """The whole service through each web server, with the files that people copy, in each way of mounting it."""
 
 import os
+import re
+import socket
 import subprocess
+from urllib.parse import urlsplit
 
 import pytest
 
-from harness.api import make_token
-from harness.process import wait_until
+from harness.api import is_error, make_token
+from harness.process import LIMIT_S, wait_until
 from harness.web_servers import PUBLIC_ADDRESS, VISITOR_ADDRESS, Apache, Nginx, SharedHosting
 from harness.websocket import refusal
 
@@ -70,6 +73,49 @@ def test_the_main_job_works_from_register_to_unregister(server):
         wait_until(lambda: api.status().json["connected_sockets"] == 0, "no socket counted")
 
 
+NO_SECRET = {"X-Worker-Secret": None}
+
+
+def test_readyz_asks_for_no_secret_and_says_why_it_is_not_ready(server):
+    def ask(**options):
+        reply = server.api.call(server.ready_path, headers=NO_SECRET, **options)
+        assert reply.headers.get_all("Content-Type") == ["text/plain; charset=utf-8"]
+        return reply.status, reply.headers["Content-Length"], reply.body
+
+    assert ask(method="GET") == (200, "3", b"ok\n")
+    assert ask(method="HEAD") == (200, "3", b"")
+    assert is_error(server.api.call(server.ready_path, headers=NO_SECRET), 405, "method not allowed")
+    assert server.tls_api.call(server.ready_path, method="GET", headers=NO_SECRET).status == 200
+    server.service.gateway.stop()
+    wait_until(lambda: ask(method="GET") == (503, "35", b"unavailable: no gateway is running\n"), "not ready")
+    assert ask(method="HEAD")[::2] == (503, b"")
+
+
+def test_the_secret_may_come_as_a_bearer_token(server):
+    secret = server.service.secret
+    for good in (f"Bearer {secret}", f"bearer {secret}"):
+        for other in (None, "wrong"):
+            headers = {"X-Worker-Secret": other, "Authorization": good}
+            assert server.api.call("status", method="GET", headers=headers).status == 200, good
+            assert server.api.call("register", {"topic": "t"}, headers=headers).status == 200, good
+    assert server.api.call("status", method="GET", headers={"Authorization": "Bearer wrong"}).status == 200
+    for bad in ("Bearer", "Bearer ", f"Bearer  {secret}", f"Bearer {secret}x", f"Bearer{secret}", f"Basic {secret}", secret):
+        assert server.api.call("status", method="GET", headers={**NO_SECRET, "Authorization": bad}).status == 403, bad
+
+
+def test_head_is_answered_as_get_is_but_without_a_body(server):
+    parts = urlsplit(server.plain_url)
+    for path, status in ((f"{parts.path}{server.ready_path}", 200), (f"{parts.path}/internal/status", 405)):
+        replies = []
+        for method in ("PUT" if status == 405 else "GET", "HEAD"):
+            with socket.create_connection((parts.hostname, parts.port), LIMIT_S) as connection:
+                connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+                head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+                replies.append((head.split()[1], re.search(rb"(?i)content-length: (\d+)", head)[1], body))
+        (code, length, body), without = replies
+        assert (int(code), int(length)) == (status, len(body)) and without == (code, length, b""), path
+
+
 def test_a_wrong_secret_is_forbidden(server):
     for secret in ("x" * 48, "", None):
         reply = server.api.call("register", {"topic": "t"}, headers={"X-Worker-Secret": secret})
@@ -131,5 +177,11 @@ def test_internal_is_refused_to_callers_from_elsewhere(make_service, certificate
     for spoof in ("X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", "X-Real-IP: 127.0.0.1"):
         reply = get("--interface", VISITOR_ADDRESS, "-H", spoof)
         assert reply.endswith("\n403") and "forbidden\n" not in reply, reply
+    ready_url = url.replace("/internal/status", server.ready_path)
+    reply = subprocess.run(
+        ["nsenter", f"--net=/proc/{server.process.pid}/ns/net", "curl", "-sk", "--interface", VISITOR_ADDRESS, ready_url],
+        capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert reply == "ok\n"
     url = url.replace(PUBLIC_ADDRESS + f":{server.tls_port}", f"127.0.0.1:{server.plain_port}").replace("https", "http")
     assert get().endswith("\n200"), get()

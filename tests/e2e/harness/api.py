@@ -39,8 +39,9 @@ class InternalApi:
         self.url, self.secret, self.tls, self.source = url, secret, tls, source
 
     def call(self, verb, body=None, headers=None, method="POST", raw=None, chunked=False):
-        """`verb` may end in a query. `raw` is a body of any bytes, else `body` goes as JSON. A header of
-        None is left out; the secret is sent unless `headers` says otherwise."""
+        """`verb` may end in a query; one that begins with a slash is a path in the place of /internal/<verb>. `raw` is
+        a body of any bytes, else `body` goes as JSON. A header of None is left out; the secret is sent unless `headers`
+        says otherwise."""
         parts = urlsplit(self.url)
         if parts.scheme == "https":
             connection = http.client.HTTPSConnection(
@@ -50,14 +51,14 @@ class InternalApi:
             connection = http.client.HTTPConnection(
                 parts.hostname, parts.port, timeout=20, source_address=self.source
             )
+        path = parts.path + (verb if verb.startswith("/") else f"/internal/{verb}")
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         sent = {"X-Worker-Secret": self.secret, "Content-Type": "application/json", **(headers or {})}
         sent = {name: value for name, value in sent.items() if value is not None}
         try:
             try:
                 connection.request(
-                    method, f"{parts.path}/internal/{verb}", iter([data]) if chunked else data, sent,
-                    encode_chunked=chunked,
+                    method, path, iter([data]) if chunked else data, sent, encode_chunked=chunked
                 )
             except (BrokenPipeError, ConnectionResetError):
                 pass  # answered before the whole body was taken: the answer can be there all the same

@@ -70,6 +70,7 @@ class WebServer:
     prefix = ""  # what stands before /internal/
     ws_path = "/worker/ws"
     demo_path = "/worker-demo"
+    ready_path = "/worker/readyz"  # after the prefix
     as_user = True
 
     def __init__(self, service, certificates, other_network=False):
@@ -320,6 +321,7 @@ class SharedHosting(Apache):
 
     name = "hosting"
     ws_path = "/worker/ws"
+    ready_path = "/readyz"
 
     def __init__(self, service, certificates, direct=False, **options):
         self.prefix = "/worker/wavelog-worker.fcgi" if direct else "/worker"

@@ -91,6 +91,7 @@ static inline struct request request_to(const char *verb, const char *body)
 		.uri = "",
 		.query = "",
 		.secret = SECRET,
+		.authorization = "",
 		.body = body,
 		.body_len = strlen(body),
 	};

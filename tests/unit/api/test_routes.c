@@ -118,6 +118,53 @@ static void status_too_needs_the_secret(void **state)
 	}
 }
 
+static void the_secret_may_come_as_a_bearer_token(void **state)
+{
+	(void)state;
+	static const char *const good[] = {"Bearer " SECRET, "bearer " SECRET,
+					   "BEARER " PREVIOUS_SECRET};
+	static const char *const bad[] = {"Bearer",	     "Bearer ",	      "Bearer " SECRET "0",
+					  "Bearer  " SECRET, "Bearer" SECRET, "Basic " SECRET,
+					  "Bearer wrong",    SECRET,	      ""};
+	struct request request = request_to("register", "{\"topic\":\"a\"}");
+
+	request.authorization = "Bearer wrong";
+	answer(&request, 200);
+	request.secret = "wrong";
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		request.authorization = good[i];
+		answer(&request, 200);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		request.authorization = bad[i];
+		answer(&request, 403);
+	}
+}
+
+static void readyz_is_for_everybody(void **state)
+{
+	(void)state;
+	struct liveness *liveness = liveness_open(directory);
+	struct request request = request_to("status", "");
+
+	request.script_name = "/any/prefix/readyz";
+	request.secret = "";
+	assert_string_equal(answer(&request, 503), "unavailable: no gateway is running\n");
+	assert_false(response.is_error);
+	execute("INSERT INTO gateways (" GATEWAY_COLUMNS
+		") VALUES (4244, '0.1.0', 'test', 0, 0, 0, -1, 0)");
+	assert_true(liveness_claim_pid(liveness, 4244));
+	assert_string_equal(answer(&request, 200), "ok\n");
+	request.method = "HEAD";
+	assert_string_equal(answer(&request, 200), "");
+	assert_non_null(strstr(response.bytes, "\r\nContent-Length: 3\r\n"));
+	request.method = "POST";
+	answer(&request, 405);
+	assert_non_null(strstr(response.bytes, "\r\nAllow: GET, HEAD\r\n"));
+	execute("DELETE FROM gateways");
+	liveness_close(liveness);
+}
+
 static void a_topic_lives_from_register_to_unregister(void **state)
 {
 	(void)state;
@@ -197,6 +244,8 @@ int main(void)
 		cmocka_unit_test(the_first_check_that_fails_answers),
 		cmocka_unit_test(a_method_is_allowed_exactly),
 		cmocka_unit_test(status_too_needs_the_secret),
+		cmocka_unit_test(the_secret_may_come_as_a_bearer_token),
+		cmocka_unit_test(readyz_is_for_everybody),
 		cmocka_unit_test(a_topic_lives_from_register_to_unregister),
 		cmocka_unit_test(a_topic_past_its_expiry_is_not_registered),
 		cmocka_unit_test(worker_status_cannot_be_changed),
