@@ -19,6 +19,9 @@
 #include "shared/config/config.h"
 #include "shared/counters/counters.h"
 
+/* Of the secret, and of the previous one while a rotation is under way; either may be NULL. */
+enum { TOKEN_KEYS = 2 };
+
 enum session_state { SESSION_WAITING, SESSION_OPEN, SESSION_ENDING };
 
 struct session {
@@ -57,9 +60,10 @@ struct clients {
 	struct counters *counters;
 	struct tally *tally;
 	struct presence *presence;
+	struct registry *registry;
 	struct feed *feed;
 
-	struct authenticator *authenticator;
+	struct token_key *keys[TOKEN_KEYS];
 	struct audience *audience;
 	struct fanout *fanout;
 	size_t look_deliveries; /* of what was read last */

@@ -5,10 +5,9 @@
 
 #include <uv.h>
 
-#include "gateway/client/authentication.h"
 #include "gateway/client/client_internal.h"
-#include "gateway/client/delivery.h"
 #include "gateway/client/message.h"
+#include "gateway/client/peer.h"
 #include "gateway/client/replay.h"
 #include "gateway/client/session.h"
 #include "gateway/events/fanout.h"
@@ -41,9 +40,9 @@ struct clients *clients_open(const struct clients_parts *parts)
 	clients->counters = parts->counters;
 	clients->tally = parts->tally;
 	clients->presence = parts->presence;
+	clients->registry = parts->registry;
 	clients->feed = parts->feed;
 	clients->look_position = feed_position(parts->feed);
-	clients->authenticator = authenticator_new(parts->registry);
 	clients->audience = audience_new(parts->presence);
 	clients->fanout =
 		fanout_new(parts->feed, clients->audience, parts->presence, parts->counters);
@@ -65,25 +64,32 @@ void clients_close(struct clients *clients)
 	replays_free(clients->replays);
 	fanout_free(clients->fanout);
 	audience_free(clients->audience);
-	authenticator_free(clients->authenticator);
+	for (size_t i = 0; i < TOKEN_KEYS; i++)
+		token_key_free(clients->keys[i]);
 	free(clients);
 }
 
 bool clients_configure(struct clients *clients)
 {
-	clients->pool.max_bytes = (size_t)clients->config->outbox_total_max_bytes;
+	const struct config *config = clients->config;
+	const char *secrets[TOKEN_KEYS] = {config->worker_secret, config->worker_secret_previous};
+	bool good = true;
+
+	clients->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
 	clients_reschedule(clients);
-	if (authenticator_take_secrets(clients->authenticator, clients->config))
-		return true;
-	log_event(LOG_ERROR, "cannot check tokens",
-		  log_text("why", "OpenSSL gives no HMAC-SHA256"));
-	return false;
+	for (size_t i = 0; i < TOKEN_KEYS; i++) {
+		token_key_free(clients->keys[i]);
+		clients->keys[i] = token_key_new(secrets[i]);
+		good = good && (clients->keys[i] || !secrets[i][0]);
+	}
+	if (!good)
+		log_event(LOG_ERROR, "cannot check tokens",
+			  log_text("why", "OpenSSL gives no HMAC-SHA256"));
+	return good;
 }
 
-static struct session *session_of(const struct fanout_step *step, size_t i)
+static struct session *session_of(const struct fanout_step *step, struct subscriber *subscriber)
 {
-	struct subscriber *subscriber = step->subscribers[i];
-
 	return step->batch->topic_len > 0
 		       ? container_of(subscriber, struct session, member.by_topic)
 		       : container_of(subscriber, struct session, member.by_user);
@@ -92,17 +98,21 @@ static struct session *session_of(const struct fanout_step *step, size_t i)
 /* Meanwhile those of the next step are fetched, so that they are in the cache by then. */
 static void carry_out(const struct fanout_step *step)
 {
+	enum { CACHE_LINE = 64 };
 	size_t next = step->to_come < step->count ? step->to_come : step->count;
 
 	if (step->batch->kind == EVENT_PUSH) {
 		for (size_t i = step->count; i-- > 0;)
-			delivery_prefetch_peer(session_of(step, i));
-		for (size_t i = 1; i <= next; i++)
-			delivery_prefetch(container_of(*(step->subscribers - i), struct session,
-						       member.by_topic));
+			peer_prefetch(session_of(step, step->subscribers[i])->peer);
+		for (size_t i = 1; i <= next; i++) {
+			const struct session *session = session_of(step, *(step->subscribers - i));
+
+			__builtin_prefetch(session);
+			__builtin_prefetch((const char *)session + CACHE_LINE);
+		}
 	}
 	for (size_t i = step->count; i-- > 0;)
-		session_deliver(session_of(step, i), step->batch);
+		session_deliver(session_of(step, step->subscribers[i]), step->batch);
 }
 
 /* Events were pruned before they could be handed out: whoever may have missed one is sent away, or
@@ -135,30 +145,21 @@ static void tell_of_gap(struct clients *clients, int64_t gap_after)
 		  log_number("drops", drops));
 }
 
-static int at_most(int64_t limit, int otherwise)
-{
-	return limit < otherwise ? (int)limit : otherwise;
-}
-
-static struct fanout_limits look_limits(const struct config *config)
-{
-	int64_t frames = config->outbox_max_frames / LOOK_SHARE;
-
-	return (struct fanout_limits){
-		.rows = LOOK_ROWS,
-		.bytes = (size_t)at_most(config->outbox_max_bytes / LOOK_SHARE, LOOK_BYTES),
-		.pushes = frames > 0 ? (size_t)frames : 1,
-	};
-}
-
 int clients_look(void *context)
 {
 	struct clients *clients = context;
 	struct fanout *fanout = clients->fanout;
-	struct fanout_step step;
+	int64_t bytes = clients->config->outbox_max_bytes / LOOK_SHARE;
+	int64_t frames = clients->config->outbox_max_frames / LOOK_SHARE;
+	const struct fanout_limits limits = {
+		.rows = LOOK_ROWS,
+		.bytes = (size_t)(bytes < LOOK_BYTES ? bytes : LOOK_BYTES),
+		.pushes = frames > 0 ? (size_t)frames : 1,
+	};
 	uint64_t start_ns = uv_hrtime();
+	struct fanout_step step;
 
-	if (fanout_look(fanout, look_limits(clients->config))) {
+	if (fanout_look(fanout, limits)) {
 		int64_t position = feed_position(clients->feed);
 		int64_t gap_after = feed_gap(clients->feed);
 
@@ -200,34 +201,21 @@ void clients_reschedule(struct clients *clients)
 		session_schedule(session);
 }
 
-static struct frame *status_frame(const struct gauges *gauges)
-{
-	struct message_status status = {
-		.uptime_s = gauges->uptime_s,
-		.registered_topics = gauges->registered_topics,
-		.active_topics = gauges->active_topics,
-		.connected_clients = gauges->connected_clients,
-		.connected_sockets = gauges->connected_sockets,
-		.cluster_nodes = gauges->cluster_nodes,
-	};
-	struct frame *frame = frame_new(MESSAGE_STATUS_SIZE);
-
-	frame->len = message_status_write(frame->bytes, &status);
-	return frame;
-}
-
 void clients_answer_status(struct clients *clients, const struct gauges *gauges)
 {
 	struct topic *topic =
 		audience_of_topic(clients->audience, TOPIC_STATUS, strlen(TOPIC_STATUS));
-	struct frame *frame = topic ? status_frame(gauges) : NULL;
+	struct frame *frame = frame_new(MESSAGE_STATUS_SIZE);
 
-	if (!topic)
-		return;
-	for (size_t i = topic->count; i-- > 0;)
-		session_answer_status(
-			container_of(topic->subscribers[i], struct session, member.by_topic),
-			frame);
+	frame->len = message_status_write(frame->bytes, gauges);
+	for (size_t i = topic ? topic->count : 0; i-- > 0;) {
+		struct session *session =
+			container_of(topic->subscribers[i], struct session, member.by_topic);
+
+		if (session->wants_status)
+			session_send(session, frame);
+		session->wants_status = false;
+	}
 	frame_release(frame);
 }
 

@@ -1,12 +1,14 @@
 /*
- * Messages of a client, see conversation.h. State: the session's. Never blocks.
+ * What a client says, see conversation.h. State: the session's, and the keys of the secrets, which
+ * clients.c makes. Reads the database, and never blocks. A database that cannot be read never lets
+ * anyone in.
  */
 #include "gateway/client/conversation.h"
 
-#include "gateway/client/authentication.h"
 #include "gateway/client/client_internal.h"
 #include "gateway/client/message.h"
 #include "gateway/client/session.h"
+#include "gateway/events/registry.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/utf8.h"
@@ -15,41 +17,87 @@
 /* A message may come in any number of fragments, also empty ones; so many cost as much as it. */
 enum { STATUS_EVERY_MS = 700, FRAGMENTS = 500 };
 
-static const enum ending endings_of_verdicts[] = {
-	[VERDICT_AUTH_REQUIRED] = ENDING_AUTH_REQUIRED,
-	[VERDICT_UNAUTHORIZED] = ENDING_UNAUTHORIZED,
-	[VERDICT_EXPIRED] = ENDING_AUTH_EXPIRED,
-	[VERDICT_UNREGISTERED] = ENDING_UNREGISTERED,
-	[VERDICT_UNAVAILABLE] = ENDING_UNAVAILABLE,
-};
-
-static void on_first_message(struct session *session, const struct message *message)
+/* Is the token good for this topic? ENDING_NONE: yes. */
+static enum ending judge_token(const struct clients *clients, const char *topic, size_t topic_len,
+			       const struct message *message, struct token_claims *claims)
 {
-	struct grant grant;
-	enum verdict verdict = authentication_first(session->clients->authenticator, session->topic,
-						    session->topic_len, message, &grant);
+	enum token_verdict verdict = TOKEN_BAD;
+	int64_t now_s = clock_wall_ms() / 1000;
 
-	if (verdict == VERDICT_GOOD)
-		session_open(session, message, &grant);
-	else
-		session_end(session, endings_of_verdicts[verdict]);
+	if (message->token_state != MESSAGE_TOKEN_GIVEN)
+		return ENDING_AUTH_REQUIRED;
+	for (size_t i = 0; i < TOKEN_KEYS && verdict == TOKEN_BAD; i++)
+		verdict = token_verify(clients->keys[i], message->token, message->token_len, topic,
+				       topic_len, now_s, claims);
+	switch (verdict) {
+	case TOKEN_GOOD:
+		return ENDING_NONE;
+	case TOKEN_EXPIRED:
+		return ENDING_AUTH_EXPIRED;
+	case TOKEN_BAD:
+		break;
+	}
+	return ENDING_UNAUTHORIZED;
+}
+
+/* The topic is looked up again: since the upgrade it may have gone, or changed its mind about
+ * tokens. */
+static enum ending judge_first(const struct session *session, const struct message *message,
+			       struct grant *grant)
+{
+	const struct clients *clients = session->clients;
+	struct registered_topic found;
+	enum ending ending = ENDING_NONE;
+
+	if (message->kind != MESSAGE_AUTH || message->resume == MESSAGE_RESUME_MALFORMED)
+		return ENDING_AUTH_REQUIRED;
+	if (registry_find(clients->registry, session->topic, session->topic_len, &found) !=
+	    DATABASE_OK)
+		return ENDING_UNAVAILABLE;
+	if (!found.registered)
+		return ENDING_UNREGISTERED;
+	if (found.require_token)
+		ending = judge_token(clients, session->topic, session->topic_len, message,
+				     &grant->claims);
+	else if (message->token_state == MESSAGE_TOKEN_NOT_TEXT)
+		ending = ENDING_AUTH_REQUIRED;
+	grant->newest_id = found.newest_id;
+	grant->can_recover = message->last_event_id >= found.pruned_id &&
+			     message->last_event_id <= found.newest_id;
+	return ending;
+}
+
+/* A later token for the same topic and user moves the expiry. A client that needed none needs none
+ * now. */
+static enum ending judge_later(const struct session *session, const struct message *message,
+			       struct token_claims *claims)
+{
+	enum ending ending;
+	const struct topic *topic = session->member.by_topic.topic;
+
+	if (message->resume == MESSAGE_RESUME_MALFORMED)
+		return ENDING_AUTH_REQUIRED;
+	if (session->expires_s == 0)
+		return message->token_state == MESSAGE_TOKEN_NOT_TEXT ? ENDING_AUTH_REQUIRED
+								      : ENDING_NONE;
+	ending = judge_token(session->clients, topic->name, topic->name_len, message, claims);
+	if (ending == ENDING_NONE && claims->user_id != session->member.user_id)
+		return ENDING_UNAUTHORIZED;
+	return ending;
 }
 
 static void on_later_auth(struct session *session, const struct message *message)
 {
 	struct clients *clients = session->clients;
-	struct token_claims claims = {session->member.user_id, session->expires_s};
-	struct grant grant;
-	const struct topic *topic = session->member.by_topic.topic;
-	enum verdict verdict = authentication_again(clients->authenticator, topic->name,
-						    topic->name_len, message, claims, &grant);
+	struct token_claims claims = {.expires_s = session->expires_s};
+	enum ending ending = judge_later(session, message, &claims);
 
-	if (verdict != VERDICT_GOOD) {
-		session_end(session, endings_of_verdicts[verdict]);
+	if (ending != ENDING_NONE) {
+		session_end(session, ending);
 		return;
 	}
-	if (grant.claims.expires_s != session->expires_s) {
-		session->expires_s = grant.claims.expires_s;
+	if (claims.expires_s != session->expires_s) {
+		session->expires_s = claims.expires_s;
 		presence_renew(clients->presence, session->member.slot, session->expires_s);
 		session_schedule(session);
 	}
@@ -73,6 +121,8 @@ static void on_status(struct session *session)
 static void on_whole_message(struct session *session, const char *text, size_t len, bool is_text)
 {
 	struct message message = {.kind = MESSAGE_MALFORMED};
+	struct grant grant = {0};
+	enum ending ending;
 
 	if (is_text && !utf8_valid(text, len)) {
 		session_end(session, ENDING_NOT_UTF8);
@@ -80,14 +130,18 @@ static void on_whole_message(struct session *session, const char *text, size_t l
 	}
 	if (is_text)
 		message_parse(text, len, &message);
-	if (session->state == SESSION_WAITING)
-		on_first_message(session, &message);
-	else if (message.kind == MESSAGE_AUTH)
+	if (session->state == SESSION_WAITING) {
+		ending = judge_first(session, &message, &grant);
+		if (ending == ENDING_NONE)
+			session_open(session, &message, &grant);
+		else
+			session_end(session, ending);
+	} else if (message.kind == MESSAGE_AUTH) {
 		on_later_auth(session, &message);
-	else if (message.kind == MESSAGE_STATUS)
+	} else if (message.kind == MESSAGE_STATUS) {
 		on_status(session);
+	}
 }
-
 void conversation_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
 			     bool is_final)
 {

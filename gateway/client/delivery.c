@@ -81,8 +81,11 @@ static enum delivery queue(struct session *session, struct frame *frame,
  * counts. False: there is no room for it, or the connection is broken. */
 static bool hold(struct session *session, const struct frame *frame, size_t len)
 {
-	if (!outbox_pool_take(&session->clients->pool, frame->len))
+	struct outbox_pool *pool = &session->clients->pool;
+
+	if (pool->bytes + frame->len > pool->max_bytes)
 		return false;
+	pool->bytes += frame->len;
 	session->held = (uint16_t)frame->len;
 	peer_want_write(session->peer);
 	return peer_hold(session->peer, frame->bytes + frame->len - len, len);
@@ -197,7 +200,7 @@ enum delivery delivery_flush(struct session *session)
 
 	if (!peer_is_idle(session->peer))
 		return DELIVERY_QUEUED;
-	outbox_pool_give_back(pool, session->held);
+	pool->bytes -= session->held;
 	session->held = 0;
 	while (count_pieces < FLUSH_PIECES && bytes < FLUSH_BYTES &&
 	       (frame = outbox_peek(session->outbox, count_pieces))) {
@@ -235,20 +238,7 @@ void delivery_clear(struct session *session)
 void delivery_end(struct session *session)
 {
 	count(session, COUNT_DROP_CLOSED, outbox_count_pushes(session->outbox));
-	outbox_pool_give_back(&session->clients->pool, session->held);
+	session->clients->pool.bytes -= session->held;
 	forget_outbox(session);
 	session->held = 0;
-}
-
-void delivery_prefetch(const struct session *session)
-{
-	enum { CACHE_LINE = 64 };
-
-	__builtin_prefetch(session);
-	__builtin_prefetch((const char *)session + CACHE_LINE);
-}
-
-void delivery_prefetch_peer(const struct session *session)
-{
-	peer_prefetch(session->peer);
 }

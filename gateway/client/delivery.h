@@ -43,9 +43,4 @@ void delivery_clear(struct session *session);
 /* The connection is gone. */
 void delivery_end(struct session *session);
 
-/* Hints that a delivery is coming: for the session itself and, a little later, once that is in the
- * cache, for its connection. */
-void delivery_prefetch(const struct session *session);
-void delivery_prefetch_peer(const struct session *session);
-
 #endif

@@ -72,9 +72,9 @@ size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_
 	return (size_t)len;
 }
 
-size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct message_status *status)
+size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct gauges *gauges)
 {
-	int64_t uptime_s = status->uptime_s > 0 ? status->uptime_s : 0; /* the clock was set back */
+	int64_t uptime_s = gauges->uptime_s > 0 ? gauges->uptime_s : 0; /* the clock was set back */
 	char uptime[DURATION_TEXT_SIZE];
 	int len;
 
@@ -85,9 +85,9 @@ size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct message_
 		       "\"registered_topics\":%" PRId64 ",\"active_topics\":%" PRId64 ","
 		       "\"connected_clients\":%" PRId64 ",\"connected_sockets\":%" PRId64 ","
 		       "\"cluster_nodes\":%" PRId64 "}}",
-		       WORKER_VERSION, uptime, uptime_s, status->registered_topics,
-		       status->active_topics, status->connected_clients, status->connected_sockets,
-		       status->cluster_nodes);
+		       WORKER_VERSION, uptime, uptime_s, gauges->registered_topics,
+		       gauges->active_topics, gauges->connected_clients, gauges->connected_sockets,
+		       gauges->cluster_nodes);
 	assert(len > 0 && len < MESSAGE_STATUS_SIZE); /* six numbers of 20 digits fit */
 	return (size_t)len;
 }

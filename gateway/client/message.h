@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "shared/contract/token.h"
+#include "shared/counters/gauges.h"
 
 /* The longest message a client may send, in bytes over all its fragments. */
 enum { MESSAGE_MAX_BYTES = 4096 };
@@ -68,21 +68,11 @@ enum { MESSAGE_RESUMED_SIZE = 96 };
 /* {"type":"auth_ok","last_event_id":<id>,"recovered":<recovered>}; returns its length. */
 size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_id, bool recovered);
 
-/* What a status frame tells. */
-struct message_status {
-	int64_t uptime_s;
-	int64_t registered_topics;
-	int64_t active_topics;
-	int64_t connected_clients;
-	int64_t connected_sockets;
-	int64_t cluster_nodes;
-};
-
 enum { MESSAGE_STATUS_SIZE = 512 };
 
 /* {"type":"status","payload":{"status":"ok","version":...,"uptime":...,"uptime_seconds":...,...}};
  * returns its length. No NUL belongs to it. */
-size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct message_status *status);
+size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct gauges *gauges);
 
 enum { MESSAGE_BURST_S = 2 };
 

@@ -61,19 +61,6 @@ bool outbox_pool_has_room(const struct outbox_pool *pool, const struct frame *fr
 	return frame->waiting > 0 || pool->bytes + frame->len <= pool->max_bytes;
 }
 
-bool outbox_pool_take(struct outbox_pool *pool, size_t bytes)
-{
-	if (pool->bytes + bytes > pool->max_bytes)
-		return false;
-	pool->bytes += bytes;
-	return true;
-}
-
-void outbox_pool_give_back(struct outbox_pool *pool, size_t bytes)
-{
-	pool->bytes -= bytes;
-}
-
 bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
 		     struct outbox_limits limits)
 {

@@ -14,7 +14,7 @@
 struct outbox;
 
 struct outbox_pool {
-	size_t bytes, max_bytes; /* what the transport holds back counts too: outbox_pool_take */
+	size_t bytes, max_bytes; /* what the transport holds back counts too: delivery.c */
 };
 
 /* How much one outbox may hold. */
@@ -36,11 +36,6 @@ bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
 
 /* True when the pool has room for it. */
 bool outbox_pool_has_room(const struct outbox_pool *pool, const struct frame *frame);
-
-/* Counts bytes that wait elsewhere, or no longer do. False, with nothing taken, if there is no
- * room. */
-bool outbox_pool_take(struct outbox_pool *pool, size_t bytes);
-void outbox_pool_give_back(struct outbox_pool *pool, size_t bytes);
 
 /* Queues it, whether there is room or not, with a reference of its own. */
 void outbox_push(struct outbox *outbox, struct frame *frame);

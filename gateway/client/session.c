@@ -4,7 +4,6 @@
  */
 #include "gateway/client/session.h"
 
-#include "gateway/client/authentication.h"
 #include "gateway/client/client_internal.h"
 #include "gateway/client/delivery.h"
 #include "gateway/client/message.h"
@@ -89,23 +88,15 @@ struct session *session_new(struct clients *clients, struct lws *peer,
 	return session;
 }
 
-/* Once for each connection that ends: before its state changes. */
-static void count_end(struct session *session, enum ending ending)
-{
-	int64_t *counts = session->clients->counters->counts;
-
-	if (session->state == SESSION_WAITING)
-		counts[endings[ending].unauthenticated]++;
-	else if (session->state == SESSION_OPEN)
-		counts[endings[ending].authenticated]++;
-}
-
 /* Takes it out of everything that could still call it, so nothing new comes to it. */
 static void leave(struct session *session, enum ending ending)
 {
 	struct clients *clients = session->clients;
 
-	count_end(session, ending);
+	if (session->state != SESSION_ENDING)
+		clients->counters->counts[session->state == SESSION_WAITING
+						  ? endings[ending].unauthenticated
+						  : endings[ending].authenticated]++;
 	note(session, "disconnected");
 	audience_leave(clients->audience, &session->member);
 	deadlines_clear(&clients->deadlines, &session->deadline);
@@ -256,15 +247,6 @@ void session_on_writable(struct session *session)
 	replay_continue(session->replay);
 }
 
-static void send_resumed(struct session *session, int64_t last_event_id, bool recovered)
-{
-	struct frame *frame = frame_new(MESSAGE_RESUMED_SIZE);
-
-	frame->len = message_resumed_write(frame->bytes, last_event_id, recovered);
-	session_send(session, frame);
-	frame_release(frame);
-}
-
 /* It gets what it missed, if that is still there. */
 static void resume(struct session *session, const struct message *message,
 		   const struct grant *grant)
@@ -272,8 +254,11 @@ static void resume(struct session *session, const struct message *message,
 	struct clients *clients = session->clients;
 	bool from_now = message->resume == MESSAGE_RESUME_FROM_NOW;
 	bool recovered = from_now || grant->can_recover;
+	struct frame *frame = frame_new(MESSAGE_RESUMED_SIZE);
 
-	send_resumed(session, grant->newest_id, recovered);
+	frame->len = message_resumed_write(frame->bytes, grant->newest_id, recovered);
+	session_send(session, frame);
+	frame_release(frame);
 	clients->counters->counts[from_now    ? COUNT_RESUME_FROM_NOW
 				  : recovered ? COUNT_RESUME_RECOVERED
 					      : COUNT_RESUME_LOST]++;
@@ -314,38 +299,23 @@ void session_replay(struct session *session)
 	enum delivery delivery;
 	enum replay_outcome outcome = replay_proceed(session->replay, &delivery);
 
-	switch (outcome) {
-	case REPLAY_GOES_ON:
-		break;
-	case REPLAY_DONE:
+	if (outcome == REPLAY_DONE) {
 		replay_stop(session->replay);
 		session->replay = NULL;
-		break;
-	case REPLAY_GAP:
-		session_end(session, ENDING_PRUNED);
-		break;
-	case REPLAY_UNAVAILABLE:
-		session_end(session, ENDING_UNAVAILABLE);
-		break;
+	} else if (outcome != REPLAY_GOES_ON) {
+		session_end(session, outcome == REPLAY_GAP ? ENDING_PRUNED : ENDING_UNAVAILABLE);
 	}
 	settle(session, delivery);
-}
-
-static void obey(struct session *session, const struct batch *order)
-{
-	bool is_meant = !order->is_for_user || order->user_id == session->member.user_id;
-
-	if (is_meant && order->order_id > session->ordered_after_id)
-		session_end(session, order->kind == EVENT_UNREGISTER ? ENDING_UNREGISTERED
-								     : ENDING_DISCONNECTED);
 }
 
 void session_deliver(struct session *session, struct batch *batch)
 {
 	size_t first = batch_first_after(batch, session->after_id);
+	bool is_meant = !batch->is_for_user || batch->user_id == session->member.user_id;
 
-	if (batch->kind != EVENT_PUSH)
-		obey(session, batch);
+	if (batch->kind != EVENT_PUSH && is_meant && batch->order_id > session->ordered_after_id)
+		session_end(session, batch->kind == EVENT_UNREGISTER ? ENDING_UNREGISTERED
+								     : ENDING_DISCONNECTED);
 	if (first == batch->count || session->replay)
 		return; /* it has had it, or the replay will come to it */
 	session->after_id = batch->pushes[batch->count - 1].id;
@@ -354,41 +324,24 @@ void session_deliver(struct session *session, struct batch *batch)
 	settle(session, delivery_send_joined(session, joined, first, batch->count));
 }
 
-void session_answer_status(struct session *session, struct frame *frame)
+/* How long until its token ends it, PING_EVERY_MS at most; 0 or less: it has expired. */
+static int64_t token_left_ms(const struct session *session)
 {
-	if (!session->wants_status)
-		return;
-	session->wants_status = false;
-	session_send(session, frame);
-}
+	int64_t now_ms = clock_wall_ms();
 
-/* True when its token will end it, or has ended by now. */
-static bool expires(const struct session *session)
-{
-	return session->expires_s > 0 &&
-	       session->clients->config->token_expiry == CONFIG_TOKEN_EXPIRY_CLOSE;
-}
-
-static bool has_expired(const struct session *session)
-{
-	return expires(session) && clock_wall_ms() / 1000 > session->expires_s;
+	if (session->expires_s == 0 ||
+	    session->clients->config->token_expiry == CONFIG_TOKEN_EXPIRY_KEEP ||
+	    session->expires_s - now_ms / 1000 >= PING_EVERY_MS / 1000)
+		return PING_EVERY_MS;
+	return (session->expires_s + 1) * 1000 - now_ms;
 }
 
 void session_schedule(struct session *session)
 {
-	int64_t due_ms = session->ping_at_ms;
+	int64_t expiry_ms = clock_monotonic_ms() + token_left_ms(session);
 
-	if (expires(session)) {
-		int64_t now_s = clock_wall_ms() / 1000;
-		int64_t left_s = session->expires_s - now_s; /* no overflow: both are positive */
-
-		if (left_s < PING_EVERY_MS / 1000) {
-			int64_t left_ms = (session->expires_s + 1) * 1000 - clock_wall_ms();
-			int64_t expiry_ms = clock_monotonic_ms() + (left_ms > 0 ? left_ms : 0);
-			due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
-		}
-	}
-	deadlines_set(&session->clients->deadlines, &session->deadline, due_ms);
+	deadlines_set(&session->clients->deadlines, &session->deadline,
+		      expiry_ms < session->ping_at_ms ? expiry_ms : session->ping_at_ms);
 }
 
 void session_on_deadline(struct session *session, int64_t now_ms)
@@ -401,7 +354,7 @@ void session_on_deadline(struct session *session, int64_t now_ms)
 		session_drop(session, ENDING_SILENT);
 		return;
 	}
-	if (has_expired(session)) {
+	if (token_left_ms(session) <= 0) {
 		session_end(session, ENDING_AUTH_EXPIRED);
 		return;
 	}

@@ -17,10 +17,10 @@
 
 #include "gateway/events/batch.h"
 #include "shared/contract/client_address.h"
+#include "shared/contract/token.h"
 
 struct clients;
 struct frame;
-struct grant;
 struct lws;
 struct message;
 struct pending;
@@ -39,6 +39,8 @@ enum close_code {
 
 /* Why a connection ends; a new cause needs a row in session.c and counters in counters.h. */
 enum ending {
+	ENDING_NONE,
+
 	/* With a Close frame. */
 	ENDING_AUTH_REQUIRED,
 	ENDING_UNAUTHORIZED,
@@ -69,6 +71,13 @@ struct newcomer {
 	struct client_address address;
 };
 
+/* What a good auth message brings. */
+struct grant {
+	struct token_claims claims; /* all zero when no token was needed */
+	int64_t newest_id; /* the newest event when the topic was looked up: what is above is new */
+	bool can_recover; /* for MESSAGE_RESUME_AFTER: everything that came after is still there */
+};
+
 /* `peer` and `clients` are borrowed; the topic's bytes are copied. */
 struct session *session_new(struct clients *clients, struct lws *peer,
 			    const struct newcomer *newcomer);
@@ -92,9 +101,6 @@ void session_replay(struct session *session);
 /* Pushes for its topic: it gets those that were committed after it subscribed. Or an order to end:
  * its topic is gone, or the backend wants the sockets of a topic or of a user closed. */
 void session_deliver(struct session *session, struct batch *batch);
-
-/* The status, if it has asked for it. */
-void session_answer_status(struct session *session, struct frame *frame);
 
 /* Sets the next time that session_on_deadline looks at it. */
 void session_schedule(struct session *session);

@@ -88,7 +88,7 @@ static void check_number(struct json_value value, int64_t expected)
 	assert(json_int64(value, &number) && number == expected);
 }
 
-static void check_status(const struct message_status *status)
+static void check_status(const struct gauges *status)
 {
 	char frame[MESSAGE_STATUS_SIZE];
 	struct json_member outer[] = {{.name = "type"}, {.name = "payload"}};
@@ -112,7 +112,7 @@ static void check_status(const struct message_status *status)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data;
-	struct message_status status = {0};
+	struct gauges status = {0};
 
 	memcpy(&status, data, size < sizeof(status) ? size : sizeof(status));
 	check_parse(text, size);

@@ -13,7 +13,6 @@
 
 #include <sys/uio.h>
 
-#include "gateway/client/authentication.h"
 #include "gateway/client/client_internal.h"
 #include "gateway/client/delivery.h"
 #include "gateway/client/message.h"

@@ -60,7 +60,7 @@ static void the_answer_to_a_resume_says_the_position_and_whether_all_is_there(vo
 }
 
 /* Writes into memory of just the promised size. */
-static void assert_status(const struct message_status *status, const char *expected)
+static void assert_status(const struct gauges *status, const char *expected)
 {
 	char *out = xreallocarray(NULL, MESSAGE_STATUS_SIZE, 1);
 	size_t len = message_status_write(out, status);
@@ -72,12 +72,12 @@ static void assert_status(const struct message_status *status, const char *expec
 
 static void a_status_frame_has_its_members_in_the_contracts_order(void **state)
 {
-	const struct message_status status = {.uptime_s = 862,
-					      .registered_topics = 1,
-					      .active_topics = 2,
-					      .connected_clients = 3,
-					      .connected_sockets = 4,
-					      .cluster_nodes = -1};
+	const struct gauges status = {.uptime_s = 862,
+				      .registered_topics = 1,
+				      .active_topics = 2,
+				      .connected_clients = 3,
+				      .connected_sockets = 4,
+				      .cluster_nodes = -1};
 
 	(void)state;
 	assert_status(
@@ -90,12 +90,12 @@ static void a_status_frame_has_its_members_in_the_contracts_order(void **state)
 
 static void the_largest_numbers_fit_and_time_is_never_negative(void **state)
 {
-	struct message_status status = {.uptime_s = INT64_MAX,
-					.registered_topics = INT64_MIN,
-					.active_topics = INT64_MIN,
-					.connected_clients = INT64_MIN,
-					.connected_sockets = INT64_MIN,
-					.cluster_nodes = INT64_MIN};
+	struct gauges status = {.uptime_s = INT64_MAX,
+				.registered_topics = INT64_MIN,
+				.active_topics = INT64_MIN,
+				.connected_clients = INT64_MIN,
+				.connected_sockets = INT64_MIN,
+				.cluster_nodes = INT64_MIN};
 
 	(void)state;
 	assert_status(
@@ -107,7 +107,7 @@ static void the_largest_numbers_fit_and_time_is_never_negative(void **state)
 		"\"connected_clients\":-9223372036854775808,"
 		"\"connected_sockets\":-9223372036854775808,"
 		"\"cluster_nodes\":-9223372036854775808}}");
-	status = (struct message_status){.uptime_s = -3600};
+	status = (struct gauges){.uptime_s = -3600};
 	assert_status(
 		&status,
 		"{\"type\":\"status\",\"payload\":{\"status\":\"ok\",\"version\":\"" WORKER_VERSION
