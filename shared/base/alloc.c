@@ -1,6 +1,5 @@
 /*
- * Memory or the end of the program, see alloc.h. No state; called by everybody; never blocks,
- * unless the kernel has only just started and has no randomness yet.
+ * Memory or the end of the program, see alloc.h. No state; called by everybody; never blocks.
  *
  * The program ends with 71 (EX_OSERR) and without exit handlers, which might want memory too.
  */
@@ -8,13 +7,10 @@
 
 #include <stdint.h>
 #include <sysexits.h>
-#include <unistd.h>
 
-static const char out_of_memory[] = "out of memory\n";
-
-static _Noreturn void end(const char *why)
+static _Noreturn void end(void)
 {
-	fputs(why, stderr);
+	fputs("out of memory\n", stderr);
 	_Exit(EX_OSERR);
 }
 
@@ -23,7 +19,7 @@ void *xcalloc(size_t count, size_t size)
 	void *memory = calloc(count ? count : 1, size ? size : 1);
 
 	if (!memory)
-		end(out_of_memory);
+		end();
 	return memory;
 }
 
@@ -33,14 +29,14 @@ void *xreallocarray(void *old, size_t count, size_t size)
 	void *memory = reallocarray(old, count ? count : 1, size ? size : 1);
 
 	if (!memory)
-		end(out_of_memory);
+		end();
 	return memory;
 }
 
 char *xstrndup(const char *text, size_t len)
 {
 	if (len == SIZE_MAX)
-		end(out_of_memory);
+		end();
 
 	char *copy = xreallocarray(NULL, len + 1, 1);
 	if (len > 0)
@@ -52,10 +48,4 @@ char *xstrndup(const char *text, size_t len)
 char *xstrdup(const char *text)
 {
 	return xstrndup(text, strlen(text));
-}
-
-void xrandom(void *bytes, size_t len)
-{
-	if (getentropy(bytes, len) != 0)
-		end("the kernel gives no random numbers\n");
 }

@@ -1,6 +1,6 @@
 /*
- * Memory and randomness: either they are there, or the program ends. This is the one place where
- * running out of them is dealt with.
+ * Memory: either it is there, or the program ends. This is the one place where running out of it is
+ * dealt with.
  *
  * A service that cannot get a few hundred bytes cannot report, log or answer either; by ending at
  * once it lets the supervisor restart it on a database that is whole (commit first, then answer).
@@ -22,8 +22,5 @@ char *xstrndup(const char *text, size_t len);
 
 /* A copy of a NUL-terminated string; the caller frees it. */
 char *xstrdup(const char *text);
-
-/* Fills up to 256 bytes with random ones: a key. Ends the program when the kernel gives none. */
-void xrandom(void *bytes, size_t len);
 
 #endif

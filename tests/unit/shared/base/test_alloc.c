@@ -1,5 +1,5 @@
 /*
- * Memory and randomness that are there or the program ends: in a child, seen by its exit status.
+ * Memory that is there or the program ends: in a child, seen by its exit status.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,16 +21,7 @@ const char *__asan_default_options(void)
 	return "allocator_may_return_null=1";
 }
 
-static bool has_randomness = true;
-
-/* In the place of the C library's. */
-int getentropy(void *bytes, size_t len)
-{
-	memset(bytes, 7, len);
-	return has_randomness ? 0 : -1;
-}
-
-enum fault { COUNT_OVERFLOWS, SIZE_OVERFLOWS, TOO_MUCH, COPY_OF_EVERYTHING, NO_RANDOMNESS };
+enum fault { COUNT_OVERFLOWS, SIZE_OVERFLOWS, TOO_MUCH, COPY_OF_EVERYTHING };
 
 /* Twice the half is 0 again. The compiler must not see through them, or it would warn. */
 static volatile size_t half = SIZE_MAX / 2 + 1, most = SIZE_MAX;
@@ -50,17 +41,13 @@ static void fail_so(enum fault fault)
 	case COPY_OF_EVERYTHING:
 		free(xstrndup("", most));
 		break;
-	case NO_RANDOMNESS:
-		has_randomness = false;
-		xrandom(&(char[1]){0}, 1);
-		break;
 	}
 }
 
-static void without_memory_or_randomness_the_program_ends(void **state)
+static void without_memory_the_program_ends(void **state)
 {
 	(void)state;
-	for (enum fault fault = COUNT_OVERFLOWS; fault <= NO_RANDOMNESS; fault++) {
+	for (enum fault fault = COUNT_OVERFLOWS; fault <= COPY_OF_EVERYTHING; fault++) {
 		int status;
 		pid_t child = fork();
 
@@ -116,23 +103,13 @@ static void a_copy_has_its_length_and_a_nul(void **state)
 	free(copy);
 }
 
-static void a_key_is_random_to_its_last_byte(void **state)
-{
-	(void)state;
-	unsigned char key[3] = {0};
-
-	xrandom(key, 2);
-	assert_memory_equal(key, "\7\7", 3);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(without_memory_or_randomness_the_program_ends),
+		cmocka_unit_test(without_memory_the_program_ends),
 		cmocka_unit_test(memory_is_zeroed_and_nothing_is_something),
 		cmocka_unit_test(a_grown_block_keeps_its_bytes),
 		cmocka_unit_test(a_copy_has_its_length_and_a_nul),
-		cmocka_unit_test(a_key_is_random_to_its_last_byte),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
