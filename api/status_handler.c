@@ -67,6 +67,7 @@ static enum database_status fill(struct service *service, cJSON *object, struct 
 					      list);
 	}
 	cJSON_AddNumberToObject(object, "cluster_nodes", (double)gauges->cluster_nodes);
+	cJSON_AddNumberToObject(object, "dropped_pushes", (double)gauges->dropped_pushes);
 
 	if (!is_alive)
 		cJSON_AddStringToObject(object, "reason", NO_GATEWAY);

@@ -18,6 +18,7 @@ static const char *const sql[STATEMENTS] = {
 		     "coalesce(sum(outbox_bytes), 0), min(last_event_id), "
 		     "(SELECT topics FROM topic_count) - "
 		     "(SELECT count(*) FROM topics WHERE expires_ms <= ?1), "
+		     "(SELECT coalesce(sum(value), 0) FROM counters WHERE name = 'drops'), "
 		     "min(sockets), max(active_topics), max(clients) "
 		     "FROM gateways WHERE gateway_alive(pid)",
 	/* Sorted by GROUP BY, in half the time that count(DISTINCT) takes. */
@@ -65,7 +66,19 @@ void gauge_reader_free(struct gauge_reader *reader)
 
 enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gauges)
 {
-	enum { COUNT, STARTED, NODES, WAITING, LAST_ID, KNOWN, SOCKETS, TOPICS, CLIENTS, NUMBERS };
+	enum {
+		COUNT,
+		STARTED,
+		NODES,
+		WAITING,
+		LAST,
+		KNOWN,
+		DROPS,
+		SOCKETS,
+		TOPICS,
+		CLIENTS,
+		NUMBERS
+	};
 	int64_t row[NUMBERS] = {0}, now_ms = clock_wall_ms();
 	enum database_status status;
 
@@ -85,9 +98,10 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 		.connected_clients = row[CLIENTS],
 		.connected_sockets = row[SOCKETS],
 		.cluster_nodes = row[NODES],
+		.dropped_pushes = row[DROPS],
 		.gateways = row[COUNT],
 		.outbox_bytes = row[WAITING],
-		.delivered_event_id = row[LAST_ID],
+		.delivered_event_id = row[LAST],
 	};
 	return DATABASE_OK;
 }

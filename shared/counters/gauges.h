@@ -26,6 +26,7 @@ struct gauges {
 	int64_t connected_clients; /* distinct users; each anonymous socket is one */
 	int64_t connected_sockets;
 	int64_t cluster_nodes;
+	int64_t dropped_pushes; /* by subscribers, since the database was made */
 
 	/* gauges_read_all only. */
 	int64_t api_processes;

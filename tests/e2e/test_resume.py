@@ -188,6 +188,7 @@ def test_a_gateway_that_was_stopped_past_the_limit_says_who_missed_something(mak
         assert clients["plain", "quiet"].receive_json() == {"type": "push", "payload": "live"}
     wait_until_counted(service, "drops", "pruned", 1)
     wait_until_counted(service, "closes", "pruned", 1)
+    assert server.api.status().json["dropped_pushes"] == 1
     (line,) = [line for line in (service.log_dir / "gateway.log").read_text().splitlines() if "pruned" in line]
     assert "level=warn" in line and "closed=1 drops=1" in line
 

@@ -22,6 +22,7 @@ static void without_a_gateway_the_status_is_degraded(void **state)
 			    "{\"status\":\"degraded\",\"version\":\"0.1.0\",\"uptime\":\"0s\","
 			    "\"registered_topics\":0,\"active_topics\":0,\"connected_clients\":0,"
 			    "\"connected_sockets\":0,\"topic_list\":[],\"cluster_nodes\":-1,"
+			    "\"dropped_pushes\":0,"
 			    "\"reason\":\"no gateway is running\"}");
 	assert_non_null(strstr(response.bytes, "\r\nRetry-After: 1\r\n"));
 	assert_non_null(strstr(response.bytes, "application/json\r\n"));
@@ -41,6 +42,7 @@ static void with_a_gateway_the_status_counts_and_lists(void **state)
 		 ") VALUES (4242, '0.1.0', 'test', %lld, 0, 0, -1, 0)",
 		 (long long)clock_wall_ms() - 61500);
 	execute(sql);
+	execute("INSERT INTO counters VALUES ('drops', 'pruned', 5), ('drops', 'outbox_full', 7)");
 	execute("INSERT INTO sessions VALUES (4242, 1, 'a \"b\"', 7, '', 0, NULL),"
 		"(4242, 2, 'a \"b\"', 7, '', 0, NULL), (4242, 3, 'a \"b\"', 0, '', 0, NULL)");
 
@@ -49,12 +51,14 @@ static void with_a_gateway_the_status_counts_and_lists(void **state)
 		"{\"status\":\"ok\",\"version\":\"0.1.0\",\"uptime\":\"1m1s\","
 		"\"registered_topics\":2,\"active_topics\":1,\"connected_clients\":2,"
 		"\"connected_sockets\":3,\"topic_list\":[\"a \\\"b\\\"\",\"worker.status\"],"
-		"\"cluster_nodes\":-1}");
+		"\"cluster_nodes\":-1,\"dropped_pushes\":12}");
 	assert_null(strstr(status_with("topics=0", 200), "_list"));
 	assert_non_null(strstr(status_with("x=1&topics=1", 200),
-			       "\"cluster_nodes\":-1,\"active_topic_list\":[\"a \\\"b\\\"\"]}"));
+			       "\"cluster_nodes\":-1,\"dropped_pushes\":12,\"active_topic_list\":["
+			       "\"a \\\"b\\\"\"]}"));
 	execute("DELETE FROM sessions");
 	execute("DELETE FROM gateways");
+	execute("DELETE FROM counters WHERE name = 'drops'");
 	liveness_close(liveness);
 }
 
