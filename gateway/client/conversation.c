@@ -115,7 +115,7 @@ static void on_status(struct session *session)
 		return;
 	session->status_at_ms = now_ms;
 	session->wants_status = true;
-	presence_ask_gauges(session->clients->presence);
+	presence_ask(session->clients->presence, PRESENCE_QUESTION);
 }
 
 static void on_whole_message(struct session *session, const char *text, size_t len, bool is_text)

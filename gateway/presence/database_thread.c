@@ -112,15 +112,9 @@ struct database_thread *database_thread_open(const struct config *config, struct
 	return NULL;
 }
 
-static void *run(void *argument)
-{
-	database_thread_run(argument);
-	return NULL;
-}
-
 void database_thread_start(struct database_thread *thread)
 {
-	if (pthread_create(&thread->id, NULL, run, thread) != 0) {
+	if (pthread_create(&thread->id, NULL, database_thread_run, thread) != 0) {
 		fputs("cannot start a thread\n", stderr);
 		abort();
 	}
@@ -132,7 +126,7 @@ void database_thread_close(struct database_thread *thread)
 	if (!thread)
 		return;
 	if (thread->is_started) {
-		presence_end(thread->presence);
+		presence_ask(thread->presence, PRESENCE_END);
 		pthread_join(thread->id, NULL);
 	}
 	totals_free(thread->totals);
@@ -282,19 +276,9 @@ static void keep_house(struct database_thread *thread)
 		thread->kept_at_ms = now_ms;
 }
 
-/* A gateway that ends in order leaves no rows; if the lock cannot be had in time, its successor
- * clears them. */
-static void say_goodbye(struct database_thread *thread)
+void *database_thread_run(void *argument)
 {
-	int64_t give_up_ms = clock_monotonic_ms() + GOODBYE_MS;
-
-	presence_take(thread->presence, &thread->batch);
-	while (write_rows(thread, true) == DATABASE_BUSY && clock_monotonic_ms() < give_up_ms)
-		usleep(GOODBYE_RETRY_MS * 1000);
-}
-
-void database_thread_run(struct database_thread *thread)
-{
+	struct database_thread *thread = argument;
 	struct gauges gauges;
 	unsigned work = 0;
 
@@ -308,5 +292,11 @@ void database_thread_run(struct database_thread *thread)
 		keep_house(thread);
 		work = presence_wait(thread->presence, is_retry);
 	}
-	say_goodbye(thread);
+	/* A gateway that ends in order leaves no rows; if the lock cannot be had in time, its
+	 * successor clears them. */
+	int64_t give_up_ms = clock_monotonic_ms() + GOODBYE_MS;
+	presence_take(thread->presence, &thread->batch);
+	while (write_rows(thread, true) == DATABASE_BUSY && clock_monotonic_ms() < give_up_ms)
+		usleep(GOODBYE_RETRY_MS * 1000);
+	return NULL;
 }

@@ -24,7 +24,8 @@ void database_thread_start(struct database_thread *thread);
  * closes its connection. NULL is allowed. */
 void database_thread_close(struct database_thread *thread);
 
-/* What the thread does until presence_end; public for tests that run it on a thread of theirs. */
-void database_thread_run(struct database_thread *thread);
+/* What the thread does until PRESENCE_END; returns NULL. Public for tests that run it on a thread
+ * of theirs. */
+void *database_thread_run(void *thread);
 
 #endif

@@ -40,7 +40,8 @@ struct presence {
 	uint32_t free_slot, changed_slot; /* lists through the slots */
 	struct presence_numbers numbers;
 	struct housekeeping_limits limits;
-	bool has_new_numbers, is_asked, is_answered, is_ending;
+	unsigned work; /* for the thread: enum presence_work */
+	bool is_answered;
 	struct gauges gauges; /* the answer */
 };
 
@@ -60,7 +61,7 @@ static void hand_out_answer(uv_async_t *async)
 
 	pthread_mutex_lock(&presence->mutex);
 	struct gauges gauges = presence->gauges;
-	bool is_answered = presence->is_answered, is_ending = presence->is_ending;
+	bool is_answered = presence->is_answered, is_ending = presence->work & PRESENCE_END;
 	pthread_mutex_unlock(&presence->mutex);
 	if (!is_ending)
 		presence->answer(presence->context, is_answered ? &gauges : NULL);
@@ -92,37 +93,36 @@ void presence_free(struct presence *presence)
 		uv_close((uv_handle_t *)&presence->answered, free_presence);
 }
 
-/* The lowest numbers are reused first, so that the table stays compact. */
-static uint32_t take_slot(struct presence *presence)
+/* Makes as many slots again. The lowest numbers are used first, so that the table stays compact. */
+static void make_slots(struct presence *presence)
 {
-	if (presence->free_slot == NO_SLOT) {
-		size_t old = presence->slot_count;
-		size_t count = old ? old * 2 : FIRST_SLOTS;
+	size_t old = presence->slot_count, count = old ? old * 2 : FIRST_SLOTS;
 
-		presence->slots = xreallocarray(presence->slots, count, sizeof(struct slot));
-		for (size_t i = count; i-- > old;) {
-			presence->slots[i] = (struct slot){.next_free = presence->free_slot};
-			presence->free_slot = (uint32_t)i;
-		}
-		presence->slot_count = count;
+	presence->slots = xreallocarray(presence->slots, count, sizeof(struct slot));
+	for (size_t i = count; i-- > old;) {
+		presence->slots[i] = (struct slot){.next_free = presence->free_slot};
+		presence->free_slot = (uint32_t)i;
 	}
-
-	uint32_t number = presence->free_slot;
-	presence->free_slot = presence->slots[number].next_free;
-	return number;
+	presence->slot_count = count;
 }
 
-/* Called with the mutex held. */
+/* This and the next one are called with the mutex held. */
+static void have_work(struct presence *presence, enum presence_work kind)
+{
+	if (!(presence->work & kind))
+		pthread_cond_signal(&presence->wake);
+	presence->work |= kind;
+}
+
 static void mark_changed(struct presence *presence, uint32_t number)
 {
 	struct slot *slot = &presence->slots[number];
 
+	have_work(presence, PRESENCE_CHANGES);
 	if (slot->is_changed)
 		return;
 	slot->is_changed = true;
 	slot->next_changed = presence->changed_slot;
-	if (presence->changed_slot == NO_SLOT)
-		pthread_cond_signal(&presence->wake);
 	presence->changed_slot = number;
 }
 
@@ -130,7 +130,10 @@ uint32_t presence_join(struct presence *presence, const char *topic, size_t topi
 		       int64_t user_id, int64_t expires_s, const struct client_address *address)
 {
 	pthread_mutex_lock(&presence->mutex);
-	uint32_t number = take_slot(presence);
+	if (presence->free_slot == NO_SLOT)
+		make_slots(presence);
+	uint32_t number = presence->free_slot;
+	presence->free_slot = presence->slots[number].next_free;
 	presence->slots[number].session = (struct presence_session){
 		.topic = topic,
 		.topic_len = (uint16_t)topic_len,
@@ -166,9 +169,7 @@ void presence_set_audience(struct presence *presence, struct presence_audience a
 {
 	pthread_mutex_lock(&presence->mutex);
 	presence->numbers.audience = audience;
-	presence->has_new_numbers = true;
-	if (presence->changed_slot == NO_SLOT) /* the thread has already taken that change */
-		pthread_cond_signal(&presence->wake);
+	have_work(presence, PRESENCE_CHANGES);
 	pthread_mutex_unlock(&presence->mutex);
 }
 
@@ -186,34 +187,15 @@ void presence_beat(struct presence *presence, const struct counters *counters, s
 	presence->numbers.counters = *counters;
 	presence->numbers.outbox_bytes = (int64_t)outbox_bytes;
 	presence->limits = limits;
-	presence->has_new_numbers = true;
-	pthread_cond_signal(&presence->wake);
+	have_work(presence, PRESENCE_CHANGES);
 	pthread_mutex_unlock(&presence->mutex);
 }
 
-void presence_ask_gauges(struct presence *presence)
+void presence_ask(struct presence *presence, enum presence_work work)
 {
 	pthread_mutex_lock(&presence->mutex);
-	presence->is_asked = true;
-	pthread_cond_signal(&presence->wake);
+	have_work(presence, work);
 	pthread_mutex_unlock(&presence->mutex);
-}
-
-void presence_end(struct presence *presence)
-{
-	pthread_mutex_lock(&presence->mutex);
-	presence->is_ending = true;
-	pthread_cond_signal(&presence->wake);
-	pthread_mutex_unlock(&presence->mutex);
-}
-
-static unsigned work_now(const struct presence *presence)
-{
-	bool has_changes = presence->changed_slot != NO_SLOT || presence->has_new_numbers;
-
-	return (has_changes ? PRESENCE_CHANGES : 0U) |
-	       (presence->is_asked ? PRESENCE_QUESTION : 0U) |
-	       (presence->is_ending ? PRESENCE_END : 0U);
 }
 
 /* Waits for one of those kinds of work, until then. */
@@ -222,7 +204,7 @@ static void wait_for(struct presence *presence, unsigned kinds, int64_t wait_ms)
 	int64_t at_ms = clock_monotonic_ms() + wait_ms;
 	struct timespec at = {.tv_sec = at_ms / 1000, .tv_nsec = (at_ms % 1000) * 1000000};
 
-	while (!(work_now(presence) & kinds) &&
+	while (!(presence->work & kinds) &&
 	       pthread_cond_timedwait(&presence->wake, &presence->mutex, &at) == 0)
 		;
 }
@@ -235,38 +217,37 @@ unsigned presence_wait(struct presence *presence, bool is_retry)
 	if (!is_retry)
 		wait_for(presence, PRESENCE_CHANGES | urgent, WAIT_MS);
 	wait_for(presence, urgent, is_retry ? RETRY_MS : GATHER_MS);
-	unsigned work = work_now(presence);
-	presence->is_asked = false;
+	unsigned work = presence->work;
+	presence->work &= ~(unsigned)PRESENCE_QUESTION;
 	pthread_mutex_unlock(&presence->mutex);
 	return work;
 }
 
-static void take_slot_change(struct presence *presence, struct presence_change *change)
-{
-	uint32_t number = presence->changed_slot;
-	struct slot *slot = &presence->slots[number];
-
-	change->slot = number;
-	change->was_written = slot->is_written;
-	change->session = slot->session;
-	if (slot->session.topic)
-		memcpy(change->topic, slot->session.topic, slot->session.topic_len);
-	presence->changed_slot = slot->next_changed;
-	slot->is_changed = false;
-	slot->is_written = slot->session.topic != NULL;
-}
-
 void presence_take(struct presence *presence, struct presence_batch *batch)
 {
+	uint32_t number;
+
 	pthread_mutex_lock(&presence->mutex);
 	batch->has_news |= presence->changed_slot != NO_SLOT ||
 			   memcmp(&batch->numbers, &presence->numbers, sizeof(batch->numbers)) != 0;
-	batch->count = 0;
-	while (batch->count < PRESENCE_BATCH && presence->changed_slot != NO_SLOT)
-		take_slot_change(presence, &batch->changes[batch->count++]);
 	batch->numbers = presence->numbers;
 	batch->limits = presence->limits;
-	presence->has_new_numbers = false;
+	batch->count = 0;
+	while (batch->count < PRESENCE_BATCH && (number = presence->changed_slot) != NO_SLOT) {
+		struct presence_change *change = &batch->changes[batch->count++];
+		struct slot *slot = &presence->slots[number];
+
+		change->slot = number;
+		change->was_written = slot->is_written;
+		change->session = slot->session;
+		if (slot->session.topic)
+			memcpy(change->topic, slot->session.topic, slot->session.topic_len);
+		presence->changed_slot = slot->next_changed;
+		slot->is_changed = false;
+		slot->is_written = slot->session.topic != NULL;
+	}
+	if (presence->changed_slot == NO_SLOT)
+		presence->work &= ~(unsigned)PRESENCE_CHANGES;
 	pthread_mutex_unlock(&presence->mutex);
 }
 

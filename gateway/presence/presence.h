@@ -22,7 +22,7 @@
 struct presence;
 struct uv_loop_s;
 
-/* Called on the loop with the gauges that presence_ask_gauges asked for; NULL when the database
+/* Called on the loop with the gauges that presence_ask asked for; NULL when the database
  * could not be read. */
 typedef void presence_answer(void *context, const struct gauges *gauges);
 
@@ -65,22 +65,18 @@ void presence_set_position(struct presence *presence, int64_t last_event_id);
 void presence_beat(struct presence *presence, const struct counters *counters, size_t outbox_bytes,
 		   struct housekeeping_limits limits);
 
-/* Asks for the gauges of the service, including all changes up to now if the lock can be had;
- * questions that wait are answered together. */
-void presence_ask_gauges(struct presence *presence);
-
-/* Tells the thread to end. */
-void presence_end(struct presence *presence);
-
-/* The thread's side. */
-
-/* The kinds of work that the loop has for the thread. Its upkeep, about once a second, is its own
- * affair. */
+/* The kinds of work for the thread. Its upkeep, about once a second, is its own affair. */
 enum presence_work {
 	PRESENCE_CHANGES = 1, /* presence_take, presence_give_back */
 	PRESENCE_QUESTION = 2, /* presence_answer_gauges */
 	PRESENCE_END = 4
 };
+
+/* PRESENCE_QUESTION asks for the gauges of the service, including all changes up to now if the lock
+ * can be had; questions that wait are answered together. PRESENCE_END tells the thread to end. */
+void presence_ask(struct presence *presence, enum presence_work work);
+
+/* The thread's side. */
 
 /* Sleeps until there is work, for a second at most, and then a moment longer for changes that come
  * together; with `is_retry`, only for the short time after which a lock is tried again, whatever

@@ -11,47 +11,41 @@
 
 #include "shared/base/alloc.h"
 
+struct tally {
+	size_t workers, most, row_size;
+	char *rows;
+	struct row *own;
+};
+
 struct row {
 	_Atomic size_t connections;
 	_Atomic size_t reach; /* no descriptor from here on has ever been a connection */
 	_Atomic uint64_t who[]; /* who_is of an address; 0: no connection */
 };
 
-struct tally {
-	void *rows;
-	size_t workers, most;
-	struct row *own;
-};
-
-static size_t row_size(const struct tally *tally)
-{
-	return sizeof(struct row) + tally->most * sizeof(uint64_t);
-}
-
 static struct row *row_of(const struct tally *tally, size_t worker)
 {
-	return (void *)((char *)tally->rows + (worker - 1) * row_size(tally));
+	return (struct row *)(void *)(tally->rows + (worker - 1) * tally->row_size);
 }
 
 struct tally *tally_new(size_t workers, size_t most)
 {
-	struct tally *tally = xcalloc(1, sizeof(*tally));
+	size_t row_size = sizeof(struct row) + most * sizeof(uint64_t);
+	void *rows = mmap(NULL, workers * row_size, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct tally *tally = NULL;
 
-	tally->workers = workers;
-	tally->most = most;
-	tally->rows = mmap(NULL, workers * row_size(tally), PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (tally->rows != MAP_FAILED)
-		return tally;
-	free(tally);
-	return NULL;
+	if (rows != MAP_FAILED) {
+		tally = xcalloc(1, sizeof(*tally));
+		*tally = (struct tally){workers, most, row_size, rows, NULL};
+	}
+	return tally;
 }
 
 void tally_free(struct tally *tally)
 {
-	if (!tally)
-		return;
-	munmap(tally->rows, tally->workers * row_size(tally));
+	if (tally)
+		munmap(tally->rows, tally->workers * tally->row_size);
 	free(tally);
 }
 

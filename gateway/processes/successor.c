@@ -89,20 +89,19 @@ void inheritance_clear(struct inheritance *inheritance)
 		close(inheritance->service_fd);
 }
 
-/* Who holds the right to serve, as it has signed. */
-static void explain_service(int64_t pid, char why[WHY_SIZE])
+/* Who holds the right to serve, as far as that is known. */
+static void explain_server(const struct liveness *liveness, char why[WHY_SIZE])
 {
+	long long pid = liveness_server(liveness);
 	char path[32], user[STATE_DIR_USER_SIZE];
 	struct stat info;
 
-	snprintf(path, sizeof(path), "/proc/%lld", (long long)pid);
-	if (pid <= 0 || stat(path, &info) != 0) {
-		snprintf(why, WHY_SIZE, "it serves this state_dir");
+	snprintf(why, WHY_SIZE, "it serves this state_dir");
+	snprintf(path, sizeof(path), "/proc/%lld", pid);
+	if (pid == 0 || stat(path, &info) != 0)
 		return;
-	}
 	state_dir_user(info.st_uid, user);
-	snprintf(why, WHY_SIZE, "process %lld%s%s serves this state_dir", (long long)pid,
-		 info.st_uid == geteuid() ? "" : " of ", info.st_uid == geteuid() ? "" : user);
+	snprintf(why, WHY_SIZE, "process %lld of %s serves this state_dir", pid, user);
 }
 
 struct liveness *inheritance_claim(struct inheritance *inheritance, const struct config *config,
@@ -123,13 +122,11 @@ struct liveness *inheritance_claim(struct inheritance *inheritance, const struct
 		if (liveness && errno == EAGAIN) {
 			*exit_code = EXIT_TEMPORARY;
 			what = "another gateway runs";
-			explain_service(liveness_server(liveness), why);
+			explain_server(liveness, why);
 		} else {
-			int error = errno;
-
 			what = "cannot open gateway.lock";
 			state_dir_file(config->state_dir, "gateway.lock", path);
-			state_dir_explain(path, error, why, sizeof(why));
+			state_dir_explain(path, errno, why, sizeof(why));
 		}
 	}
 	log_event(LOG_ERROR, what, log_text("state_dir", config->state_dir), log_text("why", why));

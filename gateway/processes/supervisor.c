@@ -31,9 +31,8 @@
 
 enum {
 	MOST_WORKERS = SUCCESSOR_MAX_LISTEN, /* each has a socket */
-	FIRST_WAIT_MS = 100, /* before a worker is started again */
-	LONGEST_WAIT_MS = 5000,
-	MOST_FAILURES = 6 /* in a row, of a worker that has never served */
+	FIRST_WAIT_MS = 100, /* before a worker is started again; then twice as long, and so on */
+	MOST_FAILURES = 6 /* in a row, of a worker that has never served; and it waits no longer */
 };
 
 struct worker {
@@ -165,8 +164,6 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 
 static void start_later(struct supervisor *supervisor, struct worker *worker)
 {
-	int64_t wait_ms = FIRST_WAIT_MS << worker->failures;
-
 	if (!worker->has_served && worker->failures >= MOST_FAILURES) {
 		log_event(LOG_ERROR, "a worker does not come up, giving up",
 			  log_number("worker", worker - supervisor->workers + 1));
@@ -174,10 +171,8 @@ static void start_later(struct supervisor *supervisor, struct worker *worker)
 		begin_to_end(supervisor, SIGTERM);
 		return;
 	}
-	if (worker->failures < MOST_FAILURES)
-		worker->failures++;
-	worker->start_ms =
-		clock_monotonic_ms() + (wait_ms < LONGEST_WAIT_MS ? wait_ms : LONGEST_WAIT_MS);
+	worker->start_ms = clock_monotonic_ms() + (FIRST_WAIT_MS << worker->failures);
+	worker->failures += worker->failures < MOST_FAILURES;
 }
 
 static void reap(struct supervisor *supervisor)
@@ -211,18 +206,6 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 		begin_to_end(supervisor, supervisor->is_ending ? SIGINT : number);
 	else if (number == SIGHUP && reload_now(supervisor->reload))
 		signal_workers(supervisor, SIGHUP);
-}
-
-static void watch(struct supervisor *supervisor)
-{
-	uv_loop_t *loop = &supervisor->loop;
-
-	uv_timer_init(loop, &supervisor->start_timer);
-	uv_poll_init(loop, &supervisor->signals, supervisor->inheritance->signals_fd);
-	uv_poll_init(loop, &supervisor->ready, supervisor->ready_fds[0]);
-	supervisor->signals.data = supervisor->ready.data = supervisor;
-	uv_poll_start(&supervisor->signals, UV_READABLE, on_signal);
-	uv_poll_start(&supervisor->ready, UV_READABLE, on_ready);
 }
 
 static void close_all(struct supervisor *supervisor)
@@ -391,7 +374,12 @@ int supervisor_run(struct config *config, struct inheritance *inheritance)
 		log_event(LOG_INFO, "supervising", log_number("pid", getpid()),
 			  log_number("workers", (int64_t)count),
 			  log_text("version", WORKER_VERSION));
-		watch(supervisor);
+		uv_timer_init(&supervisor->loop, &supervisor->start_timer);
+		uv_poll_init(&supervisor->loop, &supervisor->signals, inheritance->signals_fd);
+		uv_poll_init(&supervisor->loop, &supervisor->ready, supervisor->ready_fds[0]);
+		supervisor->signals.data = supervisor->ready.data = supervisor;
+		uv_poll_start(&supervisor->signals, UV_READABLE, on_signal);
+		uv_poll_start(&supervisor->ready, UV_READABLE, on_ready);
 		while (!supervisor->is_ending || signal_workers(supervisor, 0) > 0) {
 			if (start_workers(supervisor))
 				return SUPERVISOR_WORKER;

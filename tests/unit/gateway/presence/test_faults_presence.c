@@ -98,7 +98,7 @@ static void prepare_gateway(void)
 	deliver(DELIVERIES);
 	for (uint32_t i = 0; i < 3; i++)
 		assert_int_equal(join(i), i);
-	presence_ask_gauges(presence);
+	presence_ask(presence, PRESENCE_QUESTION);
 }
 
 /* What the database says, as text: now, and when the thread was told to end. */
@@ -165,11 +165,11 @@ static void work_on(void)
 		join(3);
 		presence_leave(presence, 1);
 		deliver(1);
-		presence_ask_gauges(presence);
+		presence_ask(presence, PRESENCE_QUESTION);
 	} else {
 		read_what_is_written();
 		memcpy(at_the_end, written, sizeof(written));
-		presence_end(presence);
+		presence_ask(presence, PRESENCE_END);
 	}
 }
 
@@ -227,7 +227,7 @@ static void end_it(void)
 	read_what_is_written();
 	memcpy(at_the_end, written, sizeof(written));
 	deliver(1);
-	presence_end(presence);
+	presence_ask(presence, PRESENCE_END);
 	release_faults();
 }
 
