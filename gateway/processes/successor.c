@@ -115,8 +115,8 @@ struct liveness *inheritance_claim(struct inheritance *inheritance, const struct
 	if (state_dir_prepare(config->state_dir, why, sizeof(why))) {
 		liveness = liveness_open(config->state_dir);
 		if (liveness && inheritance->worker == 0)
-			inheritance->service_fd =
-				liveness_claim_service(liveness, inheritance->service_fd);
+			inheritance->service_fd = liveness_claim_service(
+				liveness, config->state_dir, inheritance->service_fd);
 		if (liveness && (inheritance->worker > 0 || inheritance->service_fd >= 0))
 			return liveness;
 		if (liveness && errno == EAGAIN) {

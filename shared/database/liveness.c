@@ -18,7 +18,6 @@
 
 struct liveness {
 	int fd;
-	char *state_dir;
 	int64_t claimed_pid; /* the lock that is ours: the kernel does not report it to us */
 	bool is_api; /* likewise */
 };
@@ -34,17 +33,22 @@ static off_t place_of(int64_t pid)
 	return (off_t)(pid * (int64_t)sizeof(int64_t));
 }
 
-static struct flock whole_lock(off_t start)
-{
-	return (struct flock){
-		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = 1};
-}
-
 static bool claim(int fd, off_t start)
 {
-	struct flock lock = whole_lock(start);
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = 1};
 
 	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
+/* A lock of somebody else in that range; its type is F_UNLCK when there is none. */
+static struct flock find_lock(int fd, off_t start, off_t end)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = end - start};
+
+	if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
+		lock.l_type = F_UNLCK;
+	return lock;
 }
 
 static int open_file(const char *state_dir)
@@ -58,23 +62,20 @@ static int open_file(const char *state_dir)
 
 struct liveness *liveness_open(const char *state_dir)
 {
+	struct liveness *liveness = NULL;
 	int fd = open_file(state_dir);
 
-	if (fd < 0)
-		return NULL;
-
-	struct liveness *liveness = xcalloc(1, sizeof(*liveness));
-	liveness->fd = fd;
-	liveness->state_dir = xstrdup(state_dir);
+	if (fd >= 0) {
+		liveness = xcalloc(1, sizeof(*liveness));
+		liveness->fd = fd;
+	}
 	return liveness;
 }
 
 void liveness_close(struct liveness *liveness)
 {
-	if (!liveness)
-		return;
-	close(liveness->fd);
-	free(liveness->state_dir);
+	if (liveness)
+		close(liveness->fd);
 	free(liveness);
 }
 
@@ -85,7 +86,7 @@ static void write_number(const struct liveness *liveness, int64_t pid, int64_t n
 		return;
 }
 
-int liveness_claim_service(const struct liveness *liveness, int inherited_fd)
+int liveness_claim_service(const struct liveness *liveness, const char *state_dir, int inherited_fd)
 {
 	struct stat inherited, here;
 
@@ -96,7 +97,7 @@ int liveness_claim_service(const struct liveness *liveness, int inherited_fd)
 	if (inherited_fd >= 0)
 		close(inherited_fd);
 
-	int fd = open_file(liveness->state_dir);
+	int fd = open_file(state_dir);
 	if (fd < 0 || claim(fd, 0))
 		return fd;
 	close(fd);
@@ -132,11 +133,9 @@ void liveness_beat(struct liveness *liveness, int64_t pid)
 
 bool liveness_exists(const struct liveness *liveness, int64_t pid)
 {
-	if (!is_pid(pid) || pid == liveness->claimed_pid)
-		return is_pid(pid);
-
-	struct flock lock = whole_lock(place_of(pid));
-	return fcntl(liveness->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	return is_pid(pid) &&
+	       (pid == liveness->claimed_pid ||
+		find_lock(liveness->fd, place_of(pid), place_of(pid) + 1).l_type != F_UNLCK);
 }
 
 bool liveness_check(const struct liveness *liveness, int64_t pid)
@@ -164,10 +163,9 @@ static int64_t count_api_locks(int fd, off_t start, off_t end)
 	int64_t count = 0;
 
 	while (start < end) {
-		struct flock lock = whole_lock(start);
+		struct flock lock = find_lock(fd, start, end);
 
-		lock.l_len = end - start;
-		if (fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK || lock.l_len <= 0)
+		if (lock.l_type == F_UNLCK || lock.l_len <= 0)
 			break;
 		count += lock.l_start % place_of(1) == API_BYTE;
 		count += count_api_locks(fd, start, lock.l_start);

@@ -24,7 +24,8 @@ void liveness_close(struct liveness *liveness);
 /* Takes the right to serve: with an inherited descriptor that holds it; or, if there is none (-1)
  * or the file has been replaced since, anew, after closing it. Returns the descriptor, which the
  * caller owns: whoever has it open has the right. -1 with errno; EAGAIN: another process has it. */
-int liveness_claim_service(const struct liveness *liveness, int inherited_fd);
+int liveness_claim_service(const struct liveness *liveness, const char *state_dir,
+			   int inherited_fd);
 
 /* Writes down that this process serves now, for people; and who has done so last, 0: nobody. */
 void liveness_sign(struct liveness *liveness, int64_t pid);
