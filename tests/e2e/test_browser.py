@@ -1,5 +1,6 @@
 """The demo page in Chromium, over https and wss, through each web server."""
 
+import subprocess
 import tempfile
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.by import By
 
+from harness import sqlite
 from harness.api import make_token
 from harness.process import wait_until
 from harness.web_servers import Apache, Nginx
@@ -43,6 +45,10 @@ class Browser:
     @property
     def status_text(self):
         return self.driver.find_element(By.CSS_SELECTOR, "[role=status]").text
+
+    @property
+    def text(self):
+        return self.driver.find_element(By.TAG_NAME, "body").text
 
     @property
     def pushes(self):
@@ -91,11 +97,13 @@ def test_a_page_shows_each_push_and_comes_back_after_a_restart_of_the_gateway(se
 
     assert server.service.gateway.stop() is None
     browser.wait_for_state("waiting")
+    server.api.publish("demo", "missed")
     server.service.start_gateway()
-    browser.wait_for_state("live")
+    browser.wait_for_push('"missed"')
     server.api.publish("demo", "after the restart")
     browser.wait_for_push('"after the restart"')
-    assert len(browser.pushes) == 3
+    assert len(browser.pushes) == 4
+    assert "may have been missed" not in browser.text
 
 
 def test_a_page_with_a_good_token_is_let_in_and_one_with_a_wrong_token_is_refused(server, browser):
@@ -113,3 +121,43 @@ def test_a_page_with_a_good_token_is_let_in_and_one_with_a_wrong_token_is_refuse
         browser.wait_for_state("refused")
         assert "Refused" in browser.status_text and "invalid or expired token" in browser.status_text
     assert token not in server.access_log.read_text()
+
+
+def test_a_page_says_why_its_topic_is_refused_and_goes_on_once_it_is_not(server, browser):
+    browser.open(server.demo_url)
+    wait_until(lambda: "topic not registered" in browser.status_text, "it says why", SHOW_LIMIT_S)
+    assert browser.state in ("waiting", "connecting")
+    assert server.api.register("demo", meta={"require_token": True}).status == 200
+    browser.wait_for_state("refused")
+    assert "this topic needs a token" in browser.status_text
+    assert server.api.register("demo").status == 200
+    browser.driver.find_element(By.ID, "again").click()
+    browser.wait_for_state("live")
+    assert server.service.gateway.stop() is None
+    wait_until(lambda: "the web server answers" in browser.status_text, "it says who is missing", SHOW_LIMIT_S)
+
+
+def test_a_page_that_missed_what_is_no_longer_kept_says_so(server, browser):
+    assert server.api.register("demo").status == 200
+    browser.open(server.demo_url)
+    browser.wait_for_state("live")
+    assert server.service.gateway.stop() is None
+    browser.wait_for_state("waiting")
+    for payload in range(3):
+        server.api.publish("demo", payload)
+    sqlite.change(server.service.database, "DELETE FROM events WHERE id < (SELECT max(id) FROM events)")
+    server.service.start_gateway()
+    browser.wait_for_state("live")
+    assert "may have been missed" in browser.text
+
+
+def test_the_commands_on_the_page_publish_to_it(server, browser):
+    topic = "o'clock & more"
+    browser.open(f"{server.plain_url}/worker-demo?topic={quote(topic, safe='')}")
+    shown = browser.driver.find_element(By.ID, "commands").get_attribute("textContent")
+    commands = shown.replace("sudo ", "").replace("/etc/wavelog-worker/config.yaml", str(server.service.config_file))
+    done = subprocess.run(["/bin/sh", "-e", "-c", commands], capture_output=True, text=True)
+    assert done.returncode == 0 and '{"id":' in done.stdout, done
+    browser.wait_for_state("live")
+    subprocess.run(["/bin/sh", "-e", "-c", commands], check=True, capture_output=True)
+    browser.wait_for_push('{"hello":"world"}')
