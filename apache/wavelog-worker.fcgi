@@ -1,2 +1,2 @@
 #!/bin/sh
-WAVELOG_WORKER_CONFIG=/home/me/wavelog-worker/config.yaml exec /home/me/wavelog-worker/wavelog-worker-api
+WAVELOG_WORKER_CONFIG=/home/me/worker/config.yaml exec /home/me/worker/wavelog-worker-api

@@ -46,7 +46,7 @@ sed -i 's/^worker_secret:/worker_secret_previous:/' /etc/wavelog-worker/config.y
 printf 'worker_secret: "%s"\\n' "$(openssl rand -hex 32)" >>/etc/wavelog-worker/config.yaml
 """
 APACHE_IN_FRONT_OF_AN_ACCOUNT = r"""
-a2enmod -q ssl proxy proxy_http proxy_wstunnel fcgid rewrite
+a2enmod -q ssl headers proxy proxy_http proxy_wstunnel fcgid rewrite
 sed -i 's/APACHE_RUN_USER=.*/APACHE_RUN_USER=me/; s/APACHE_RUN_GROUP=.*/APACHE_RUN_GROUP=me/' /etc/apache2/envvars
 tee /etc/apache2/sites-available/host.conf <<'END'
 FcgidMaxRequestLen 16777216
@@ -66,7 +66,7 @@ chown -R me: /var/lib/apache2
 apachectl start
 """
 A_PUSH = """
-PYTHONPATH=/home/me/sources/tests/e2e /usr/bin/python3 -B - "$(sed -n 's/^worker_secret: "\\(.*\\)"/\\1/p' /etc/wavelog-worker/config.yaml)" <<'END'
+PYTHONPATH=/home/me/wavelog-worker/tests/e2e /usr/bin/python3 -B - "$(sed -n 's/^worker_secret: "\\(.*\\)"/\\1/p' /etc/wavelog-worker/config.yaml)" <<'END'
 import ssl, sys
 from harness.api import InternalApi
 from harness.websocket import Subscriber
@@ -94,7 +94,7 @@ wait $! || true
 """
 
 WALKS = {
-    "try it": [Do(MAKE_RUN, ("made /home/me/sources/run/config.yaml", "demo page 200", r'\{"id":\d+\}', r"push\|demo"))],
+    "try it": [Do(MAKE_RUN, ("made /home/me/wavelog-worker/run/config.yaml", "demo page 200", r'\{"id":\d+\}', r"push\|demo"))],
     "nginx, quick start, then everyday work": [
         Do("nginx"),  # as Debian starts it
         Read("README.md", "Behind nginx", ("syntax is ok",)),
@@ -151,7 +151,7 @@ WALKS = {
 }  # fmt: skip
 
 AT_THE_END = """
-! grep -rlE 'AddressSanitizer|LeakSanitizer|runtime error' /var/log /var/lib/wavelog-worker /home/me/wavelog-worker 2>/dev/null
+! grep -rlE 'AddressSanitizer|LeakSanitizer|runtime error' /var/log /var/lib/wavelog-worker /home/me/worker 2>/dev/null
 """
 
 

@@ -4,12 +4,14 @@ import os
 import re
 import socket
 import subprocess
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
 
 from harness.api import is_error, make_token
 from harness.process import LIMIT_S, wait_until
+from harness.service import REPO
 from harness.web_servers import PUBLIC_ADDRESS, VISITOR_ADDRESS, Apache, Nginx, SharedHosting
 from harness.websocket import refusal
 
@@ -145,6 +147,12 @@ def test_a_body_of_1_mib_passes_and_a_longer_one_is_413(server):
             assert reply.headers.get_all("X-Content-Type-Options") == ["nosniff"], size
 
 
+def test_a_large_cookie_of_the_site_keeps_nobody_away(server):
+    assert server.api.register("t").status == 200
+    with server.subscribe("t", headers={"Cookie": "s=" + "x" * 8000}) as browser:
+        assert browser.authenticate() == '{"type":"auth_ok"}'
+
+
 def test_a_request_that_is_not_an_upgrade_reaches_no_other_program(server):
     reply = subprocess.run(
         ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", server.wss_url.replace("wss:", "https:") + "?topic=t"],
@@ -185,3 +193,52 @@ def test_internal_is_refused_to_callers_from_elsewhere(make_service, certificate
     assert reply == "ok\n"
     url = url.replace(PUBLIC_ADDRESS + f":{server.tls_port}", f"127.0.0.1:{server.plain_port}").replace("https", "http")
     assert get().endswith("\n200"), get()
+
+
+class Host(NamedTuple):
+    """What a host of shared hosting lacks, what its customer gets from internal/status and ws, and the words that the
+    error log and docs/troubleshooting.md have for it."""
+
+    modules: tuple = ()
+    override: str = "All"
+    internal: str = "200 JSON"
+    ws: str = "404 text"
+    logged: str = ""
+    explained: str = ""
+
+
+HOSTS = {
+    "everything": Host(),
+    "mod_proxy": Host(("proxy", "proxy_http", "proxy_wstunnel"), ws="403 HTML", logged="without proxy enabled",
+                      explained="the host's Apache has no mod_proxy"),
+    "mod_fcgid": Host(("fcgid",), internal="404 HTML", explained="has no mod_fcgid"),
+    "mod_rewrite": Host(("rewrite",), internal="500 HTML", ws="500 HTML",
+                        logged="Invalid command 'RewriteEngine'", explained="`Invalid command 'RewriteEngine'`"),
+    "Options": Host(override="FileInfo AuthConfig Limit", internal="500 HTML", ws="500 HTML",
+                    logged="Options not allowed here", explained="`Options not allowed here`"),
+    "AllowOverride": Host(override="None", internal="404 HTML", ws="404 HTML", explained="`AllowOverride None`"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOSTS.values(), ids=[f"without {name}" for name in HOSTS])
+def test_what_a_host_lacks_shows_as_the_documentation_says(make_service, certificates, host):
+    class Hosting(SharedHosting):
+        modules = [module for module in SharedHosting.modules if module not in host.modules]
+        override = host.override
+
+    service = make_service()
+    service.start_gateway()
+    server = Hosting(service, certificates)
+
+    def ask(path, *headers):
+        options = [option for header in headers for option in ("-H", header)]
+        url = f"http://127.0.0.1:{server.plain_port}/worker/{path}"
+        body, status = subprocess.run(
+            ["curl", "-s", "-w", "\n%{http_code}", *options, url], capture_output=True, text=True
+        ).stdout.rsplit("\n", 1)
+        return f"{status} {'HTML' if '<html>' in body else 'JSON' if body.startswith('{') else 'text'}"
+
+    assert ask("internal/status", f"X-Worker-Secret: {service.secret}") == host.internal
+    assert ask("ws?topic=t", "Upgrade: websocket", "Connection: Upgrade") == host.ws
+    assert host.logged in server.log.read_text()
+    assert host.explained in re.sub(r"\s+", " ", (REPO / "docs/troubleshooting.md").read_text())

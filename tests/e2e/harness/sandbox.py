@@ -28,11 +28,11 @@ set -eu
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/home/me
 export CURL_CA_BUNDLE=/etc/ssl/certs/worker.example.org.pem
 useradd --create-home me
-mkdir -p /home/me/www /home/me/sources/build
+mkdir -p /home/me/www /home/me/wavelog-worker/build
 cd {REPO}
 git_free=$(ls -A | grep -vxE '\\.git|build|run')
-cp -a $git_free /home/me/sources/
-cp -a $(ls -d {BUILD}/api {BUILD}/gateway {BUILD}/shared {BUILD}/gen {BUILD}/*.a {BUILD}/wavelog-*) /home/me/sources/build/
+cp -a $git_free /home/me/wavelog-worker/
+cp -a $(ls -d {BUILD}/api {BUILD}/gateway {BUILD}/shared {BUILD}/gen {BUILD}/*.a {BUILD}/wavelog-*) /home/me/wavelog-worker/build/
 chown -R me: /home/me
 chmod 755 /home/me
 echo '127.0.0.1 localhost worker.example.org www.example.org' >/etc/hosts
@@ -45,7 +45,7 @@ cp {REPO}/tests/e2e/harness/systemctl.py /usr/local/sbin/systemctl
 chmod 755 /usr/local/sbin/*
 /usr/local/sbin/systemctl serve /var/log/units.log &
 while [ ! -S /run/systemctl.sock ]; do sleep 0.05; done
-cd /home/me/sources
+cd /home/me/wavelog-worker
 """
 
 

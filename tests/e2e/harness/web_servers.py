@@ -221,8 +221,11 @@ TypesConfig /etc/mime.types
 Listen {address}:{tls_port}
 RequestReadTimeout header=20-40,minrate=500
 RequestReadTimeout body=10,minrate=500
-FcgidIPCDir {dir}/fcgid
-FcgidProcessTableFile {dir}/fcgid.shm
+<IfModule mod_fcgid.c>
+	FcgidIPCDir {dir}/fcgid
+	FcgidProcessTableFile {dir}/fcgid.shm
+	{fcgid_environment}
+</IfModule>
 <Directory />
 	AllowOverride None
 	Require all denied
@@ -235,9 +238,11 @@ FcgidProcessTableFile {dir}/fcgid.shm
 # What the host of a shared hosting sets, and its customer cannot.
 HOSTING = """
 Listen 127.0.0.1:{plain_port}
-FcgidMaxRequestLen 16777216
+<IfModule mod_fcgid.c>
+	FcgidMaxRequestLen 16777216
+</IfModule>
 <Directory {site}>
-	AllowOverride All
+	AllowOverride {override}
 	Require all granted
 </Directory>
 <VirtualHost 127.0.0.1:{plain_port}>
@@ -257,6 +262,7 @@ class Apache(WebServer):
 
     name = "apache"
     as_user = False  # it becomes www-data by itself
+    modules = APACHE_MODULES
 
     def __init__(self, service, certificates, wstunnel=False, **options):
         self.wstunnel = wstunnel
@@ -264,13 +270,12 @@ class Apache(WebServer):
 
     def write_files(self):
         names = dict(dir=self.dir, log=self.log, access_log=self.access_log, address=self.address)
-        main = APACHE_MAIN.format(tls_port=self.tls_port, **names)
+        environment = "\n\t".join(f"FcgidInitialEnv {name} {value}" for name, value in SANITIZER_ENV.items())
+        main = APACHE_MAIN.format(tls_port=self.tls_port, fcgid_environment=environment, **names)
         if os.geteuid() == 0:
             main += f"User {USER}\nGroup {USER}\n"
-        for module in APACHE_MODULES:
+        for module in self.modules:
             main += f"LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so\n"
-        for name, value in SANITIZER_ENV.items():
-            main += f"FcgidInitialEnv {name} {value}\n"
         (self.dir / "fcgid").mkdir()
         give_to_user(self.dir / "fcgid", 0o755)
         shutil.copy(REPO / "nginx/demo.html", self.dir)
@@ -322,6 +327,7 @@ class SharedHosting(Apache):
     name = "hosting"
     ws_path = "/worker/ws"
     ready_path = "/readyz"
+    override = "All"
 
     def __init__(self, service, certificates, direct=False, **options):
         self.prefix = "/worker/wavelog-worker.fcgi" if direct else "/worker"
@@ -330,18 +336,18 @@ class SharedHosting(Apache):
     def site(self):
         service, site = self.service, self.dir / "site"
         folder = site / "worker"
-        tcp, unix = "RewriteRule ^ws$ ws://127.0.0.1:9000/", "RewriteRule ^ws$ unix:/home/me/wavelog-worker/gateway.sock"
+        tcp, unix = "RewriteRule ^ws$ ws://127.0.0.1:9000/", "RewriteRule ^ws$ unix:/home/me/worker/gateway.sock"
         if service.ws_socket:
             gateway = {tcp: "#" + tcp, "#" + unix: f"RewriteRule ^ws$ unix:{service.ws_socket}"}
         else:
             gateway = {tcp: f"RewriteRule ^ws$ ws://127.0.0.1:{service.ws_port}/"}
         copy_with("apache/htaccess", folder / ".htaccess", gateway)
         copy_with("apache/wavelog-worker.fcgi", folder / "wavelog-worker.fcgi", {
-            "/home/me/wavelog-worker/config.yaml": str(service.config_file),
-            "/home/me/wavelog-worker/wavelog-worker-api": str(service.api_program),
+            "/home/me/worker/config.yaml": str(service.config_file),
+            "/home/me/worker/wavelog-worker-api": str(service.api_program),
         })  # fmt: skip
         (folder / "wavelog-worker.fcgi").chmod(0o755)
         return HOSTING.format(
-            plain_port=self.plain_port, tls_port=self.tls_port, site=site,
+            plain_port=self.plain_port, tls_port=self.tls_port, site=site, override=self.override,
             certificate=self.certificates.certificate, key=self.certificates.key,
         )  # fmt: skip
