@@ -95,6 +95,11 @@ wait $! || true
 
 WALKS = {
     "try it": [Do(MAKE_RUN, ("made /home/me/wavelog-worker/run/config.yaml", "demo page 200", r'\{"id":\d+\}', r"push\|demo"))],
+    "try it, as a plain user": [
+        Do(f"cat >/tmp/step <<'END_OF_STEP'\n{MAKE_RUN}END_OF_STEP\n"
+           "runuser -u me -- env PATH=/usr/local/bin:/usr/bin:/bin:/usr/games /bin/sh -eu /tmp/step",
+           ("made /home/me/wavelog-worker/run/config.yaml", "demo page 200", r'\{"id":\d+\}', r"push\|demo")),
+    ],
     "nginx, quick start, then everyday work": [
         Do("nginx"),  # as Debian starts it
         Read("README.md", "Behind nginx", ("syntax is ok",)),
