@@ -11,6 +11,7 @@
 #include "gateway/events/registry.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
+#include "shared/base/log.h"
 #include "shared/base/utf8.h"
 #include "shared/contract/topic_name.h"
 
@@ -34,6 +35,10 @@ static enum ending judge_token(const struct clients *clients, const char *topic,
 		return ENDING_NONE;
 	case TOKEN_EXPIRED:
 		return ENDING_AUTH_EXPIRED;
+	case TOKEN_BAD_USER:
+		log_event(LOG_DEBUG, "the user_id of a token is not an integer",
+			  log_bytes("topic", topic, topic_len));
+		break;
 	case TOKEN_BAD:
 		break;
 	}

@@ -81,8 +81,8 @@ static bool signature_matches(struct token_key *key, const char *message, size_t
 	       CRYPTO_memcmp(given, mac, MAC_BYTES) == 0;
 }
 
-static bool read_claims(const char *text, size_t len, const char *topic, size_t topic_len,
-			struct token_claims *claims)
+static enum token_verdict read_claims(const char *text, size_t len, const char *topic,
+				      size_t topic_len, int64_t now_s, struct token_claims *claims)
 {
 	enum { USER_ID, TOPIC, EXPIRES, MEMBERS };
 	struct json_member members[MEMBERS] = {
@@ -98,13 +98,13 @@ static bool read_claims(const char *text, size_t len, const char *topic, size_t 
 	    !json_string_decode(members[TOPIC].value, decoded, sizeof(decoded), &decoded_len) ||
 	    decoded_len != topic_len || memcmp(decoded, topic, topic_len) != 0 ||
 	    !json_int64(members[EXPIRES].value, &found.expires_s))
-		return false;
+		return TOKEN_BAD;
 	if (members[USER_ID].value.kind != JSON_ABSENT &&
 	    members[USER_ID].value.kind != JSON_NULL &&
 	    !json_int64(members[USER_ID].value, &found.user_id))
-		return false;
+		return TOKEN_BAD_USER;
 	*claims = found;
-	return true;
+	return now_s <= found.expires_s ? TOKEN_GOOD : TOKEN_EXPIRED;
 }
 
 enum token_verdict token_verify(struct token_key *key, const char *token, size_t token_len,
@@ -120,10 +120,9 @@ enum token_verdict token_verify(struct token_key *key, const char *token, size_t
 	hex_len = token_len - MAC_HEX_BYTES - 1;
 	dot = token + hex_len;
 	if (*dot != '.' || !signature_matches(key, token, hex_len, dot + 1) ||
-	    !hex_decode(token, hex_len, text) ||
-	    !read_claims(text, hex_len / 2, topic, topic_len, claims))
+	    !hex_decode(token, hex_len, text))
 		return TOKEN_BAD;
-	return now_s <= claims->expires_s ? TOKEN_GOOD : TOKEN_EXPIRED;
+	return read_claims(text, hex_len / 2, topic, topic_len, now_s, claims);
 }
 
 bool secret_equals(const char *secret, const char *given, size_t given_len)

@@ -20,6 +20,7 @@ enum { TOKEN_MAX_BYTES = 4096 };
 enum token_verdict {
 	TOKEN_GOOD,
 	TOKEN_BAD, /* malformed, forged, or for another topic */
+	TOKEN_BAD_USER, /* genuine and for this topic, but its user_id is not an integer */
 	TOKEN_EXPIRED /* genuine and for this topic, but past its expiry */
 };
 

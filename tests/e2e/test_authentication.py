@@ -338,6 +338,23 @@ def test_a_broken_token_is_unauthorized(service, kind):
     assert answer_to(service, "closed", auth_frame(token)) == (UNAUTHORIZED, 1008)
 
 
+@pytest.mark.parametrize("level, user_id, is_said", [("debug", "7", True), ("debug", 7, False), ("info", "7", False)])
+def test_a_user_that_is_a_text_is_said_at_debug(make_server, level, user_id, is_said):
+    """PHP's numbers become texts easily, and the browser hears no more than \"unauthorized\"."""
+    server = make_server(log_level=level)
+    assert server.api.register("closed", require_token=True).status == 200
+    for forged in (True, False):
+        secret = "x" * 48 if forged else server.service.secret
+        token = sign(secret, {"user_id": user_id, "topic": "closed", "expires": int(time.time()) + 60})
+        with server.subscribe("closed") as browser:
+            browser.authenticate(token)
+    server.service.gateway.stop()
+    log = (server.service.log_dir / "gateway.log").read_text()
+    lines = [line for line in log.splitlines() if "the user_id of a token is not an integer" in line]
+    assert len(lines) == is_said
+    assert all('level=debug' in line and 'topic="closed"' in line for line in lines)
+
+
 @pytest.mark.parametrize("claims", ["hex", "not hex", "odd"])
 def test_only_lower_case_hex_is_a_token(service, claims):
     """Correctly signed, but over text that is not lower-case hex."""

@@ -64,19 +64,19 @@ static void a_user_is_an_integer_or_nobody(void **state)
 		{"\"user_id\":42,", TOKEN_GOOD, 42},
 		{"\"user_id\":-1,", TOKEN_GOOD, -1},
 		{"\"user_id\":9223372036854775807,", TOKEN_GOOD, INT64_MAX},
-		{"\"user_id\":9223372036854775808,", TOKEN_BAD, 0},
-		{"\"user_id\":\"42\",", TOKEN_BAD, 0},
-		{"\"user_id\":\"\",", TOKEN_BAD, 0},
-		{"\"user_id\":42.0,", TOKEN_BAD, 0},
-		{"\"user_id\":4e1,", TOKEN_BAD, 0},
-		{"\"user_id\":true,", TOKEN_BAD, 0},
-		{"\"user_id\":{},", TOKEN_BAD, 0},
-		{"\"user_id\":[42],", TOKEN_BAD, 0},
+		{"\"user_id\":9223372036854775808,", TOKEN_BAD_USER, 0},
+		{"\"user_id\":\"42\",", TOKEN_BAD_USER, 0},
+		{"\"user_id\":\"\",", TOKEN_BAD_USER, 0},
+		{"\"user_id\":42.0,", TOKEN_BAD_USER, 0},
+		{"\"user_id\":4e1,", TOKEN_BAD_USER, 0},
+		{"\"user_id\":true,", TOKEN_BAD_USER, 0},
+		{"\"user_id\":{},", TOKEN_BAD_USER, 0},
+		{"\"user_id\":[42],", TOKEN_BAD_USER, 0},
 		{"\"User_id\":42,", TOKEN_GOOD, 0},
 		/* the last one counts */
 		{"\"user_id\":1,\"user_id\":2,", TOKEN_GOOD, 2},
 		{"\"user_id\":\"x\",\"user_id\":2,", TOKEN_GOOD, 2},
-		{"\"user_id\":2,\"user_id\":\"x\",", TOKEN_BAD, 0},
+		{"\"user_id\":2,\"user_id\":\"x\",", TOKEN_BAD_USER, 0},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
