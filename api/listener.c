@@ -8,6 +8,8 @@
  * accept(2) hands connections to its waiters in turn: with four processes, each would get every
  * fourth publish, with cold caches, and with a SQLite cache that the other three have made stale.
  * EPOLLEXCLUSIVE wakes the one that waited first, which is nearly always the same.
+ * When publishes come faster than they are committed it wakes the others too, and they would hand
+ * the write lock from one to the next: whoever had to wait for it stands back.
  */
 #include "api/listener.h"
 
@@ -98,4 +100,21 @@ int listener_accept(void)
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			poll(NULL, 0, FULL_WAIT_MS);
 	}
+}
+
+bool listener_is_quiet(int for_ms)
+{
+	struct epoll_event events[2];
+
+	return epoll_wait(epoll_fd, events, 2, for_ms) == 0;
+}
+
+/* The lock, of the process, is on the socket itself. Whoever gets it keeps it. */
+void listener_stand_back(void)
+{
+	struct flock first = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct pollfd told_to_end = {.fd = signal_fd, .events = POLLIN};
+
+	if (fcntl(STDIN_FILENO, F_SETLK, &first) != 0 && (errno == EAGAIN || errno == EACCES))
+		poll(&told_to_end, 1, LISTENER_STAND_BACK_MS);
 }

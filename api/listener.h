@@ -15,6 +15,8 @@ enum { LISTENER_PEER_TIMEOUT_S = 10 };
 /* After this long without a connection listener_accept returns LISTENER_IDLE. */
 enum { LISTENER_IDLE = -2, LISTENER_IDLE_MS = 1000 };
 
+enum { LISTENER_STAND_BACK_MS = 5 };
+
 /* Holds back SIGTERM, SIGINT and SIGUSR1 until listener_accept. Call it first of all, so that a
  * program told to end while it starts ends in order. */
 void listener_hold_signals(void);
@@ -29,5 +31,12 @@ bool listener_start(void);
  * with errno != 0 when descriptor 0 is broken. From the return to the next call the ending signals
  * are held back: a request in hand is finished. */
 int listener_accept(void);
+
+/* True when nobody comes for so long. */
+bool listener_is_quiet(int for_ms);
+
+/* Leaves the next connections to the other processes at this socket, for LISTENER_STAND_BACK_MS or
+ * until a signal asks the program to end. One of them, at least, never does. */
+void listener_stand_back(void);
 
 #endif

@@ -33,6 +33,7 @@ static void serve(struct service *service, struct requests *requests, struct res
 {
 	const struct request *request;
 	enum requests_state state;
+	int quiet_ms;
 
 	while ((state = requests_next(requests, &request)) != REQUESTS_END) {
 		service_refresh(service);
@@ -44,7 +45,13 @@ static void serve(struct service *service, struct requests *requests, struct res
 		requests_answer(requests, response->bytes, response->len);
 		requests_done(requests);
 		service_tap(service);
-		service_upkeep(service);
+		/* Not in the way of the gateway, which now delivers, and of whoever comes next. */
+		quiet_ms = service_upkeep_due(service);
+		if (quiet_ms == 0 || (quiet_ms > 0 && listener_is_quiet(quiet_ms)))
+			service_upkeep(service);
+		/* One process that goes on is faster than several that take turns. */
+		if (service->database && database_is_crowded(service->database))
+			listener_stand_back();
 	}
 }
 

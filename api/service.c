@@ -17,7 +17,8 @@
 enum {
 	LOOK_INTERVAL_MS = 100,
 	UPKEEP_INTERVAL_MS = 1000,
-	UPKEEP_REQUESTS = 100,
+	UPKEEP_REQUESTS = 1000,
+	UPKEEP_QUIET_MS = 2,
 	UPKEEP_BYTES = 4 * 1024 * 1024, /* of payloads, by which the write-ahead log grows */
 	UPKEEP_STEPS = 4, /* a longer backlog is left for the next time */
 	UPKEEP_WAIT_MS = 50,
@@ -182,18 +183,21 @@ void service_tick(struct service *service)
 		service_available(service, SERVICE_COUNTING, status, NULL);
 }
 
+int service_upkeep_due(struct service *service)
+{
+	if (++service->requests_since >= UPKEEP_REQUESTS || service->bytes_since >= UPKEEP_BYTES)
+		return 0;
+	return clock_monotonic_ms() - service->upkeep_ms < UPKEEP_INTERVAL_MS ? -1
+									      : UPKEEP_QUIET_MS;
+}
+
 void service_upkeep(struct service *service)
 {
 	int64_t now_ms = clock_monotonic_ms();
-	bool more = true;
+	bool more = service->housekeeping;
 
 	if (now_ms - service->ticked_ms >= TICK_INTERVAL_MS)
 		service_tick(service);
-	if (!service->housekeeping)
-		return;
-	if (++service->requests_since < UPKEEP_REQUESTS && service->bytes_since < UPKEEP_BYTES &&
-	    now_ms - service->upkeep_ms < UPKEEP_INTERVAL_MS)
-		return;
 	service->requests_since = 0;
 	service->bytes_since = 0;
 	service->upkeep_ms = now_ms;

@@ -67,7 +67,11 @@ bool service_available(struct service *service, enum service_use use, enum datab
 /* Taps the gateway when there is something for it. After the answer is sent. */
 void service_tap(struct service *service);
 
-/* Housekeeping and service_tick, when it is time. Once the request is dealt with. */
+/* Once a request is dealt with: -1 when no upkeep is due, else for how many milliseconds nobody
+ * else should have come before it. */
+int service_upkeep_due(struct service *service);
+
+/* Housekeeping, and service_tick when it is time. */
 void service_upkeep(struct service *service);
 
 /* What is due about once a second, even when nobody comes: what was counted goes into the database

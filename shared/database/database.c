@@ -35,6 +35,7 @@ struct database {
 	struct file_identity files[FILES];
 	struct write_lock *lock;
 	struct log_sync *sync; /* NULL: the disk is not waited for */
+	bool has_waited; /* for the write lock */
 	bool is_in_doubt; /* pages of the log may be lost, though the kernel takes them for clean */
 	sqlite3_stmt *roll_back; /* of the last database_begin; NULL: there was none */
 	int wal_pages;
@@ -308,7 +309,10 @@ static bool roll_back(struct database *database)
 
 enum database_status database_write_begin(struct database *database, int64_t deadline_ms)
 {
-	if (!write_lock_take(database->lock, deadline_ms))
+	bool is_free = write_lock_try(database->lock);
+
+	database->has_waited |= !is_free;
+	if (!is_free && !write_lock_take(database->lock, deadline_ms))
 		return DATABASE_BUSY;
 
 	/* Our own writers queue at the lock: all that may still be in the way is somebody's
@@ -339,6 +343,14 @@ void database_write_end(struct database *database)
 	roll_back(database);
 	sqlite3_busy_timeout(database->handle, 0);
 	write_lock_release(database->lock);
+}
+
+bool database_is_crowded(struct database *database)
+{
+	bool is_crowded = database->has_waited && !database->sync;
+
+	database->has_waited = false;
+	return is_crowded;
 }
 
 enum database_status database_status_of(int result)

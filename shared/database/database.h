@@ -76,6 +76,10 @@ enum database_status database_begin(struct database *database);
 /* Rolls back what is not committed and releases the write lock. */
 void database_write_end(struct database *database);
 
+/* True, once, after a write that had to wait for the write lock: there is one writer more than can
+ * be at work. Not with `durability: full`, where writers that wait for the disk share its sync. */
+bool database_is_crowded(struct database *database);
+
 /* With `durability: full`, after database_write_end: returns DATABASE_OK when all that this
  * connection has committed is on the disk; otherwise it may be or may not. Readers see it earlier:
  * a gateway may hand out an event that a power cut then takes back, but nobody has been told that

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "api/listener.h"
+#include "shared/base/clock.h"
 
 enum { ENDED = 0, BROKEN = 2, NOT_STARTED = 3, CUT_OFF = 4, LIMIT_S = 20 };
 
@@ -298,6 +299,62 @@ static void a_caller_that_goes_away_does_not_end_the_program(void **state)
 	assert_int_equal(exit_code(pid), ENDED);
 }
 
+static int64_t stand_back_us(void)
+{
+	int64_t start_us = clock_monotonic_us();
+
+	listener_stand_back();
+	return clock_monotonic_us() - start_us;
+}
+
+/* However often they are asked to, and also when the first has ended. */
+static void all_but_one_stand_back(void **state)
+{
+	(void)state;
+	int said[2];
+
+	assert_int_equal(pipe(said), 0);
+	pid_t first = fork();
+	if (first == 0) {
+		dup2(listening, STDIN_FILENO);
+		if (!listener_start() || stand_back_us() >= LISTENER_STAND_BACK_MS * 1000)
+			_exit(BROKEN);
+		_exit(write(said[1], "!", 1) == 1 && pause() ? ENDED : BROKEN);
+	}
+	expect(said[0], '!');
+	pid_t second = fork();
+	if (second == 0) {
+		dup2(listening, STDIN_FILENO);
+		if (!listener_start() || stand_back_us() < LISTENER_STAND_BACK_MS * 1000 ||
+		    stand_back_us() < LISTENER_STAND_BACK_MS * 1000)
+			_exit(BROKEN);
+		kill(first, SIGKILL);
+		while (stand_back_us() >= LISTENER_STAND_BACK_MS * 1000)
+			;
+		_exit(ENDED);
+	}
+	assert_int_equal(exit_code(second), ENDED);
+	assert_int_equal(exit_code(first), -SIGKILL);
+	close(said[0]);
+	close(said[1]);
+}
+
+static void it_is_quiet_until_somebody_comes(void **state)
+{
+	(void)state;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		dup2(listening, STDIN_FILENO);
+		_exit(listener_start() && listener_is_quiet(1) && connection() >= 0 &&
+				      !listener_is_quiet(LIMIT_S * 1000)
+			      ? ENDED
+			      : BROKEN);
+	}
+	assert_int_equal(exit_code(pid), ENDED);
+	close(accept(listening, NULL, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,6 +366,8 @@ int main(void)
 		cmocka_unit_test(a_caller_that_goes_away_does_not_end_the_program),
 		cmocka_unit_test(of_several_that_wait_the_same_one_serves),
 		cmocka_unit_test(another_one_serves_while_one_is_busy),
+		cmocka_unit_test(all_but_one_stand_back),
+		cmocka_unit_test(it_is_quiet_until_somebody_comes),
 	};
 
 	return cmocka_run_group_tests(tests, listen_somewhere, stop_listening);

@@ -126,6 +126,9 @@ static void one_writes_at_a_time(void **state)
 	int64_t start_ms = clock_monotonic_ms();
 	assert_int_equal(database_write_begin(two, 0), DATABASE_BUSY);
 	assert_int_equal(database_write_begin(two, start_ms + 50), DATABASE_BUSY);
+	assert_true(database_is_crowded(two));
+	assert_false(database_is_crowded(two)); /* said once */
+	assert_false(database_is_crowded(one)); /* which did not have to wait */
 	assert_in_range(clock_monotonic_ms(), start_ms + 50, start_ms + 5000);
 	/* Reads go on. */
 	execute(database_handle(one), "BEGIN IMMEDIATE; DELETE FROM topics");
