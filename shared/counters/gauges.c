@@ -66,19 +66,7 @@ void gauge_reader_free(struct gauge_reader *reader)
 
 enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gauges)
 {
-	enum {
-		COUNT,
-		STARTED,
-		NODES,
-		WAITING,
-		LAST,
-		KNOWN,
-		DROPS,
-		SOCKETS,
-		TOPICS,
-		CLIENTS,
-		NUMBERS
-	};
+	enum { COUNT, START, NODES, BYTES, LAST, KNOWN, DROPS, SOCKETS, TOPICS, CLIENTS, NUMBERS };
 	int64_t row[NUMBERS] = {0}, now_ms = clock_wall_ms();
 	enum database_status status;
 
@@ -92,7 +80,7 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 	*gauges = (struct gauges){
 		.gateway_alive = true,
 		/* Wall clocks step back. */
-		.uptime_s = now_ms > row[STARTED] ? (now_ms - row[STARTED]) / 1000 : 0,
+		.uptime_s = now_ms > row[START] ? (now_ms - row[START]) / 1000 : 0,
 		.registered_topics = row[KNOWN],
 		.active_topics = row[TOPICS],
 		.connected_clients = row[CLIENTS],
@@ -100,7 +88,7 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 		.cluster_nodes = row[NODES],
 		.dropped_pushes = row[DROPS],
 		.gateways = row[COUNT],
-		.outbox_bytes = row[WAITING],
+		.outbox_bytes = row[BYTES],
 		.delivered_event_id = row[LAST],
 	};
 	return DATABASE_OK;
