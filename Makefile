@@ -207,7 +207,8 @@ lint: cppcheck clang-tidy shellcheck floors
 cppcheck:
 	$(CPPCHECK) -q -j$(JOBS) --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		--suppressions-list=tests/cppcheck.suppressions -I. -D_GNU_SOURCE \
-		--include=$(shell echo '#include <sys/queue.h>' | $(CC) -E - | sed -n 's/^# 1 "\(.*queue.h\)".*/\1/p') $(C_FILES)
+		$(shell printf '#include <%s>\n' sys/queue.h bsd/sys/tree.h | $(CC) -E - \
+			| sed -n 's/^# 1 "\(.*\(queue\|tree\)\.h\)".*/--include=\1/p') $(C_FILES)
 
 clang-tidy:
 	printf '%s\n' $(C_FILES) | xargs -P$(JOBS) -I{} $(CLANG_TIDY) --quiet {} -- $(ALL_CPPFLAGS) -std=c11
