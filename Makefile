@@ -31,6 +31,7 @@ ALL_CFLAGS = -std=c11 $(WARN) $(HARDEN) $(OPT) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SAN),$(SANITIZE)) $(LDFLAGS)
 
 SHARED_LIBS = $(shell $(PKG_CONFIG) --libs sqlite3 libcrypto yaml-0.1 libcjson)
+API_LIBS = -lfcgi $(SHARED_LIBS)
 GATEWAY_LIBS = $(shell $(PKG_CONFIG) --libs libwebsockets libuv) $(SHARED_LIBS) -lpthread
 
 SHARED_SRC := $(wildcard shared/*/*.c)
@@ -78,7 +79,7 @@ help:
 # The build.
 
 $(B)/wavelog-worker-api: $(call objects,$(API_SRC)) $(B)/libshared.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SHARED_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(API_LIBS)
 
 $(B)/wavelog-worker-gateway: $(call objects,$(GATEWAY_SRC)) $(B)/libshared.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(GATEWAY_LIBS)

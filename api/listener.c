@@ -2,8 +2,8 @@
  * Accepting connections on descriptor 0, see listener.h. State: an epoll instance that watches
  * descriptor 0 and a signalfd. Blocks in listener_accept only.
  *
- * The ending signals stay blocked for good, so that they interrupt nothing, and are seen as a
- * descriptor that is readable.
+ * The ending signals stay blocked for good, so that they interrupt nothing (libfcgi takes an
+ * interrupted read for the end of the connection), and are seen as a descriptor that is readable.
  *
  * accept(2) hands connections to its waiters in turn: with four processes, each would get every
  * fourth publish, with cold caches, and with a SQLite cache that the other three have made stale.

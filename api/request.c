@@ -1,51 +1,66 @@
 /*
- * FastCGI 1.0, as a responder; see request.h. State: the connection in hand, and buffers for the
- * life of the process. Blocks on the web server: each byte has LISTENER_PEER_TIMEOUT_S to come, and
- * so has the last one since the first. A connection that does not speak proper FastCGI is closed,
- * and the next one taken.
+ * FastCGI in and out, by libfcgi; see request.h. State: the connection in hand and its buffers for
+ * the life of the process. Blocks on the web server, at most LISTENER_PEER_TIMEOUT_S for a request.
+ * A connection that does not speak proper FastCGI is closed, and the next one taken.
  *
- * There is no library here: libfcgi believes whatever length a parameter claims (and ends the
- * program when there is no memory for it), and waits for ever for a request that comes drop by
- * drop.
- *
- * A record is a header of eight bytes (version, type, two of the request's id, two of the length,
- * one of the padding's, one unused), the content and the padding. A request is BEGIN_REQUEST, then
- * the streams PARAMS and STDIN, each in any number of records, of which the last one is empty.
+ * What libfcgi does not do is done around it. Its accept sets no timeout before it reads:
+ * listener.c accepts, and hands the connection over. It believes whatever length a parameter
+ * claims, and ends the program when there is no memory for it: the parameters are looked at before
+ * it reads them. It waits for as long as there is a byte now and then: a timer ends the input of a
+ * request that has not come in time. Its close waits for the web server to close first, so that
+ * unread input cannot reset the connection: the input is always read to its end.
  */
 #include "api/request.h"
 
 #include <errno.h>
+#include <fcgiapp.h>
+#include <fastcgi.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/listener.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 
-enum { VERSION = 1, RESPONDER = 1, HEADER_LEN = 8 };
-enum { BEGIN_REQUEST = 1, ABORT_REQUEST = 2, END_REQUEST = 3, PARAMS = 4, STDIN = 5, STDOUT = 6 };
-enum { INPUT_SIZE = 65536, PIECE_MAX = 65535 };
-
-struct stream {
-	unsigned char bytes[REQUEST_BODY_MAX + 1]; /* what is beyond that is not kept */
-	size_t len;
-};
-
 struct requests {
-	int fd; /* negative: no connection */
-	int64_t deadline_ms;
-	size_t taken, received; /* of what is in `input` */
-	unsigned char id[2];
+	FCGX_Request fastcgi;
+	timer_t timer;
+	bool has_timer, is_timed; /* is_timed: the request in hand */
 	struct request request;
-	struct stream parameters, body;
-	unsigned char input[INPUT_SIZE], output[PIECE_MAX + 4 * HEADER_LEN];
+	unsigned char arrived[REQUEST_PARAMETERS_MAX], parameters[REQUEST_PARAMETERS_MAX];
+	char body[REQUEST_BODY_MAX + 1];
 };
+
+static volatile sig_atomic_t read_fd = -1;
+
+static void end_input(int number)
+{
+	(void)number;
+	shutdown(read_fd, SHUT_RD);
+}
+
+/* 0: not at all. */
+static void end_input_in(struct requests *requests, time_t seconds)
+{
+	const struct itimerspec when = {.it_value.tv_sec = seconds};
+
+	timer_settime(requests->timer, 0, &when, NULL);
+}
 
 struct requests *requests_open(void)
 {
 	struct requests *requests = xcalloc(1, sizeof(*requests));
+	const struct sigaction action = {.sa_handler = end_input, .sa_flags = SA_RESTART};
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
 
-	requests->fd = -1;
+	sigaction(SIGRTMIN, &action, NULL);
+	requests->has_timer = timer_create(CLOCK_MONOTONIC, &event, &requests->timer) == 0;
+	FCGX_Init();
+	/* No descriptor to listen on: libfcgi must not accept by itself, see take. */
+	FCGX_InitRequest(&requests->fastcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR);
 	return requests;
 }
 
@@ -54,214 +69,201 @@ void requests_close(struct requests *requests)
 	if (!requests)
 		return;
 	requests_done(requests);
+	if (requests->has_timer)
+		timer_delete(requests->timer);
 	free(requests);
 }
 
-/* The next `len` bytes, into `to` unless that is NULL. False when they do not come. */
-static bool take(struct requests *requests, unsigned char *to, size_t len)
-{
-	while (len > 0) {
-		size_t piece = requests->received - requests->taken;
-
-		if (piece == 0) {
-			ssize_t got = recv(requests->fd, requests->input, INPUT_SIZE, 0);
-
-			if (got < 0 && errno == EINTR) /* stopped and continued */
-				continue;
-			if (got <= 0 || clock_monotonic_ms() > requests->deadline_ms)
-				return false;
-			requests->taken = 0;
-			requests->received = (size_t)got;
-			continue;
-		}
-		if (piece > len)
-			piece = len;
-		if (to) {
-			memcpy(to, requests->input + requests->taken, piece);
-			to += piece;
-		}
-		requests->taken += piece;
-		len -= piece;
-	}
-	return true;
-}
-
-static size_t number(const unsigned char at[2])
-{
-	return (size_t)at[0] << 8 | at[1];
-}
-
-static bool read_begin(struct requests *requests)
-{
-	unsigned char record[2 * HEADER_LEN]; /* the content is as long as the header */
-
-	if (!take(requests, record, sizeof(record)) || record[0] != VERSION ||
-	    record[1] != BEGIN_REQUEST || number(record + 4) != HEADER_LEN ||
-	    number(record + HEADER_LEN) != RESPONDER)
-		return false;
-	memcpy(requests->id, record + 2, sizeof(requests->id));
-	return take(requests, NULL, record[6]);
-}
-
-/* To its end: a web server that cannot get rid of a body may not look at the answer. Records of
- * other kinds, and of other requests, are passed over. False when the end does not come. */
-static bool read_stream(struct requests *requests, unsigned char type, struct stream *stream)
-{
-	unsigned char header[HEADER_LEN];
-
-	stream->len = 0;
-	while (take(requests, header, HEADER_LEN) && header[0] == VERSION &&
-	       header[1] != ABORT_REQUEST) {
-		size_t len = number(header + 4), room = sizeof(stream->bytes) - stream->len;
-		bool is_ours = header[1] == type &&
-			       memcmp(header + 2, requests->id, sizeof(requests->id)) == 0;
-		size_t kept = !is_ours ? 0 : len < room ? len : room;
-
-		if (!take(requests, stream->bytes + stream->len, kept) ||
-		    !take(requests, NULL, len - kept + header[6]))
-			return false;
-		stream->len += kept;
-		if (is_ours && len == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Takes a length, of one byte or of four, off the beginning of what is between *at and `end`. */
-static bool read_length(unsigned char **at, const unsigned char *end, size_t *length)
+static bool read_length(const unsigned char **at, const unsigned char *end, size_t *length)
 {
 	const unsigned char *bytes = *at;
 	size_t size = bytes < end && bytes[0] >= 0x80 ? 4 : 1;
 
 	if ((size_t)(end - bytes) < size)
 		return false;
-	*length = size == 1 ? bytes[0] : number(bytes) % 0x8000 << 16 | number(bytes + 2);
+	*length = size == 1 ? bytes[0]
+			    : (size_t)(bytes[0] & 0x7f) << 24 | (size_t)bytes[1] << 16 |
+				      (size_t)bytes[2] << 8 | bytes[3];
 	*at += size;
 	return true;
 }
 
-static bool read_parameters(struct requests *requests)
+static bool parameters_are_sound(const unsigned char *at, const unsigned char *end)
 {
-	unsigned char *at = requests->parameters.bytes, *end = at + requests->parameters.len;
-	struct request *request = &requests->request;
-	const struct {
-		const char *name;
-		const char **value;
-	} wanted[] = {
-		{"REQUEST_METHOD", &request->method},
-		{"SCRIPT_NAME", &request->script_name},
-		{"PATH_INFO", &request->path_info},
-		{"REQUEST_URI", &request->uri},
-		{"QUERY_STRING", &request->query},
-		{"CONTENT_LENGTH", &request->content_length},
-		{"HTTP_X_WORKER_SECRET", &request->secret},
-		{"HTTP_AUTHORIZATION", &request->authorization},
-	};
 	size_t name_len, value_len;
 
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		*wanted[i].value = "";
-	for (; at < end; at += name_len + value_len) {
+	for (; at < end; at += name_len + value_len)
 		if (!read_length(&at, end, &name_len) || !read_length(&at, end, &value_len) ||
-		    name_len > (size_t)(end - at) || value_len > (size_t)(end - at) - name_len)
+		    name_len + value_len > (size_t)(end - at))
 			return false;
-		for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-			if (strlen(wanted[i].name) != name_len ||
-			    memcmp(wanted[i].name, at, name_len) != 0 || **wanted[i].value)
-				continue;
-			/* The name, which has been read, makes room for a NUL. */
-			memmove(at, at + name_len, value_len);
-			at[value_len] = '\0';
-			*wanted[i].value = (const char *)at;
+	return true;
+}
+
+/* What has arrived of a request: a part of its parameters, all of them, or everything. */
+enum arrival { BROKEN, PART, PARAMETERS, WHOLE };
+
+/* A record is a header of eight bytes, content and padding. A request is BEGIN_REQUEST, then the
+ * streams PARAMS and STDIN, each in any number of records, of which the last one is empty. */
+static enum arrival judge(struct requests *requests, size_t len)
+{
+	enum arrival arrival = PART;
+	size_t content_len, parameters_len = 0, first_id = 0;
+
+	for (size_t at = 0; at + FCGI_HEADER_LEN <= len && arrival != WHOLE; at += content_len) {
+		const FCGI_Header *header = (const FCGI_Header *)(requests->arrived + at);
+
+		content_len = (size_t)header->contentLengthB1 << 8 | header->contentLengthB0;
+		size_t id = (size_t)header->requestIdB1 << 8 | header->requestIdB0;
+		if (at == 0)
+			first_id = id;
+		/* Until its parameters are complete, nothing but what belongs to the request. */
+		if (header->version != FCGI_VERSION_1 ||
+		    (arrival == PART &&
+		     (id != first_id || id == FCGI_NULL_REQUEST_ID ||
+		      header->type != (at == 0 ? FCGI_BEGIN_REQUEST : FCGI_PARAMS))))
+			return BROKEN;
+		at += FCGI_HEADER_LEN;
+		if (at + content_len + header->paddingLength > len)
+			break;
+		if (arrival == PART && header->type == FCGI_PARAMS) {
+			memcpy(requests->parameters + parameters_len, requests->arrived + at,
+			       content_len);
+			parameters_len += content_len;
 		}
+		if (content_len == 0 &&
+		    header->type == (arrival == PART ? FCGI_PARAMS : FCGI_STDIN))
+			arrival++;
+		content_len += header->paddingLength;
 	}
-	return requests->parameters.len <= REQUEST_BODY_MAX;
+	if (arrival != PART &&
+	    !parameters_are_sound(requests->parameters, requests->parameters + parameters_len))
+		return BROKEN;
+	return arrival;
+}
+
+/* Waits for the parameters without taking them: they have to fit into what the kernel keeps of a
+ * connection. False when they are broken, or do not come. */
+static bool await_parameters(struct requests *requests, int fd, bool *is_whole)
+{
+	const int64_t deadline_ms = clock_monotonic_ms() + LISTENER_PEER_TIMEOUT_S * 1000;
+	struct pollfd end = {.fd = fd, .events = POLLRDHUP};
+	ssize_t len, before = 0;
+
+	for (;; before = len) {
+		len = recv(fd, requests->arrived, sizeof(requests->arrived), MSG_PEEK);
+		if (len < 0 && errno == EINTR) /* stopped and continued */
+			continue;
+		if (len <= 0)
+			return false;
+
+		enum arrival arrival = judge(requests, (size_t)len);
+		*is_whole = arrival == WHOLE;
+		if (arrival != PART)
+			return arrival != BROKEN;
+		if ((size_t)len == sizeof(requests->arrived) ||
+		    clock_monotonic_ms() > deadline_ms || (len == before && poll(&end, 1, 1) > 0))
+			return false;
+	}
+}
+
+static bool take(struct requests *requests, int fd)
+{
+	FCGX_Request *fastcgi = &requests->fastcgi;
+	bool is_whole;
+
+	if (!await_parameters(requests, fd, &is_whole)) {
+		/* With unread input this would be a reset. */
+		while (recv(fd, requests->arrived, sizeof(requests->arrived), MSG_DONTWAIT) > 0)
+			;
+		close(fd);
+		return false;
+	}
+	read_fd = fd;
+	requests->is_timed = requests->has_timer && !is_whole;
+	if (requests->is_timed)
+		end_input_in(requests, LISTENER_PEER_TIMEOUT_S);
+	/* To libfcgi this is a connection that was kept open for another request. If no good
+	 * request comes it closes it, and fails to accept another. */
+	fastcgi->ipcFd = fd;
+	fastcgi->keepConnection = 1;
+	FCGX_Detach(fastcgi); /* close without waiting for the other side */
+	if (FCGX_Accept_r(fastcgi) != 0)
+		return false;
+	/* A process that waits on a kept connection is lost to all others. */
+	fastcgi->keepConnection = 0;
+	return true;
+}
+
+static const char *parameter(const struct requests *requests, const char *name)
+{
+	const char *value = FCGX_GetParam(name, requests->fastcgi.envp);
+
+	return value ? value : "";
 }
 
 static void read_body(struct requests *requests)
 {
-	bool is_whole = read_stream(requests, STDIN, &requests->body);
+	FCGX_Stream *in = requests->fastcgi.in;
 	struct request *request = &requests->request;
-	const char *text = request->content_length;
+	const int room = sizeof(requests->body);
+	const char *text = parameter(requests, "CONTENT_LENGTH");
 	char *end;
 	/* ULLONG_MAX when it does not fit; 0 when it is not a number: not announced. */
 	unsigned long long announced = strtoull(text, &end, 10);
+	size_t len = (size_t)FCGX_GetStr(requests->body, room, in);
 
 	if (*text < '0' || *text > '9' || *end != '\0')
 		announced = 0;
-	request->body = (const char *)requests->body.bytes;
-	request->body_len = requests->body.len;
-	if (announced > REQUEST_BODY_MAX || request->body_len > REQUEST_BODY_MAX)
+	request->body = requests->body;
+	request->body_len = len;
+	if (announced > REQUEST_BODY_MAX || len > REQUEST_BODY_MAX)
 		request->body_state = REQUEST_BODY_TOO_LARGE;
-	else if (!is_whole || request->body_len < announced)
+	else if (FCGX_GetError(in) != 0 || len < announced)
 		request->body_state = REQUEST_BODY_CUT_SHORT;
 	else
 		request->body_state = REQUEST_BODY_WHOLE;
+
+	/* A web server that cannot get rid of the body may not look at the answer. */
+	while (len > 0)
+		len = (size_t)FCGX_GetStr(requests->body, room, in);
 }
 
 enum requests_state requests_next(struct requests *requests, const struct request **next)
 {
-	*next = &requests->request;
-	do {
-		requests_done(requests);
-		requests->fd = listener_accept();
-		if (requests->fd < 0)
-			return requests->fd == LISTENER_IDLE ? REQUESTS_IDLE : REQUESTS_END;
-		requests->deadline_ms = clock_monotonic_ms() + LISTENER_PEER_TIMEOUT_S * 1000;
-		requests->taken = requests->received = 0;
-	} while (!read_begin(requests) || !read_stream(requests, PARAMS, &requests->parameters) ||
-		 !read_parameters(requests));
+	struct request *request = &requests->request;
+
+	*next = request;
+	for (bool is_taken = false; !is_taken;) {
+		int fd = listener_accept();
+
+		if (fd < 0)
+			return fd == LISTENER_IDLE ? REQUESTS_IDLE : REQUESTS_END;
+		is_taken = take(requests, fd);
+	}
+	request->method = parameter(requests, "REQUEST_METHOD");
+	request->script_name = parameter(requests, "SCRIPT_NAME");
+	request->path_info = parameter(requests, "PATH_INFO");
+	request->uri = parameter(requests, "REQUEST_URI");
+	request->query = parameter(requests, "QUERY_STRING");
+	request->secret = parameter(requests, "HTTP_X_WORKER_SECRET");
+	request->authorization = parameter(requests, "HTTP_AUTHORIZATION");
 	read_body(requests);
+	if (requests->is_timed)
+		end_input_in(requests, 0);
 	return REQUESTS_ONE;
-}
-
-/* Returns where the next record goes. */
-static unsigned char *put_record(const struct requests *requests, unsigned char *at,
-				 unsigned char type, const char *content, size_t len)
-{
-	const unsigned char header[HEADER_LEN] = {VERSION,
-						  type,
-						  requests->id[0],
-						  requests->id[1],
-						  (unsigned char)(len >> 8),
-						  (unsigned char)len};
-
-	memcpy(at, header, HEADER_LEN);
-	memcpy(at + HEADER_LEN, content, len);
-	return at + HEADER_LEN + len;
 }
 
 void requests_answer(struct requests *requests, const char *answer, size_t len)
 {
-	static const char complete[HEADER_LEN] = {0};
-
-	requests->deadline_ms = clock_monotonic_ms() + LISTENER_PEER_TIMEOUT_S * 1000;
-	while (len > 0) {
-		size_t piece = len < PIECE_MAX ? len : PIECE_MAX;
-		unsigned char *at = requests->output;
-		unsigned char *end = put_record(requests, at, STDOUT, answer, piece);
-
-		answer += piece;
-		len -= piece;
-		if (len == 0) {
-			end = put_record(requests, end, STDOUT, "", 0);
-			end = put_record(requests, end, END_REQUEST, complete, sizeof(complete));
-		}
-		while (at < end) {
-			ssize_t sent = send(requests->fd, at, (size_t)(end - at), MSG_NOSIGNAL);
-
-			if (sent >= 0)
-				at += sent;
-			if ((sent < 0 && errno != EINTR) ||
-			    clock_monotonic_ms() > requests->deadline_ms)
-				return;
-		}
-	}
+	FCGX_PutStr(answer, (int)len, requests->fastcgi.out);
+	FCGX_FClose(requests->fastcgi.err);
+	/* The last one to close says that the request is done. */
+	FCGX_FClose(requests->fastcgi.out);
 }
 
 void requests_done(struct requests *requests)
 {
-	if (requests->fd >= 0)
-		close(requests->fd);
-	requests->fd = -1;
+	FCGX_Finish_r(&requests->fastcgi);
+	memset(&requests->request, 0, sizeof(requests->request));
 }

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { REQUEST_BODY_MAX = 1024 * 1024 };
+/* Bytes. nginx passes 32 KiB of headers on by default, Apache 800 KiB at most. */
+enum { REQUEST_BODY_MAX = 1024 * 1024, REQUEST_PARAMETERS_MAX = 65536 };
 
 enum request_body {
 	REQUEST_BODY_WHOLE,
@@ -21,7 +22,6 @@ struct request {
 	const char *method;
 	const char *script_name, *path_info, *uri;
 	const char *query;
-	const char *content_length; /* as announced */
 	const char *secret; /* X-Worker-Secret */
 	const char *authorization;
 	enum request_body body_state;
@@ -44,8 +44,8 @@ enum requests_state {
 /* Waits for a request; *request is it, when there is one. */
 enum requests_state requests_next(struct requests *requests, const struct request **request);
 
-/* Sends the answer, a CGI header and body, and tells the web server that it is complete. One that
- * has gone away, or takes it too slowly, is no error. */
+/* Sends the answer, a CGI header and body, and tells the web server that it is complete. A web
+ * server that has gone away is not an error. */
 void requests_answer(struct requests *requests, const char *answer, size_t len);
 
 /* Closes the connection; the request is gone. */
