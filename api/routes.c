@@ -145,8 +145,6 @@ static void check_and_answer(struct service *service, const struct request *requ
 	else if (!route->handle &&
 		 !command_read(route->kind, request->body, request->body_len, &command, fault))
 		response_error(response, 400, "%s", fault);
-	else if (!service->database)
-		response_error(response, 503, "unavailable: no database");
 	else if (route->handle)
 		route->handle(service, request->query, response);
 	else

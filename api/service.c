@@ -23,8 +23,7 @@ enum {
 	UPKEEP_STEPS = 4, /* a longer backlog is left for the next time */
 	UPKEEP_WAIT_MS = 50,
 	TICK_INTERVAL_MS = 1000,
-	LAST_WAIT_MS = 500,
-	START_WAIT_MS = 10000 /* for another program to migrate */
+	LAST_WAIT_MS = 500
 };
 
 static const struct log_repeat troubles[SERVICE_USES] = {
@@ -56,7 +55,7 @@ static bool open_state(struct service *service, int64_t wait_ms)
 	const struct config *config = service->config;
 	char why[DATABASE_WHY_SIZE];
 
-	service->database = database_open_within(config, wait_ms, why);
+	service->database = database_open(config, wait_ms, why);
 	if (!service->database)
 		goto failed;
 	service->liveness = liveness_open(config->state_dir);
@@ -88,7 +87,7 @@ struct service *service_open(struct config *config)
 	memcpy(service->trouble, troubles, sizeof(troubles));
 	service->reload = reload_new(config);
 	service->notify = notify_new(config->state_dir);
-	if (open_state(service, START_WAIT_MS))
+	if (open_state(service, DATABASE_START_WAIT_MS))
 		return service;
 	service_close(service);
 	return NULL;
@@ -109,26 +108,15 @@ void service_close(struct service *service)
 	free(service);
 }
 
-/* A database that was deleted or replaced is opened again. A caller waits meanwhile. */
+/* Files that were deleted or replaced are put back. A caller waits meanwhile. */
 static void look_after_files(struct service *service)
 {
-	struct log_repeat *trouble = &service->trouble[SERVICE_OPEN];
 	int64_t now_ms = clock_monotonic_ms();
 
 	if (now_ms - service->looked_ms < LOOK_INTERVAL_MS)
 		return;
 	service->looked_ms = now_ms;
-	if (service->database && database_is_in_place(service->database))
-		return;
-	if (service->database)
-		log_event(LOG_ERROR, "the database was deleted or replaced, opening it anew");
-	close_state(service);
-	if (!open_state(service, service->config->busy_timeout_ms))
-		return;
-	if (trouble->is_on)
-		log_repeat_ends(trouble, clock_monotonic_ms(), "database open again");
-	else
-		log_event(LOG_INFO, "database open again");
+	database_look_after(service->database, now_ms + service->config->busy_timeout_ms);
 }
 
 void service_refresh(struct service *service)

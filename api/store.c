@@ -68,7 +68,7 @@ struct store *store_open(const struct config *config, struct database *database)
 	store->config = config;
 	store->database = database;
 	for (size_t i = 0; i < STATEMENTS; i++)
-		store->statements[i] = database_prepare(database, sql[i]);
+		database_prepare(database, &store->statements[i], sql[i]);
 	return store;
 }
 

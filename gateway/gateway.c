@@ -33,7 +33,7 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	gateway->liveness = inheritance_claim(gateway->inheritance, gateway->config, exit_code);
 	if (!gateway->liveness)
 		return false;
-	gateway->database = database_open(gateway->config, why);
+	gateway->database = database_open(gateway->config, DATABASE_START_WAIT_MS, why);
 	if (!gateway->database)
 		return fail(gateway, "no database", why);
 	if (!liveness_claim_pid(gateway->liveness, getpid()))

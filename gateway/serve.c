@@ -35,8 +35,6 @@ struct serving {
 	struct gateway *gateway;
 	uv_timer_t tick, beat;
 	uv_poll_t signals;
-	int exit_code;
-	bool has_lost_database; /* only a successor can go on */
 	struct successor *successor; /* one that is starting, or has taken over */
 	int64_t clock_offset_ms; /* from the monotonic clock to the wall clock */
 	bool is_draining;
@@ -129,12 +127,6 @@ static void on_tick(uv_timer_t *timer)
 		drain_step(serving);
 }
 
-static void give_up(struct serving *serving)
-{
-	serving->exit_code = EXIT_FAILURE;
-	uv_stop(serving->gateway->loop);
-}
-
 static void on_successor(void *context, bool serves)
 {
 	struct serving *serving = context;
@@ -142,8 +134,6 @@ static void on_successor(void *context, bool serves)
 	if (!serves) {
 		successor_free(serving->successor);
 		serving->successor = NULL;
-		if (serving->has_lost_database)
-			give_up(serving);
 	} else if (serving->gateway->listener) {
 		begin_drain(serving, true);
 	}
@@ -160,21 +150,6 @@ static void start_successor(struct serving *serving)
 					     SUCCESSOR_LIMIT_MS, on_successor, serving);
 }
 
-/* Somebody has deleted or replaced the database. Nobody else sees the file that we hold open: a
- * successor opens the new one, and clients are sent to it. */
-static void look_after_database(struct serving *serving)
-{
-	struct gateway *gateway = serving->gateway;
-
-	if (!gateway->listener || serving->successor || database_is_in_place(gateway->database))
-		return;
-	log_event(LOG_ERROR, "the database was deleted or replaced, starting a successor");
-	serving->has_lost_database = true;
-	start_successor(serving);
-	if (!serving->successor)
-		give_up(serving);
-}
-
 static void on_beat(uv_timer_t *timer)
 {
 	struct serving *serving = timer->data;
@@ -183,7 +158,6 @@ static void on_beat(uv_timer_t *timer)
 	liveness_beat(gateway->liveness, getpid());
 	presence_beat(gateway->presence, &gateway->counters, clients_outbox_bytes(gateway->clients),
 		      housekeeping_limits_of(gateway->config));
-	look_after_database(serving);
 }
 
 static void on_signal(uv_poll_t *poll, int status, int events)
@@ -253,5 +227,5 @@ int gateway_run(struct gateway *gateway)
 	uv_close((uv_handle_t *)&serving.tick, NULL);
 	uv_close((uv_handle_t *)&serving.beat, NULL);
 	uv_run(gateway->loop, UV_RUN_NOWAIT); /* the handles are on a stack */
-	return serving.exit_code;
+	return EXIT_SUCCESS;
 }

@@ -26,14 +26,15 @@ struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
 	int64_t ends[ENDS];
 
 	feed->database = database;
-	feed->next = database_prepare(database, "SELECT id, kind, topic, user_id FROM events "
-						"WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
-	feed->payload =
-		database_prepare(database, "SELECT payload, created_ms FROM events WHERE id = ?1");
-	feed->ends = database_prepare(
-		database, "SELECT coalesce((SELECT event_id FROM pruned WHERE topic = ?1), "
-			  "(SELECT id - 1 FROM events ORDER BY id LIMIT 1)), "
-			  "(SELECT max(id) FROM events)");
+	database_prepare(database, &feed->next,
+			 "SELECT id, kind, topic, user_id FROM events "
+			 "WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
+	database_prepare(database, &feed->payload,
+			 "SELECT payload, created_ms FROM events WHERE id = ?1");
+	database_prepare(database, &feed->ends,
+			 "SELECT coalesce((SELECT event_id FROM pruned WHERE topic = ?1), "
+			 "(SELECT id - 1 FROM events ORDER BY id LIMIT 1)), "
+			 "(SELECT max(id) FROM events)");
 	if (database_is_prepared(database, why)) {
 		if (database_read_numbers(feed->ends, ends, ENDS) == DATABASE_OK) {
 			feed->position = ends[NEWEST_EVENT];
@@ -178,6 +179,8 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 	feed->position = batch.position;
 	feed->gap_after = feed->gap_after ? feed->gap_after : batch.gap_after;
 	*more = batch.has_more;
+	if (!*more) /* that was all, or nothing can be read */
+		*more = database_refresh(feed->database);
 	return database_status_of(result);
 }
 

@@ -15,10 +15,10 @@ struct registry *registry_open(struct database *database, char why[DATABASE_WHY_
 {
 	struct registry *registry = xcalloc(1, sizeof(*registry));
 
-	registry->find = database_prepare(
-		database, "SELECT require_token, (SELECT max(id) FROM events), "
-			  "ifnull(event_id, 9223372036854775807) FROM topics LEFT JOIN pruned "
-			  "USING (topic) WHERE topic = ?1 AND expires_ms > ?2");
+	database_prepare(database, &registry->find,
+			 "SELECT require_token, (SELECT max(id) FROM events), "
+			 "ifnull(event_id, 9223372036854775807) FROM topics LEFT JOIN pruned "
+			 "USING (topic) WHERE topic = ?1 AND expires_ms > ?2");
 	if (database_is_prepared(database, why))
 		return registry;
 	registry_close(registry);

@@ -14,9 +14,8 @@
 #include <uv.h>
 
 #include "shared/base/alloc.h"
-#include "shared/base/log.h"
+#include "shared/base/held_file.h"
 #include "shared/base/unix_socket.h"
-#include "shared/database/file_identity.h"
 
 enum { HANDLES = 3, DRAIN_MAX = 1024 };
 
@@ -28,7 +27,7 @@ struct wakeup {
 	int fd;
 	uint64_t interval_ms;
 	bool is_ours; /* the path */
-	struct file_identity file;
+	struct held_file file;
 	wakeup_look *look;
 	void *context;
 	char path[UNIX_SOCKET_PATH_MAX + 1]; /* "": of a worker, which has none */
@@ -77,20 +76,25 @@ static void mend(struct wakeup *wakeup)
 
 	if (fd < 0)
 		return; /* again in a second */
-	log_event(LOG_WARN, WAKEUP_SOCKET_NAME " was gone, made it anew");
 	uv_poll_stop(&wakeup->poll);
 	dup2(fd, wakeup->fd); /* whoever is connected to the old one will connect again */
 	close(fd);
 	fcntl(wakeup->fd, F_SETFD, FD_CLOEXEC);
-	wakeup->file = file_identity_of(wakeup->path);
+	held_file_take(&wakeup->file, wakeup->path, WAKEUP_SOCKET_NAME, 0600);
+	held_file_note(&wakeup->file, HELD_FILE_IN_PLACE);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct wakeup *wakeup = timer->data;
 
-	if (wakeup->is_ours && !file_identity_same(wakeup->file, file_identity_of(wakeup->path)))
-		mend(wakeup);
+	if (wakeup->is_ours) {
+		enum held_file_state state = held_file_look(&wakeup->file);
+
+		held_file_note(&wakeup->file, state);
+		if (state != HELD_FILE_IN_PLACE)
+			mend(wakeup);
+	}
 	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
 	uv_idle_start(&wakeup->turn, on_turn);
 }
@@ -121,7 +125,7 @@ struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, int fd
 			return NULL;
 		}
 		wakeup->is_ours = true;
-		wakeup->file = file_identity_of(wakeup->path);
+		held_file_take(&wakeup->file, wakeup->path, WAKEUP_SOCKET_NAME, 0600);
 	}
 	uv_poll_init(loop, &wakeup->poll, wakeup->fd);
 	uv_timer_init(loop, &wakeup->timer);
@@ -143,8 +147,10 @@ static void forget_handle(uv_handle_t *handle)
 {
 	struct wakeup *wakeup = handle->data;
 
-	if (--wakeup->open_handles == 0)
-		free(wakeup);
+	if (--wakeup->open_handles > 0)
+		return;
+	held_file_release(&wakeup->file);
+	free(wakeup);
 }
 
 void wakeup_close(struct wakeup *wakeup)

@@ -83,7 +83,7 @@ struct database_thread *database_thread_open(const struct config *config, struct
 					     struct presence *presence, const char *address,
 					     char why[DATABASE_WHY_SIZE])
 {
-	struct database *database = database_open(config, why);
+	struct database *database = database_open(config, DATABASE_START_WAIT_MS, why);
 	struct database_thread *thread;
 
 	if (!database)
@@ -102,10 +102,11 @@ struct database_thread *database_thread_open(const struct config *config, struct
 		.trouble = {.level = LOG_ERROR, .message = "cannot write to the database"},
 	};
 	totals_attach(thread->totals, database);
-	sqlite3_create_function(database_handle(database), "gateway_exists", 1, SQLITE_UTF8,
-				liveness, gateway_exists, NULL, NULL);
+	database_add_function(database, (struct database_function){.name = "gateway_exists",
+								   .call = gateway_exists,
+								   .context = liveness});
 	for (size_t i = 0; i < STATEMENTS; i++)
-		thread->statements[i] = database_prepare(database, sql[i]);
+		database_prepare(database, &thread->statements[i], sql[i]);
 	if (database_is_prepared(database, why))
 		return thread;
 	database_thread_close(thread);
@@ -268,6 +269,7 @@ static void keep_house(struct database_thread *thread)
 
 	if (now_ms - thread->kept_at_ms < HOUSEKEEPING_MS)
 		return;
+	database_look_after(thread->database, 0);
 	housekeeping_set_limits(thread->housekeeping, thread->batch.limits);
 	status = housekeeping_step(thread->housekeeping, clock_wall_ms(), 0, &more);
 	if (status != DATABASE_OK) /* having had nothing to do does not end the trouble */

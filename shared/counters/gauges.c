@@ -50,12 +50,13 @@ struct gauge_reader *gauge_reader_new(struct database *database, struct liveness
 {
 	struct gauge_reader *reader = xcalloc(1, sizeof(*reader));
 
-	sqlite3_create_function(database_handle(database), "gateway_alive", 1, SQLITE_UTF8,
-				liveness, gateway_alive, NULL, NULL);
+	database_add_function(database, (struct database_function){.name = "gateway_alive",
+								   .call = gateway_alive,
+								   .context = liveness});
 	reader->database = database;
 	reader->liveness = liveness;
 	for (size_t i = 0; i < STATEMENTS; i++)
-		reader->statements[i] = database_prepare(database, sql[i]);
+		database_prepare(database, &reader->statements[i], sql[i]);
 	return reader;
 }
 

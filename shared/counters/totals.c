@@ -42,8 +42,8 @@ void totals_free(struct totals *totals)
 
 void totals_attach(struct totals *totals, struct database *database)
 {
-	for (size_t i = 0; i < STATEMENTS; i++)
-		totals->statements[i] = database ? database_prepare(database, sql[i]) : NULL;
+	for (size_t i = 0; database && i < STATEMENTS; i++)
+		database_prepare(database, &totals->statements[i], sql[i]);
 	totals->database = database;
 }
 

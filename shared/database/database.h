@@ -5,8 +5,14 @@
  *
  * A connection belongs to one thread. It waits only between database_write_begin and
  * database_write_end: a read outside of them that finds the database locked (a log that is being
- * recovered, somebody's exclusive lock) is DATABASE_BUSY at once. Nothing here logs: functions
- * return a status and the program says it once.
+ * recovered, somebody's exclusive lock) is DATABASE_BUSY at once. Functions return a status and the
+ * program logs it once; only what happens to the files, and their return, is logged here.
+ *
+ * Files that somebody deletes, renames, replaces or makes inaccessible meanwhile: whoever wants to
+ * write next notices, writes them anew from what it still holds open, and opens them again; the
+ * others follow. Nothing that was committed is lost, unless another database was put there. The
+ * statements of database_prepare go on with the new connection by themselves; an sqlite3 handle
+ * does not outlive a database_write_begin, a database_refresh or a database_look_after.
  */
 #ifndef SHARED_DATABASE_H
 #define SHARED_DATABASE_H
@@ -17,7 +23,7 @@
 
 #include "shared/config/config.h"
 
-enum { DATABASE_WHY_SIZE = 256 };
+enum { DATABASE_WHY_SIZE = 256, DATABASE_START_WAIT_MS = 10000, DATABASE_FUNCTIONS = 4 };
 
 enum database_status {
 	DATABASE_OK,
@@ -29,29 +35,43 @@ enum database_status {
 struct database;
 
 /* Opens the database of the configuration's state_dir, making both (modes 0700 and 0600) if they
- * are missing, and brings its schema up to date; several processes may do so at once, and wait for
- * each other for up to 10 seconds. Returns NULL with the reason for people in `why`. Close with
- * database_close. */
-struct database *database_open(const struct config *config, char why[DATABASE_WHY_SIZE]);
-
-/* The same, but waits at most `wait_ms` at each lock it meets. */
-struct database *database_open_within(const struct config *config, int64_t wait_ms,
-				      char why[DATABASE_WHY_SIZE]);
+ * are missing, and brings its schema up to date. Several processes may do so at once: it waits at
+ * most `wait_ms` at each lock it meets. Returns NULL with the reason for people in `why`. Close
+ * with database_close. */
+struct database *database_open(const struct config *config, int64_t wait_ms,
+			       char why[DATABASE_WHY_SIZE]);
 
 /* Takes no checkpoint: another process may be committing. Finalizes the statements that are left.
  * NULL is allowed. */
 void database_close(struct database *database);
 
-/* False when the database file, its log or the write lock, which this connection holds open, is no
- * longer where it was opened: whatever is written now is lost with it, or collides with others.
- * Close it and open it anew. */
-bool database_is_in_place(const struct database *database);
+/* For a writer, about once a second: database_write_begin looks after the files too, but not at
+ * their modes, and not when there is nothing to write. */
+enum database_status database_look_after(struct database *database, int64_t deadline_ms);
+
+/* For a connection that only reads, when it has read all there is: true when another database was
+ * in its place, which is open now. */
+bool database_refresh(struct database *database);
+
+/* How often what was found in the place of this database had another history: what this process has
+ * written may not be in it. */
+int database_times_lost(const struct database *database);
 
 sqlite3 *database_handle(struct database *database);
 
-/* A prepared statement that lives until database_close, unless it is finalized before. NULL when
- * that fails, see below; SQLite takes NULL for a statement whose every step is an error. */
-sqlite3_stmt *database_prepare(struct database *database, const char *sql);
+/* A prepared statement that lives until database_close, unless it is finalized before. `sql` is
+ * constant, and *statement stays where it is as long. It becomes NULL when that fails, see below;
+ * SQLite takes NULL for a statement whose every step is an error. */
+void database_prepare(struct database *database, sqlite3_stmt **statement, const char *sql);
+
+/* A function of one argument for statements that are prepared later; there are a few at most. */
+struct database_function {
+	const char *name;
+	void (*call)(sqlite3_context *context, int count, sqlite3_value **values);
+	void *context;
+};
+
+void database_add_function(struct database *database, struct database_function function);
 
 /* Runs a statement that gives no rows, and resets it. */
 enum database_status database_run(sqlite3_stmt *statement);

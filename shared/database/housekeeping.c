@@ -45,25 +45,22 @@ struct housekeeping *housekeeping_new(struct database *database, struct housekee
 {
 	struct housekeeping *housekeeping = xcalloc(1, sizeof(*housekeeping));
 
-	*housekeeping = (struct housekeeping){
-		.database = database,
-		.limits = limits,
-		.look = database_prepare(
-			database, "SELECT EXISTS (SELECT 1 FROM topics WHERE expires_ms <= ?1), "
-				  "(SELECT max(id) FROM events), "
-				  "(page_count - freelist_count) * page_size FROM "
-				  "pragma_page_count, pragma_freelist_count, pragma_page_size"),
-		.delete_topics = database_prepare(
-			database, "DELETE FROM topics WHERE topic IN (SELECT topic FROM topics "
-				  "WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)"),
-		.oldest_events = database_prepare(
-			database,
-			"SELECT id, created_ms, length(CAST(payload AS BLOB)) FROM events "
-			"ORDER BY id LIMIT ?1"),
-		.delete_events = database_prepare(
-			database,
-			"DELETE FROM events WHERE id <= ?1 AND id < (SELECT max(id) FROM events)"),
-	};
+	housekeeping->database = database;
+	housekeeping->limits = limits;
+	database_prepare(database, &housekeeping->look,
+			 "SELECT EXISTS (SELECT 1 FROM topics WHERE expires_ms <= ?1), "
+			 "(SELECT max(id) FROM events), "
+			 "(page_count - freelist_count) * page_size FROM "
+			 "pragma_page_count, pragma_freelist_count, pragma_page_size");
+	database_prepare(database, &housekeeping->delete_topics,
+			 "DELETE FROM topics WHERE topic IN (SELECT topic FROM topics "
+			 "WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)");
+	database_prepare(database, &housekeeping->oldest_events,
+			 "SELECT id, created_ms, length(CAST(payload AS BLOB)) FROM events "
+			 "ORDER BY id LIMIT ?1");
+	database_prepare(database, &housekeeping->delete_events,
+			 "DELETE FROM events WHERE id <= ?1 "
+			 "AND id < (SELECT max(id) FROM events)");
 	return housekeeping;
 }
 

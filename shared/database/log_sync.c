@@ -39,48 +39,37 @@ struct counts {
 };
 
 struct log_sync {
-	struct write_lock *lock; /* held by whoever syncs */
+	int lock; /* see write_lock.h; held by whoever syncs */
 	struct counts *counts;
 	uint64_t until; /* what our sync covers */
 	int64_t began_us;
 };
 
-static struct counts *map_counts(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	void *page = MAP_FAILED;
-
-	/* Allocated now, because otherwise a full disk would end the program at the first count. */
-	if (fd >= 0 && (errno = posix_fallocate(fd, 0, PAGE_SIZE)) == 0)
-		page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (fd >= 0)
-		close(fd);
-	return page == MAP_FAILED ? NULL : page;
-}
-
 struct log_sync *log_sync_open(const char *path)
 {
-	struct log_sync *sync = xcalloc(1, sizeof(*sync));
+	struct log_sync *sync = NULL;
+	void *page = MAP_FAILED;
+	int lock = write_lock_open(path);
 
-	sync->lock = write_lock_open(path);
-	if (sync->lock)
-		sync->counts = map_counts(path);
-	if (sync->counts)
-		return sync;
-
-	int error = errno;
-	log_sync_close(sync);
-	errno = error;
-	return NULL;
+	/* Allocated now, because otherwise a full disk would end the program at the first count. */
+	if (lock >= 0 && (errno = posix_fallocate(lock, 0, PAGE_SIZE)) == 0)
+		page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, lock, 0);
+	if (page != MAP_FAILED) {
+		sync = xcalloc(1, sizeof(*sync));
+		sync->lock = lock;
+		sync->counts = page;
+	} else if (lock >= 0) {
+		close(lock);
+	}
+	return sync;
 }
 
 void log_sync_close(struct log_sync *sync)
 {
 	if (!sync)
 		return;
-	if (sync->counts)
-		munmap(sync->counts, PAGE_SIZE);
-	write_lock_close(sync->lock);
+	munmap(sync->counts, PAGE_SIZE);
+	close(sync->lock);
 	free(sync);
 }
 

@@ -1,8 +1,7 @@
 /*
- * The lock file, see write_lock.h. State: one descriptor, and for waiters a POSIX timer that sends
- * SIGALRM.
+ * The lock file, see write_lock.h. State: the process's alarm, while it waits.
  *
- * flock(2) has no timeout. A waiter therefore arms a timer whose signal interrupts the call; it
+ * flock(2) has no timeout. A waiter therefore sets an alarm, whose signal interrupts the call; it
  * repeats, because a signal that comes just before the call would otherwise be lost. A free lock
  * takes none of this.
  */
@@ -12,50 +11,20 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <time.h>
-#include <unistd.h>
+#include <sys/time.h>
 
-#include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 
 enum { REPEAT_MS = 5 };
 
-struct write_lock {
-	int fd;
-	bool has_timer;
-	timer_t timer;
-};
-
-struct write_lock *write_lock_open(const char *path)
+int write_lock_open(const char *path)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0)
-		return NULL;
-
-	struct write_lock *lock = xcalloc(1, sizeof(*lock));
-	lock->fd = fd;
-	return lock;
+	return open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-void write_lock_close(struct write_lock *lock)
+bool write_lock_try(int lock)
 {
-	if (!lock)
-		return;
-	if (lock->has_timer)
-		timer_delete(lock->timer);
-	close(lock->fd);
-	free(lock);
-}
-
-bool write_lock_try(struct write_lock *lock)
-{
-	int result;
-
-	do
-		result = flock(lock->fd, LOCK_EX | LOCK_NB);
-	while (result != 0 && errno == EINTR);
-	return result == 0;
+	return flock(lock, LOCK_EX | LOCK_NB) == 0;
 }
 
 static void interrupt_only(int signal_number)
@@ -63,51 +32,47 @@ static void interrupt_only(int signal_number)
 	(void)signal_number;
 }
 
-static bool make_timer(struct write_lock *lock)
+/* Whoever started us may have blocked the signal, and a blocked one does not end a wait. */
+static void receive_alarms(void)
 {
-	struct sigaction action = {
+	const struct sigaction action = {
 		.sa_handler = interrupt_only}; /* no SA_RESTART: it is meant to interrupt */
-	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
 	sigset_t alarm_only;
 
-	/* Whoever started us may have blocked it, and a blocked signal does not end a wait. */
 	sigemptyset(&alarm_only);
 	sigaddset(&alarm_only, SIGALRM);
-	if (!lock->has_timer)
-		lock->has_timer = sigaction(SIGALRM, &action, NULL) == 0 &&
-				  sigprocmask(SIG_UNBLOCK, &alarm_only, NULL) == 0 &&
-				  timer_create(CLOCK_MONOTONIC, &event, &lock->timer) == 0;
-	return lock->has_timer;
+	sigaction(SIGALRM, &action, NULL);
+	sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
 }
 
-/* 0: stops it. */
-static void set_timer(struct write_lock *lock, int64_t in_ms)
+/* 0: none. */
+static void set_alarm(int64_t in_ms)
 {
-	struct itimerspec when = {
-		.it_value = {.tv_sec = in_ms / 1000, .tv_nsec = (in_ms % 1000) * 1000000},
-		.it_interval = {.tv_nsec = REPEAT_MS * 1000000},
+	const struct itimerval when = {
+		.it_value = {.tv_sec = in_ms / 1000, .tv_usec = (in_ms % 1000) * 1000},
+		.it_interval = {.tv_usec = REPEAT_MS * 1000},
 	};
 
-	timer_settime(lock->timer, 0, &when, NULL);
+	setitimer(ITIMER_REAL, &when, NULL);
 }
 
-bool write_lock_take(struct write_lock *lock, int64_t deadline_ms)
+bool write_lock_take(int lock, int64_t deadline_ms)
 {
 	bool taken = write_lock_try(lock);
 	int64_t left_ms = deadline_ms - clock_monotonic_ms();
 
-	if (taken || left_ms <= 0 || !make_timer(lock))
+	if (taken || left_ms <= 0)
 		return taken;
-
-	set_timer(lock, left_ms);
+	receive_alarms();
+	set_alarm(left_ms);
 	do
-		taken = flock(lock->fd, LOCK_EX) == 0;
+		taken = flock(lock, LOCK_EX) == 0;
 	while (!taken && errno == EINTR && clock_monotonic_ms() < deadline_ms);
-	set_timer(lock, 0);
+	set_alarm(0);
 	return taken;
 }
 
-void write_lock_release(struct write_lock *lock)
+void write_lock_release(int lock)
 {
-	flock(lock->fd, LOCK_UN);
+	flock(lock, LOCK_UN);
 }

@@ -4,7 +4,7 @@
  * (sqlite.org/wal.html, "WAL-reset bug"), and so that waiting writers are queued by the kernel
  * instead of sleeping and polling in SQLite's busy handler.
  *
- * The kernel releases it when its holder dies.
+ * A lock is the descriptor of its file: close(2) gives it up, as does the death of its holder.
  */
 #ifndef SHARED_WRITE_LOCK_H
 #define SHARED_WRITE_LOCK_H
@@ -12,20 +12,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct write_lock;
-
-/* Opens (and makes, mode 0600) the file. NULL with errno when that fails. Free with
- * write_lock_close. */
-struct write_lock *write_lock_open(const char *path);
-void write_lock_close(struct write_lock *lock);
+/* Opens (and makes, mode 0600) the file. -1 with errno when that fails. */
+int write_lock_open(const char *path);
 
 /* Takes the lock if it is free. Never waits. */
-bool write_lock_try(struct write_lock *lock);
+bool write_lock_try(int lock);
 
 /* Takes the lock, waiting until clock_monotonic_ms() reaches `deadline_ms` at the latest; false
  * then. For programs with one thread: the wait is ended by SIGALRM. */
-bool write_lock_take(struct write_lock *lock, int64_t deadline_ms);
+bool write_lock_take(int lock, int64_t deadline_ms);
 
-void write_lock_release(struct write_lock *lock);
+void write_lock_release(int lock);
 
 #endif

@@ -1,4 +1,4 @@
-"""When things break: full disks, deleted files, a dead or stopped gateway, a clock that is set."""
+"""When things break: full disks (deleted files are in test_files.py), a dead or stopped gateway, a clock that is set."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 
 from harness.api import make_token
 from harness.crowd import Crowd
-from harness.process import Process, give_to_user, log_tail, wait_until
+from harness.process import give_to_user, wait_until
 from harness.web_servers import Nginx
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
@@ -77,62 +77,6 @@ def test_the_database_stays_within_its_limit_by_pruning_early(make_service, cert
     for n in range(150):  # 45 MB
         wait_until(lambda: server.api.publish("t", payload).status == 200, "there is room again", 5)
     assert server.service.database.stat().st_size <= 16 * 1024 * 1024
-
-
-def test_a_deleted_wakeup_socket_is_recreated(make_service, certificates):
-    server = Nginx(make_service().start(), certificates)
-    service = server.service
-    server.api.register("t")
-    socket = service.state_dir / "wakeup.sock"
-    with server.subscribe("t") as client:
-        client.authenticate()
-        server.api.publish("t", 1)
-        assert client.receive() == '{"type":"push","payload":1}'
-        socket.unlink()
-        wait_until(socket.exists, "the socket is made anew")
-        assert "wakeup.sock was gone" in log_tail(service.log_dir)
-        for n in range(10):
-            server.api.publish("t", n)
-            assert client.receive(0.9) == f'{{"type":"push","payload":{n}}}'  # the timer alone takes 1 s
-
-
-def test_a_deleted_write_ahead_log_ends_the_gateway_and_a_restart_repairs_it(make_service, certificates):
-    server = Nginx(make_service().start(), certificates)
-    service = server.service
-    server.api.register("t")
-    (service.state_dir / "worker.db-wal").unlink()
-    assert service.gateway.wait() == 1
-    assert "deleted or replaced" in (service.log_dir / "gateway.log").read_text()
-    wait_until(lambda: server.api.register("t").status == 200, "the API works again")
-    service.start_gateway()
-    with server.subscribe("t") as client:
-        client.authenticate()
-        wait_until(lambda: server.api.publish("t", 1).status == 200, "every process of the API works again")
-        assert client.receive() == '{"type":"push","payload":1}'
-
-
-@pytest.mark.parametrize("files", ["worker.db*", "write.lock", "*"])
-def test_a_deleted_database_is_recreated_and_the_log_says_so(make_service, certificates, files):
-    server = Nginx(make_service(drain="100ms").start(), certificates)
-    service = server.service
-    server.api.register("t")
-    with Crowd() as crowd:
-        (follower,) = crowd.follow(service.ws_address, "t")
-        assert server.api.publish("t", 1).status == 200
-        wait_until(lambda: len(follower.ids) == 1, "it is pushed")
-        old = service.gateway
-        for path in service.state_dir.glob(files):
-            path.unlink()
-        assert old.wait() == 0, log_tail(service.log_dir)
-        assert "deleted or replaced" in (service.log_dir / "gateway.log").read_text()
-        wait_until(lambda: server.api.register("t").status == 200, "the API has a database again")
-        wait_until(lambda: server.api.status().json["connected_sockets"] == 1, "the client is back", 30)
-        ids = [server.api.publish("t", n).json["id"] for n in range(5)]
-        wait_until(lambda: list(follower.ids[-5:]) == ids, "pushes arrive again")
-        with sqlite3.connect(service.database) as database:
-            (pid,) = database.execute("SELECT pid FROM gateways").fetchone()
-        service.gateway = Process("successor", pid)
-    assert "deleted or replaced" in (service.log_dir / "api.log").read_text()
 
 
 def test_without_a_gateway_publishes_are_200_and_delivered_when_it_returns(make_service, certificates):

@@ -104,7 +104,7 @@ static inline const char *path_of(const char *name)
 static inline struct database *open_database(void)
 {
 	char why[DATABASE_WHY_SIZE];
-	struct database *database = database_open(&config, why);
+	struct database *database = database_open(&config, DATABASE_START_WAIT_MS, why);
 
 	if (!database)
 		fail_msg("%s", why);

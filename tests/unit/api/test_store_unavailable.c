@@ -176,7 +176,7 @@ static void fill_a_real_disk(void *argument)
 		MUST(write(fd, ballast, sizeof(ballast)) == sizeof(ballast));
 	close(fd);
 
-	database = database_open(&config, why);
+	database = database_open(&config, DATABASE_START_WAIT_MS, why);
 	MUST(database);
 	gauge_reader = gauge_reader_new(database, liveness);
 	store = store_open(&config, database);

@@ -217,7 +217,7 @@ static void write_slowly(void *argument)
 {
 	struct writer *writer = argument;
 	char why[DATABASE_WHY_SIZE], byte = '!';
-	struct database *database = database_open(&config, why);
+	struct database *database = database_open(&config, DATABASE_START_WAIT_MS, why);
 
 	MUST(database &&
 	     database_write_begin(database, clock_monotonic_ms() + 20000) == DATABASE_OK);
@@ -287,7 +287,7 @@ static bool goes_on(int64_t until_ms)
 static void write_fast(void *until_ms)
 {
 	char why[DATABASE_WHY_SIZE];
-	struct database *database = database_open(&config, why);
+	struct database *database = database_open(&config, DATABASE_START_WAIT_MS, why);
 
 	MUST(database);
 	for (int i = 0; goes_on(*(int64_t *)until_ms); i++) {
@@ -308,7 +308,7 @@ static void write_fast(void *until_ms)
 static void checkpoint_fast(void *until_ms)
 {
 	char why[DATABASE_WHY_SIZE];
-	struct database *database = database_open(&config, why);
+	struct database *database = database_open(&config, DATABASE_START_WAIT_MS, why);
 	enum database_status status;
 
 	MUST(database);

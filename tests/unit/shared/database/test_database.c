@@ -54,16 +54,16 @@ static void what_is_no_database_is_refused(void **state)
 
 	assert_int_equal(mkdir(state_dir, 0700), 0);
 	write_text("worker.db", text);
-	assert_null(database_open(&config, why));
+	assert_null(database_open(&config, DATABASE_START_WAIT_MS, why));
 	assert_string_equal(why, "cannot open the database: file is not a database");
 	unlink(path_of("worker.db"));
 	assert_int_equal(mkdir(path_of("worker.db"), 0700), 0);
-	assert_null(database_open(&config, why));
+	assert_null(database_open(&config, DATABASE_START_WAIT_MS, why));
 	assert_string_equal(why, "cannot open worker.db in the state_dir: Is a directory");
 	rmdir(path_of("worker.db"));
 	unlink(path_of("write.lock"));
 	assert_int_equal(mkdir(path_of("write.lock"), 0700), 0);
-	assert_null(database_open(&config, why));
+	assert_null(database_open(&config, DATABASE_START_WAIT_MS, why));
 	assert_string_equal(why, "cannot open write.lock in the state_dir: Is a directory");
 }
 
@@ -93,7 +93,7 @@ static void without_a_log_it_is_refused(void **state)
 {
 	(void)state;
 	watch->no_shared_memory = 1;
-	assert_null(database_open(&config, why));
+	assert_null(database_open(&config, DATABASE_START_WAIT_MS, why));
 	assert_non_null(strstr(why, "the database has no write-ahead log"));
 }
 
@@ -158,9 +158,10 @@ static void a_person_in_a_transaction_is_waited_for_until_the_deadline(void **st
 {
 	(void)state;
 	struct database *database = open_database();
-	sqlite3_stmt *delete = database_prepare(database, "DELETE FROM topics");
+	sqlite3_stmt *delete;
 	sqlite3 *person = open_by_hand();
 
+	database_prepare(database, &delete, "DELETE FROM topics");
 	execute(person, "BEGIN IMMEDIATE");
 	int64_t start_ms = clock_monotonic_ms();
 	assert_int_equal(database_write_begin(database, start_ms + 60), DATABASE_OK);
@@ -181,7 +182,7 @@ static void a_person_in_a_transaction_is_waited_for_until_the_deadline(void **st
 
 static void die_while_writing(void *argument)
 {
-	struct database *database = database_open(&config, why);
+	struct database *database = database_open(&config, DATABASE_START_WAIT_MS, why);
 
 	(void)argument;
 	MUST(database && database_write_begin(database, 0) == DATABASE_OK);
@@ -255,11 +256,14 @@ static void a_result_has_a_meaning(void **state)
 static void a_statement_that_cannot_be_prepared_is_told_of(void **state)
 {
 	(void)state;
+	sqlite3_stmt *statement;
 	struct database *database = open_database();
 
 	assert_true(database_is_prepared(database, why));
-	assert_null(database_prepare(database, "SELECT a FROM nowhere"));
-	sqlite3_finalize(database_prepare(database, "SELECT 1"));
+	database_prepare(database, &statement, "SELECT a FROM nowhere");
+	assert_null(statement);
+	database_prepare(database, &statement, "SELECT 1");
+	sqlite3_finalize(statement);
 	assert_false(database_is_prepared(database, why));
 	assert_non_null(strstr(why, "no such table: nowhere"));
 	database_close(database);

@@ -55,7 +55,7 @@ static bool run_open(void)
 {
 	int descriptors = count_descriptors();
 	sqlite3_int64 memory = sqlite3_memory_used();
-	struct database *database = database_open(&new_config, why);
+	struct database *database = database_open(&new_config, DATABASE_START_WAIT_MS, why);
 
 	database_close(database);
 	descriptors_left = count_descriptors() - descriptors;
@@ -80,7 +80,7 @@ static void check_open(bool done)
 	assert_int_equal(descriptors_left, 0);
 	assert_int_equal(memory_left, 0);
 
-	struct database *database = database_open(&new_config, why);
+	struct database *database = database_open(&new_config, DATABASE_START_WAIT_MS, why);
 	if (!database)
 		fail_msg("%s", why);
 	sqlite3 *handle = database_handle(database);
@@ -120,7 +120,7 @@ static void leave_an_old_one(void)
 	struct database *database;
 
 	forget_all();
-	database = database_open(&new_config, why);
+	database = database_open(&new_config, DATABASE_START_WAIT_MS, why);
 	assert_non_null(database);
 	execute(database_handle(database), "INSERT INTO events (kind, topic, created_ms) "
 					   "VALUES (0, 'a', 0), (0, 'b', 0)");

@@ -31,7 +31,7 @@ static sqlite3_io_methods watched_methods;
 
 static int watched_sync(sqlite3_file *file, int flags)
 {
-	struct write_lock *lock = write_lock_open(path_of("write.lock"));
+	int lock = write_lock_open(path_of("write.lock"));
 	int failures = atomic_load(&disk->failures);
 
 	(void)file;
@@ -39,7 +39,7 @@ static int watched_sync(sqlite3_file *file, int flags)
 	atomic_fetch_add(&disk->syncs, 1);
 	if (!write_lock_try(lock))
 		atomic_store(&disk->lock_was_held, 1);
-	write_lock_close(lock);
+	close(lock);
 	atomic_fetch_add(&disk->waiting, 1);
 	while (atomic_load(&disk->to_wait))
 		usleep(500);
@@ -167,7 +167,7 @@ static void a_sync_is_not_part_of_the_commit(void **state)
 static void commit_and_sync(void *number)
 {
 	char why[DATABASE_WHY_SIZE];
-	struct database *database = database_open(&config, why);
+	struct database *database = database_open(&config, DATABASE_START_WAIT_MS, why);
 
 	MUST(database);
 	commit(database);
@@ -338,7 +338,7 @@ static void a_lock_file_that_cannot_be_had_is_named(void **state)
 
 	assert_int_equal(mkdir(state_dir, 0700), 0);
 	assert_int_equal(symlink("elsewhere", path_of("sync.lock")), 0);
-	assert_null(database_open(&config, why));
+	assert_null(database_open(&config, DATABASE_START_WAIT_MS, why));
 	assert_string_equal(why, "cannot open sync.lock in the state_dir: Too many levels of "
 				 "symbolic links");
 }

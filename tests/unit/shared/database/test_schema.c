@@ -71,7 +71,7 @@ static void a_database_made_anew_starts_above_its_predecessor(void **state)
 
 static void open_and_use(void *unused)
 {
-	struct database *database = database_open(&config, why);
+	struct database *database = database_open(&config, DATABASE_START_WAIT_MS, why);
 
 	(void)unused;
 	if (!database)
@@ -120,7 +120,7 @@ static void one_of_a_newer_version_is_refused(void **state)
 		 "the database has schema version %d, this program knows %d: it was made by a "
 		 "newer version",
 		 schema_version + 1, schema_version);
-	assert_null(database_open(&config, why));
+	assert_null(database_open(&config, DATABASE_START_WAIT_MS, why));
 	assert_string_equal(why, expected);
 	/* It was left alone. */
 	assert_int_equal(query_number(person, "PRAGMA user_version"), schema_version + 1);
@@ -134,7 +134,7 @@ static void one_of_somebody_else_is_refused(void **state)
 	assert_int_equal(mkdir(state_dir, 0700), 0);
 	sqlite3 *person = open_by_hand();
 	execute(person, "CREATE TABLE topics (something)");
-	assert_null(database_open(&config, why));
+	assert_null(database_open(&config, DATABASE_START_WAIT_MS, why));
 	assert_string_equal(why,
 			    "cannot bring the schema to version 1: table topics already exists");
 	assert_string_equal(query(person, OBJECTS), "table topics");

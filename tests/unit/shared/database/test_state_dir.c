@@ -17,7 +17,7 @@ static char why[DATABASE_WHY_SIZE];
 /* Whether it opens; `why` says why not. */
 static bool opens(void)
 {
-	struct database *database = database_open(&config, why);
+	struct database *database = database_open(&config, DATABASE_START_WAIT_MS, why);
 
 	database_close(database);
 	return database != NULL;

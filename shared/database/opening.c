@@ -1,0 +1,380 @@
+/*
+ * Making a connection, see database.h: the state_dir, the locks, the file, its pragmas and
+ * migrations. State: the connection's. May block, on locks and on the disk, for as long as it is
+ * allowed to. A failure leaves nothing open that was not before.
+ *
+ * Each migration is one transaction that also raises `user_version`, so a start that dies half-way
+ * leaves the whole schema of an earlier version.
+ */
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/base/state_dir.h"
+#include "shared/database/database_internal.h"
+#include "shared/database/log_sync.h"
+#include "shared/database/schema.h"
+#include "shared/database/write_lock.h"
+
+#define DATABASE_NAME "worker.db"
+#define LOCK_NAME "write.lock"
+#define SYNC_NAME "sync.lock"
+
+enum { REASON_SIZE = 200, ANSWER_SIZE = 64, PAGE_BYTES = 4096, PATIENCE_MS = 1500, NAP_US = 20000 };
+
+static bool execute(sqlite3 *handle, const char *sql)
+{
+	return sqlite3_exec(handle, sql, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+static int take_answer(void *answer, int columns, char **values, char **names)
+{
+	(void)columns;
+	(void)names;
+	snprintf(answer, ANSWER_SIZE, "%s", values[0] ? values[0] : "");
+	return 0;
+}
+
+/* The first column of the last row. */
+static bool ask(sqlite3 *handle, const char *sql, char answer[ANSWER_SIZE])
+{
+	answer[0] = '\0';
+	return sqlite3_exec(handle, sql, take_answer, answer, NULL) == SQLITE_OK;
+}
+
+static enum database_status refuse(const char *name, const char *path, int error,
+				   char why[DATABASE_WHY_SIZE])
+{
+	char reason[REASON_SIZE];
+
+	state_dir_explain(path, error, reason, sizeof(reason));
+	snprintf(why, DATABASE_WHY_SIZE, "cannot open %s in the state_dir: %s", name, reason);
+	return DATABASE_ERROR;
+}
+
+enum database_status opening_lock(struct database *database, int64_t deadline_ms,
+				  char why[DATABASE_WHY_SIZE])
+{
+	char path[STATE_DIR_PATH_SIZE];
+	int lock =
+		state_dir_file(database->state_dir, LOCK_NAME, path) ? write_lock_open(path) : -1;
+
+	if (lock < 0)
+		return refuse(LOCK_NAME, path, errno, why);
+	if (!write_lock_take(lock, deadline_ms)) {
+		snprintf(why, DATABASE_WHY_SIZE, "another process holds the write lock");
+		close(lock);
+		return DATABASE_BUSY;
+	}
+	if (database->lock >= 0)
+		close(database->lock);
+	database->lock = lock;
+	held_file_take(&database->files[LOCK_FILE], path, LOCK_NAME, 0600);
+	return DATABASE_OK;
+}
+
+enum database_status opening_sync(struct database *database, char why[DATABASE_WHY_SIZE])
+{
+	char path[STATE_DIR_PATH_SIZE];
+	struct log_sync *sync =
+		state_dir_file(database->state_dir, SYNC_NAME, path) ? log_sync_open(path) : NULL;
+
+	if (!sync)
+		return refuse(SYNC_NAME, path, errno, why);
+	log_sync_close(database->sync);
+	database->sync = sync;
+	held_file_take(&database->files[SYNC_FILE], path, SYNC_NAME, 0600);
+	return DATABASE_OK;
+}
+
+/* SQLite's own checkpoint after a commit is off: this only remembers how long the log is. */
+static int remember_wal_pages(void *context, sqlite3 *handle, const char *name, int pages)
+{
+	struct database *database = context;
+
+	(void)handle;
+	(void)name;
+	database->wal_pages = pages;
+	return SQLITE_OK;
+}
+
+/* Of a handle. NORMAL: a commit does not wait for the disk; database_sync does, when that is
+ * wanted. The size is that of the whole file, for this connection's writes: beyond it they are
+ * DATABASE_FULL. */
+static bool set_up(struct database *database, sqlite3 *handle, char why[DATABASE_WHY_SIZE])
+{
+	char mode[ANSWER_SIZE], limit[ANSWER_SIZE];
+
+	sqlite3_extended_result_codes(handle, 1);
+	/* Closing the last connection would take a checkpoint without asking for the write lock. */
+	sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	snprintf(limit, sizeof(limit), "PRAGMA max_page_count = %lld",
+		 (long long)(database->max_bytes / PAGE_BYTES));
+	if (!execute(handle, "PRAGMA wal_autocheckpoint = 0") || /* before there is a log */
+	    !ask(handle, "PRAGMA journal_mode = WAL", mode) ||
+	    !execute(handle, "PRAGMA journal_size_limit = 33554432;"
+			     "PRAGMA mmap_size = 0;"
+			     "PRAGMA secure_delete = FAST;"
+			     "PRAGMA cache_size = -1024;"
+			     "PRAGMA temp_store = MEMORY;"
+			     "PRAGMA synchronous = NORMAL;") ||
+	    !execute(handle, limit)) {
+		snprintf(why, DATABASE_WHY_SIZE, "cannot open the database: %s",
+			 sqlite3_errmsg(handle));
+		return false;
+	}
+	/* After the pragmas: wal_autocheckpoint installs a hook of its own. */
+	sqlite3_wal_hook(handle, remember_wal_pages, database);
+	if (strcmp(mode, "wal") == 0)
+		return true;
+	snprintf(why, DATABASE_WHY_SIZE,
+		 "the database has no write-ahead log: somebody holds it open in another mode, or "
+		 "the file system cannot share memory");
+	return false;
+}
+
+/* Applies what is missing. The schema is in memory then: later there may be no time to wait for
+ * it. */
+static bool migrate(sqlite3 *handle, char why[DATABASE_WHY_SIZE])
+{
+	char answer[ANSWER_SIZE], end[ANSWER_SIZE];
+	long version = 0;
+
+	while (ask(handle, "PRAGMA user_version", answer)) {
+		version = strtol(answer, NULL, 10);
+		if (version >= schema_version)
+			break;
+		snprintf(end, sizeof(end), "PRAGMA user_version = %ld; COMMIT", version + 1);
+		if (execute(handle, "BEGIN IMMEDIATE") &&
+		    execute(handle, schema_migrations[version]) && execute(handle, end))
+			continue;
+		snprintf(why, DATABASE_WHY_SIZE, "cannot bring the schema to version %ld: %s",
+			 version + 1, sqlite3_errmsg(handle));
+		return false;
+	}
+	if (version > schema_version)
+		snprintf(why, DATABASE_WHY_SIZE,
+			 "the database has schema version %ld, this program knows %d: it was made "
+			 "by a newer version",
+			 version, schema_version);
+	else if (!answer[0] || !execute(handle, "SELECT 1 FROM sqlite_schema LIMIT 1"))
+		snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s",
+			 sqlite3_errmsg(handle));
+	else
+		return true;
+	return false;
+}
+
+/* SQLite opens a file that it may not write as read-only: for us that is a failure. */
+static bool open_handle(struct database *database, sqlite3 **handle, char why[DATABASE_WHY_SIZE])
+{
+	char path[STATE_DIR_PATH_SIZE];
+	mode_t old_mask;
+	int result, error;
+
+	if (!state_dir_file(database->state_dir, DATABASE_NAME, path))
+		return false; /* LOCK_NAME is longer, and was opened */
+	old_mask = umask(0177); /* SQLite gives the log and its index the mode of the database */
+	result = sqlite3_open_v2(path, handle,
+				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+					 SQLITE_OPEN_PRIVATECACHE,
+				 NULL);
+	umask(old_mask);
+	if (result == SQLITE_OK && sqlite3_db_readonly(*handle, "main") == 0)
+		return true;
+	error = result == SQLITE_OK ? EACCES : sqlite3_system_errno(*handle);
+	if (error != 0)
+		refuse(DATABASE_NAME, path, error, why);
+	else
+		snprintf(why, DATABASE_WHY_SIZE,
+			 "cannot open " DATABASE_NAME " in the state_dir: %s",
+			 sqlite3_errstr(result));
+	return false;
+}
+
+static int prepare(sqlite3 *handle, const char *sql, sqlite3_stmt **statement)
+{
+	return sqlite3_prepare_v3(handle, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
+}
+
+void database_prepare(struct database *database, sqlite3_stmt **statement, const char *sql)
+{
+	size_t count = database->prepared_count++;
+
+	database->prepared = xreallocarray(database->prepared, count + 1, sizeof(struct prepared));
+	database->prepared[count] = (struct prepared){.statement = statement, .sql = sql};
+	if (prepare(database->handle, sql, statement) != SQLITE_OK && !database->fault[0])
+		snprintf(database->fault, sizeof(database->fault), "cannot prepare a statement: %s",
+			 database_error(database));
+}
+
+static int add_function(sqlite3 *handle, const struct database_function *function)
+{
+	return sqlite3_create_function(handle, function->name, 1, SQLITE_UTF8, function->context,
+				       function->call, NULL, NULL);
+}
+
+void database_add_function(struct database *database, struct database_function function)
+{
+	struct database_function *free_place = database->functions;
+
+	while (free_place->name)
+		free_place++;
+	*free_place = function;
+	add_function(database->handle, free_place);
+}
+
+/* Those of the callers, for another handle. */
+static bool prepare_again(struct database *database, sqlite3 *handle, char why[DATABASE_WHY_SIZE])
+{
+	bool good = true;
+
+	for (size_t i = 0; i < DATABASE_FUNCTIONS && database->functions[i].name && good; i++)
+		good = add_function(handle, &database->functions[i]) == SQLITE_OK;
+	for (size_t i = 0; i < database->prepared_count && good; i++) {
+		struct prepared *each = &database->prepared[i];
+
+		good = prepare(handle, each->sql, &each->next) == SQLITE_OK;
+	}
+	if (!good)
+		snprintf(why, DATABASE_WHY_SIZE, "cannot prepare a statement: %s",
+			 sqlite3_errmsg(handle));
+	return good;
+}
+
+/* Leaves the statements of the callers dangling. */
+static void close_handle(sqlite3 *handle)
+{
+	for (sqlite3_stmt *left; handle && (left = sqlite3_next_stmt(handle, NULL));)
+		sqlite3_finalize(left);
+	sqlite3_close(handle);
+}
+
+static void hold_files(struct database *database)
+{
+	static const struct {
+		enum database_file file;
+		const char *suffix, *name;
+	} rows[] = {{MAIN_FILE, "", DATABASE_NAME},
+		    {LOG_FILE, "-wal", DATABASE_NAME "-wal"},
+		    {INDEX_FILE, "-shm", DATABASE_NAME "-shm"}};
+	const char *main_path = sqlite3_db_filename(database->handle, "main");
+	char path[STATE_DIR_PATH_SIZE];
+
+	held_file_take(&database->files[DIRECTORY], database->state_dir, "state_dir", 0700);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(path, sizeof(path), "%s%s", main_path, rows[i].suffix);
+		held_file_take(&database->files[rows[i].file], path, rows[i].name, 0600);
+	}
+	database->changed_ms = INT64_MAX;
+}
+
+int opening_file(struct database *database, int64_t wait_ms, char why[DATABASE_WHY_SIZE])
+{
+	sqlite3 *handle = NULL;
+	int result = SQLITE_CANTOPEN;
+
+	if (open_handle(database, &handle, why)) {
+		sqlite3_busy_timeout(handle, (int)wait_ms);
+		if (set_up(database, handle, why) && migrate(handle, why) &&
+		    prepare_again(database, handle, why))
+			result = SQLITE_OK;
+		else
+			result = sqlite3_errcode(handle) != SQLITE_OK ? sqlite3_errcode(handle)
+								      : SQLITE_ERROR;
+	}
+	if (result != SQLITE_OK) {
+		close_handle(handle);
+		return result;
+	}
+	sqlite3_busy_timeout(handle, 0);
+	close_handle(database->handle);
+	database->handle = handle;
+	database->roll_back = NULL;
+	database->is_in_doubt = database->waits_for_disk;
+	hold_files(database);
+	for (size_t i = 0; i < database->prepared_count; i++)
+		*database->prepared[i].statement = database->prepared[i].next;
+	return SQLITE_OK;
+}
+
+/* Something is missing that belongs to what is there. */
+static bool is_torn(const struct database *database, bool mend)
+{
+	static const char *const names[] = {DATABASE_NAME, DATABASE_NAME "-wal",
+					    DATABASE_NAME "-shm"};
+	char paths[3][STATE_DIR_PATH_SIZE];
+	bool is_there[3];
+	struct stat info;
+
+	for (size_t i = 0; i < 3; i++)
+		is_there[i] = state_dir_file(database->state_dir, names[i], paths[i]) &&
+			      stat(paths[i], &info) == 0 && (i > 0 || info.st_size > 0);
+	if (is_there[0] ? is_there[1] || !is_there[2] : !is_there[1] && !is_there[2])
+		return false;
+	if (mend) {
+		unlink(paths[2]);
+		if (!is_there[0])
+			unlink(paths[1]);
+	}
+	return true;
+}
+
+/* Takes the lock when others, who may have the rest open, have had time to put it back. */
+static enum database_status lock_whole(struct database *database, int64_t wait_ms,
+				       char why[DATABASE_WHY_SIZE])
+{
+	int64_t give_up_ms = clock_monotonic_ms() + PATIENCE_MS;
+
+	for (;;) {
+		enum database_status status =
+			opening_lock(database, clock_monotonic_ms() + wait_ms, why);
+		bool is_over = clock_monotonic_ms() >= give_up_ms;
+
+		if (status != DATABASE_OK || !is_torn(database, is_over) || is_over)
+			return status;
+		write_lock_release(database->lock);
+		usleep(NAP_US);
+	}
+}
+
+struct database *database_open(const struct config *config, int64_t wait_ms,
+			       char why[DATABASE_WHY_SIZE])
+{
+	struct database *database = xcalloc(1, sizeof(*database));
+
+	why[0] = '\0';
+	database->trouble =
+		(struct log_repeat){.level = LOG_ERROR, .message = "cannot restore the database"};
+	database->state_dir = xstrdup(config->state_dir);
+	database->max_bytes = config->database_max_bytes;
+	database->waits_for_disk = config->durability == CONFIG_DURABILITY_FULL;
+	database->lock = -1;
+	if (state_dir_prepare(config->state_dir, why, DATABASE_WHY_SIZE) &&
+	    lock_whole(database, wait_ms, why) == DATABASE_OK &&
+	    (!database->waits_for_disk || opening_sync(database, why) == DATABASE_OK) &&
+	    opening_file(database, wait_ms, why) == SQLITE_OK) {
+		database_write_end(database);
+		return database;
+	}
+	database_close(database);
+	return NULL;
+}
+
+void database_close(struct database *database)
+{
+	if (!database)
+		return;
+	close_handle(database->handle);
+	if (database->lock >= 0)
+		close(database->lock);
+	log_sync_close(database->sync);
+	for (size_t i = 0; i < FILES; i++)
+		held_file_release(&database->files[i]);
+	free(database->prepared);
+	free(database->state_dir);
+	free(database);
+}

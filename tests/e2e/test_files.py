@@ -1,0 +1,166 @@
+"""Files that go away while the programs run: backup tools, cleaners, slips. Whatever happens to a file in use, both
+programs notice it within a second or so, say so in the log, and go on without anybody's help: no publish that was
+answered with 200 is lost, and no second gateway can start."""
+
+import shutil
+import time
+
+import pytest
+
+from harness import sqlite
+from harness.api import make_token
+from harness.crowd import Crowd
+from harness.ledger import Ledger, Publisher
+from harness.process import Process, log_tail, wait_until
+from harness.web_servers import Nginx
+
+NOTICED_S = 1.5  # a second, and what a busy machine adds
+
+# The name in the log, and which of the programs hold it open.
+FILES = {
+    "worker.db": ("api", "gateway"),
+    "worker.db-wal": ("api", "gateway"),
+    "worker.db-shm": ("api", "gateway"),
+    "write.lock": ("api", "gateway"),
+    "wakeup.sock": ("gateway",),
+}
+
+
+def remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def rename(path):
+    path.rename(path.with_name(path.name + ".old"))
+
+
+def replace(path):
+    """By something else, as a whole."""
+    other = path.with_name("other")
+    if path.is_dir():
+        rename(path)
+        shutil.copytree(path.with_name(path.name + ".old"), path, ignore=lambda *_: ["wakeup.sock"])
+        shutil.chown(path, path.parent.stat().st_uid, path.parent.stat().st_gid)
+        path.chmod(0o700)
+        for each in path.iterdir():
+            shutil.chown(each, path.stat().st_uid, path.stat().st_gid)
+        return
+    other.write_bytes(b"This is not what it was: " * 1000)
+    other.chmod(0o600)
+    shutil.chown(other, path.parent.stat().st_uid, path.parent.stat().st_gid)
+    other.rename(path)
+
+
+def close(path):
+    path.chmod(0)
+
+
+ACTIONS = [remove, rename, replace, close]
+
+
+def path_of(service, name):
+    return service.state_dir if name == "state_dir" else service.state_dir / name
+
+
+def log_of(service, program):
+    return (service.log_dir / f"{program}.log").read_text()
+
+
+def says(service, program, name, action):
+    """The lines in its log about it."""
+    what = "gave it back" if action is close else "deleted or replaced"
+    return [line for line in log_of(service, program).splitlines() if what in line and f'file="{name}"' in line]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_in_use(make_service, certificates, name, action):
+    service = make_service(drain="100ms")
+    server = Nginx(service.start(), certificates)
+    assert server.api.register("t").status == 200
+    publisher = Publisher(server.api, ["t"], by=0, rate=300)
+    gateway, api = service.gateway.pid, [process.pid for process in service.api]
+    with Crowd() as crowd:
+        members = crowd.follow(service.ws_address, "t", resume="always")
+        members += crowd.follow(service.ws_address, "t", resume="no")
+        publisher.start()
+        wait_until(lambda: all(len(member.keys) > 30 for member in members), "pushes arrive")
+
+        start = time.monotonic()
+        action(path_of(service, name))
+        programs = FILES[name] if action is not close else ("gateway",)  # whoever sees it first gives the mode back
+        if action is close:
+            wait_until(lambda: says(service, "gateway", name, close) or says(service, "api", name, close), "the log")
+        else:
+            for program in programs:
+                wait_until(lambda: says(service, program, name, action), f"{program} says so: {log_tail(service.log_dir)}")
+        assert time.monotonic() - start < NOTICED_S
+
+        wait_until(lambda: path_of(service, name).exists(), "it is there again")
+        wait_until(lambda: path_of(service, name).stat().st_mode & 0o600 == 0o600, "with its mode")
+        wait_until(lambda: server.api.register("t").status == 200, "the API can write")
+        wait_until(lambda: server.api.status().json["connected_sockets"] == 2, "the status is right")
+        gone_on = publisher.count
+        wait_until(lambda: publisher.count > gone_on + 100, "publishes go on")
+        last = publisher.finish()["t"]
+        wait_until(lambda: all(member.last_key == last for member in members), "the last publish comes")
+
+        second = Process.start(
+            "second", [service.gateway_program, "-c", service.config_file], service.log_dir / "second.log"
+        )
+        assert second.wait() == 75, "no second gateway"
+        assert (service.gateway.pid, [process.pid for process in service.api]) == (gateway, api)
+        assert service.gateway.runs() and all(process.runs() for process in service.api)
+
+    assert Ledger([publisher], members).faults() == []
+    assert set(publisher.statuses) <= {200, 503}
+    assert publisher.statuses[503] <= publisher.count / 10
+    assert all(len(member.starts) == 1 for member in members), "nobody was sent away"
+    assert sqlite.value(service.database, "PRAGMA integrity_check") == "ok"
+    for program in programs:
+        assert len(says(service, program, name, action)) <= 2 if program == "api" else 1
+        assert "in its place again" in log_of(service, program) or action is close
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "wakeup.sock"])
+def test_a_file_in_use_while_no_gateway_runs(make_service, certificates, name):
+    service = make_service(drain="100ms")
+    service.start_api(2)
+    server = Nginx(service, certificates)
+    assert server.api.register("t").status == 200
+    ids = [server.api.publish("t", n).json["id"] for n in range(20)]
+    remove(path_of(service, name))
+    for n in range(20, 40):
+        reply = server.api.publish("t", n)
+        if reply.status == 200:
+            ids.append(reply.json["id"])
+    assert len(ids) > 35
+    service.start_gateway()
+    with server.subscribe("t") as client:
+        client.send({"type": "auth", "token": make_token(service.secret, "t"), "last_event_id": ids[0]})
+        assert client.receive_json()["recovered"] is True
+        assert [client.receive_json()["id"] for _ in ids[1:]] == ids[1:]
+
+
+def test_everything_is_deleted(make_service, certificates):
+    """In an order in which some is put back while the rest still goes."""
+    service = make_service(drain="100ms")
+    server = Nginx(service.start(), certificates)
+    assert server.api.register("t").status == 200
+    publisher = Publisher(server.api, ["t"], by=0, rate=300)
+    with Crowd() as crowd:
+        members = crowd.follow(service.ws_address, "t", 2)
+        publisher.start()
+        wait_until(lambda: all(len(member.keys) > 30 for member in members), "pushes arrive")
+        for _ in range(3):
+            for path in list(service.state_dir.iterdir()):
+                path.unlink(missing_ok=True)
+                time.sleep(0.02)
+            time.sleep(0.5)
+        last = publisher.finish()["t"]
+        wait_until(lambda: all(member.last_key == last for member in members), "the last publish comes")
+    assert Ledger([publisher], members).faults() == []
+    assert set(publisher.statuses) <= {200, 503}
