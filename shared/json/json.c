@@ -249,8 +249,11 @@ static bool scan_name(struct scan *scan)
 		return false;
 	name.len = (size_t)(scan->at - name.at);
 	len = name.len - 2;
-	if (memchr(text, '\\', len))
-		text = json_string_decode(name, decoded, sizeof(decoded), &len) ? decoded : "?";
+	if (memchr(text, '\\', len)) {
+		text = decoded;
+		if (!json_string_decode(name, decoded, sizeof(decoded), &len))
+			len = 0; /* nobody asks for it */
+	}
 	for (size_t i = 0; i < scan->member_count && scan->depth == 1; i++)
 		if (strlen(scan->members[i].name) == len &&
 		    memcmp(text, scan->members[i].name, len) == 0)

@@ -97,6 +97,18 @@ static void a_member_that_is_not_there_is_absent(void **state)
 	}
 }
 
+/* Not even the bytes behind a text of ours: for the build with sanitizers. */
+static void a_name_with_a_lone_surrogate_is_nobodys_however_long_it_is(void **state)
+{
+	(void)state;
+	struct json_member member = {.name = "?ayload"};
+	char *copy;
+
+	read_members("{\"\\ud800x\":1}", &member, 1, &copy);
+	assert_int_equal(member.value.kind, JSON_ABSENT);
+	free(copy);
+}
+
 static void many_members_are_found_in_any_order(void **state)
 {
 	(void)state;
@@ -275,6 +287,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_member_is_the_bytes_as_they_stand),
 		cmocka_unit_test(a_member_that_is_not_there_is_absent),
+		cmocka_unit_test(a_name_with_a_lone_surrogate_is_nobodys_however_long_it_is),
 		cmocka_unit_test(many_members_are_found_in_any_order),
 		cmocka_unit_test(a_string_is_decoded),
 		cmocka_unit_test(a_lone_surrogate_is_not_decoded),
