@@ -166,11 +166,6 @@ bool state_dir_prepare(const char *path, char *why, size_t size)
 	return prepare(path, false, why, size);
 }
 
-bool state_dir_check(const char *path, char *why, size_t size)
-{
-	return prepare(path, true, why, size);
-}
-
 bool state_dir_file(const char *state_dir, const char *name, char path[STATE_DIR_PATH_SIZE])
 {
 	int len = snprintf(path, STATE_DIR_PATH_SIZE, "%s/%s", state_dir, name);
@@ -179,4 +174,23 @@ bool state_dir_file(const char *state_dir, const char *name, char path[STATE_DIR
 		return true;
 	errno = ENAMETOOLONG;
 	return false;
+}
+
+bool state_dir_check(const char *path, char *why, size_t size)
+{
+	static const char *const names[] = {"gateway.lock", "write.lock", "worker.db",
+					    "worker.db-wal", "worker.db-shm"};
+	char file[STATE_DIR_PATH_SIZE], reason[REASON_SIZE];
+
+	if (!prepare(path, true, why, size))
+		return false;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!state_dir_file(path, names[i], file) ||
+		    faccessat(AT_FDCWD, file, R_OK | W_OK, AT_EACCESS) == 0 || errno == ENOENT)
+			continue;
+		state_dir_explain(file, errno, reason, sizeof(reason));
+		snprintf(why, size, "cannot write to %s in the state_dir: %s", names[i], reason);
+		return false;
+	}
+	return true;
 }

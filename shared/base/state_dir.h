@@ -18,7 +18,8 @@ enum { STATE_DIR_PATH_SIZE = 4096, STATE_DIR_USER_SIZE = 64 };
  * to a directory is fine. Returns false with the reason for people in `why`. */
 bool state_dir_prepare(const char *path, char *why, size_t size);
 
-/* The same, but makes nothing: false when state_dir_prepare would say so. */
+/* The same, but makes nothing; false also when one of the programs' files that are there could not
+ * be opened. */
 bool state_dir_check(const char *path, char *why, size_t size);
 
 /* The path of a file in it. False, with errno ENAMETOOLONG, when it does not fit. */

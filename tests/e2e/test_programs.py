@@ -88,6 +88,20 @@ def test_check_config_by_root_says_what_the_user_of_the_service_cannot_read(make
 
 
 @programs
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user than the service's")
+@pytest.mark.parametrize("name", ["gateway.lock", "write.lock", "worker.db", "worker.db-wal", "worker.db-shm"])
+def test_check_config_by_root_says_what_in_the_state_dir_a_start_as_root_has_left(make_service, program, name):
+    service = make_service()
+    (service.state_dir / name).touch(0o600)
+    done = run(service, program, "--check-config", "-c", service.config_file)
+    assert done.returncode == CONFIGURATION
+    assert done.stderr == (
+        f"{service.config_file}: error: cannot write to {name} in the state_dir: Permission denied (it belongs to root, "
+        f"this program runs as {USER})\n"
+    )
+
+
+@programs
 @pytest.mark.parametrize("path, why", [
     ("config.yaml", "the state_dir is not a directory"), ("no/parent", "the directory above it does not exist"),
     ("log", "every user can write"),
