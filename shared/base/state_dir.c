@@ -49,16 +49,16 @@ const char *filesystem_network_name(uint32_t type, const char *mount_type)
 bool filesystem_mount_type(FILE *mountinfo, unsigned device_major, unsigned device_minor,
 			   char type[FILESYSTEM_TYPE_SIZE])
 {
-	char line[MOUNT_SIZE];
-	unsigned first, second;
+	char line[MOUNT_SIZE], device[32];
 
 	type[0] = '\0';
+	snprintf(device, sizeof(device), " %u:%u ", device_major, device_minor);
 	while (!type[0] && fgets(line, sizeof(line), mountinfo)) {
 		/* "36 35 98:0 /root /mount options [fields] - type source options": proc(5) */
-		const char *behind = strstr(line, " - ");
+		const char *behind = strstr(line, " - "), *field = strchr(line, ' ');
 
-		if (behind && sscanf(line, "%*u %*u %u:%u ", &first, &second) == 2 &&
-		    first == device_major && second == device_minor)
+		field = field ? strchr(field + 1, ' ') : NULL;
+		if (behind && field && strncmp(field, device, strlen(device)) == 0)
 			snprintf(type, FILESYSTEM_TYPE_SIZE, "%.*s",
 				 (int)strcspn(behind + 3, " \n"), behind + 3);
 	}
