@@ -131,16 +131,23 @@ static bool are_eight_plain(const char *text)
 		(ones * 0x80)) == 0;
 }
 
+static const char *skip_plain(const char *at, const char *end)
+{
+	while (end - at >= 8 && are_eight_plain(at))
+		at += 8;
+	while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 && *at != '"' &&
+	       *at != '\\')
+		at++;
+	return at;
+}
+
 static bool scan_string(struct scan *scan)
 {
 	const char *at = scan->at + 1;
+	const char *const end = scan->end;
 
 	for (;;) {
-		while (scan->end - at >= 8 && are_eight_plain(at))
-			at += 8;
-		while (at < scan->end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 &&
-		       *at != '"' && *at != '\\')
-			at++;
+		at = skip_plain(at, end);
 		scan->at = at;
 		if (here(scan) < 0x20)
 			return fail(scan, "control character in a string");
@@ -150,14 +157,13 @@ static bool scan_string(struct scan *scan)
 		}
 		if (*at == '\\' && !scan_escape(scan))
 			return false;
-		while (here(scan) >= 0x80) {
-			size_t len = utf8_char_len(scan->at, (size_t)(scan->end - scan->at));
+		for (at = scan->at; at < end && (unsigned char)*at >= 0x80; scan->at = at) {
+			size_t len = utf8_char_len(at, (size_t)(end - at));
 
 			if (len == 0)
 				return fail(scan, "invalid UTF-8");
-			scan->at += len;
+			at += len;
 		}
-		at = scan->at;
 	}
 }
 
