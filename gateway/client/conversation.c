@@ -30,19 +30,12 @@ static enum ending judge_token(const struct clients *clients, const char *topic,
 	for (size_t i = 0; i < TOKEN_KEYS && verdict == TOKEN_BAD; i++)
 		verdict = token_verify(clients->keys[i], message->token, message->token_len, topic,
 				       topic_len, now_s, claims);
-	switch (verdict) {
-	case TOKEN_GOOD:
-		return ENDING_NONE;
-	case TOKEN_EXPIRED:
-		return ENDING_AUTH_EXPIRED;
-	case TOKEN_BAD_USER:
+	if (verdict == TOKEN_BAD_USER)
 		log_event(LOG_DEBUG, "the user_id of a token is not an integer",
 			  log_bytes("topic", topic, topic_len));
-		break;
-	case TOKEN_BAD:
-		break;
-	}
-	return ENDING_UNAUTHORIZED;
+	if (verdict == TOKEN_GOOD)
+		return ENDING_NONE;
+	return verdict == TOKEN_EXPIRED ? ENDING_AUTH_EXPIRED : ENDING_UNAUTHORIZED;
 }
 
 /* The topic is looked up again: since the upgrade it may have gone, or changed its mind about
@@ -74,29 +67,20 @@ static enum ending judge_first(const struct session *session, const struct messa
 
 /* A later token for the same topic and user moves the expiry. A client that needed none needs none
  * now. */
-static enum ending judge_later(const struct session *session, const struct message *message,
-			       struct token_claims *claims)
-{
-	enum ending ending;
-	const struct topic *topic = session->member.by_topic.topic;
-
-	if (message->resume == MESSAGE_RESUME_MALFORMED)
-		return ENDING_AUTH_REQUIRED;
-	if (session->expires_s == 0)
-		return message->token_state == MESSAGE_TOKEN_NOT_TEXT ? ENDING_AUTH_REQUIRED
-								      : ENDING_NONE;
-	ending = judge_token(session->clients, topic->name, topic->name_len, message, claims);
-	if (ending == ENDING_NONE && claims->user_id != session->member.user_id)
-		return ENDING_UNAUTHORIZED;
-	return ending;
-}
-
 static void on_later_auth(struct session *session, const struct message *message)
 {
 	struct clients *clients = session->clients;
-	struct token_claims claims = {.expires_s = session->expires_s};
-	enum ending ending = judge_later(session, message, &claims);
+	struct token_claims claims = {session->member.user_id, session->expires_s};
+	const struct topic *topic = session->member.by_topic.topic;
+	enum ending ending = ENDING_NONE;
 
+	if (message->resume == MESSAGE_RESUME_MALFORMED ||
+	    (claims.expires_s == 0 && message->token_state == MESSAGE_TOKEN_NOT_TEXT))
+		ending = ENDING_AUTH_REQUIRED;
+	else if (claims.expires_s > 0)
+		ending = judge_token(clients, topic->name, topic->name_len, message, &claims);
+	if (ending == ENDING_NONE && claims.user_id != session->member.user_id)
+		ending = ENDING_UNAUTHORIZED;
 	if (ending != ENDING_NONE) {
 		session_end(session, ending);
 		return;
@@ -181,13 +165,6 @@ void conversation_on_message(struct session *session, const char *bytes, size_t 
 	free(whole);
 }
 
-/* RFC 6455, section 7.4, and the IANA registry: the codes that a client may send. */
-static bool is_close_code(unsigned code)
-{
-	return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
-	       (code >= 3000 && code <= 4999);
-}
-
 /* The code that answers a Close frame: the same one, or one that says what is wrong with it. */
 static uint16_t close_answer(const char *payload, size_t len)
 {
@@ -197,8 +174,10 @@ static uint16_t close_answer(const char *payload, size_t len)
 		return 0;
 	if (len == 1)
 		return CLOSE_PROTOCOL_ERROR;
+	/* RFC 6455, section 7.4, and the IANA registry: the codes that a client may send. */
 	code = (unsigned)(unsigned char)payload[0] << 8 | (unsigned char)payload[1];
-	if (!is_close_code(code))
+	if (code < 1000 || (code > 1003 && code < 1007) || (code > 1014 && code < 3000) ||
+	    code > 4999)
 		return CLOSE_PROTOCOL_ERROR;
 	return utf8_valid(payload + 2, len - 2) ? (uint16_t)code : CLOSE_NOT_UTF8;
 }

@@ -77,39 +77,33 @@ static enum delivery queue(struct session *session, struct frame *frame,
 	return DELIVERY_QUEUED;
 }
 
-/* Hands over the last `len` bytes of a short frame, which the kernel did not take; all of it
+/* Takes what was written out of the outbox. A short frame that was cut is handed over; all of it
  * counts. False: there is no room for it, or the connection is broken. */
-static bool hold(struct session *session, const struct frame *frame, size_t len)
-{
-	struct outbox_pool *pool = &session->clients->pool;
-
-	if (pool->bytes + frame->len > pool->max_bytes)
-		return false;
-	pool->bytes += frame->len;
-	session->held = (uint16_t)frame->len;
-	peer_want_write(session->peer);
-	return peer_hold(session->peer, frame->bytes + frame->len - len, len);
-}
-
-/* Takes what was written out of the outbox. False: the connection is broken, or there is no room
- * for the rest of a frame that was cut. */
 static bool note_written(struct session *session, size_t written)
 {
+	struct outbox_pool *pool = &session->clients->pool;
 	struct outbox *outbox = session->outbox;
 	bool was_begun = outbox_written(outbox) > 0, is_good = true;
 	struct frame *frame;
 	size_t len;
 
 	while (is_good && !session->held && (frame = outbox_peek(outbox, 0))) {
-		frame_wire(frame, &len);
+		const char *wire = frame_wire(frame, &len);
+
 		written += outbox_written(outbox);
 		if (written < len && (written == 0 || !frame_is_short(frame))) {
 			outbox_begin(outbox, written);
 			break;
 		}
 		outbox_pop(outbox); /* first: the pool has its room back */
-		if (written < len)
-			is_good = hold(session, frame, len - written);
+		if (written < len) {
+			is_good = pool->bytes + frame->len <= pool->max_bytes;
+			session->held = is_good ? (uint16_t)frame->len : 0;
+			pool->bytes += session->held;
+			peer_want_write(session->peer);
+			is_good =
+				is_good && peer_hold(session->peer, wire + written, len - written);
+		}
 		written -= written < len ? written : len;
 		count(session, is_good ? COUNT_DELIVERIES : COUNT_DROP_CLOSED, frame->is_push);
 		frame_release(frame);

@@ -146,20 +146,16 @@ static void on_timer(uv_timer_t *timer)
 	}
 }
 
-static void join_queue(struct replay *replay)
+void replay_continue(struct replay *replay)
 {
-	struct replays *replays = replay->owner;
+	struct replays *replays = replay ? replay->owner : NULL;
 
+	if (!replay || !replay->is_waiting)
+		return;
 	replay->is_waiting = false;
 	if (TAILQ_EMPTY(&replays->queue))
 		uv_timer_start(&replays->timer, on_timer, 0, PAUSE_MS);
 	TAILQ_INSERT_TAIL(&replays->queue, replay, entry);
-}
-
-void replay_continue(struct replay *replay)
-{
-	if (replay && replay->is_waiting)
-		join_queue(replay);
 }
 
 struct replay *replay_start(struct replays *replays, struct session *session, int64_t position)
@@ -169,6 +165,7 @@ struct replay *replay_start(struct replays *replays, struct session *session, in
 	replay->owner = replays;
 	replay->session = session;
 	replay->position = position;
-	join_queue(replay);
+	replay->is_waiting = true;
+	replay_continue(replay);
 	return replay;
 }
