@@ -190,8 +190,9 @@ def test_all_outboxes_together_have_a_ceiling(make_server):
                 numbers = receive(client, 39)
                 assert numbers == sorted(set(numbers))
             except ConnectionEnded as ended:  # it had nothing to drop when others had taken all the room
-                if time.monotonic() - started < CLOSE_LIMIT_S:  # later it may have been dropped without that frame
-                    assert str(ended) == f"closed with {TRY_AGAIN.to_bytes(2, 'big')!r}"
+                # In the middle of a push nothing can be said, and after so long nothing more is.
+                is_cut = client.buffer or time.monotonic() - started > CLOSE_LIMIT_S
+                assert is_cut or str(ended) == f"closed with {TRY_AGAIN.to_bytes(2, 'big')!r}"
     for topic in topics:
         client, position = resuming[topic]
         with client:
