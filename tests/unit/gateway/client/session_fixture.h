@@ -175,9 +175,8 @@ void peer_drop(struct lws *peer)
 struct replay *replay_start(struct replays *replays, struct session *session, int64_t position)
 {
 	(void)replays;
-	(void)session;
 	(void)position;
-	abort();
+	return (struct replay *)session; /* which never goes on */
 }
 
 enum replay_outcome replay_proceed(struct replay *replay, enum delivery *delivery)
@@ -189,12 +188,12 @@ enum replay_outcome replay_proceed(struct replay *replay, enum delivery *deliver
 
 void replay_continue(struct replay *replay)
 {
-	assert_null(replay);
+	(void)replay;
 }
 
 void replay_stop(struct replay *replay)
 {
-	assert_null(replay);
+	(void)replay;
 }
 
 void tally_add(struct tally *tally, int fd, const struct client_address *address)
