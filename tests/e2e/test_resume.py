@@ -2,17 +2,17 @@
 
 import contextlib
 import json
+import re
 import signal
-import sqlite3
 import threading
 
 import pytest
 
 from harness.crowd import Crowd
 from harness.process import wait_until
-from harness.sqlite import wait_until_counted
+from harness.sqlite import rows, wait_until_counted
 from harness.web_servers import Nginx
-from harness.websocket import Subscriber
+from harness.websocket import ConnectionEnded, Subscriber, auth_frame, upgraded
 
 
 def subscriber(worker, topic):
@@ -97,13 +97,21 @@ def test_without_the_member_frames_have_no_id(worker):
         assert client.receive() == '{"type":"push","payload":1}'
 
 
+def wait_until_gone(server, event_id):
+    """Requests are what drives the API's pruning."""
+
+    def is_gone():
+        server.api.status()
+        return rows(server.service, "SELECT min(id) FROM events")[0][0] > event_id
+
+    wait_until(is_gone, f"event {event_id} is pruned")
+
+
 def test_pruned_events_are_not_recovered(make_service, certificates):
     server = Nginx(make_service(event_limit=10, event_retention="1h").start(), certificates)
     server.api.register("t")
     ids = publish_many(server.api, "t", 400)
-    with sqlite3.connect(server.service.database) as database:
-        (oldest,) = database.execute("SELECT min(id) FROM events").fetchone()
-    assert ids[0] < oldest
+    wait_until_gone(server, ids[0])
     for position, recovered in ((ids[0], False), (ids[-3], True)):
         with subscriber(server, "t") as client:
             assert json.loads(client.authenticate(last_event_id=position))["recovered"] is recovered
@@ -115,7 +123,7 @@ def test_a_quiet_topic_is_recovered_although_events_of_others_were_pruned(make_s
         server.api.register(topic)
     with subscriber(server, "quiet") as client:
         empty = json.loads(client.authenticate(last_event_id=None))["last_event_id"]
-    publish_many(server.api, "busy", 200)
+    wait_until_gone(server, publish_many(server.api, "busy", 200)[0])
     with subscriber(server, "quiet") as client:
         assert json.loads(client.authenticate(last_event_id=empty))["recovered"] is True
         only = server.api.publish("quiet", "only").json["id"]
@@ -124,8 +132,7 @@ def test_a_quiet_topic_is_recovered_although_events_of_others_were_pruned(make_s
         assert json.loads(client.authenticate(last_event_id=empty))["recovered"] is True
         assert client.receive_json()["id"] == only, "still there"
     ids = publish_many(server.api, "busy", 200)
-    with sqlite3.connect(server.service.database) as database:
-        assert database.execute("SELECT min(id) FROM events").fetchone()[0] > only
+    wait_until_gone(server, ids[0])
     for topic, position, recovered in (
         ("quiet", empty, False),
         ("quiet", only - 1, False),
@@ -147,7 +154,7 @@ def test_a_topic_registered_anew_vouches_for_nothing_that_was_pruned_before(make
     first = publish_many(server.api, "t", 1)[0]
     server.api.unregister("t")
     server.api.register("other")
-    publish_many(server.api, "other", 200)
+    wait_until_gone(server, publish_many(server.api, "other", 200)[0])
     server.api.register("t")
     last = publish_many(server.api, "other", 1)[0]
     for position, recovered in ((first - 1, False), (last, True)):
@@ -175,7 +182,7 @@ def test_a_gateway_that_was_stopped_past_the_limit_says_who_missed_something(mak
                 client = clients[kind, topic] = stack.enter_context(subscriber(server, topic))
                 position = json.loads(client.authenticate(**members)).get("last_event_id")
         with stopped(service):
-            publish_many(server.api, "busy", 200)
+            wait_until_gone(server, publish_many(server.api, "busy", 200)[0])
         assert clients["resumable", "busy"].close_code() == 1013
         numbers = [clients["plain", "busy"].receive_json()["payload"]["n"]]
         while numbers[-1] != 199:
@@ -203,9 +210,28 @@ def test_when_an_order_was_pruned_unseen_everyone_is_sent_away(make_service, cer
         busy.authenticate()
         with stopped(server.service):
             server.api.unregister("quiet")
-            publish_many(server.api, "busy", 200)
+            wait_until_gone(server, publish_many(server.api, "busy", 200)[0])
         assert quiet.close_code() == 1013
         assert busy.close_code() == 1013
+
+
+def test_a_replay_that_is_overtaken_by_pruning_ends_with_1013(make_service, certificates):
+    """The client stands still; over a UNIX socket, whose kernel buffer is small and does not grow."""
+    server = Nginx(make_service(unix=True, event_limit=100, event_retention="1h").start(), certificates)
+    server.api.register("t")
+    ids = [server.api.publish("t", "x" * 20000).json["id"] for _ in range(100)]
+    got = []
+    with upgraded(server.service, "t") as client:
+        client.send_frame(auth_frame(last_event_id=ids[0]))
+        wait_until_counted(server.service, "resumes", "recovered", 1)
+        publish_many(server.api, "t", 200)
+        wait_until_gone(server, ids[-1])
+        assert json.loads(client.read_message())["recovered"] is True
+        with pytest.raises(ConnectionEnded, match=re.escape(repr((1013).to_bytes(2, "big")))):
+            while True:
+                got.append(json.loads(client.read_message())["id"])
+    assert got == ids[1 : len(got) + 1] and len(got) < 99
+    wait_until_counted(server.service, "closes", "pruned", 1)
 
 
 def test_a_recreated_database_never_repeats_an_id_or_recovers_positions_of_the_old_one(make_service, certificates):
