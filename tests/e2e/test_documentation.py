@@ -77,13 +77,12 @@ LOGGED = (
 
 
 def sources():
-    """The C sources, with adjoining strings joined and the names of strings replaced by what they say."""
+    """The C sources, with the names of strings replaced by what they say, and adjoining strings joined."""
     paths = [path for top in ("api", "gateway", "shared") for path in sorted((REPO / top).rglob("*.[ch]"))]
     text = "\n".join(path.read_text() for path in paths if path.parent.name != "json")  # whose faults are answers
-    text = re.sub(r'"\s*"', "", text)
-    for name, value in re.findall(r'#define (\w+) +"([^"]*)"', text):
-        text = text.replace(f'" {name}', value).replace(f'{name} "', f'"{value}')
-    return text
+    names = dict(re.findall(r'#define (\w+) +("[^"]*")', text))
+    text = re.sub(r"\b[A-Z]\w+", lambda name: names.get(name[0], name[0]), text)
+    return re.sub(r'"\s*"', "", text)
 
 
 def logged_messages():
