@@ -50,7 +50,7 @@ static void serve(struct service *service, struct requests *requests, struct res
 		if (quiet_ms == 0 || (quiet_ms > 0 && listener_is_quiet(quiet_ms)))
 			service_upkeep(service);
 		/* One process that goes on is faster than several that take turns. */
-		if (service->database && database_is_crowded(service->database))
+		if (database_is_crowded(service->database))
 			listener_stand_back();
 	}
 }

@@ -27,35 +27,23 @@ enum {
 };
 
 static const struct log_repeat troubles[SERVICE_USES] = {
-	[SERVICE_OPEN] = {LOG_ERROR, "no database"},
 	[SERVICE_READ] = {LOG_WARN, "database unavailable", "use", "read"},
 	[SERVICE_WRITE] = {LOG_WARN, "database unavailable", "use", "write"},
 	[SERVICE_HOUSEKEEPING] = {LOG_WARN, "database unavailable", "use", "housekeeping"},
 	[SERVICE_COUNTING] = {LOG_WARN, "database unavailable", "use", "counting"},
 };
 
-static void close_state(struct service *service)
+struct service *service_open(struct config *config)
 {
-	housekeeping_free(service->housekeeping);
-	store_close(service->store);
-	gauge_reader_free(service->gauges);
-	totals_attach(service->totals, NULL);
-	liveness_close(service->liveness);
-	database_close(service->database);
-	service->housekeeping = NULL;
-	service->store = NULL;
-	service->gauges = NULL;
-	service->liveness = NULL;
-	service->database = NULL;
-}
-
-/* All of it or nothing. */
-static bool open_state(struct service *service, int64_t wait_ms)
-{
-	const struct config *config = service->config;
+	struct service *service = xcalloc(1, sizeof(*service));
 	char why[DATABASE_WHY_SIZE];
 
-	service->database = database_open(config, wait_ms, why);
+	service->config = config;
+	memcpy(service->trouble, troubles, sizeof(troubles));
+	service->totals = totals_new();
+	service->reload = reload_new(config);
+	service->notify = notify_new(config->state_dir);
+	service->database = database_open(config, DATABASE_START_WAIT_MS, why);
 	if (!service->database)
 		goto failed;
 	service->liveness = liveness_open(config->state_dir);
@@ -69,26 +57,11 @@ static bool open_state(struct service *service, int64_t wait_ms)
 	totals_attach(service->totals, service->database);
 	if (database_is_prepared(service->database, why)) {
 		liveness_claim_api(service->liveness, getpid());
-		return true;
+		return service;
 	}
 failed:
-	log_repeat_event(&service->trouble[SERVICE_OPEN], clock_monotonic_ms(),
-			 log_text("state_dir", config->state_dir), log_text("why", why));
-	close_state(service);
-	return false;
-}
-
-struct service *service_open(struct config *config)
-{
-	struct service *service = xcalloc(1, sizeof(*service));
-
-	service->config = config;
-	service->totals = totals_new();
-	memcpy(service->trouble, troubles, sizeof(troubles));
-	service->reload = reload_new(config);
-	service->notify = notify_new(config->state_dir);
-	if (open_state(service, DATABASE_START_WAIT_MS))
-		return service;
+	log_event(LOG_ERROR, "no database", log_text("state_dir", config->state_dir),
+		  log_text("why", why));
 	service_close(service);
 	return NULL;
 }
@@ -103,30 +76,27 @@ void service_close(struct service *service)
 		totals_write(service->totals, &service->counters, LAST_WAIT_MS);
 	for (size_t i = 0; i < SERVICE_USES; i++)
 		log_repeat_flush(&service->trouble[i], clock_monotonic_ms());
-	close_state(service);
+	housekeeping_free(service->housekeeping);
+	store_close(service->store);
+	gauge_reader_free(service->gauges);
+	liveness_close(service->liveness);
+	database_close(service->database);
 	totals_free(service->totals);
 	free(service);
 }
 
-/* Files that were deleted or replaced are put back. A caller waits meanwhile. */
-static void look_after_files(struct service *service)
+void service_refresh(struct service *service)
 {
 	int64_t now_ms = clock_monotonic_ms();
 
+	if (reload_if_changed(service->reload))
+		housekeeping_set_limits(service->housekeeping,
+					housekeeping_limits_of(service->config));
 	if (now_ms - service->looked_ms < LOOK_INTERVAL_MS)
 		return;
 	service->looked_ms = now_ms;
+	/* Files that were deleted or replaced are put back. A caller waits meanwhile. */
 	database_look_after(service->database, now_ms + service->config->busy_timeout_ms);
-}
-
-void service_refresh(struct service *service)
-{
-	bool is_new = reload_if_changed(service->reload);
-
-	look_after_files(service);
-	if (is_new && service->housekeeping)
-		housekeeping_set_limits(service->housekeeping,
-					housekeeping_limits_of(service->config));
 }
 
 bool service_available(struct service *service, enum service_use use, enum database_status status,
@@ -182,7 +152,7 @@ int service_upkeep_due(struct service *service)
 void service_upkeep(struct service *service)
 {
 	int64_t now_ms = clock_monotonic_ms();
-	bool more = service->housekeeping;
+	bool more = true;
 
 	if (now_ms - service->ticked_ms >= TICK_INTERVAL_MS)
 		service_tick(service);

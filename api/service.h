@@ -20,7 +20,6 @@
 
 /* Told apart for the log: while somebody's transaction holds the write lock, reads still work. */
 enum service_use {
-	SERVICE_OPEN,
 	SERVICE_READ,
 	SERVICE_WRITE,
 	SERVICE_HOUSEKEEPING,
@@ -53,10 +52,9 @@ struct service {
 struct service *service_open(struct config *config);
 void service_close(struct service *service);
 
-/* Takes over a changed configuration file, and a database that was made anew. Call it before a
- * request is looked at, and about once a second when nobody comes: deleted files must not be held
- * open, for nobody else can start afresh beside them. Afterwards service->database is NULL if there
- * is none. */
+/* Takes over a changed configuration file, and puts back files of the database that others have
+ * deleted or replaced. Call it before a request is looked at, and about once a second when nobody
+ * comes. */
 void service_refresh(struct service *service);
 
 /* True when the operation succeeded. Otherwise answers 503 (`response` may be NULL), and logs it if
