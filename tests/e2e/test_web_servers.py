@@ -161,6 +161,18 @@ def test_a_request_that_is_not_an_upgrade_reaches_no_other_program(server):
     assert reply in ("400", "404", "426"), reply
 
 
+def test_neither_cookies_nor_a_restart_of_the_gateway_keep_a_browser_out(server):
+    assert server.api.register("t").status == 200
+    with server.subscribe("t", headers={"Cookie": "c=" + "x" * 8100}) as browser:
+        assert browser.authenticate() == '{"type":"auth_ok"}'
+    assert server.service.gateway.stop() is None
+    for _ in range(3):
+        assert refusal(server.wss_url, "t", tls=server.tls) in (502, 503)
+    server.service.start_gateway()
+    with server.subscribe("t") as browser:
+        assert browser.authenticate() == '{"type":"auth_ok"}'
+
+
 def test_the_clients_address_of_x_forwarded_for_reaches_the_log(make_service, certificates):
     service = make_service(log_connections=True)
     server = Nginx(service.start(), certificates)

@@ -25,6 +25,7 @@ from .process import LIMIT_S, wait_until
 from .websocket import CLOSE, PING, PONG, TEXT, WebSocket, build_frame, parse_frame
 
 RETRY_S = 0.05
+PAGE_TRIES, PAGE_RETRY_S, PAGE_CONNECT_S = 3, 1.0, 1.5
 READ_BYTES = 262144
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
 AWAY, CONNECTING, HANDSHAKE, AUTH, OPEN = range(5)
@@ -38,6 +39,8 @@ class Member:
     when it asked for them; `starts` where in them each connection began; `first_position` the first auth_ok's;
     `unrecovered` how often it was told that what it missed is gone; `closes` and `refusals` count the codes of each end
     and the causes of each attempt that came to nothing. `pause_s` after each push makes the whole crowd read slowly."""
+
+    connect_s = None  # for one try; None: no limit
 
     def __init__(self, address, topic, resume="always", path="/ws", token="", pause_s=0.0):
         self.address, self.topic, self.resume, self.token, self.pause_s = address, topic, resume, token, pause_s
@@ -57,6 +60,10 @@ class Member:
         if self.resume != "no":
             frame["last_event_id"] = self.position if self.resume == "always" else None
         return build_frame(json.dumps(frame).encode())
+
+    def next_try(self, soon_s):
+        """In how many seconds, or None: never."""
+        return soon_s
 
     def take(self, message):
         """A text message of the server's."""
@@ -84,6 +91,29 @@ class Member:
             self.unrecovered += not frame.get("recovered", True)
         else:
             self.faults.append(message[:200])
+
+
+class Page(Member):
+    """Comes back as Wavelog's pages do: in three tries, a second apart; then it is deaf until it is reloaded."""
+
+    connect_s = PAGE_CONNECT_S
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.tries = PAGE_TRIES
+
+    @property
+    def is_deaf(self):
+        return self.tries < 0
+
+    def take(self, message):
+        super().take(message)
+        if self.state == OPEN:
+            self.tries = PAGE_TRIES
+
+    def next_try(self, soon_s):
+        self.tries -= 1
+        return None if self.is_deaf else PAGE_RETRY_S
 
 
 class Crowd:
@@ -219,10 +249,21 @@ class Crowd:
             self._refused(member, os.strerror(error.errno))
             return
         self._selector.register(member.socket, selectors.EVENT_WRITE, member)
+        if member.connect_s is not None:
+            self.after(member.connect_s, lambda tried=member.socket: self._give_up(member, tried))
+
+    def _give_up(self, member, tried):
+        if member.socket is tried and member.state in (CONNECTING, HANDSHAKE):
+            self._end(member, "no answer in time")
 
     def _refused(self, member, cause):
         member.refusals[cause] += 1
-        self.after(RETRY_S, lambda: self._connect(member))
+        self._come_back(member, RETRY_S)
+
+    def _come_back(self, member, soon_s):
+        delay_s = member.next_try(soon_s)
+        if delay_s is not None:
+            self.after(delay_s, lambda: self._connect(member))
 
     def _end(self, member, cause=None):
         """Closes the socket, and comes back: at once after a connection, a little later after a refusal."""
@@ -232,7 +273,7 @@ class Crowd:
         member.socket, member.state, member.buffer = None, AWAY, b""
         if was_open or cause == "left":
             member.closes[cause or 1006] += 1
-            self.after(0, lambda: self._connect(member))
+            self._come_back(member, 0)
         else:
             self._refused(member, str(cause or "ended before auth_ok"))
 
