@@ -16,7 +16,6 @@
 #include "shared/base/alloc.h"
 #include "shared/base/log.h"
 #include "shared/config/reload.h"
-#include "shared/base/unix_socket.h"
 
 static bool fail(const struct gateway *gateway, const char *what, const char *why)
 {
@@ -99,12 +98,14 @@ static bool open_network(struct gateway *gateway, struct limits limits)
 		return false;
 	inheritance->listen_count = 1; /* for a successor; it is the listener's */
 	gateway->listener = listener_open(config, fds[0], gateway->loop);
+	if (inheritance->worker == 0)
+		listen_file_take(&gateway->listen_file, config);
 	if (!open_clients(gateway, listener_address(gateway->listener)))
 		return false;
 	gateway->wakeup = wakeup_open(gateway->loop, config->state_dir, inheritance->wakeup_fd,
 				      clients_look, gateway->clients);
 	if (!gateway->wakeup)
-		return fail(gateway, "cannot make " WAKEUP_SOCKET_NAME, strerror(errno));
+		return fail(gateway, "cannot make wakeup.sock", strerror(errno));
 	struct upgrades_parts parts = {
 		.config = config,
 		.limits = limits,
@@ -159,6 +160,7 @@ void gateway_close(struct gateway *gateway)
 	if (!gateway)
 		return;
 	listener_close(gateway->listener);
+	listen_file_release(&gateway->listen_file);
 	upgrades_close(gateway->upgrades);
 	wakeup_close(gateway->wakeup);
 	if (gateway->presence)

@@ -10,6 +10,7 @@
 
 #include "gateway/client/clients.h"
 #include "gateway/client/websocket.h"
+#include "gateway/door/listener.h"
 #include "gateway/events/registry.h"
 #include "gateway/presence/database_thread.h"
 #include "gateway/presence/tally.h"
@@ -35,6 +36,7 @@ struct gateway {
 	struct wakeup *wakeup;
 	struct upgrades *upgrades;
 	struct listener *listener;
+	struct listen_file listen_file; /* not of a worker */
 };
 
 /* Sets everything up. NULL after logging why; *exit_code is what the program then ends with. Free

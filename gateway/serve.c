@@ -114,15 +114,29 @@ static void note_clock_step(struct serving *serving)
 	clients_reschedule(serving->gateway->clients);
 }
 
+static void look_after_socket(struct gateway *gateway)
+{
+	int fd = listen_file_look(&gateway->listen_file, gateway->config);
+
+	if (fd >= 0)
+		listener_replace(gateway->listener, fd);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct serving *serving = timer->data;
+	struct gateway *gateway = serving->gateway;
 
 	note_clock_step(serving);
-	clients_on_tick(serving->gateway->clients);
-	upgrades_on_tick(serving->gateway->upgrades);
-	if (serving->gateway->listener)
-		listener_on_tick(serving->gateway->listener);
+	clients_on_tick(gateway->clients);
+	upgrades_on_tick(gateway->upgrades);
+	if (gateway->listener) {
+		int fd = wakeup_take_fd(gateway->wakeup);
+
+		if (fd >= 0)
+			listener_replace(gateway->listener, fd);
+		listener_on_tick(gateway->listener);
+	}
 	if (serving->is_draining)
 		drain_step(serving);
 }
@@ -145,6 +159,7 @@ static void start_successor(struct serving *serving)
 
 	if (!gateway->listener || serving->successor || is_worker(gateway))
 		return;
+	look_after_socket(gateway);
 	gateway->inheritance->listen_fds[0] = listener_fd(gateway->listener);
 	serving->successor = successor_start(gateway->loop, gateway->inheritance, gateway->config,
 					     SUCCESSOR_LIMIT_MS, on_successor, serving);
@@ -158,6 +173,8 @@ static void on_beat(uv_timer_t *timer)
 	liveness_beat(gateway->liveness, getpid());
 	presence_beat(gateway->presence, &gateway->counters, clients_outbox_bytes(gateway->clients),
 		      housekeeping_limits_of(gateway->config));
+	if (gateway->listener && !serving->successor)
+		look_after_socket(gateway);
 }
 
 static void on_signal(uv_poll_t *poll, int status, int events)

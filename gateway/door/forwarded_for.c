@@ -26,21 +26,18 @@ static bool take_last(struct slice *list, struct slice *part)
 	return true;
 }
 
-static bool is_listed(const char *networks, const struct client_address *address)
-{
-	struct slice rest = {networks, strlen(networks)}, part;
-	struct client_network network;
-
-	while (take_last(&rest, &part))
-		if (client_network_parse(part, &network) &&
-		    client_network_contains(&network, address))
-			return true;
-	return false;
-}
-
 static bool is_trusted(const char *trusted, const struct client_address *address)
 {
-	return is_listed("127.0.0.0/8,::1", address) || is_listed(trusted, address);
+	const char *const lists[] = {"127.0.0.0/8,::1", trusted};
+	struct client_network network;
+	struct slice part;
+
+	for (int i = 0; i < 2; i++)
+		for (struct slice rest = {lists[i], strlen(lists[i])}; take_last(&rest, &part);)
+			if (client_network_parse(part, &network) &&
+			    client_network_contains(&network, address))
+				return true;
+	return false;
 }
 
 /* Takes the brackets and the port off one entry; false when they are not well-formed. */

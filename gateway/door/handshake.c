@@ -139,31 +139,22 @@ enum handshake_state handshake_parse(const char *bytes, size_t len, struct hands
 	}
 }
 
-/* The value of the first parameter `topic`; .at is NULL when there is none. */
-static struct slice topic_parameter(struct slice query)
-{
-	while (query.at) {
-		struct slice value;
-		struct slice parameter = slice_split(query, '&', &query);
-		struct slice name = slice_split(parameter, '=', &value);
-
-		if (name.len == 5 && memcmp(name.at, "topic", 5) == 0 && value.at)
-			return value;
-	}
-	return (struct slice){0};
-}
-
 const struct refusal *handshake_topic(const struct handshake *handshake,
 				      char topic[TOPIC_MAX_BYTES], size_t *topic_len)
 {
-	struct slice path = handshake->path;
+	struct slice path = handshake->path, query = handshake->query, value = {0};
 	const size_t end_len = sizeof(PATH_END) - 1;
 	char decoded[HANDSHAKE_MAX_BYTES];
 
 	if (path.len < end_len || memcmp(path.at + path.len - end_len, PATH_END, end_len) != 0)
 		return &refusal_not_found;
-	struct slice value = topic_parameter(handshake->query);
-	if (value.len == 0)
+	while (query.at && !value.at) { /* the first one counts */
+		struct slice name = slice_split(slice_split(query, '&', &query), '=', &value);
+
+		if (name.len != 5 || memcmp(name.at, "topic", 5) != 0)
+			value.at = NULL;
+	}
+	if (!value.at || value.len == 0)
 		return &refusal_missing_topic;
 	if (!topic_percent_decode(value.at, value.len, decoded, sizeof(decoded), topic_len))
 		return &refusal_bad_topic;
@@ -173,18 +164,11 @@ const struct refusal *handshake_topic(const struct handshake *handshake,
 	return NULL;
 }
 
-/* RFC 6455, section 4.2.1: the base64 form of 16 bytes. */
-static bool is_key(struct slice key)
-{
-	const size_t digits = HANDSHAKE_KEY_BYTES - 2;
-
-	return key.len == HANDSHAKE_KEY_BYTES &&
-	       consists_of((struct slice){key.at, digits}, "+/") &&
-	       memcmp(key.at + digits, "==", 2) == 0;
-}
-
 const struct refusal *handshake_upgrade(const struct handshake *handshake)
 {
+	struct slice key = handshake->key; /* RFC 6455, section 4.2.1: 16 bytes in base64 */
+	struct slice digits = {key.at, HANDSHAKE_KEY_BYTES - 2};
+
 	if (!handshake->upgrade || !handshake->connection || !handshake->is_http_1_1 ||
 	    handshake->method.len != 3 || memcmp(handshake->method.at, "GET", 3) != 0)
 		return &refusal_not_an_upgrade;
@@ -194,7 +178,10 @@ const struct refusal *handshake_upgrade(const struct handshake *handshake)
 		return &refusal_malformed;
 	if (handshake->has_body)
 		return &refusal_has_body;
-	return is_key(handshake->key) ? NULL : &refusal_bad_key;
+	if (key.len != HANDSHAKE_KEY_BYTES || memcmp(key.at + digits.len, "==", 2) != 0 ||
+	    !consists_of(digits, "+/"))
+		return &refusal_bad_key;
+	return NULL;
 }
 
 size_t handshake_canonical(const struct handshake *handshake, char out[HANDSHAKE_CANONICAL_SIZE])

@@ -11,7 +11,8 @@ enum {
 	/* The database's, libuv's, the listening socket and the like, and connections that have
 	 * been dropped but are closed only a few turns of the loop later. */
 	OWN_DESCRIPTORS = 288,
-	OWN_SHARE = 4, /* where there are few: at most one in so many */
+	OWN_SHARE = 4, /* where there are few: at most one in so many, */
+	FEWEST_OWN = 32, /* but without these nobody can be served */
 	MOST_DESCRIPTORS =
 		65536, /* libwebsockets keeps a table of them, so "no limit" must become a number */
 	PENDING_SHARE = 8, /* one in so many connections may be pending */
@@ -45,8 +46,9 @@ size_t limits_descriptors(const struct config *config)
 
 struct limits limits_for(const struct config *config, size_t descriptors)
 {
-	size_t left = descriptors - smaller(OWN_DESCRIPTORS, descriptors / OWN_SHARE);
-	size_t room = left > 2 ? left : 2;
+	size_t share = smaller(OWN_DESCRIPTORS, descriptors / OWN_SHARE);
+	size_t own = share > FEWEST_OWN ? share : FEWEST_OWN;
+	size_t room = descriptors > own + 2 ? descriptors - own : 2;
 	size_t wanted = config->max_connections > 0 ? (size_t)config->max_connections : room;
 	size_t pending = smaller(pending_of(config, smaller(wanted, room)), room / 2);
 
@@ -56,29 +58,26 @@ struct limits limits_for(const struct config *config, size_t descriptors)
 	};
 }
 
-size_t limits_raise_descriptors(const struct config *config)
-{
-	size_t wanted = limits_descriptors(config);
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return USUAL_DESCRIPTORS;
-	rlim_t before = limit.rlim_cur;
-	limit.rlim_cur = smaller(wanted, limit.rlim_max);
-	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-		return limit.rlim_cur;
-	log_event(LOG_WARN, "cannot raise the limit of descriptors",
-		  log_text("why", strerror(errno)));
-	return before;
-}
-
 struct limits limits_take(const struct config *config, size_t workers)
 {
-	size_t descriptors = limits_raise_descriptors(config);
-	struct limits limits = limits_for(config, descriptors);
+	size_t wanted = limits_descriptors(config), descriptors;
+	struct rlimit limit = {USUAL_DESCRIPTORS, USUAL_DESCRIPTORS};
 
+	getrlimit(RLIMIT_NOFILE, &limit);
+	descriptors = limit.rlim_cur;
+	limit.rlim_cur = smaller(wanted, limit.rlim_max);
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		descriptors = limit.rlim_cur;
+	else
+		log_event(LOG_WARN, "cannot raise the limit of descriptors",
+			  log_text("why", strerror(errno)));
+	struct limits limits = limits_for(config, descriptors);
 	if (limits.connections < (size_t)config->max_connections)
 		log_event(LOG_WARN, "the limit of descriptors is too low for max_connections",
+			  log_number("descriptors", (int64_t)descriptors),
+			  log_number("connections", (int64_t)limits.connections));
+	else if (descriptors < smaller(wanted, USUAL_DESCRIPTORS))
+		log_event(LOG_WARN, "the limit of descriptors is low",
 			  log_number("descriptors", (int64_t)descriptors),
 			  log_number("connections", (int64_t)limits.connections));
 	limits.pending = limits_share(limits.pending, workers);

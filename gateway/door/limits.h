@@ -23,12 +23,9 @@ size_t limits_share(size_t all, size_t workers);
 /* The limits of a process that may have `descriptors`. These three are pure. */
 struct limits limits_for(const struct config *config, size_t descriptors);
 
-/* Asks the kernel for as many descriptors as the configuration needs; returns how many there may
- * be. */
-size_t limits_raise_descriptors(const struct config *config);
-
-/* Does that, and returns the limits of one of so many workers (0: it is none), with a warning in
- * the log when they are lower than the configuration says. */
+/* Asks the kernel for the descriptors that the configuration needs. Returns the limits of one of so
+ * many workers (0: it is none), with a warning in the log when they are lower than the
+ * configuration says, or than can be meant. */
 struct limits limits_take(const struct config *config, size_t workers);
 
 #endif

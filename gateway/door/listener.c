@@ -5,8 +5,11 @@
 #include "gateway/door/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -44,16 +47,7 @@ static void describe(const struct config *config, const union address *address,
 		snprintf(out, ADDRESS_SIZE, "%s", config->ws_bind);
 }
 
-/* Returns -1, with errno as it was. */
-static int give_up(int fd)
-{
-	int saved = errno;
-
-	close(fd);
-	errno = saved;
-	return -1;
-}
-
+/* A socket bound there, which listens if others may bind the same port; -1 with errno. */
 static int bind_to(const union address *address, bool is_shared)
 {
 	const int on = 1, off = 0;
@@ -68,23 +62,27 @@ static int bind_to(const union address *address, bool is_shared)
 	if (family == AF_INET6) /* [::] takes IPv4 too */
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	if (bind(fd, &address->any,
-		 family == AF_INET6 ? sizeof(address->ipv6) : sizeof(address->ipv4)) == 0)
+		 family == AF_INET6 ? sizeof(address->ipv6) : sizeof(address->ipv4)) == 0 &&
+	    (!is_shared || listen(fd, BACKLOG) == 0))
 		return fd;
-	return give_up(fd);
+	int saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
 }
 
 static int listen_tcp(const union address *address, bool is_first)
 {
 	/* Binding without SO_REUSEPORT shows whether anybody listens there, which binding with it
 	 * would not. */
-	int probe_fd = is_first ? bind_to(address, false) : -1;
+	if (is_first) {
+		int probe_fd = bind_to(address, false);
 
-	if (is_first && probe_fd < 0)
-		return -1;
-	if (is_first)
+		if (probe_fd < 0)
+			return -1;
 		close(probe_fd);
-	int fd = bind_to(address, true);
-	return fd < 0 || listen(fd, BACKLOG) == 0 ? fd : give_up(fd);
+	}
+	return bind_to(address, true);
 }
 
 const char *listen_socket_path(const struct config *config)
@@ -119,6 +117,51 @@ int listen_socket_open(const struct config *config, bool is_first)
 		describe(config, &address, where);
 		log_event(LOG_ERROR, "cannot listen", log_text("address", where),
 			  log_text("why", strerror(saved)));
+	}
+	return fd;
+}
+
+void listen_file_take(struct listen_file *file, const struct config *config)
+{
+	const char *path = listen_socket_path(config);
+	char copy[UNIX_SOCKET_PATH_MAX + 1];
+	struct stat info;
+
+	if (!path)
+		return;
+	held_file_take(&file->socket, path, "ws_bind", (mode_t)config->ws_socket_mode);
+	snprintf(copy, sizeof(copy), "%s", path);
+	path = dirname(copy);
+	if (stat(path, &info) == 0)
+		file->directory_mode = info.st_mode & 07777;
+	held_file_take(&file->directory, path, "the directory of ws_bind",
+		       file->directory_mode & 0111);
+}
+
+void listen_file_release(struct listen_file *file)
+{
+	held_file_release(&file->socket);
+	held_file_release(&file->directory);
+}
+
+int listen_file_look(struct listen_file *file, const struct config *config)
+{
+	const char *directory = file->directory.path, *path = file->socket.path;
+	struct stat info;
+	int fd = -1;
+	enum held_file_state state;
+
+	if (held_file_look(&file->directory) == HELD_FILE_DELETED && mkdir(directory, 0700) == 0)
+		chmod(directory, file->directory_mode);
+	state = held_file_look(&file->socket);
+	held_file_note(&file->socket, state);
+	if (state == HELD_FILE_REPLACED && lstat(path, &info) == 0 && S_ISREG(info.st_mode))
+		unlink(path);
+	if (state != HELD_FILE_IN_PLACE)
+		fd = unix_stream_listen(path, file->socket.mode, BACKLOG);
+	if (fd >= 0) {
+		listen_file_take(file, config);
+		held_file_note(&file->socket, HELD_FILE_IN_PLACE);
 	}
 	return fd;
 }
@@ -203,6 +246,21 @@ void listener_start(struct listener *listener, struct upgrades *upgrades)
 	listener_on_tick(listener);
 }
 
+static void accept_rest(struct listener *listener)
+{
+	for (int i = 0; listener->upgrades && i < BACKLOG && accept_one(listener) == 0; i++)
+		;
+}
+
+void listener_replace(struct listener *listener, int fd)
+{
+	accept_rest(listener);
+	uv_poll_stop(&listener->poll);
+	dup3(fd, listener->fd, O_CLOEXEC);
+	close(fd);
+	listener_on_tick(listener);
+}
+
 static void free_listener(uv_handle_t *handle)
 {
 	free(handle->data);
@@ -210,8 +268,7 @@ static void free_listener(uv_handle_t *handle)
 
 void listener_leave(struct listener *listener)
 {
-	for (int i = 0; listener->upgrades && i < BACKLOG && accept_one(listener) == 0; i++)
-		;
+	accept_rest(listener);
 	uv_poll_stop(&listener->poll);
 	close(listener->fd);
 	uv_close((uv_handle_t *)&listener->poll, free_listener);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "shared/base/held_file.h"
 #include "shared/config/config.h"
 
 /* A listening socket, non-blocking and close-on-exec, or -1 after logging why. Further sockets of
@@ -19,6 +20,21 @@ int listen_socket_open(const struct config *config, bool is_first);
 
 /* The path of a UNIX socket; NULL for TCP. */
 const char *listen_socket_path(const struct config *config);
+
+/* The file of a UNIX socket, and its directory, which others may delete. The zeroed struct holds
+ * nothing. */
+struct listen_file {
+	struct held_file directory, socket;
+	mode_t directory_mode;
+};
+
+/* Holds them from now on, unless it is TCP; let go with listen_file_release. */
+void listen_file_take(struct listen_file *file, const struct config *config);
+void listen_file_release(struct listen_file *file);
+
+/* To be called once a second. When nobody can reach the socket any more: a new one, as
+ * listen_socket_open returns it; otherwise, or when there cannot be one yet, -1. */
+int listen_file_look(struct listen_file *file, const struct config *config);
 
 struct listener;
 struct upgrades;
@@ -32,6 +48,9 @@ void listener_start(struct listener *listener, struct upgrades *upgrades);
 
 /* Ends a pause. Call it every 100 ms. */
 void listener_on_tick(struct listener *listener);
+
+/* Goes on with another socket, whose owner it becomes. */
+void listener_replace(struct listener *listener, int fd);
 
 /* Stops, after taking whoever is in the kernel's queue, and removes a UNIX socket's file. Frees all
  * but the uv handle, which the loop must run once more to close. NULL is allowed. */

@@ -25,6 +25,7 @@ struct wakeup {
 	uv_idle_t turn; /* runs while a look is due */
 	int open_handles;
 	int fd;
+	int handed_fd; /* see wakeup_take_fd */
 	uint64_t interval_ms;
 	bool is_ours; /* the path */
 	struct held_file file;
@@ -34,6 +35,14 @@ struct wakeup {
 };
 
 static void on_timer(uv_timer_t *timer);
+
+int wakeup_take_fd(struct wakeup *wakeup)
+{
+	int fd = wakeup->handed_fd;
+
+	wakeup->handed_fd = -1;
+	return fd;
+}
 
 static void on_turn(uv_idle_t *turn)
 {
@@ -54,15 +63,21 @@ static void on_turn(uv_idle_t *turn)
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct wakeup *wakeup = poll->data;
+	bool is_worker = !wakeup->path[0];
 	char tap[1];
-	int fd;
+	int fd = -1;
 
 	(void)status;
 	(void)events;
-	for (int i = 0; i < DRAIN_MAX && recv(wakeup->fd, tap, sizeof(tap), MSG_DONTWAIT) >= 0; i++)
-		;
-	if (!wakeup->is_ours && wakeup->path[0] &&
-	    (fd = unix_datagram_connect(wakeup->path)) >= 0) {
+	for (int i = 0; i < DRAIN_MAX && (is_worker ? unix_receive_fd(wakeup->fd, &fd)
+						    : recv(wakeup->fd, tap, 1, MSG_DONTWAIT) >= 0);
+	     i++) {
+		if (fd >= 0 && wakeup->handed_fd >= 0)
+			close(wakeup->handed_fd);
+		if (fd >= 0)
+			wakeup->handed_fd = fd;
+	}
+	if (!wakeup->is_ours && !is_worker && (fd = unix_datagram_connect(wakeup->path)) >= 0) {
 		send(fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 		close(fd);
 	}
@@ -111,6 +126,7 @@ struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, int fd
 	struct wakeup *wakeup = xcalloc(1, sizeof(*wakeup));
 
 	wakeup->fd = fd;
+	wakeup->handed_fd = -1;
 	wakeup->look = look_now;
 	wakeup->context = context;
 	if (fd < 0) {
@@ -161,6 +177,8 @@ void wakeup_close(struct wakeup *wakeup)
 	if (wakeup->is_ours)
 		unlink(wakeup->path);
 	close(wakeup->fd);
+	if (wakeup->handed_fd >= 0)
+		close(wakeup->handed_fd);
 	uv_close((uv_handle_t *)&wakeup->poll, forget_handle);
 	uv_close((uv_handle_t *)&wakeup->timer, forget_handle);
 	uv_close((uv_handle_t *)&wakeup->turn, forget_handle);

@@ -23,6 +23,9 @@ enum { WAKEUP_WHEN_TAPPED = -1 };
 struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, int fd, wakeup_look *look,
 			   void *context);
 
+/* What the supervisor has sent with a tap: a listening socket, now the caller's; -1: nothing. */
+int wakeup_take_fd(struct wakeup *wakeup);
+
 /* This process drains while others serve. The path belongs to a successor by now, and is left
  * alone. Whoever taps is connected to one of the two sockets: a tap that comes here is passed on,
  * and for those that go there the timer looks every WAKEUP_DRAIN_MS. */

@@ -26,6 +26,7 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
+#include "shared/base/unix_socket.h"
 #include "shared/base/version.h"
 #include "shared/config/reload.h"
 
@@ -38,6 +39,7 @@ enum {
 struct worker {
 	pid_t pid; /* 0: it does not run */
 	int taps[2]; /* the parent's end and the worker's */
+	bool needs_socket; /* a new listening one */
 	int failures; /* starts in a row that came to nothing */
 	bool has_served;
 	int64_t start_ms; /* when to start it */
@@ -51,6 +53,7 @@ struct supervisor {
 	struct liveness *liveness;
 	struct wakeup *wakeup;
 	struct tally *tally;
+	struct listen_file listen_file;
 	uv_poll_t signals, ready;
 	uv_timer_t start_timer; /* ends a turn of the loop when a worker is due */
 	int ready_fds[2]; /* a pipe, on which each worker says that it is serving */
@@ -133,11 +136,30 @@ static void on_successor(void *context, bool serves)
 	supervisor->successor = NULL;
 }
 
+/* When nobody can reach the listening socket any more, the workers go on with a new one. */
+static void look_after_socket(struct supervisor *supervisor)
+{
+	int *fds = supervisor->inheritance->listen_fds;
+	bool may_mend = !supervisor->is_ending && !supervisor->successor;
+	int fd = may_mend ? listen_file_look(&supervisor->listen_file, supervisor->config) : -1;
+
+	for (size_t i = 0; i < supervisor->count && may_mend; i++) {
+		struct worker *worker = &supervisor->workers[i];
+
+		if (fd >= 0)
+			worker->needs_socket = dup3(fd, fds[i], O_CLOEXEC) >= 0;
+		if (worker->needs_socket && unix_send_fd(worker->taps[0], fds[i]))
+			worker->needs_socket = false;
+	}
+	close_fd(&fd);
+}
+
 /* A wakeup_look: there is nothing to look at here; the workers look. */
 static int pass_tap_on(void *context)
 {
 	struct supervisor *supervisor = context;
 
+	look_after_socket(supervisor);
 	for (size_t i = 0; i < supervisor->count; i++)
 		send(supervisor->workers[i].taps[0], "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	return WAKEUP_WHEN_TAPPED;
@@ -198,11 +220,12 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (number == SIGCHLD)
 		reap(supervisor);
-	else if (number == SIGUSR2 && !supervisor->is_ending && !supervisor->successor)
+	else if (number == SIGUSR2 && !supervisor->is_ending && !supervisor->successor) {
+		look_after_socket(supervisor);
 		supervisor->successor = successor_start(&supervisor->loop, supervisor->inheritance,
 							supervisor->config, SUCCESSOR_LIMIT_MS,
 							on_successor, supervisor);
-	else if (number == SIGTERM || number == SIGINT)
+	} else if (number == SIGTERM || number == SIGINT)
 		begin_to_end(supervisor, supervisor->is_ending ? SIGINT : number);
 	else if (number == SIGHUP && reload_now(supervisor->reload))
 		signal_workers(supervisor, SIGHUP);
@@ -224,6 +247,7 @@ static void close_all(struct supervisor *supervisor)
 			close_fd(&supervisor->workers[i].taps[end]);
 	}
 	wakeup_close(supervisor->wakeup);
+	listen_file_release(&supervisor->listen_file);
 	liveness_close(supervisor->liveness);
 	reload_free(supervisor->reload);
 	uv_run(&supervisor->loop, UV_RUN_DEFAULT);
@@ -339,6 +363,7 @@ static bool open_all(struct supervisor *supervisor)
 		inheritance_claim(supervisor->inheritance, config, &supervisor->exit_code);
 	if (!supervisor->liveness || !open_sockets(supervisor))
 		return false;
+	listen_file_take(&supervisor->listen_file, config);
 	supervisor->wakeup =
 		wakeup_open(&supervisor->loop, config->state_dir, -1, pass_tap_on, supervisor);
 	if (!supervisor->wakeup)

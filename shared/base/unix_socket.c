@@ -4,6 +4,7 @@
 #include "shared/base/unix_socket.h"
 
 #include <errno.h>
+#include <stdalign.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -100,4 +101,50 @@ int unix_stream_listen(const char *path, mode_t mode, int backlog)
 	    listen(fd, backlog) != 0)
 		return close_keeping_errno(fd);
 	return fd;
+}
+
+/* A tap, and room for a descriptor with it. */
+struct tap {
+	struct msghdr message;
+	struct iovec byte;
+	alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+};
+
+static struct msghdr *tap_init(struct tap *tap, char *byte)
+{
+	tap->byte = (struct iovec){.iov_base = byte, .iov_len = 1};
+	tap->message = (struct msghdr){.msg_iov = &tap->byte,
+				       .msg_iovlen = 1,
+				       .msg_control = tap->control,
+				       .msg_controllen = sizeof(tap->control)};
+	return &tap->message;
+}
+
+bool unix_send_fd(int socket_fd, int fd)
+{
+	char byte = '!';
+	struct tap tap = {0};
+	struct msghdr *message = tap_init(&tap, &byte);
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	return sendmsg(socket_fd, message, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+}
+
+bool unix_receive_fd(int socket_fd, int *fd)
+{
+	char byte;
+	struct tap tap;
+	struct msghdr *message = tap_init(&tap, &byte);
+
+	*fd = -1;
+	if (recvmsg(socket_fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
+		return false;
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+	if (header && header->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(header), sizeof(*fd));
+	return true;
 }

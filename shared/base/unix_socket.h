@@ -22,6 +22,13 @@ int unix_datagram_bind(const char *path);
  */
 int unix_datagram_connect(const char *path);
 
+/* Sends a tap that carries a descriptor over a datagram socket. False when it has no room. */
+bool unix_send_fd(int socket_fd, int fd);
+
+/* Takes one tap, without waiting. False when there is none; *fd is the descriptor that it carries
+ * (close-on-exec, the caller closes it), -1 for none. */
+bool unix_receive_fd(int socket_fd, int *fd);
+
 /* A listening stream socket with permission bits `mode`. A socket on which nobody answers is
  * replaced; a live one is EADDRINUSE, a file that is not a socket ENOTSOCK. Returns the descriptor,
  * or -1 with errno. */

@@ -4,6 +4,7 @@ sites that browsers may come from."""
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -385,6 +386,24 @@ def test_as_many_as_the_descriptors_reach_are_served_and_the_rest_gets_503(make_
         assert_served(server, client)
     text = "the limit of descriptors is too low for max_connections"
     assert (text in log_tail(service.log_dir)) == (configured > 0)
+
+
+@pytest.mark.parametrize(("count", "configured"), [(40, 0), (40, 1000), (1000, 0), (1000, 1000)])
+def test_a_low_limit_is_said_at_the_start_with_what_it_allows(make_service, certificates, count, configured):
+    service = make_service(max_connections=configured)
+    start_gateway_with_descriptors(service, count)
+    service.start_api()
+    server = Nginx(service, certificates)
+    server.api.register("t")
+    text = "the limit of descriptors is " + ("too low for max_connections" if configured else "low")
+    (line,) = [line for line in log_tail(service.log_dir).splitlines() if text in line]
+    assert f"descriptors={count} " in line
+    allowed = int(re.search(r"connections=(\d+)", line)[1])
+    clients = [authenticated(service, "t") for _ in range(allowed)]
+    assert_refused(service, 503, "too many connections", retry=True)
+    assert_served(server, *clients)
+    for client in clients:
+        client.close()
 
 
 # Out of descriptors

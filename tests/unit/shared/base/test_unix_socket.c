@@ -119,6 +119,36 @@ static void a_wakeup_socket_replaces_what_is_there(void **state)
 	close(old);
 }
 
+static void a_tap_may_carry_a_descriptor(void **state)
+{
+	int sockets[2], ends[2], got;
+	char byte = 0;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets), 0);
+	assert_int_equal(pipe(ends), 0);
+	assert_false(unix_receive_fd(sockets[1], &got));
+	assert_int_equal(got, -1);
+	assert_int_equal(send(sockets[0], "!", 1, 0), 1);
+	assert_true(unix_send_fd(sockets[0], ends[1]));
+	close(ends[1]);
+
+	assert_true(unix_receive_fd(sockets[1], &got));
+	assert_int_equal(got, -1);
+	assert_true(unix_receive_fd(sockets[1], &got));
+	assert_true(got >= 0 && fcntl(got, F_GETFD) == FD_CLOEXEC);
+	assert_int_equal(write(got, "x", 1), 1);
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	assert_int_equal(byte, 'x');
+	close(got);
+	close(ends[0]);
+
+	while (unix_send_fd(sockets[0], sockets[0])) /* until there is no more room */
+		;
+	close(sockets[0]);
+	close(sockets[1]);
+}
+
 static void with_nobody_there_a_sender_is_told(void **state)
 {
 	(void)state;
@@ -233,6 +263,7 @@ int main(void)
 		SOCKET_TEST(a_datagram_arrives),
 		SOCKET_TEST(the_umask_decides_no_mode),
 		SOCKET_TEST(a_wakeup_socket_replaces_what_is_there),
+		SOCKET_TEST(a_tap_may_carry_a_descriptor),
 		SOCKET_TEST(with_nobody_there_a_sender_is_told),
 		SOCKET_TEST(a_listener_takes_connections),
 		SOCKET_TEST(a_stale_socket_is_replaced_and_a_living_one_is_not),
