@@ -29,17 +29,14 @@ static const struct {
 	{0x7C7C6673, "Parallels"},
 };
 
-/* A disk under a driver in user space, and the root of a container without root. */
-static const char *const local_fuse_types[] = {"fuseblk", "fuse.fuse-overlayfs"};
-
 const char *filesystem_network_name(uint32_t type, const char *mount_type)
 {
-	if (type == FUSE) {
-		for (size_t i = 0; i < sizeof(local_fuse_types) / sizeof(*local_fuse_types); i++)
-			if (strcmp(mount_type, local_fuse_types[i]) == 0)
-				return NULL;
-		return "FUSE";
-	}
+	/* A disk under a driver in user space, and the root of a container without root. */
+	if (type == FUSE)
+		return strcmp(mount_type, "fuseblk") == 0 ||
+				       strcmp(mount_type, "fuse.fuse-overlayfs") == 0
+			       ? NULL
+			       : "FUSE";
 	for (size_t i = 0; i < sizeof(networks) / sizeof(*networks); i++)
 		if (networks[i].type == type)
 			return networks[i].name;

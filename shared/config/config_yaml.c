@@ -214,24 +214,11 @@ static void read_pair(struct file *file, const yaml_node_pair_t *pair)
 		config_warning(file->reading, line, "unknown key %s", shown_name(name, len));
 }
 
-/* A required key must be in the file or in the environment. */
-static void check_missing(struct file *file, const struct config_key *key)
-{
-	const yaml_node_pair_t *pair = find_pair(file, key->name, strlen(key->name));
-	char expected[CONFIG_EXPECTED_SIZE];
-
-	if (key->default_text || config_environment(key) ||
-	    (pair && !is_empty(node(file, pair->value))))
-		return;
-	config_expected(key, expected);
-	config_error(file->reading, pair ? line_of(file, pair->key) : 1, "%s: missing, %s",
-		     key->name, expected);
-}
-
 /* The second pass. */
 static bool read_documents(struct file *file, yaml_parser_t *parser)
 {
 	const yaml_node_t *root;
+	char expected[CONFIG_EXPECTED_SIZE];
 
 	if (!yaml_parser_load(parser, &file->document))
 		return false;
@@ -249,8 +236,18 @@ static bool read_documents(struct file *file, yaml_parser_t *parser)
 		config_error(file->reading, root->start_mark.line + 1,
 			     "expected lines of the form key: value");
 	else
-		for (const struct config_key *key = config_keys; key->name; key++)
-			check_missing(file, key);
+		/* A required key must be in the file or in the environment. */
+		for (const struct config_key *key = config_keys; key->name; key++) {
+			const yaml_node_pair_t *pair =
+				find_pair(file, key->name, strlen(key->name));
+
+			if (key->default_text || config_environment(key) ||
+			    (pair && !is_empty(node(file, pair->value))))
+				continue;
+			config_expected(key, expected);
+			config_error(file->reading, pair ? line_of(file, pair->key) : 1,
+				     "%s: missing, %s", key->name, expected);
+		}
 	yaml_document_delete(&file->document);
 	if (!yaml_parser_load(parser, &file->document))
 		return false;

@@ -19,7 +19,7 @@ static struct client_address map_ipv4(const void *ipv4)
 	return address;
 }
 
-bool client_address_is_ipv4(const struct client_address *address)
+static bool is_ipv4(const struct client_address *address)
 {
 	return memcmp(address->bytes, ipv4_prefix, IPV4_AT) == 0;
 }
@@ -28,7 +28,7 @@ bool client_address_is_unknown(const struct client_address *address)
 {
 	static const struct client_address unknown;
 
-	return client_address_equal(address, &unknown);
+	return memcmp(address, &unknown, sizeof(unknown)) == 0;
 }
 
 struct client_address client_address_of_peer(const struct sockaddr *peer)
@@ -66,16 +66,11 @@ bool client_address_parse(const char *text, size_t len, struct client_address *o
 	return inet_pton(AF_INET6, copy, out->bytes) == 1;
 }
 
-bool client_address_equal(const struct client_address *a, const struct client_address *b)
-{
-	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
-}
-
 void client_address_format(const struct client_address *address, char out[CLIENT_ADDRESS_TEXT_SIZE])
 {
 	if (client_address_is_unknown(address))
 		snprintf(out, CLIENT_ADDRESS_TEXT_SIZE, "local");
-	else if (client_address_is_ipv4(address))
+	else if (is_ipv4(address))
 		inet_ntop(AF_INET, address->bytes + IPV4_AT, out, CLIENT_ADDRESS_TEXT_SIZE);
 	else
 		inet_ntop(AF_INET6, address->bytes, out, CLIENT_ADDRESS_TEXT_SIZE);
@@ -106,6 +101,5 @@ bool client_network_contains(const struct client_network *network,
 	for (size_t i = 0; i < ADDRESS_BYTES; i++)
 		differ |= (network->address.bytes[i] ^ address->bytes[i]) & network->mask[i];
 	/* "::/0" is all of IPv6, but does not include IPv4. */
-	return differ == 0 &&
-	       (network->mask[IPV4_AT - 1] == 0xff || !client_address_is_ipv4(address));
+	return differ == 0 && (network->mask[IPV4_AT - 1] == 0xff || !is_ipv4(address));
 }

@@ -29,8 +29,6 @@ struct client_address client_address_of_peer(const struct sockaddr *peer);
  */
 bool client_address_parse(const char *text, size_t len, struct client_address *out);
 
-bool client_address_equal(const struct client_address *a, const struct client_address *b);
-bool client_address_is_ipv4(const struct client_address *address);
 bool client_address_is_unknown(const struct client_address *address);
 
 /* "192.0.2.1", "2001:db8::1", or "local" for an unknown one. */

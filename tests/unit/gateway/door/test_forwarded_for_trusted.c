@@ -27,7 +27,7 @@ static void the_header_of_a_stranger_is_ignored(void **state)
 		struct client_address peer = peer_of(strangers[i]);
 		struct client_address client = resolve("10.0.0.0/8", peer, "198.51.100.7", 12);
 
-		assert_true(client_address_equal(&client, &peer));
+		assert_true(memcmp(&client, &peer, sizeof(struct client_address)) == 0);
 	}
 }
 
@@ -49,7 +49,7 @@ static bool is_trusted(const char *list, const char *peer)
 	struct client_address told = peer_of("198.51.100.7");
 	struct client_address client = resolve(list, peer_of(peer), "198.51.100.7", 12);
 
-	return client_address_equal(&client, &told);
+	return memcmp(&client, &told, sizeof(struct client_address)) == 0;
 }
 
 static void blocks_hold_what_their_prefix_says(void **state)
