@@ -193,7 +193,7 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 	else if (number == SIGINT ||
 		 (number == SIGTERM && serving->is_draining && !is_worker(serving->gateway)))
 		uv_stop(serving->gateway->loop);
-	else if (number == SIGTERM && !serving->is_draining)
+	else if (number == SIGTERM && serving->gateway->listener) /* neither draining nor ending */
 		begin_drain(serving, has_successor(serving));
 }
 

@@ -28,6 +28,8 @@ LONGEST_STOP_S = 2.0
 HARMLESS = [
     {"drain": "200ms"}, {"drain": "600ms"}, {"max_connections": 900}, {"max_connections": 2000}, {"log_level": "info"},
 ]  # fmt: skip
+DEEDS = {"gateway", "api", "everything", "replaced", "terminated", "interrupted", "reread", "terminated and more", "held",
+         "edited", "broken", "worker"}  # fmt: skip
 BROKEN = ["worker_secret: short\n", "ws_port: [\n", "", "state_dir: /nowhere\n"]
 
 
@@ -156,6 +158,8 @@ def test_chaos_loses_nothing_that_was_answered(make_service, certificates, proce
           f"without an answer {sum(publisher.lost_answers for publisher in publishers)}, "
           f"received {sum(len(member.keys) for member in crowd.members)}, "
           f"connections {sum(len(member.starts) for member in crowd.members)}")
+    if SECONDS >= 60:
+        assert not {deed for deed in DEEDS if not chaos.counts[deed]} - ({"worker"} if processes == 1 else set())
     assert set(ends) <= {0, -signal.SIGKILL, TEMPORARY}, ends
     assert set(statuses) <= {200, 502, 503, 504}
     faults = Ledger(publishers, crowd.members).faults()

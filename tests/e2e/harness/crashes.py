@@ -25,12 +25,13 @@ def has_ended(pid):
 
 
 def takes(pid, number):
-    """True once it handles that signal: before, the signal would end it. One that holds it back may be a child between
-    its fork and its exec."""
+    """True once it reads that signal from a descriptor: before, the signal would end it. A child between its fork and its
+    exec holds all signals back."""
     with contextlib.suppress(OSError):
-        masks = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "Sig" in line)
-        caught, held = (int(masks[name], 16) >> (number - 1) & 1 for name in ("SigCgt", "SigBlk"))
-        return bool(caught and not held)
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("SigBlk:"):
+                held = int(line.split()[1], 16)
+                return bool(held >> (number - 1) & 1 and not held >> (signal.SIGUSR1 - 1) & 1)
     return False
 
 
