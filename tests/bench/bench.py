@@ -40,7 +40,8 @@ class Scale:
     connections: int = 10_000
     idle: int = 15_000  # what a process may hold where the limit of descriptors is 20,000
     publishes: int = 500  # *
-    paced: int = 500
+    paced: int = 400
+    parts: int = 2  # of a round of paced pushes, in turns
     durable: int = 50  # of each publisher *
     topics: int = 100_000
     events: int = 1_000_000
@@ -51,7 +52,7 @@ class Scale:
 SMOKE = Scale(
     slices=2, burst_slices=1,
     fan=((20, 5), (50, 5)), last=(50, 3), burst=((20, 50, 50),), crowd=(50, 40, 0.3), connections=40, idle=50,
-    publishes=50, paced=25, durable=10, topics=100, events=1000, replayed=1000,
+    publishes=50, paced=50, durable=10, topics=100, events=1000, replayed=1000,
 )  # fmt: skip
 
 
@@ -69,6 +70,10 @@ class Bench:
     def each_round(self):
         return range(self.rounds_wanted)
 
+    def each_part(self):
+        """The parts of all rounds: what is paced takes turns too."""
+        return range(self.rounds_wanted * self.scale.parts)
+
     def each_slice(self):
         """The slices of a round: what is compared takes turns, each for some tenths of a second."""
         return range(self.scale.slices)
@@ -80,7 +85,7 @@ class Bench:
 
 def _arguments():
     parser = argparse.ArgumentParser(description="Measures wavelog-worker.")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each row is measured (5)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each row is measured (3)")
     parser.add_argument("-k", default="", metavar="WORD", help="only what has WORD in its name: "
                         + ", ".join(scenario.__name__ for scenario in SCENARIOS))  # fmt: skip
     parser.add_argument("--smoke", action="store_true", help="small numbers: do the tools work?")

@@ -131,8 +131,8 @@ def large_database(bench):
             _publish_in_turns(bench, (empty, load, "large none"), (large, large_load, "large"))
 
 
-def _push(bench, load, worker, name):
-    deliveries = load.publish(worker, "one", "one", bench.scale.paced, rate=PUSHES_A_SECOND)["deliveries"]
+def _push(bench, load, worker, name, count):
+    deliveries = load.publish(worker, "one", "one", count, rate=PUSHES_A_SECOND)["deliveries"]
     bench.add(f"push {name}", deliveries["p99"] / 1000)
     bench.add(f"push {name} p50", deliveries["p50"] / 1000)
 
@@ -147,17 +147,17 @@ def _push_rows(bench, what, name):
 
 def replay(bench):
     """What one client's long replay does to the live pushes of others."""
-    events = bench.scale.replayed
+    events, count = bench.scale.replayed, bench.scale.paced // bench.scale.parts
     _push_rows(bench, f"another client replays {events:,} events again and again", "replay")
     bench.rows(Row("(replays that were finished meanwhile, a second)", "", "replays"))
     with Worker(seed={"topics": 2, "events": events}) as worker, Load() as load:
         worker.register("one")
         load.connect(worker, "one", "one", 1)
-        for _ in bench.each_round():
-            _push(bench, load, worker, "no replay")
+        for _ in bench.each_part():
+            _push(bench, load, worker, "no replay", count)
             with Replayer(worker.service) as replayer:
-                _push(bench, load, worker, "replay")
-            bench.add("replays", replayer.finished / (bench.scale.paced / PUSHES_A_SECOND))
+                _push(bench, load, worker, "replay", count)
+            bench.add("replays", replayer.finished / (count / PUSHES_A_SECOND))
         load.drop("one")
 
 
@@ -212,11 +212,11 @@ def status(bench):
         worker.settle(sockets + 1)
         askers = ((first, "status"), (second, "metrics"))
         for _ in bench.each_round():
-            _push(bench, load, worker, "no question")
+            _push(bench, load, worker, "no question", bench.scale.paced)
             for asker, verb in askers:
                 count = bench.scale.paced * QUESTIONS_A_SECOND // PUSHES_A_SECOND
                 asker.begin_ask(worker, verb, count, rate=QUESTIONS_A_SECOND)
-            _push(bench, load, worker, "question")
+            _push(bench, load, worker, "question", bench.scale.paced)
             for asker, verb in askers:
                 result = asker.end()
                 if set(result["statuses"]) != {"200"}:

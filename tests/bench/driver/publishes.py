@@ -9,7 +9,6 @@ from .report import Row
 
 PUBLISHERS = 8
 RATE = 100
-PARTS = 2  # of a round, in turns
 
 
 def one_publisher(bench):
@@ -71,7 +70,7 @@ def _eight_publishers(bench, load, groups, ours, bare):
              ("subscribers", ours, ("#", ",".join(groups)), 1))  # fmt: skip
     for _, worker, whom, publishers in kinds[:2]:
         load.publish(worker, *whom, count, publishers=publishers)  # to warm up
-    for _ in bench.each_slice():
+    for _ in (*bench.each_slice(), *bench.each_slice()):  # it differs much from slice to slice
         for key, worker, whom, publishers in kinds:
             result = load.publish(worker, *whom, count, may_refuse=worker is ours, publishers=publishers)
             accepted = result["statuses"].get("200", 0)
@@ -110,12 +109,12 @@ def delivery(bench):
         Row("(99th percentile, against the bare round trip at full speed)", "µs", "delivery p99", "round trip busy"),
         Row("(99th percentile, the subscriber behind nginx too)", "µs", "delivery web p99", "round trip"),
     )  # fmt: skip
-    count = bench.scale.paced // PARTS
+    count = bench.scale.paced // bench.scale.parts
     with Worker() as ours, Worker(bare=True) as bare, Load() as load:
         ours.register("one", "web")
         load.connect(ours, "one", "one", 1)
         load.connect(ours, "web", "web", 1, **ours.subscribing_through_the_web_server)
-        for _ in range(bench.rounds_wanted * PARTS):
+        for _ in bench.each_part():
             deliveries = load.publish(ours, "one", "one", count, rate=RATE)["deliveries"]
             bench.add("delivery p99", deliveries["p99"])
             bench.add("delivery p50", deliveries["p50"])
