@@ -148,19 +148,13 @@ struct gateway *gateway_open(struct config *config, struct inheritance *inherita
 	return NULL;
 }
 
-void gateway_reload(struct gateway *gateway)
-{
-	if (!reload_now(gateway->reload))
-		return;
-	clients_configure(gateway->clients);
-}
-
 void gateway_close(struct gateway *gateway)
 {
 	if (!gateway)
 		return;
+	/* Until a successor serves, its predecessor does. */
+	listen_file_release(&gateway->listen_file, gateway->inheritance->ready_fd >= 0);
 	listener_close(gateway->listener);
-	listen_file_release(&gateway->listen_file);
 	upgrades_close(gateway->upgrades);
 	wakeup_close(gateway->wakeup);
 	if (gateway->presence)

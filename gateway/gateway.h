@@ -19,7 +19,7 @@
 #include "shared/counters/counters.h"
 
 struct gateway {
-	struct config *config; /* borrowed; changes in place, see gateway_reload */
+	struct config *config; /* borrowed; changes in place, on SIGHUP */
 	struct reload *reload;
 	struct inheritance *inheritance; /* borrowed */
 	struct uv_loop_s *loop;
@@ -43,9 +43,6 @@ struct gateway {
  * with gateway_close. */
 struct gateway *gateway_open(struct config *config, struct inheritance *inheritance,
 			     int *exit_code);
-
-/* Takes over the configuration file as it is now, if it is good. */
-void gateway_reload(struct gateway *gateway);
 
 /* Serves until it is told to end, see serve.c; then closes the clients with 1001 and returns the
  * exit code. */

@@ -24,6 +24,7 @@
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/base/version.h"
+#include "shared/config/reload.h"
 
 enum {
 	BEAT_MS = 1000,
@@ -50,6 +51,7 @@ static bool is_worker(const struct gateway *gateway)
 /* The socket goes on listening when other processes have it too. */
 static void stop_accepting(struct gateway *gateway, bool is_replaced)
 {
+	listen_file_release(&gateway->listen_file, is_replaced);
 	if (is_replaced || is_worker(gateway)) {
 		listener_leave(gateway->listener);
 		wakeup_hand_over(gateway->wakeup);
@@ -188,8 +190,8 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 		successor_reap(serving->successor);
 	else if (number == SIGUSR2)
 		start_successor(serving);
-	else if (number == SIGHUP)
-		gateway_reload(serving->gateway);
+	else if (number == SIGHUP && reload_now(serving->gateway->reload))
+		clients_configure(serving->gateway->clients);
 	else if (number == SIGINT ||
 		 (number == SIGTERM && serving->is_draining && !is_worker(serving->gateway)))
 		uv_stop(serving->gateway->loop);

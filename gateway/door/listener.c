@@ -138,8 +138,11 @@ void listen_file_take(struct listen_file *file, const struct config *config)
 		       file->directory_mode & 0111);
 }
 
-void listen_file_release(struct listen_file *file)
+void listen_file_release(struct listen_file *file, bool is_inherited)
 {
+	if (file->socket.path && !is_inherited &&
+	    held_file_look(&file->socket) == HELD_FILE_IN_PLACE)
+		unlink(file->socket.path);
 	held_file_release(&file->socket);
 	held_file_release(&file->directory);
 }
@@ -169,7 +172,6 @@ int listen_file_look(struct listen_file *file, const struct config *config)
 struct listener {
 	uv_poll_t poll;
 	int fd;
-	const char *path; /* of a UNIX socket, else NULL */
 	struct log_repeat shortage; /* of descriptors or memory */
 	struct upgrades *upgrades; /* NULL: it has not served */
 	char address[ADDRESS_SIZE];
@@ -228,10 +230,9 @@ struct listener *listener_open(const struct config *config, int fd, struct uv_lo
 	const int on = 1;
 
 	listener->fd = fd;
-	listener->path = listen_socket_path(config);
 	getsockname(fd, &bound.any, &len);
 	describe(config, &bound, listener->address);
-	if (!listener->path) /* accepted sockets inherit it */
+	if (!listen_socket_path(config)) /* accepted sockets inherit it */
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	listener->shortage = (struct log_repeat){.level = LOG_WARN,
 						 .message = "cannot accept connections for now"};
@@ -278,9 +279,7 @@ void listener_close(struct listener *listener)
 {
 	if (!listener)
 		return;
-	if (listener->path)
-		unlink(listener->path);
-	else
+	if (listener->upgrades)
 		listen(listener->fd, 0); /* nobody new joins the queue */
 	listener_leave(listener);
 }

@@ -28,9 +28,10 @@ struct listen_file {
 	mode_t directory_mode;
 };
 
-/* Holds them from now on, unless it is TCP; let go with listen_file_release. */
+/* Holds them from now on, unless it is TCP. Let go with listen_file_release, which removes the
+ * socket's file unless `is_inherited`, or somebody else has put another there. */
 void listen_file_take(struct listen_file *file, const struct config *config);
-void listen_file_release(struct listen_file *file);
+void listen_file_release(struct listen_file *file, bool is_inherited);
 
 /* To be called once a second. When nobody can reach the socket any more: a new one, as
  * listen_socket_open returns it; otherwise, or when there cannot be one yet, -1. */
@@ -52,8 +53,8 @@ void listener_on_tick(struct listener *listener);
 /* Goes on with another socket, whose owner it becomes. */
 void listener_replace(struct listener *listener, int fd);
 
-/* Stops, after taking whoever is in the kernel's queue, and removes a UNIX socket's file. Frees all
- * but the uv handle, which the loop must run once more to close. NULL is allowed. */
+/* Stops, after taking whoever is in the kernel's queue. Frees all but the uv handle, which the loop
+ * must run once more to close. NULL is allowed. */
 void listener_close(struct listener *listener);
 
 /* The same for a socket that other processes have too: it goes on listening for them. */

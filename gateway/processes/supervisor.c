@@ -89,10 +89,9 @@ static void close_fd(int *fd)
 static void close_sockets(struct supervisor *supervisor)
 {
 	struct inheritance *inheritance = supervisor->inheritance;
-	const char *path = listen_socket_path(supervisor->config);
 
-	if (path && inheritance->listen_count > 0 && !supervisor->is_replaced)
-		unlink(path);
+	listen_file_release(&supervisor->listen_file,
+			    supervisor->is_replaced || inheritance->ready_fd >= 0);
 	while (inheritance->listen_count > 0)
 		close(inheritance->listen_fds[--inheritance->listen_count]);
 }
@@ -247,7 +246,6 @@ static void close_all(struct supervisor *supervisor)
 			close_fd(&supervisor->workers[i].taps[end]);
 	}
 	wakeup_close(supervisor->wakeup);
-	listen_file_release(&supervisor->listen_file);
 	liveness_close(supervisor->liveness);
 	reload_free(supervisor->reload);
 	uv_run(&supervisor->loop, UV_RUN_DEFAULT);

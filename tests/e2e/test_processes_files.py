@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import time
 
 import pytest
@@ -234,3 +235,39 @@ def test_upgrades_under_way_do_not_keep_it_from_ending(make_service, certificate
     assert time.monotonic() - start < 5
     for client in silent + half:
         client.close()
+
+
+@pytest.mark.parametrize("processes", [1, WORKERS])
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+def test_a_successor_that_fails_at_any_step_leaves_the_socket_as_it_is(make_service, unix, processes):
+    """Here for want of descriptors: with each one more that it may have, it gets a little further."""
+    service = make_service(unix=unix, gateway_processes=processes, drain="100ms")
+    service.start_gateway()
+    old = wait_for_others(service, processes, set())
+    program = service.bin / "program"
+    service.gateway_program.rename(program)
+
+    def listening():
+        options, address = ("-xlH", service.ws_socket) if unix else ("-ltH", f":{service.ws_port}")
+        lines = subprocess.run(["ss", "-n", options], capture_output=True, text=True).stdout.splitlines()
+        return [line.split()[2 + unix] for line in lines if str(address) in line], unix and service.ws_socket.stat().st_ino
+
+    was, failures, descriptors = listening(), 0, 12
+    while gateways(service) == old:
+        service.gateway_program.unlink(missing_ok=True)
+        put = f'#!/bin/sh\nulimit -n {descriptors}\nexec {program} "$@"\n'
+        service.gateway_program.write_text(put)
+        service.gateway_program.chmod(0o755)
+        service.gateway.send(signal.SIGUSR2)
+        wait_until(
+            lambda: (service.log_dir / "gateway.log").read_text().count("the successor did not start") > failures
+            or gateways(service) != old,
+            "it fails or serves",
+        )
+        if gateways(service) == old:
+            failures, descriptors = failures + 1, descriptors + 1
+            assert listening() == was
+    assert failures > 5
+    assert service.gateway.wait() == 0
+    pid = wait_for_others(service, processes, old).pop()
+    service.gateway = Process("successor", pid if processes == 1 else parent_of(pid))
