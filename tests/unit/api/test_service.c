@@ -36,6 +36,23 @@ static void housekeeping_that_fails_is_said_once_and_when_it_works_again(void **
 	assert_string_equal(next_write(), "");
 }
 
+static void totals_that_cannot_be_written_are_said_once_and_when_they_can(void **state)
+{
+	(void)state;
+	service->counters.counts[COUNT_PUBLISHES]++;
+	execute("CREATE TRIGGER in_the_way BEFORE INSERT ON counters "
+		"BEGIN SELECT raise(ABORT, 'in the way'); END");
+	CAPTURED(service_tick(service));
+	assert_non_null(strstr(next_write(), "msg=\"database unavailable\" use=\"counting\" "
+					     "why=\"database error\""));
+	CAPTURED(service_tick(service));
+	assert_string_equal(next_write(), "");
+	execute("DROP TRIGGER in_the_way");
+	CAPTURED(service_tick(service));
+	assert_non_null(strstr(next_write(), "msg=\"database available again\" "
+					     "use=\"counting\" times=2"));
+}
+
 static void housekeeping_that_others_hold_up_is_no_trouble(void **state)
 {
 	(void)state;
@@ -56,6 +73,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			housekeeping_that_fails_is_said_once_and_when_it_works_again, open_service,
+			close_service),
+		cmocka_unit_test_setup_teardown(
+			totals_that_cannot_be_written_are_said_once_and_when_they_can, open_service,
 			close_service),
 		cmocka_unit_test_setup_teardown(housekeeping_that_others_hold_up_is_no_trouble,
 						open_service, close_service),
