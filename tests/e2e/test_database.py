@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness import sqlite
-from harness.api import make_token
+from harness.api import FastCgi, make_token
 from harness.process import Process, wait_until
 from harness.service import REPO
 from harness.web_servers import Nginx
@@ -280,3 +280,27 @@ def test_the_schema_is_what_the_sql_files_say(worker):
     sqlite.change(made_by_hand, "".join(path.read_text() for path in sorted((REPO / "sql").glob("*.sql"))))
     schema = "SELECT type, name, sql FROM sqlite_schema ORDER BY name"
     assert sqlite.ask(worker.service.database, schema) == sqlite.ask(made_by_hand, schema)
+
+
+@pytest.mark.parametrize("use, trigger", [("housekeeping", "DELETE ON topics"), ("counting", "INSERT ON counters")])
+def test_upkeep_that_the_api_cannot_do_is_said_when_it_begins_and_when_it_ends(make_service, use, trigger):
+    """Without a gateway, so that the API has it to do."""
+    service = make_service()
+    service.start_api(1)
+    log = service.log_dir / "api.log"
+
+    def lines(message):
+        assert FastCgi(service.api_socket, service.secret).call("register", b'{"topic":"t"}').status == 200
+        return [line for line in log.read_text().splitlines() if f'msg="{message}" use="{use}"' in line]
+
+    lines("")
+    sqlite.change(service.database, f"CREATE TRIGGER t BEFORE {trigger} BEGIN SELECT raise(ABORT, 'in the way'); END")
+    sqlite.change(service.database, "INSERT INTO topics VALUES ('old', 0, 0, 1)")
+    wait_until(lambda: lines("database unavailable"), "the trouble is said")
+    end = time.monotonic() + 3  # of which each second is another failure
+    while time.monotonic() < end:
+        assert len(lines("database unavailable")) == 1
+        time.sleep(0.1)
+    sqlite.change(service.database, "DROP TRIGGER t")
+    (line,) = wait_until(lambda: lines("database available again"), "its end is said")
+    assert int(re.search(r"times=(\d+)", line)[1]) >= 3
