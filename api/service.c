@@ -40,7 +40,6 @@ struct service *service_open(struct config *config)
 
 	service->config = config;
 	memcpy(service->trouble, troubles, sizeof(troubles));
-	service->totals = totals_new();
 	service->reload = reload_new(config);
 	service->notify = notify_new(config->state_dir);
 	service->database = database_open(config, DATABASE_START_WAIT_MS, why);
@@ -54,7 +53,7 @@ struct service *service_open(struct config *config)
 	service->gauges = gauge_reader_new(service->database, service->liveness);
 	service->store = store_open(config, service->database);
 	service->housekeeping = housekeeping_new(service->database, housekeeping_limits_of(config));
-	totals_attach(service->totals, service->database);
+	service->totals = totals_new(service->database);
 	if (database_is_prepared(service->database, why)) {
 		liveness_claim_api(service->liveness, getpid());
 		return service;
@@ -72,7 +71,7 @@ void service_close(struct service *service)
 		return;
 	notify_free(service->notify);
 	reload_free(service->reload);
-	if (totals_are_due(service->totals, &service->counters))
+	if (service->totals && totals_are_due(service->totals, &service->counters))
 		totals_write(service->totals, &service->counters, LAST_WAIT_MS);
 	for (size_t i = 0; i < SERVICE_USES; i++)
 		log_repeat_flush(&service->trouble[i], clock_monotonic_ms());

@@ -94,14 +94,13 @@ struct database_thread *database_thread_open(const struct config *config, struct
 		.database = database,
 		.housekeeping = housekeeping_new(database, housekeeping_limits_of(config)),
 		.gauges = gauge_reader_new(database, liveness),
-		.totals = totals_new(),
+		.totals = totals_new(database),
 		.address = xstrdup(address), /* the listener closes before the thread */
 		.pid = getpid(),
 		.started_ms = clock_wall_ms(),
 		.seen_at_ms = -SEEN_MS,
 		.trouble = {.level = LOG_ERROR, .message = "cannot write to the database"},
 	};
-	totals_attach(thread->totals, database);
 	database_add_function(database, (struct database_function){.name = "gateway_exists",
 								   .call = gateway_exists,
 								   .context = liveness});

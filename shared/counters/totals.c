@@ -20,16 +20,19 @@ static const char *const sql[STATEMENTS] = {
 };
 
 struct totals {
-	struct database *database; /* NULL: none now */
+	struct database *database;
 	struct counters added;
 	struct counter_cell names[COUNTER_CELLS];
 	sqlite3_stmt *statements[STATEMENTS];
 };
 
-struct totals *totals_new(void)
+struct totals *totals_new(struct database *database)
 {
 	struct totals *totals = xcalloc(1, sizeof(*totals));
 
+	totals->database = database;
+	for (size_t i = 0; i < STATEMENTS; i++)
+		database_prepare(database, &totals->statements[i], sql[i]);
 	for (size_t i = 0; i < COUNTER_CELLS; i++)
 		counters_cell_name(i, &totals->names[i]);
 	return totals;
@@ -40,16 +43,9 @@ void totals_free(struct totals *totals)
 	free(totals);
 }
 
-void totals_attach(struct totals *totals, struct database *database)
-{
-	for (size_t i = 0; database && i < STATEMENTS; i++)
-		database_prepare(database, &totals->statements[i], sql[i]);
-	totals->database = database;
-}
-
 bool totals_are_due(const struct totals *totals, const struct counters *now)
 {
-	return totals->database && memcmp(&totals->added, now, sizeof(*now)) != 0;
+	return memcmp(&totals->added, now, sizeof(*now)) != 0;
 }
 
 enum database_status totals_add(struct totals *totals, const struct counters *now)

@@ -13,15 +13,11 @@
 
 struct totals;
 
-/* For a process that has counted nothing yet. Without a database, see totals_attach. */
-struct totals *totals_new(void);
+/* For a process that has counted nothing yet. `database` is borrowed. */
+struct totals *totals_new(struct database *database);
 void totals_free(struct totals *totals);
 
-/* Continues with that database, which is borrowed; NULL before it is closed. What was added to one
- * is not added to the next. */
-void totals_attach(struct totals *totals, struct database *database);
-
-/* True when there is a database and `now`, which must never fall, has something to add. */
+/* True when `now`, which must never fall, has something to add. */
 bool totals_are_due(const struct totals *totals, const struct counters *now);
 
 /* Adds it, inside a transaction of the caller, who calls totals_added once that has been

@@ -33,8 +33,7 @@ static int open_store(void **state)
 	assert_true(liveness_claim_pid(liveness, getpid()));
 	gauge_reader = gauge_reader_new(database, liveness);
 	store = store_open(&config, database);
-	totals = totals_new();
-	totals_attach(totals, database);
+	totals = totals_new(database);
 	memset(payload, '1', PAYLOAD_LEN);
 	open_witness();
 	return 0;

@@ -16,8 +16,7 @@ static int open_totals(void **state)
 	if (make_base(state) != 0)
 		return -1;
 	database = open_database();
-	totals = totals_new();
-	totals_attach(totals, database);
+	totals = totals_new(database);
 	counted = (struct counters){0};
 	return 0;
 }
@@ -109,10 +108,8 @@ static void processes_add_up(void **state)
 	struct totals *all[PROCESSES];
 	struct counters theirs[PROCESSES] = {{.cells = {0}}};
 
-	for (int i = 0; i < PROCESSES; i++) {
-		all[i] = totals_new();
-		totals_attach(all[i], database);
-	}
+	for (int i = 0; i < PROCESSES; i++)
+		all[i] = totals_new(database);
 	for (int round = 0; round < ROUNDS; round++)
 		for (int i = 0; i < PROCESSES; i++) {
 			theirs[i].counts[COUNT_DELIVERIES] += i + 1;
@@ -163,24 +160,6 @@ static void what_was_rolled_back_is_added_again(void **state)
 	assert_int_equal(value_of("publishes", ""), 3);
 }
 
-static void another_database_gets_only_what_comes_after_the_first(void **state)
-{
-	(void)state;
-	counted.counts[COUNT_PUBLISHES] = 3;
-	write_now();
-	totals_attach(totals, NULL);
-	counted.counts[COUNT_PUBLISHES] = 5;
-	assert_false(totals_are_due(totals, &counted)); /* there is none */
-	database_close(database);
-	assert_int_equal(remove(path_of("worker.db")), 0);
-	remove(path_of("worker.db-wal"));
-	remove(path_of("worker.db-shm"));
-	database = open_database();
-	totals_attach(totals, database);
-	write_now();
-	assert_int_equal(value_of("publishes", ""), 2);
-}
-
 static void rows_of_others_are_left_alone(void **state)
 {
 	(void)state;
@@ -229,7 +208,6 @@ int main(void)
 		TOTALS_TEST(processes_add_up),
 		TOTALS_TEST(a_write_that_fails_is_made_up_for),
 		TOTALS_TEST(what_was_rolled_back_is_added_again),
-		TOTALS_TEST(another_database_gets_only_what_comes_after_the_first),
 		TOTALS_TEST(rows_of_others_are_left_alone),
 		TOTALS_TEST(a_read_leaves_no_transaction),
 		TOTALS_TEST(people_see_latencies_with_their_share),

@@ -24,8 +24,7 @@ static int open_all(void **state)
 	config.durability = CONFIG_DURABILITY_FULL;
 	database = open_database();
 	housekeeping = housekeeping_new(database, housekeeping_limits_of(&config));
-	totals = totals_new();
-	totals_attach(totals, database);
+	totals = totals_new(database);
 	open_witness();
 	now_ms = clock_wall_ms() + LATER_MS;
 	return 0;
