@@ -96,6 +96,7 @@ void service_refresh(struct service *service)
 	service->looked_ms = now_ms;
 	/* Files that were deleted or replaced are put back. A caller waits meanwhile. */
 	database_look_after(service->database, now_ms + service->config->busy_timeout_ms);
+	liveness_look_after(service->liveness);
 }
 
 bool service_available(struct service *service, enum service_use use, enum database_status status,

@@ -172,7 +172,10 @@ static void on_beat(uv_timer_t *timer)
 	struct serving *serving = timer->data;
 	struct gateway *gateway = serving->gateway;
 
+	liveness_look_after(gateway->liveness);
 	liveness_beat(gateway->liveness, getpid());
+	if (gateway->listener && !inheritance_keep(gateway->inheritance, gateway->config))
+		uv_stop(gateway->loop); /* it was slow to notice that the directory had gone */
 	presence_beat(gateway->presence, &gateway->counters, clients_outbox_bytes(gateway->clients),
 		      housekeeping_limits_of(gateway->config));
 	if (gateway->listener && !serving->successor)

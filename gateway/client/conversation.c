@@ -61,7 +61,8 @@ static enum ending judge_first(const struct session *session, const struct messa
 		ending = ENDING_AUTH_REQUIRED;
 	grant->newest_id = found.newest_id;
 	grant->can_recover = message->last_event_id >= found.pruned_id &&
-			     message->last_event_id <= found.newest_id;
+			     message->last_event_id <= found.newest_id &&
+			     !feed_is_skipped(clients->feed, message->last_event_id);
 	return ending;
 }
 

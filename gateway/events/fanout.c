@@ -104,6 +104,7 @@ static bool take(void *context, struct feed_event *event)
 		add_batch(fanout, event, NULL);
 		break;
 	case EVENT_DATABASE_MADE:
+	case EVENT_IDS_JUMPED:
 		break;
 	}
 	return true;

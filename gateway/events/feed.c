@@ -15,6 +15,7 @@ struct feed {
 	sqlite3_stmt *next;
 	sqlite3_stmt *payload;
 	sqlite3_stmt *ends;
+	sqlite3_stmt *jumps;
 };
 
 /* What `ends` gives: the newest push of a topic that is gone; the newest event of all. */
@@ -35,6 +36,8 @@ struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
 			 "SELECT coalesce((SELECT event_id FROM pruned WHERE topic = ?1), "
 			 "(SELECT id - 1 FROM events ORDER BY id LIMIT 1)), "
 			 "(SELECT max(id) FROM events)");
+	database_prepare(database, &feed->jumps,
+			 "SELECT count(*) FROM id_jumps WHERE before_id < ?1 AND first_id > ?1");
 	if (database_is_prepared(database, why)) {
 		if (database_read_numbers(feed->ends, ends, ENDS) == DATABASE_OK) {
 			feed->position = ends[NEWEST_EVENT];
@@ -54,6 +57,7 @@ void feed_close(struct feed *feed)
 	sqlite3_finalize(feed->next);
 	sqlite3_finalize(feed->payload);
 	sqlite3_finalize(feed->ends);
+	sqlite3_finalize(feed->jumps);
 	free(feed);
 }
 
@@ -149,7 +153,8 @@ static int read_rows(struct feed *feed, struct feed_batch *batch, feed_handler *
 		struct feed_event event = event_of(feed, row);
 
 		if (event.id > batch->position + 1) {
-			batch->gap_after = batch->gap_after ? batch->gap_after : batch->position;
+			if (batch->gap_after == 0 && event.kind != EVENT_IDS_JUMPED)
+				batch->gap_after = batch->position;
 			batch->position = event.id - 1;
 		}
 		taken = feed->fault == SQLITE_OK &&
@@ -191,6 +196,14 @@ int64_t feed_pruned_id(struct feed *feed, const char *topic, size_t len)
 	sqlite3_bind_text64(feed->ends, 1, topic, len, SQLITE_STATIC, SQLITE_UTF8);
 	return database_read_numbers(feed->ends, ends, ENDS) == DATABASE_OK ? ends[PRUNED_PUSH]
 									    : INT64_MAX;
+}
+
+bool feed_is_skipped(struct feed *feed, int64_t id)
+{
+	int64_t count = 0;
+
+	sqlite3_bind_int64(feed->jumps, 1, id);
+	return database_read_numbers(feed->jumps, &count, 1) != DATABASE_OK || count > 0;
 }
 
 enum database_status feed_replay(struct feed *feed, struct feed_batch *batch, feed_handler *handler,

@@ -60,6 +60,10 @@ int64_t feed_gap(struct feed *feed);
  * INT64_MAX when it cannot be read. */
 int64_t feed_pruned_id(struct feed *feed, const char *topic, size_t len);
 
+/* True when ids jumped over that one: what came before and after it is not known. Also when that
+ * cannot be read. */
+bool feed_is_skipped(struct feed *feed, int64_t id);
+
 /* Rows that are read in one go. */
 struct feed_batch {
 	const char *topic; /* borrowed; only its pushes are handed out. NULL: everything is */

@@ -60,6 +60,7 @@ struct database_thread {
 	struct gauge_reader *gauges;
 	struct totals *totals;
 	char *address;
+	int times_lost; /* see database_times_lost */
 	bool is_introduced; /* its row has been written, those of dead gateways have been removed */
 	int64_t pid, started_ms;
 	sqlite3_stmt *statements[STATEMENTS];
@@ -269,6 +270,11 @@ static void keep_house(struct database_thread *thread)
 	if (now_ms - thread->kept_at_ms < HOUSEKEEPING_MS)
 		return;
 	database_look_after(thread->database, 0);
+	if (database_times_lost(thread->database) != thread->times_lost) {
+		thread->times_lost = database_times_lost(thread->database);
+		thread->is_introduced = false;
+		presence_write_again(thread->presence);
+	}
 	housekeeping_set_limits(thread->housekeeping, thread->batch.limits);
 	status = housekeeping_step(thread->housekeeping, clock_wall_ms(), 0, &more);
 	if (status != DATABASE_OK) /* having had nothing to do does not end the trouble */

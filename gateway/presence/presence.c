@@ -251,6 +251,17 @@ void presence_take(struct presence *presence, struct presence_batch *batch)
 	pthread_mutex_unlock(&presence->mutex);
 }
 
+void presence_write_again(struct presence *presence)
+{
+	pthread_mutex_lock(&presence->mutex);
+	for (size_t i = 0; i < presence->slot_count; i++) {
+		presence->slots[i].is_written = false;
+		if (presence->slots[i].session.topic)
+			mark_changed(presence, (uint32_t)i);
+	}
+	pthread_mutex_unlock(&presence->mutex);
+}
+
 void presence_give_back(struct presence *presence, const struct presence_batch *batch)
 {
 	pthread_mutex_lock(&presence->mutex);

@@ -123,6 +123,9 @@ void presence_take(struct presence *presence, struct presence_batch *batch);
 /* What could not be written still counts as changed. */
 void presence_give_back(struct presence *presence, const struct presence_batch *batch);
 
+/* The table has none of the rows any more. */
+void presence_write_again(struct presence *presence);
+
 /* Wakes the loop up with the answer; NULL when the database could not be read. */
 void presence_answer_gauges(struct presence *presence, const struct gauges *gauges);
 

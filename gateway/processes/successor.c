@@ -115,8 +115,8 @@ struct liveness *inheritance_claim(struct inheritance *inheritance, const struct
 	if (state_dir_prepare(config->state_dir, why, sizeof(why))) {
 		liveness = liveness_open(config->state_dir);
 		if (liveness && inheritance->worker == 0)
-			inheritance->service_fd = liveness_claim_service(
-				liveness, config->state_dir, inheritance->service_fd);
+			inheritance->service_fd =
+				liveness_claim_service(config->state_dir, inheritance->service_fd);
 		if (liveness && (inheritance->worker > 0 || inheritance->service_fd >= 0))
 			return liveness;
 		if (liveness && errno == EAGAIN) {
@@ -132,6 +132,19 @@ struct liveness *inheritance_claim(struct inheritance *inheritance, const struct
 	log_event(LOG_ERROR, what, log_text("state_dir", config->state_dir), log_text("why", why));
 	liveness_close(liveness);
 	return NULL;
+}
+
+bool inheritance_keep(struct inheritance *inheritance, const struct config *config)
+{
+	if (inheritance->worker > 0)
+		return true;
+	inheritance->service_fd =
+		liveness_claim_service(config->state_dir, inheritance->service_fd);
+	if (inheritance->service_fd < 0)
+		log_event(LOG_ERROR, "another gateway runs",
+			  log_text("state_dir", config->state_dir),
+			  log_text("why", "the directory was replaced, and it came first"));
+	return inheritance->service_fd >= 0;
 }
 
 void inheritance_ready(struct inheritance *inheritance, struct liveness *liveness)

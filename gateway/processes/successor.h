@@ -45,6 +45,10 @@ void inheritance_clear(struct inheritance *inheritance);
 struct liveness *inheritance_claim(struct inheritance *inheritance, const struct config *config,
 				   int *exit_code);
 
+/* About once a second, unless it is a worker's: holds the right to serve on the state_dir, should
+ * it be another directory by now. False, after logging that, when another gateway has it. */
+bool inheritance_keep(struct inheritance *inheritance, const struct config *config);
+
 /* Tells the predecessor, or the parent of a worker, that this process is serving; and, unless it is
  * a worker, whoever wants to know who serves. */
 void inheritance_ready(struct inheritance *inheritance, struct liveness *liveness);

@@ -33,6 +33,7 @@
 enum {
 	MOST_WORKERS = SUCCESSOR_MAX_LISTEN, /* each has a socket */
 	FIRST_WAIT_MS = 100, /* before a worker is started again; then twice as long, and so on */
+	LOOK_MS = 1000,
 	MOST_FAILURES = 6 /* in a row, of a worker that has never served; and it waits no longer */
 };
 
@@ -60,6 +61,7 @@ struct supervisor {
 	struct successor *successor;
 	bool is_ending, is_replaced;
 	int exit_code;
+	int64_t looked_ms; /* at the state_dir, monotonic */
 	size_t have_served;
 	size_t count;
 	struct worker workers[MOST_WORKERS]; /* number n is workers[n - 1] */
@@ -153,12 +155,19 @@ static void look_after_socket(struct supervisor *supervisor)
 	close_fd(&fd);
 }
 
-/* A wakeup_look: there is nothing to look at here; the workers look. */
+/* A wakeup_look: there are no events to look at here; the workers look. */
 static int pass_tap_on(void *context)
 {
 	struct supervisor *supervisor = context;
+	int64_t now_ms = clock_monotonic_ms();
 
-	look_after_socket(supervisor);
+	if (!supervisor->is_ending && now_ms - supervisor->looked_ms >= LOOK_MS) {
+		supervisor->looked_ms = now_ms;
+		look_after_socket(supervisor);
+		liveness_look_after(supervisor->liveness);
+		if (!inheritance_keep(supervisor->inheritance, supervisor->config))
+			begin_to_end(supervisor, SIGTERM);
+	}
 	for (size_t i = 0; i < supervisor->count; i++)
 		send(supervisor->workers[i].taps[0], "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	return WAKEUP_WHEN_TAPPED;

@@ -11,9 +11,10 @@ void held_file_take(struct held_file *file, const char *path, const char *name, 
 {
 	struct stat info;
 	bool is_there = stat(path, &info) == 0;
+	char *old_path = file->path;
 
-	free(file->path);
 	file->path = xstrdup(path);
+	free(old_path);
 	file->name = name;
 	file->mode = mode;
 	file->device = is_there ? info.st_dev : 0;

@@ -8,6 +8,9 @@
 #include "shared/base/held_file.h"
 #include "shared/database/database.h"
 
+/* How long those who have files open that are missing have to put them back. */
+enum { DATABASE_PATIENCE_MS = 1500 };
+
 /* What it holds open. */
 enum database_file { DIRECTORY, MAIN_FILE, LOG_FILE, INDEX_FILE, LOCK_FILE, SYNC_FILE, FILES };
 
@@ -36,6 +39,7 @@ struct database {
 	struct timespec changed; /* the directory, when it was last looked at */
 	int64_t changed_ms,
 		looked_ms; /* monotonic: since then it looks like that; the last look at all */
+	int64_t doubtful_ms; /* monotonic, since another database is in its place; 0: none is */
 	int lost; /* see database_times_lost */
 	struct log_repeat trouble; /* with making it anew */
 };
@@ -49,8 +53,13 @@ enum database_status opening_sync(struct database *database, char why[DATABASE_W
 
 /* With the write lock held: opens the file that is there now, or makes it, brings its schema up to
  * date, and puts it in the place of the one that was open. Waits at most `wait_ms` for SQLite's
- * locks. Returns an SQLite result; after a failure the old one stays. */
-int opening_file(struct database *database, int64_t wait_ms, char why[DATABASE_WHY_SIZE]);
+ * locks. Returns an SQLite result; after a failure the old one stays. SQLITE_NOTFOUND: it may not
+ * be another one, but lacks events of the old one. */
+int opening_file(struct database *database, int64_t wait_ms, bool may_be_another,
+		 char why[DATABASE_WHY_SIZE]);
+
+/* True when something is missing that belongs to what is there; `mend` removes what is left. */
+bool opening_is_torn(const struct database *database, bool mend);
 
 /* Cheap enough for each write: as a rule the directory tells by itself that nothing has changed. */
 bool database_is_in_place(struct database *database);

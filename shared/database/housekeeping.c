@@ -2,9 +2,7 @@
  * Pruning and checkpoints, see housekeeping.h. State: prepared statements. May block on the disk;
  * never runs on an event loop.
  *
- * Events go strictly from the oldest on, and the newest one stays, so the ids in the table never
- * have a gap: a reader can tell from the oldest id alone whether it has missed anything, and no id
- * is used twice.
+ * Events go strictly from the oldest on, and the newest one stays, so that no id is used twice.
  */
 #include "shared/database/housekeeping.h"
 
@@ -49,7 +47,7 @@ struct housekeeping *housekeeping_new(struct database *database, struct housekee
 	housekeeping->limits = limits;
 	database_prepare(database, &housekeeping->look,
 			 "SELECT EXISTS (SELECT 1 FROM topics WHERE expires_ms <= ?1), "
-			 "(SELECT max(id) FROM events), "
+			 "(SELECT max(id) FROM events), (SELECT events FROM event_count), "
 			 "(page_count - freelist_count) * page_size FROM "
 			 "pragma_page_count, pragma_freelist_count, pragma_page_size");
 	database_prepare(database, &housekeeping->delete_topics,
@@ -77,9 +75,9 @@ struct plan {
 	bool full; /* the batch is as large as it may be */
 };
 
-/* `crowded`: the pages in use come near the limit that database.c sets. */
+/* `crowded`: the pages in use come near the limit of database_max_bytes. */
 static enum database_status plan_events(struct housekeeping *housekeeping, struct plan *plan,
-					int64_t newest_id, bool crowded)
+					int64_t newest_id, int64_t events, bool crowded)
 {
 	const struct housekeeping_limits *limits = &housekeeping->limits;
 	sqlite3_stmt *oldest = housekeeping->oldest_events;
@@ -91,7 +89,7 @@ static enum database_status plan_events(struct housekeeping *housekeeping, struc
 		int64_t id = sqlite3_column_int64(oldest, 0);
 		bool old =
 			sqlite3_column_int64(oldest, 1) < plan->now_ms - limits->event_retention_ms;
-		bool over = id <= newest_id - limits->event_limit; /* ids have no gaps */
+		bool over = rows < events - limits->event_limit;
 
 		if (id >= newest_id || !(old || over || crowded))
 			break;
@@ -112,7 +110,7 @@ static int64_t deadline_in(int64_t wait_ms)
 static enum database_status prune(struct housekeeping *housekeeping, int64_t now_ms,
 				  int64_t wait_ms, bool *more)
 {
-	enum { HAS_OLD_TOPICS, NEWEST_ID, BYTES, NUMBERS };
+	enum { HAS_OLD_TOPICS, NEWEST_ID, EVENTS, BYTES, NUMBERS };
 	struct plan plan = {.now_ms = now_ms};
 	int64_t seen[NUMBERS] = {0};
 
@@ -120,7 +118,7 @@ static enum database_status prune(struct housekeeping *housekeeping, int64_t now
 	enum database_status status = database_read_numbers(housekeeping->look, seen, NUMBERS);
 	plan.topics = seen[HAS_OLD_TOPICS];
 	if (status == DATABASE_OK)
-		status = plan_events(housekeeping, &plan, seen[NEWEST_ID],
+		status = plan_events(housekeeping, &plan, seen[NEWEST_ID], seen[EVENTS],
 				     seen[BYTES] > housekeeping->limits.database_max_bytes / 10 *
 							   CROWDED_TENTHS);
 	if (status != DATABASE_OK || (!plan.topics && plan.last_event == 0))

@@ -1,5 +1,6 @@
 /*
- * Which gateways are alive, see liveness.h. State: a descriptor. Never blocks.
+ * Which gateways are alive, see liveness.h. State: a descriptor, and what it is locked for. Never
+ * blocks.
  *
  * Gateway `pid` owns the eight bytes at 8 * pid: it holds a lock on the first of them and keeps its
  * last heartbeat in all eight. A process of the API holds a lock on the second of its own. The file
@@ -9,17 +10,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
+#include "shared/base/held_file.h"
 #include "shared/base/state_dir.h"
+
+#define LOCK_NAME "gateway.lock"
 
 struct liveness {
 	int fd;
+	struct held_file file;
 	int64_t claimed_pid; /* the lock that is ours: the kernel does not report it to us */
-	bool is_api; /* likewise */
+	int64_t api_pid; /* likewise; 0: none */
+	int64_t signed_pid; /* what we have written down; 0: nothing */
 };
 
 /* People can edit the rows that name a gateway: a number that is not a pid has no place. */
@@ -51,31 +58,31 @@ static struct flock find_lock(int fd, off_t start, off_t end)
 	return lock;
 }
 
-static int open_file(const char *state_dir)
+static int open_file(const char *path)
 {
-	char path[STATE_DIR_PATH_SIZE];
-
-	if (!state_dir_file(state_dir, "gateway.lock", path))
-		return -1;
 	return open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
 struct liveness *liveness_open(const char *state_dir)
 {
 	struct liveness *liveness = NULL;
-	int fd = open_file(state_dir);
+	char path[STATE_DIR_PATH_SIZE];
+	int fd = state_dir_file(state_dir, LOCK_NAME, path) ? open_file(path) : -1;
 
 	if (fd >= 0) {
 		liveness = xcalloc(1, sizeof(*liveness));
 		liveness->fd = fd;
+		held_file_take(&liveness->file, path, LOCK_NAME, 0600);
 	}
 	return liveness;
 }
 
 void liveness_close(struct liveness *liveness)
 {
-	if (liveness)
-		close(liveness->fd);
+	if (!liveness)
+		return;
+	close(liveness->fd);
+	held_file_release(&liveness->file);
 	free(liveness);
 }
 
@@ -86,19 +93,21 @@ static void write_number(const struct liveness *liveness, int64_t pid, int64_t n
 		return;
 }
 
-int liveness_claim_service(const struct liveness *liveness, const char *state_dir, int inherited_fd)
+int liveness_claim_service(const char *state_dir, int held_fd)
 {
-	struct stat inherited, here;
+	int fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat held, here;
 
-	if (inherited_fd >= 0 && fstat(inherited_fd, &inherited) == 0 &&
-	    fstat(liveness->fd, &here) == 0 && inherited.st_ino == here.st_ino &&
-	    inherited.st_dev == here.st_dev)
-		return inherited_fd;
-	if (inherited_fd >= 0)
-		close(inherited_fd);
-
-	int fd = open_file(state_dir);
-	if (fd < 0 || claim(fd, 0))
+	if (fd < 0)
+		return held_fd;
+	if (held_fd >= 0 && fstat(held_fd, &held) == 0 && fstat(fd, &here) == 0 &&
+	    held.st_ino == here.st_ino && held.st_dev == here.st_dev) {
+		close(fd);
+		return held_fd;
+	}
+	if (held_fd >= 0)
+		close(held_fd);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return fd;
 	close(fd);
 	errno = EAGAIN;
@@ -107,6 +116,7 @@ int liveness_claim_service(const struct liveness *liveness, const char *state_di
 
 void liveness_sign(struct liveness *liveness, int64_t pid)
 {
+	liveness->signed_pid = pid;
 	write_number(liveness, 0, pid);
 }
 
@@ -153,7 +163,30 @@ enum { API_BYTE = 1 };
 
 void liveness_claim_api(struct liveness *liveness, int64_t pid)
 {
-	liveness->is_api = is_pid(pid) && claim(liveness->fd, place_of(pid) + API_BYTE);
+	bool is_claimed = is_pid(pid) && claim(liveness->fd, place_of(pid) + API_BYTE);
+
+	liveness->api_pid = is_claimed ? pid : 0;
+}
+
+void liveness_look_after(struct liveness *liveness)
+{
+	struct held_file *file = &liveness->file;
+	enum held_file_state state = held_file_look(file);
+	int fd;
+
+	held_file_note(file, state);
+	if (state == HELD_FILE_IN_PLACE || (fd = open_file(file->path)) < 0)
+		return;
+	dup3(fd, liveness->fd, O_CLOEXEC);
+	close(fd);
+	held_file_take(file, file->path, LOCK_NAME, 0600);
+	if (liveness->claimed_pid > 0)
+		liveness_claim_pid(liveness, liveness->claimed_pid);
+	if (liveness->api_pid > 0)
+		liveness_claim_api(liveness, liveness->api_pid);
+	if (liveness->signed_pid > 0)
+		liveness_sign(liveness, liveness->signed_pid);
+	held_file_note(file, held_file_look(file));
 }
 
 /* The kernel names one lock of a range, and not the first: so the parts before and after it are
@@ -177,5 +210,5 @@ static int64_t count_api_locks(int fd, off_t start, off_t end)
 int64_t liveness_count_api(const struct liveness *liveness)
 {
 	return count_api_locks(liveness->fd, place_of(1), place_of((int64_t)INT32_MAX + 1)) +
-	       liveness->is_api;
+	       (liveness->api_pid > 0);
 }

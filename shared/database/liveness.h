@@ -3,8 +3,8 @@
  * left: the file <state_dir>/gateway.lock. Each gateway process locks the bytes of its own pid
  * there (fcntl(2) open file description locks: they end with the process, and can be asked about
  * without being taken), and writes the monotonic time into them every second, so that one that
- * hangs is noticed too. Byte 0 is the right to serve this state_dir; whoever serves writes its pid
- * there. Processes of the API lock a byte too, just to be counted.
+ * hangs is noticed too. Whoever serves writes its pid into the first bytes. Processes of the API
+ * lock a byte too, just to be counted.
  */
 #ifndef SHARED_LIVENESS_H
 #define SHARED_LIVENESS_H
@@ -21,11 +21,15 @@ struct liveness;
 struct liveness *liveness_open(const char *state_dir);
 void liveness_close(struct liveness *liveness);
 
-/* Takes the right to serve: with an inherited descriptor that holds it; or, if there is none (-1)
- * or the file has been replaced since, anew, after closing it. Returns the descriptor, which the
- * caller owns: whoever has it open has the right. -1 with errno; EAGAIN: another process has it. */
-int liveness_claim_service(const struct liveness *liveness, const char *state_dir,
-			   int inherited_fd);
+/* About once a second: a file that somebody has deleted or replaced is made anew, with what is ours
+ * in it. */
+void liveness_look_after(struct liveness *liveness);
+
+/* Takes the right to serve, a lock on the directory itself: with the descriptor that holds it,
+ * which may be an inherited one; or, if there is none (-1) or another directory is there now, anew,
+ * after closing that. Returns the descriptor, which the caller owns: whoever has it open has the
+ * right. -1 with errno; EAGAIN: another process has it. */
+int liveness_claim_service(const char *state_dir, int held_fd);
 
 /* Writes down that this process serves now, for people; and who has done so last, 0: nobody. */
 void liveness_sign(struct liveness *liveness, int64_t pid);

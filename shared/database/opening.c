@@ -22,7 +22,7 @@
 #define LOCK_NAME "write.lock"
 #define SYNC_NAME "sync.lock"
 
-enum { REASON_SIZE = 200, ANSWER_SIZE = 64, PAGE_BYTES = 4096, PATIENCE_MS = 1500, NAP_US = 20000 };
+enum { REASON_SIZE = 200, ANSWER_SIZE = 64, PAGE_BYTES = 4096, NAP_US = 20000 };
 
 static bool execute(sqlite3 *handle, const char *sql)
 {
@@ -179,8 +179,9 @@ static bool open_handle(struct database *database, sqlite3 **handle, char why[DA
 		return false; /* LOCK_NAME is longer, and was opened */
 	old_mask = umask(0177); /* SQLite gives the log and its index the mode of the database */
 	result = sqlite3_open_v2(path, handle,
-				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-					 SQLITE_OPEN_PRIVATECACHE,
+				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+					 SQLITE_OPEN_PRIVATECACHE |
+					 (database->handle ? 0 : SQLITE_OPEN_CREATE),
 				 NULL);
 	umask(old_mask);
 	if (result == SQLITE_OK && sqlite3_db_readonly(*handle, "main") == 0)
@@ -245,6 +246,73 @@ static bool prepare_again(struct database *database, sqlite3 *handle, char why[D
 	return good;
 }
 
+/* The kernel's, which tells one boot from another. "": unknown. */
+static void read_boot_id(char id[ANSWER_SIZE])
+{
+	const char *given = getenv("WAVELOG_WORKER_BOOT_ID"); /* by a test */
+	FILE *file = given ? NULL : fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	snprintf(id, ANSWER_SIZE, "%s", given ? given : "");
+	if (file && !fgets(id, ANSWER_SIZE, file))
+		id[0] = '\0';
+	if (file)
+		fclose(file);
+	id[strspn(id, "0123456789abcdef-")] = '\0';
+}
+
+static int64_t newest_id(sqlite3 *handle)
+{
+	char answer[ANSWER_SIZE] = "";
+
+	if (handle)
+		ask(handle, "SELECT max(id) FROM events", answer);
+	return strtoll(answer, NULL, 10);
+}
+
+/* True when that event is in it, or none was known. */
+static bool knows(sqlite3 *handle, int64_t id)
+{
+	char sql[ANSWER_SIZE], answer[ANSWER_SIZE];
+
+	snprintf(sql, sizeof(sql), "SELECT 1 FROM events WHERE id = %lld", (long long)id);
+	return id == 0 || (ask(handle, sql, answer) && answer[0]);
+}
+
+/* Commits wait for the disk later, if at all: after a boot some may be lost whose ids were handed
+ * out, and a database that was put here may lack those after `known_id`. Then ids jump ahead of all
+ * of those: they start from the clock, and no commits come faster than it ticks. */
+static bool note_ids(sqlite3 *handle, int64_t known_id, char why[DATABASE_WHY_SIZE])
+{
+	enum { SQL_SIZE = 640, LOST_AT_MOST = 1000000 };
+	int64_t newest = newest_id(handle), wall_us = clock_wall_us(), next = newest + 1;
+	char boot[ANSWER_SIZE], then[ANSWER_SIZE], sql[SQL_SIZE];
+
+	read_boot_id(boot);
+	if (!ask(handle, "SELECT boot_id FROM id_jumps ORDER BY first_id DESC LIMIT 1", then))
+		goto failed;
+	if (newest < known_id || (then[0] && strcmp(boot, then) != 0)) {
+		next += LOST_AT_MOST;
+		next = next > known_id ? next : known_id + LOST_AT_MOST;
+		next = next > wall_us ? next : wall_us;
+	} else if (then[0]) {
+		return true;
+	}
+	snprintf(sql, sizeof(sql),
+		 "BEGIN IMMEDIATE;"
+		 "INSERT INTO events (id, kind, created_ms) SELECT %lld, %d, %lld WHERE %d;"
+		 "INSERT INTO id_jumps VALUES (%lld, %lld, '%s');"
+		 "DELETE FROM id_jumps WHERE first_id <= "
+		 "(SELECT first_id FROM id_jumps ORDER BY first_id DESC LIMIT 1 OFFSET 100);"
+		 "COMMIT",
+		 (long long)next, EVENT_IDS_JUMPED, (long long)wall_us / 1000, next > newest + 1,
+		 (long long)next, (long long)newest, boot);
+	if (execute(handle, sql))
+		return true;
+failed:
+	snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s", sqlite3_errmsg(handle));
+	return false;
+}
+
 /* Leaves the statements of the callers dangling. */
 static void close_handle(sqlite3 *handle)
 {
@@ -270,27 +338,35 @@ static void hold_files(struct database *database)
 		held_file_take(&database->files[rows[i].file], path, rows[i].name, 0600);
 	}
 	database->changed_ms = INT64_MAX;
+	database->doubtful_ms = 0;
 }
 
-int opening_file(struct database *database, int64_t wait_ms, char why[DATABASE_WHY_SIZE])
+int opening_file(struct database *database, int64_t wait_ms, bool may_be_another,
+		 char why[DATABASE_WHY_SIZE])
 {
 	sqlite3 *handle = NULL;
+	int64_t known_id = newest_id(database->handle);
 	int result = SQLITE_CANTOPEN;
 
 	if (open_handle(database, &handle, why)) {
 		sqlite3_busy_timeout(handle, (int)wait_ms);
-		if (set_up(database, handle, why) && migrate(handle, why) &&
-		    prepare_again(database, handle, why))
-			result = SQLITE_OK;
+		if (!set_up(database, handle, why) || !migrate(handle, why))
+			result = SQLITE_ERROR;
+		else if (!may_be_another && !knows(handle, known_id))
+			result = SQLITE_NOTFOUND;
+		else if (!note_ids(handle, known_id, why) || !prepare_again(database, handle, why))
+			result = SQLITE_ERROR;
 		else
-			result = sqlite3_errcode(handle) != SQLITE_OK ? sqlite3_errcode(handle)
-								      : SQLITE_ERROR;
+			result = SQLITE_OK;
 	}
+	if (result == SQLITE_ERROR && sqlite3_errcode(handle) != SQLITE_OK)
+		result = sqlite3_errcode(handle);
 	if (result != SQLITE_OK) {
 		close_handle(handle);
 		return result;
 	}
 	sqlite3_busy_timeout(handle, 0);
+	database->lost += !knows(handle, known_id);
 	close_handle(database->handle);
 	database->handle = handle;
 	database->roll_back = NULL;
@@ -302,7 +378,7 @@ int opening_file(struct database *database, int64_t wait_ms, char why[DATABASE_W
 }
 
 /* Something is missing that belongs to what is there. */
-static bool is_torn(const struct database *database, bool mend)
+bool opening_is_torn(const struct database *database, bool mend)
 {
 	static const char *const names[] = {DATABASE_NAME, DATABASE_NAME "-wal",
 					    DATABASE_NAME "-shm"};
@@ -327,14 +403,14 @@ static bool is_torn(const struct database *database, bool mend)
 static enum database_status lock_whole(struct database *database, int64_t wait_ms,
 				       char why[DATABASE_WHY_SIZE])
 {
-	int64_t give_up_ms = clock_monotonic_ms() + PATIENCE_MS;
+	int64_t give_up_ms = clock_monotonic_ms() + DATABASE_PATIENCE_MS;
 
 	for (;;) {
 		enum database_status status =
 			opening_lock(database, clock_monotonic_ms() + wait_ms, why);
 		bool is_over = clock_monotonic_ms() >= give_up_ms;
 
-		if (status != DATABASE_OK || !is_torn(database, is_over) || is_over)
+		if (status != DATABASE_OK || !opening_is_torn(database, is_over) || is_over)
 			return status;
 		write_lock_release(database->lock);
 		usleep(NAP_US);
@@ -356,7 +432,7 @@ struct database *database_open(const struct config *config, int64_t wait_ms,
 	if (state_dir_prepare(config->state_dir, why, DATABASE_WHY_SIZE) &&
 	    lock_whole(database, wait_ms, why) == DATABASE_OK &&
 	    (!database->waits_for_disk || opening_sync(database, why) == DATABASE_OK) &&
-	    opening_file(database, wait_ms, why) == SQLITE_OK) {
+	    opening_file(database, wait_ms, true, why) == SQLITE_OK) {
 		database_write_end(database);
 		return database;
 	}

@@ -21,6 +21,7 @@
 #include "shared/database/database_internal.h"
 
 enum {
+	ATTEMPTS = 3, /* somebody may go on deleting */
 	SETTLED_MS = 20, /* a directory's time has no finer steps */
 	CHUNK_SIZE = 65536
 };
@@ -107,6 +108,18 @@ static void drop_old_log(struct database *database, const enum held_file_state s
 		unlink(database->files[LOG_FILE].path);
 }
 
+/* Another database that lacks what was committed here may be one that a person has put there, or
+ * ours, of which somebody goes on deleting files: those who have it open get the time to put them
+ * back. */
+static bool is_beyond_doubt(struct database *database)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (database->doubtful_ms == 0)
+		database->doubtful_ms = now_ms;
+	return now_ms - database->doubtful_ms >= DATABASE_PATIENCE_MS;
+}
+
 /* Opens what is there now, or what is open, if that is not there any more. What a person has put
  * there and that is no database is moved aside. */
 static enum database_status reopen(struct database *database,
@@ -121,21 +134,31 @@ static enum database_status reopen(struct database *database,
 
 	left_ms = left_ms > 0 ? left_ms : 0;
 	if (states[MAIN_FILE] == HELD_FILE_REPLACED) {
+		bool is_over = is_beyond_doubt(database);
+
 		drop_old_log(database, states);
+		if (opening_is_torn(database, is_over) && !is_over)
+			return DATABASE_BUSY;
 		if (stat(path, &info) == 0 && info.st_size > 0)
-			result = opening_file(database, left_ms, why);
+			result = opening_file(database, left_ms, is_over, why);
+		if (result == SQLITE_NOTFOUND)
+			return DATABASE_BUSY;
 		if (result != SQLITE_NOTADB)
 			return database_status_of(result);
-	}
-	if (!is_writer)
-		return DATABASE_BUSY;
-	snprintf(aside, sizeof(aside), "%s-aside", path);
-	if (states[MAIN_FILE] == HELD_FILE_REPLACED)
+		if (!is_writer)
+			return DATABASE_BUSY;
+		snprintf(aside, sizeof(aside), "%s-aside", path);
 		rename(path, aside);
-	if (put_back(database))
-		return database_status_of(opening_file(database, left_ms, why));
-	snprintf(why, DATABASE_WHY_SIZE, "cannot write it anew: %s", strerror(errno));
-	return errno == ENOSPC || errno == EDQUOT ? DATABASE_FULL : DATABASE_ERROR;
+	}
+	for (int i = 0; i < ATTEMPTS && result != SQLITE_OK; i++) {
+		if (!put_back(database)) {
+			snprintf(why, DATABASE_WHY_SIZE, "cannot write it anew: %s",
+				 strerror(errno));
+			return errno == ENOSPC || errno == EDQUOT ? DATABASE_FULL : DATABASE_ERROR;
+		}
+		result = opening_file(database, left_ms, false, why);
+	}
+	return database_status_of(result);
 }
 
 static void look(struct database *database, enum held_file_state states[FILES], bool is_writer)

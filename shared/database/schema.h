@@ -10,7 +10,8 @@ enum event_kind {
 	EVENT_PUSH = 0,
 	EVENT_UNREGISTER = 1,
 	EVENT_DISCONNECT = 2,
-	EVENT_DATABASE_MADE = 3
+	EVENT_DATABASE_MADE = 3,
+	EVENT_IDS_JUMPED = 4
 };
 
 extern const char *const schema_migrations[];

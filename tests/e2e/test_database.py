@@ -1,5 +1,6 @@
 """The database as an operator sees it with the sqlite3 command line while the service runs, and how it stays small."""
 
+import json
 import os
 import re
 import stat
@@ -273,6 +274,54 @@ def test_a_recreated_database_starts_above_the_ids_of_its_predecessor(make_servi
     service.start()
     wait_until(lambda: server.api.register("t").status == 200, "the service is up")
     assert last < server.api.publish("t", 1).json["id"] < 2**53
+
+
+def resumed(server, position):
+    """What a client is told that was at that position: whether it was recovered, and its socket."""
+    client = server.subscribe("t")
+    answer = client.authenticate(make_token(server.service.secret, "t"), last_event_id=position)
+    return json.loads(answer)["recovered"], client
+
+
+def test_after_a_power_cut_no_id_is_used_twice_and_nobody_is_told_that_lost_events_were_recovered(
+    make_service, certificates
+):
+    service = make_service()
+    server = Nginx(service.start(), certificates)
+    server.api.register("t")
+    safe = [server.api.publish("t", n).json["id"] for n in range(5)]
+    stop = lambda: (service.stop_api(), service.gateway.stop())  # noqa: E731
+    assert stop() == ([], None)
+    saved = {path: path.read_bytes() for path in service.state_dir.glob("worker.db*")}
+    service.start()
+    lost = [server.api.publish("t", n).json["id"] for n in range(20)]
+    assert lost[0] == safe[-1] + 1, "a start is no boot"
+    assert stop() == ([], None)
+    for path, content in saved.items():
+        path.write_bytes(content)
+    service.environment = ["env", "WAVELOG_WORKER_BOOT_ID=b007"]
+    service.start()
+
+    new = server.api.publish("t", "new").json["id"]
+    assert lost[-1] < new < 2**53
+    for position in lost:
+        recovered, client = resumed(server, position)
+        client.close()
+        assert not recovered
+    for position in (safe[2], safe[4]):
+        recovered, client = resumed(server, position)
+        assert recovered
+        ids = [client.receive_json()["id"] for _ in range(5 - safe.index(position))]
+        assert ids == [*safe[safe.index(position) + 1 :], new]
+        client.close()
+    assert stop() == ([], None)
+    service.start()
+    assert server.api.publish("t", "newer").json["id"] == new + 1, "the same boot"
+    rows = sqlite.ask(service.database, "SELECT kind FROM event_overview WHERE kind = 'ids jumped'")
+    assert len(rows) == 1
+    assert sqlite.value(service.database, "SELECT events FROM event_count") == sqlite.value(
+        service.database, "SELECT count(*) FROM events"
+    )
 
 
 def test_the_schema_is_what_the_sql_files_say(worker):

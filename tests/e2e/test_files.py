@@ -22,7 +22,9 @@ FILES = {
     "worker.db-wal": ("api", "gateway"),
     "worker.db-shm": ("api", "gateway"),
     "write.lock": ("api", "gateway"),
+    "gateway.lock": ("api", "gateway"),
     "wakeup.sock": ("gateway",),
+    "state_dir": ("api", "gateway"),
 }
 
 
@@ -125,7 +127,7 @@ def test_a_file_in_use(make_service, certificates, name, action):
         assert "in its place again" in log_of(service, program) or action is close
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != "wakeup.sock"])
+@pytest.mark.parametrize("name", [name for name in FILES if name not in ("wakeup.sock", "gateway.lock")])
 def test_a_file_in_use_while_no_gateway_runs(make_service, certificates, name):
     service = make_service(drain="100ms")
     service.start_api(2)
@@ -164,3 +166,26 @@ def test_everything_is_deleted(make_service, certificates):
         wait_until(lambda: all(member.last_key == last for member in members), "the last publish comes")
     assert Ledger([publisher], members).faults() == []
     assert set(publisher.statuses) <= {200, 503}
+
+
+def test_another_database_is_taken_as_it_is(make_service, certificates):
+    """One that was saved before: what came after is not in it, and nobody is told that it was recovered."""
+    service = make_service(drain="100ms")
+    server = Nginx(service.start(), certificates)
+    assert server.api.register("t").status == 200
+    saved = service.state_dir / "saved"
+    sqlite.change(service.database, f"VACUUM INTO '{saved}'")
+    shutil.chown(saved, service.state_dir.stat().st_uid, service.state_dir.stat().st_gid)
+    ids = [server.api.publish("t", n).json["id"] for n in range(20)]
+    with Crowd() as crowd:
+        (member,) = crowd.follow(service.ws_address, "t")
+        saved.rename(service.database)
+        wait_until(lambda: server.api.publish("t", "new").status == 200, "publishing works")
+        wait_until(lambda: len(member.ids) == 1, "it is pushed")
+        assert member.ids[0] > ids[-1], "no id is used twice"
+        wait_until(lambda: server.api.status().json["connected_sockets"] == 1, "the status is right")
+    with server.subscribe("t") as client:
+        client.send({"type": "auth", "token": make_token(service.secret, "t"), "last_event_id": ids[5]})
+        assert client.receive_json()["recovered"] is False
+    log = log_of(service, "gateway")
+    assert 'file="worker.db" what="replaced"' in log

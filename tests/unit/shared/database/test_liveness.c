@@ -31,7 +31,7 @@ static void be_a_gateway(void *argument)
 	int *pipe_ends = argument;
 	char byte = '!';
 
-	MUST(liveness && liveness_claim_service(liveness, state_dir, -1) >= 0 &&
+	MUST(liveness && liveness_claim_service(state_dir, -1) >= 0 &&
 	     liveness_claim_pid(liveness, PID));
 	MUST(liveness_check(liveness, PID));
 	MUST(write(pipe_ends[1], &byte, 1) == 1);
@@ -104,7 +104,7 @@ static void a_gateway_sees_itself(void **state)
 	(void)state;
 	struct liveness *gateway = open_liveness(), *other = open_liveness();
 
-	int right = liveness_claim_service(gateway, state_dir, -1);
+	int right = liveness_claim_service(state_dir, -1);
 
 	assert_true(right >= 0);
 	assert_true(liveness_claim_pid(gateway, PID));
@@ -149,17 +149,17 @@ static void one_has_the_right_to_serve(void **state)
 	struct liveness *one = open_liveness(), *two = open_liveness();
 	int right;
 
-	assert_int_equal(liveness_claim_service(one, state_dir, -1), -1);
+	assert_int_equal(liveness_claim_service(state_dir, -1), -1);
 	assert_int_equal(errno, EAGAIN);
 	assert_false(liveness_claim_pid(one, PID));
 	assert_true(liveness_check(one, PID)); /* the other one's */
 	kill_child(gateway);
 	assert_false(liveness_check(one, PID)); /* and not ours */
-	right = liveness_claim_service(one, state_dir, -1);
+	right = liveness_claim_service(state_dir, -1);
 	assert_true(right >= 0);
-	assert_int_equal(liveness_claim_service(two, state_dir, -1), -1);
+	assert_int_equal(liveness_claim_service(state_dir, -1), -1);
 	close(right);
-	right = liveness_claim_service(two, state_dir, -1);
+	right = liveness_claim_service(state_dir, -1);
 	assert_true(right >= 0);
 	close(right);
 	liveness_close(one);
@@ -170,27 +170,34 @@ static void the_right_to_serve_can_be_inherited(void **state)
 {
 	(void)state;
 	struct liveness *one = open_liveness(), *heir = open_liveness(), *other = open_liveness();
-	int right = liveness_claim_service(one, state_dir, -1), inherited = dup(right);
+	int right = liveness_claim_service(state_dir, -1), inherited = dup(right);
 
 	assert_true(right >= 0);
 	assert_true(liveness_claim_pid(one, PID));
-	assert_int_equal(liveness_claim_service(heir, state_dir, inherited), inherited);
+	assert_int_equal(liveness_claim_service(state_dir, inherited), inherited);
 	close(right);
 	liveness_close(one);
-	assert_int_equal(liveness_claim_service(other, state_dir, -1), -1);
+	assert_int_equal(liveness_claim_service(state_dir, -1), -1);
 	assert_false(liveness_check(other, PID)); /* the right alone */
 	close(inherited);
-	right = liveness_claim_service(other, state_dir, -1);
+	right = liveness_claim_service(state_dir, -1);
 	assert_true(right >= 0);
 
-	/* What is inherited of a file that was replaced is worth nothing. */
+	/* No file takes it away, and what is inherited of a directory that was replaced is worth
+	 * nothing. */
 	unlink(path_of("gateway.lock"));
-	struct liveness *later = open_liveness();
-	right = liveness_claim_service(later, state_dir, right);
+	assert_int_equal(liveness_claim_service(state_dir, right), right);
+	assert_int_equal(liveness_claim_service(state_dir, -1), -1);
+	assert_int_equal(rename(state_dir, path_of("../old")), 0);
+	assert_int_equal(liveness_claim_service(state_dir, right), right); /* there is no other */
+	assert_int_equal(mkdir(state_dir, 0700), 0);
+	int rival = liveness_claim_service(state_dir, -1);
+	assert_true(rival >= 0);
+	assert_int_equal(liveness_claim_service(state_dir, right), -1);
+	close(rival);
+	right = liveness_claim_service(state_dir, -1);
 	assert_true(right >= 0);
-	assert_int_equal(liveness_claim_service(later, state_dir, -1), -1);
 	close(right);
-	liveness_close(later);
 	liveness_close(heir);
 	liveness_close(other);
 }
@@ -213,13 +220,31 @@ static void who_serves_signs(void **state)
 static void a_right_that_cannot_be_asked_for_is_an_error(void **state)
 {
 	(void)state;
-	struct liveness *one = open_liveness();
+	assert_int_equal(liveness_claim_service(path_of("nowhere"), -1), -1);
+	assert_int_equal(errno, ENOENT);
+}
 
+static void a_deleted_file_is_made_anew_with_what_was_in_it(void **state)
+{
+	(void)state;
+	struct liveness *gateway = open_liveness(), *api = open_liveness();
+
+	assert_true(liveness_claim_pid(gateway, PID));
+	liveness_sign(gateway, PID);
+	liveness_claim_api(api, PID + 1);
 	unlink(path_of("gateway.lock"));
-	assert_int_equal(symlink("elsewhere", path_of("gateway.lock")), 0);
-	assert_int_equal(liveness_claim_service(one, state_dir, -1), -1);
-	assert_int_equal(errno, ELOOP);
-	liveness_close(one);
+	liveness_look_after(api);
+	assert_false(liveness_check(api, PID));
+	liveness_look_after(gateway);
+	assert_true(liveness_check(api, PID));
+	assert_int_equal(liveness_server(api), PID);
+	assert_int_equal(liveness_count_api(gateway), 1);
+	assert_int_equal(liveness_count_api(api), 1);
+	liveness_look_after(gateway);
+	liveness_look_after(api);
+	assert_true(liveness_check(api, PID));
+	liveness_close(api);
+	liveness_close(gateway);
 }
 
 static void the_right_to_serve_is_no_pid(void **state)
@@ -230,7 +255,7 @@ static void the_right_to_serve_is_no_pid(void **state)
 	};
 	struct liveness *gateway = open_liveness(), *other = open_liveness();
 
-	int right = liveness_claim_service(gateway, state_dir, -1);
+	int right = liveness_claim_service(state_dir, -1);
 
 	assert_true(right >= 0);
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
@@ -352,6 +377,7 @@ int main(void)
 		LIVENESS_TEST(the_right_to_serve_can_be_inherited),
 		LIVENESS_TEST(who_serves_signs),
 		LIVENESS_TEST(a_right_that_cannot_be_asked_for_is_an_error),
+		LIVENESS_TEST(a_deleted_file_is_made_anew_with_what_was_in_it),
 		LIVENESS_TEST(the_right_to_serve_is_no_pid),
 		LIVENESS_TEST(a_beat_before_the_machine_started_is_no_reason_to_be_dead),
 		LIVENESS_TEST(the_file_is_private_sparse_and_no_link),
