@@ -25,18 +25,12 @@
 
 enum { UNDERWAY = 256, NAMES_MAX = 4096 };
 
+/* "" when there is none. */
 static const char *text(const cJSON *command, const char *key)
 {
-	return cJSON_GetStringValue(cJSON_GetObjectItem(command, key));
-}
+	const char *value = cJSON_GetStringValue(cJSON_GetObjectItem(command, key));
 
-static const char *text_needed(const cJSON *command, const char *key)
-{
-	const char *value = text(command, key);
-
-	if (!value)
-		errx(EXIT_FAILURE, "a command needs \"%s\"", key);
-	return value;
+	return value ? value : "";
 }
 
 static int64_t number(const cJSON *command, const char *key, int64_t otherwise)
@@ -60,10 +54,10 @@ static struct sockaddr_in server_of(const cJSON *command)
 static void connect_group(const cJSON *command)
 {
 	const struct group_options options = {
-		.name = text_needed(command, "group"),
+		.name = text(command, "group"),
 		.server = server_of(command),
-		.target = text_needed(command, "target"),
-		.topic = text_needed(command, "topic"),
+		.target = text(command, "target"),
+		.topic = text(command, "topic"),
 		.topics = number(command, "topics", 1),
 		.first = number(command, "first", 0),
 		.count = number(command, "count", 1),
@@ -77,32 +71,15 @@ static void connect_group(const cJSON *command)
 	printf("{\"seconds\":%.6f}\n", (double)(loop_now_ns() - start_ns) / 1e9);
 }
 
-static void read_groups(const char *list, struct run_options *options)
-{
-	char names[NAMES_MAX], *rest = NULL;
-
-	snprintf(names, sizeof(names), "%s", list);
-	for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-		if (options->group_count == MOST_PUBLISHERS)
-			errx(EXIT_FAILURE, "too many groups");
-		options->groups[options->group_count++] = group_find(name);
-	}
-	if (options->publishers > LANES)
-		errx(EXIT_FAILURE, "too many publishers of one group");
-	options->publishers *= options->group_count;
-}
-
 static void publish(const cJSON *command)
 {
-	const char *groups = text(command, "groups"), *secret = text(command, "secret");
-	const char *before = text(command, "before"), *after = text(command, "after");
-	const char *path = text(command, "path");
+	char names[NAMES_MAX], *rest = NULL;
 	struct run_options options = {
 		.server = server_of(command),
-		.path = path ? path : "",
-		.secret = secret ? secret : "",
-		.before = before ? before : "",
-		.after = after ? after : "",
+		.path = text(command, "path"),
+		.secret = text(command, "secret"),
+		.before = text(command, "before"),
+		.after = text(command, "after"),
 		.payload_len = (size_t)number(command, "bytes", 0),
 		.count = number(command, "count", 1),
 		.rate = number(command, "rate", 0),
@@ -111,8 +88,14 @@ static void publish(const cJSON *command)
 		.publishers = (size_t)number(command, "publishers", 1),
 	};
 
-	if (groups)
-		read_groups(groups, &options);
+	snprintf(names, sizeof(names), "%s", text(command, "groups"));
+	for (char *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+		if (options.group_count == MOST_PUBLISHERS || options.publishers > LANES)
+			errx(EXIT_FAILURE, "too many groups, or publishers of one");
+		options.groups[options.group_count++] = group_find(name);
+	}
+	if (options.group_count > 0)
+		options.publishers *= options.group_count;
 	if (options.publishers > MOST_PUBLISHERS)
 		errx(EXIT_FAILURE, "too many publishers");
 	publishers_run(&options);
@@ -120,7 +103,7 @@ static void publish(const cJSON *command)
 
 static void drop(const cJSON *command)
 {
-	struct group *group = group_find(text_needed(command, "group"));
+	struct group *group = group_find(text(command, "group"));
 
 	printf("{\"corrupt\":%lld,\"closed\":%lld}\n", (long long)group->corrupt,
 	       (long long)group->closed);
@@ -130,7 +113,7 @@ static void drop(const cJSON *command)
 static void execute(const char *line)
 {
 	cJSON *command = cJSON_Parse(line);
-	const char *verb = text_needed(command, "do");
+	const char *verb = text(command, "do");
 
 	if (strcmp(verb, "connect") == 0)
 		connect_group(command);

@@ -134,7 +134,7 @@ static void authenticate(struct subscriber *subscriber)
 		return;
 	}
 	write_topic(subscriber, topic);
-	if (options->secret)
+	if (*options->secret)
 		len = write_auth(auth, options->secret, topic, subscriber->number + 1);
 	put_frame(subscriber, FRAME_TEXT, auth, len);
 	subscriber->state = AUTH;

@@ -26,7 +26,7 @@ struct group_options {
 	int64_t count; /* of subscribers */
 	int64_t underway; /* of them at the same time */
 	bool sends_auth; /* else the handshake is all */
-	const char *secret; /* of the tokens in the auth frames; NULL: they have none */
+	const char *secret; /* of the tokens in the auth frames; "": they have none */
 };
 
 struct group {
