@@ -381,7 +381,9 @@ def test_a_gateway_without_devices_says_why_it_cannot_serve(make_service):
         capture_output=True, text=True, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},  # that looks into /proc
     )  # fmt: skip
     assert reply.returncode == 1, reply
-    assert 'msg="cannot read /dev/urandom" why="No such file or directory"' in reply.stderr
+    assert (
+        f'msg="cannot read /dev/urandom" state_dir="{service.state_dir}" why="No such file or directory"' in reply.stderr
+    )
 
 
 # Sockets
