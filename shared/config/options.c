@@ -66,10 +66,8 @@ void options_log_finding(void *context, bool is_error, const char *file, size_t 
 	char at[LOG_LINE_MAX];
 
 	(void)context;
-	if (line > 0)
-		snprintf(at, sizeof(at), "%s:%zu", file, line);
-	else
-		snprintf(at, sizeof(at), "%s", file);
+	/* "file:line"; of line 0, with a precision of 0, there is nothing to be seen. */
+	snprintf(at, sizeof(at), "%s%s%.0zu", file, line > 0 ? ":" : "", line);
 	log_event(is_error ? LOG_ERROR : LOG_WARN, "configuration", log_text("why", message),
 		  log_text("at", at));
 }
@@ -79,10 +77,8 @@ static void print_finding(void *context, bool is_error, const char *file, size_t
 {
 	(void)context;
 	fflush(stdout); /* on a terminal the two are one text */
-	fputs(file, stderr);
-	if (line > 0)
-		fprintf(stderr, ":%zu", line);
-	fprintf(stderr, ": %s: %s\n", is_error ? "error" : "warning", message);
+	fprintf(stderr, "%s%s%.0zu: %s: %s\n", file, line > 0 ? ":" : "", line,
+		is_error ? "error" : "warning", message);
 }
 
 /* Root can read and write everything: what counts is what the owner of the state_dir can. */
@@ -156,10 +152,10 @@ struct config *options_start(const struct program *program, int argc, char **arg
 		usage_error(program, "there is one word too many: options begin with -");
 	if (file && *file == '\0')
 		usage_error(program, "-c needs the name of a file");
-	if (is_check && !check(config_path(file)))
-		exit(EXIT_CONFIGURATION);
-	if (is_check)
+	if (is_check && check(config_path(file)))
 		end_after_printing();
+	if (is_check)
+		exit(EXIT_CONFIGURATION);
 	log_setup(program->short_name, LOG_INFO);
 	config = config_load(config_path(file), options_log_finding, NULL);
 	if (!config)
