@@ -202,8 +202,8 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 		begin_drain(serving, has_successor(serving));
 }
 
-/* Clients get their close frame; those that do not take it in time are dropped. An upgrade that
- * libwebsockets has half done becomes a client even now: each turn looks for such. */
+/* Clients get their close frame; those that do not take it in time are dropped. Nobody becomes a
+ * client any more. */
 static void send_clients_away(struct serving *serving)
 {
 	struct gateway *gateway = serving->gateway;
@@ -214,9 +214,7 @@ static void send_clients_away(struct serving *serving)
 	upgrades_end_all(gateway->upgrades);
 	clients_end_all(gateway->clients);
 	while (clients_count(gateway->clients) > 0) {
-		if (clock_monotonic_ms() < give_up_ms)
-			clients_end_all(gateway->clients);
-		else
+		if (clock_monotonic_ms() >= give_up_ms)
 			clients_drop_all(gateway->clients);
 		uv_run(gateway->loop, UV_RUN_ONCE);
 	}
