@@ -36,23 +36,19 @@ static void forget_outbox(struct session *session)
 	session->outbox = NULL;
 }
 
-static struct outbox_limits limits_of(const struct session *session)
-{
-	const struct config *config = session->clients->config;
-	size_t bytes = (size_t)config->outbox_max_bytes;
-
-	return (struct outbox_limits){
-		.frames = (size_t)config->outbox_max_frames,
-		.bytes = session->held < bytes ? bytes - session->held : 0,
-	};
-}
-
 /* Puts it behind what waits. For a frame that does not fit, a plain connection loses its oldest
  * pushes; one that can resume, or has none to lose, gets no room. A long frame for one that has
- * kept up has a try first: the kernel may take all of it, see delivery_flush. */
-static enum delivery queue(struct session *session, struct frame *frame,
-			   struct outbox_limits limits)
+ * kept up has a try first: the kernel may take all of it, see delivery_flush. Last words need
+ * room in the pool only. */
+static enum delivery queue(struct session *session, struct frame *frame)
 {
+	const struct config *config = session->clients->config;
+	bool is_last = session->state == SESSION_ENDING;
+	size_t bytes = is_last ? SIZE_MAX : (size_t)config->outbox_max_bytes;
+	const struct outbox_limits limits = {
+		.frames = is_last ? SIZE_MAX : (size_t)config->outbox_max_frames,
+		.bytes = session->held < bytes ? bytes - session->held : 0,
+	};
 	struct outbox_pool *pool = &session->clients->pool;
 	bool has_kept_up = delivery_is_done(session);
 	bool has_try = has_kept_up && !frame_is_short(frame);
@@ -114,47 +110,29 @@ static bool note_written(struct session *session, size_t written)
 }
 
 /* For a frame of which the kernel has taken `sent` bytes, not all. */
-static enum delivery queue_rest(struct session *session, struct frame *frame,
-				struct outbox_limits limits, size_t sent)
+static enum delivery queue_rest(struct session *session, struct frame *frame, size_t sent)
 {
-	enum delivery delivery = queue(session, frame, limits);
+	enum delivery delivery = queue(session, frame);
 
 	if (sent > 0 && (delivery == DELIVERY_FULL || !note_written(session, sent)))
 		return DELIVERY_BROKEN;
 	return delivery;
 }
 
-static enum delivery send_within(struct session *session, struct frame *frame,
-				 struct outbox_limits limits)
+enum delivery delivery_send(struct session *session, struct frame *frame)
 {
 	const char *wire;
 	ssize_t sent;
 	size_t len;
 
 	if (!delivery_is_done(session) || !frame_is_short(frame))
-		return queue(session, frame, limits);
+		return queue(session, frame);
 	wire = frame_wire(frame, &len);
 	sent = peer_write(session->fd, wire, len);
 	if (sent >= 0 && (size_t)sent < len)
-		return queue_rest(session, frame, limits, (size_t)sent);
+		return queue_rest(session, frame, (size_t)sent);
 	count(session, sent < 0 ? COUNT_DROP_CLOSED : COUNT_DELIVERIES, frame->is_push);
 	return sent < 0 ? DELIVERY_BROKEN : DELIVERY_SENT;
-}
-
-enum delivery delivery_send(struct session *session, struct frame *frame)
-{
-	return send_within(session, frame, limits_of(session));
-}
-
-enum delivery delivery_send_last(struct session *session, struct frame *frame)
-{
-	const struct outbox_limits limits = {.frames = SIZE_MAX, .bytes = SIZE_MAX};
-	enum delivery delivery = send_within(session, frame, limits);
-
-	if (delivery != DELIVERY_FULL)
-		return delivery;
-	delivery_clear(session);
-	return send_within(session, frame, limits);
 }
 
 enum delivery delivery_send_joined(struct session *session, const struct joined *joined,
@@ -174,8 +152,7 @@ enum delivery delivery_send_joined(struct session *session, const struct joined 
 		if (sent < 0)
 			delivery = DELIVERY_BROKEN;
 		else if (first < end)
-			delivery = queue_rest(session, joined->frames[first++], limits_of(session),
-					      at - from);
+			delivery = queue_rest(session, joined->frames[first++], at - from);
 	}
 	for (; first < end && delivery <= DELIVERY_QUEUED; first++)
 		delivery = delivery_send(session, joined->frames[first]);

@@ -19,16 +19,13 @@ enum delivery {
 	DELIVERY_BROKEN /* the connection must be dropped */
 };
 
-/* Takes its own reference. */
+/* Takes its own reference. For the last words of a session that ends there is always room, unless
+ * the pool is full. */
 enum delivery delivery_send(struct session *session, struct frame *frame);
 
 /* The pushes of `joined` from number `first` to the last one. */
 enum delivery delivery_send_joined(struct session *session, const struct joined *joined,
 				   size_t first, size_t count);
-
-/* The last frame of a session that ends: for it there is always room, unless the pool is full with
- * what waits for others. */
-enum delivery delivery_send_last(struct session *session, struct frame *frame);
 
 /* Sends what waits, as far as the kernel takes it. That it does so shows that the client reads: it
  * is alive. */

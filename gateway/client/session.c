@@ -176,7 +176,11 @@ void session_end(struct session *session, enum ending ending)
 	if (last_words) {
 		struct frame *frame = frame_of_text(last_words);
 
-		delivery = delivery_send_last(session, frame);
+		delivery = delivery_send(session, frame);
+		if (delivery == DELIVERY_FULL) { /* then what waits gives way */
+			delivery_clear(session);
+			delivery = delivery_send(session, frame);
+		}
 		frame_release(frame);
 	}
 	if (delivery == DELIVERY_BROKEN)
