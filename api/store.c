@@ -171,7 +171,8 @@ enum database_status store_execute(struct store *store, const struct command *co
 
 	*result = (struct store_result){.done = false};
 	if (status == DATABASE_OK) {
-		status = apply(store, command, result);
+		status = database_log_is_full(store->database) ? DATABASE_FULL
+							       : apply(store, command, result);
 		database_write_end(store->database);
 	}
 	/* What was committed must be on the disk before anybody is told. */

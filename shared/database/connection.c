@@ -2,6 +2,8 @@
  * Using a connection, see database.h. State: in the struct of database_internal.h. May block on
  * locks and on the disk. Failures come back as a status.
  */
+#include <unistd.h>
+
 #include "shared/base/clock.h"
 #include "shared/database/database_internal.h"
 #include "shared/database/log_sync.h"
@@ -181,6 +183,32 @@ int database_wal_pages(const struct database *database)
 	return database->wal_pages;
 }
 
+bool database_log_is_full(const struct database *database)
+{
+	return database->wal_pages >= database->max_bytes / DATABASE_PAGE_BYTES;
+}
+
+/* Whoever reads holds one of five locks on bytes of the log's index (walformat.html of SQLite). To
+ * open it here would give up our own locks on it. */
+int64_t database_find_reader(const struct database *database)
+{
+	enum { FIRST_BYTE = 123, BYTES = 5, LINE_SIZE = 160 };
+	FILE *locks = fopen("/proc/locks", "re");
+	long long reader = 0, pid = 0, byte = 0;
+	unsigned long long inode = 0;
+	char line[LINE_SIZE];
+
+	while (locks && reader == 0 && fgets(line, sizeof(line), locks))
+		if (sscanf(line, "%*d: POSIX %*s READ %lld %*x:%*x:%llu %lld", &pid, &inode,
+			   &byte) == 3 &&
+		    inode == database->files[INDEX_FILE].inode && byte >= FIRST_BYTE &&
+		    byte < FIRST_BYTE + BYTES && pid != getpid())
+			reader = pid;
+	if (locks)
+		fclose(locks);
+	return reader;
+}
+
 /* Syncs the log. The kernel reports a page that it could not write once to each descriptor that is
  * open then, and takes the page for clean: another sync would succeed without having written it. So
  * the log is written again after a failure, and the first time, because there may have been one
@@ -231,6 +259,7 @@ enum database_status database_sync(struct database *database, int64_t deadline_m
 
 enum database_status database_checkpoint(struct database *database, int64_t deadline_ms)
 {
+	int in_log = 0, copied = 0;
 	/* Most of the log, before anybody has to wait for it. */
 	enum database_status status = database->is_in_doubt ? DATABASE_OK : sync_log(database);
 
@@ -244,10 +273,10 @@ enum database_status database_checkpoint(struct database *database, int64_t dead
 	 * left for next time. */
 	if (status == DATABASE_OK)
 		status = database_status_of(sqlite3_wal_checkpoint_v2(
-			database->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+			database->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &copied));
 	database->is_in_doubt |= status == DATABASE_ERROR;
 	database_write_end(database);
 	if (status == DATABASE_OK)
-		database->wal_pages = 0; /* until the next commit tells */
+		database->wal_pages = copied < in_log ? in_log : 0;
 	return status;
 }

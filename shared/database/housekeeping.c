@@ -8,11 +8,14 @@
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
+#include "shared/base/log_repeat.h"
 
 enum {
 	BATCH_ROWS = 500,
 	BATCH_BYTES = 4 * 1024 * 1024, /* of payloads: the lock is held for as long as they take */
 	CHECKPOINT_PAGES = 1000, /* 4 MiB of log */
+	HELD_PAGES = 4 * CHECKPOINT_PAGES, /* of the log, that a checkpoint had to leave */
+	HELD_STEPS = 3,
 	CROWDED_TENTHS = 9
 };
 
@@ -23,6 +26,8 @@ struct housekeeping {
 	sqlite3_stmt *delete_topics;
 	sqlite3_stmt *oldest_events;
 	sqlite3_stmt *delete_events;
+	struct log_repeat held;
+	int held_steps; /* how often in a row */
 };
 
 struct housekeeping_limits housekeeping_limits_of(const struct config *config)
@@ -45,6 +50,9 @@ struct housekeeping *housekeeping_new(struct database *database, struct housekee
 
 	housekeeping->database = database;
 	housekeeping->limits = limits;
+	housekeeping->held = (struct log_repeat){
+		.level = LOG_WARN,
+		.message = "an open transaction keeps the log from being shortened"};
 	database_prepare(database, &housekeeping->look,
 			 "SELECT EXISTS (SELECT 1 FROM topics WHERE expires_ms <= ?1), "
 			 "(SELECT max(id) FROM events), (SELECT events FROM event_count), "
@@ -141,6 +149,21 @@ static enum database_status prune(struct housekeeping *housekeeping, int64_t now
 	return status;
 }
 
+/* A checkpoint leaves nothing of the log, unless somebody reads; ours read for moments only. */
+static void note_reader(struct housekeeping *housekeeping)
+{
+	struct database *database = housekeeping->database;
+	int64_t pages = database_wal_pages(database), now_ms = clock_monotonic_ms();
+
+	housekeeping->held_steps = pages >= HELD_PAGES ? housekeeping->held_steps + 1 : 0;
+	if (housekeeping->held_steps >= HELD_STEPS)
+		log_repeat_event(&housekeeping->held, now_ms,
+				 log_number("pid", database_find_reader(database)),
+				 log_number("bytes", pages * DATABASE_PAGE_BYTES));
+	else if (pages < HELD_PAGES)
+		log_repeat_ends(&housekeeping->held, now_ms, "the log can be shortened again");
+}
+
 enum database_status housekeeping_step(struct housekeeping *housekeeping, int64_t now_ms,
 				       int64_t wait_ms, bool *more)
 {
@@ -156,5 +179,6 @@ enum database_status housekeeping_step(struct housekeeping *housekeeping, int64_
 		if (status == DATABASE_OK)
 			status = copied;
 	}
+	note_reader(housekeeping);
 	return status;
 }

@@ -22,7 +22,7 @@
 #define LOCK_NAME "write.lock"
 #define SYNC_NAME "sync.lock"
 
-enum { REASON_SIZE = 200, ANSWER_SIZE = 64, PAGE_BYTES = 4096, NAP_US = 20000 };
+enum { REASON_SIZE = 200, ANSWER_SIZE = 64, NAP_US = 20000 };
 
 static bool execute(sqlite3 *handle, const char *sql)
 {
@@ -112,7 +112,7 @@ static bool set_up(struct database *database, sqlite3 *handle, char why[DATABASE
 	sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	snprintf(limit, sizeof(limit), "PRAGMA max_page_count = %lld",
-		 (long long)(database->max_bytes / PAGE_BYTES));
+		 (long long)(database->max_bytes / DATABASE_PAGE_BYTES));
 	if (!execute(handle, "PRAGMA wal_autocheckpoint = 0") || /* before there is a log */
 	    !ask(handle, "PRAGMA journal_mode = WAL", mode) ||
 	    !execute(handle, "PRAGMA journal_size_limit = 33554432;"

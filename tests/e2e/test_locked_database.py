@@ -128,6 +128,24 @@ def test_a_reader_holds_nobody_up(server):
         reader.end()
 
 
+def test_a_reader_that_stays_is_named_and_cannot_fill_the_disk(make_service, certificates):
+    service = make_service(database_max_bytes=16 * 1024 * 1024).start(api_processes=2)
+    server = Nginx(service, certificates)
+    server.api.register("t")
+    wal, payload = service.state_dir / "worker.db-wal", "x" * 200_000
+    with sqlite.OpenTransaction(service.database, "BEGIN;\nSELECT count(*) FROM events") as reader:
+        statuses = [server.api.publish("t", payload).status for _ in range(200)]
+        assert statuses[0] == 200 and statuses[-20:] == [503] * 20
+        assert wal.stat().st_size < 20 * 1024 * 1024
+        named = f'msg="an open transaction keeps the log from being shortened" pid={reader.process.pid} '
+        wait_until(lambda: named in (service.log_dir / "gateway.log").read_text(), "the gateway says who")
+        reader.end()
+    wait_until(lambda: server.api.publish("t", payload).status == 200, "publishing works again", 5)
+    wait_until(
+        lambda: "the log can be shortened again" in (service.log_dir / "gateway.log").read_text(), "the log says so"
+    )
+
+
 def test_trouble_is_logged_when_it_begins_and_when_it_ends_not_for_each_request(make_service, certificates):
     service = make_service(busy_timeout="30ms").start(api_processes=1)
     server = Nginx(service, certificates)
