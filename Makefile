@@ -101,18 +101,20 @@ $(B)/gen/schema.o: $(B)/gen/schema.c
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # A unit test links the shared library and the modules of a program that its first lines name: `// needs: gateway/x.c`.
+# `// links: uv` names a library of its own.
 needs = $(shell sed -n 's,^// needs: ,,p' $(1))
+links = $(patsubst %,-l%,$(shell sed -n 's,^// links: ,,p' $(1)))
 
 define unit_rule
 $(B)/unit/$(notdir $(1)): $(B)/$(1).o $(call objects,$(call needs,$(1).c)) $(B)/libshared.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ -lcmocka $$(SHARED_LIBS) -lpthread
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ -lcmocka $(call links,$(1).c) $$(SHARED_LIBS) -lpthread
 endef
 $(foreach t,$(basename $(UNIT_SRC)),$(eval $(call unit_rule,$(t))))
 
 unit-programs: $(UNIT_BIN)
 
-# A fuzzer likewise; `// links: jansson` names a library of its own. clang builds all of it once more: libFuzzer is its.
+# A fuzzer likewise. clang builds all of it once more: libFuzzer is its.
 FUZZ_CFLAGS := -std=c11 $(WARN) -Wno-string-concatenation -O1 -g $(SANITIZE)
 
 $(B)/fuzz/%.o: %.c Makefile
@@ -125,7 +127,7 @@ $(B)/fuzz/libshared.a: $(call fuzz_objects,$(SHARED_SRC))
 
 define fuzz_rule
 $(B)/fuzz/$(1): $(call fuzz_objects,tests/fuzz/$(1).c $(call needs,tests/fuzz/$(1).c)) $(B)/fuzz/libshared.a
-	$$(CLANG) $$(SANITIZE) -fsanitize=fuzzer -o $$@ $$^ $(patsubst %,-l%,$(shell sed -n 's,^// links: ,,p' tests/fuzz/$(1).c)) $$(SHARED_LIBS)
+	$$(CLANG) $$(SANITIZE) -fsanitize=fuzzer -o $$@ $$^ $(call links,tests/fuzz/$(1).c) $$(SHARED_LIBS)
 endef
 $(foreach f,$(notdir $(basename $(FUZZ_SRC))),$(eval $(call fuzz_rule,$(f))))
 

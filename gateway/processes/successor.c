@@ -24,7 +24,7 @@
 #include "shared/config/options.h"
 
 #define VARIABLE "WAVELOG_WORKER_INHERITS"
-#define FORM "v2"
+#define FORM "v2 "
 
 enum { PLACE_SIZE = 256, WHY_SIZE = 512 };
 
@@ -43,7 +43,7 @@ struct successor {
 /* What decides where sockets listen. */
 static void write_place(const struct config *config, char place[PLACE_SIZE])
 {
-	snprintf(place, PLACE_SIZE, " %s %lld", config->ws_bind, (long long)config->ws_port);
+	snprintf(place, PLACE_SIZE, "%s %lld", config->ws_bind, (long long)config->ws_port);
 }
 
 static int take_fd(char **at)
@@ -76,7 +76,7 @@ bool inheritance_take(struct inheritance *inheritance, const struct config *conf
 	for (size_t i = 0; i < inheritance->listen_count; i++)
 		inheritance->listen_fds[i] = take_fd(&at);
 	write_place(config, here);
-	while (strcmp(at, here) != 0 && inheritance->listen_count > 0)
+	while (strcmp(at + strspn(at, " "), here) != 0 && inheritance->listen_count > 0)
 		close(inheritance->listen_fds[--inheritance->listen_count]);
 	unsetenv(VARIABLE);
 	return true;
@@ -247,7 +247,7 @@ void successor_reap(struct successor *successor)
 static void hand_down(posix_spawn_file_actions_t *actions, int fd, FILE *text)
 {
 	posix_spawn_file_actions_adddup2(actions, fd, fd); /* which is not close-on-exec then */
-	fprintf(text, " %d", fd);
+	fprintf(text, "%d ", fd);
 }
 
 /* Returns an errno. */
@@ -269,7 +269,7 @@ static int spawn(struct successor *successor, const struct inheritance *inherita
 	fputs(FORM, text);
 	hand_down(&actions, inheritance->service_fd, text);
 	hand_down(&actions, ready_fd, text);
-	fprintf(text, " %zu", inheritance->listen_count);
+	fprintf(text, "%zu ", inheritance->listen_count);
 	for (size_t i = 0; i < inheritance->listen_count; i++)
 		hand_down(&actions, inheritance->listen_fds[i], text);
 	write_place(config, place);

@@ -7,6 +7,7 @@
  * leaves the whole schema of an earlier version.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -168,13 +169,21 @@ static bool migrate(sqlite3 *handle, char why[DATABASE_WHY_SIZE])
 	return false;
 }
 
-/* SQLite opens a file that it may not write as read-only: for us that is a failure. */
+/* SQLite opens a file that it may not write as read-only: for us that is a failure. Of the files
+ * beside it, which somebody else may have left, it does not say what is wrong. */
 static bool open_handle(struct database *database, sqlite3 **handle, char why[DATABASE_WHY_SIZE])
 {
+	static const char *const beside[] = {DATABASE_NAME "-wal", DATABASE_NAME "-shm"};
 	char path[STATE_DIR_PATH_SIZE];
 	mode_t old_mask;
 	int result, error;
 
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++)
+		if (state_dir_file(database->state_dir, beside[i], path) &&
+		    faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0 && errno != ENOENT) {
+			refuse(beside[i], path, errno, why);
+			return false;
+		}
 	if (!state_dir_file(database->state_dir, DATABASE_NAME, path))
 		return false; /* LOCK_NAME is longer, and was opened */
 	old_mask = umask(0177); /* SQLite gives the log and its index the mode of the database */

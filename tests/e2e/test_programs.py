@@ -260,6 +260,70 @@ def test_a_second_gateway_on_a_state_dir_says_so_and_exits_75(make_service, firs
     wait_until(lambda: sqlite.ask(service.database, "SELECT pid FROM gateways") == gateways, "its row stays alone")
 
 
+def second_says(service):
+    service.write_config(ws_port=free_port())
+    log = service.log_dir / "second.log"
+    second = Process.start("second", [service.gateway_program, "-c", service.config_file], log)
+    assert second.wait() == TEMPORARY
+    return log.read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_another_gateway_that_runs_is_named(make_service, processes):
+    service = make_service(gateway_processes=processes, drain="100ms")
+    service.start_gateway()
+    lock = service.state_dir / "gateway.lock"
+    pid = wait_until(lambda: int.from_bytes(lock.read_bytes()[:8], "little"), "it has signed")
+    assert pid == service.gateway.pid
+    assert f'why="process {pid} of {USER} serves this state_dir"' in second_says(service)
+    service.gateway.send(signal.SIGUSR2)
+    assert service.gateway.wait() == 0
+    service.gateway = Process("successor", int.from_bytes(lock.read_bytes()[:8], "little"))
+    assert service.gateway.pid != pid
+    assert f'why="process {service.gateway.pid} of {USER} serves this state_dir"' in second_says(service)
+
+
+def test_a_umask_that_forbids_everything_does_no_harm(make_service):
+    service = make_service()
+    shutil.rmtree(service.state_dir)
+    give_to_user(service.dir, 0o755)
+    service.environment = ["sh", "-c", 'umask 777; exec "$0" "$@"']
+    service.start(1)
+    assert FastCgi(service.api_socket, service.secret).call("register", b'{"topic":"t"}').status == 200
+    with WebSocket(service.ws_address) as client:
+        assert client.handshake("/ws?topic=t")[0] == 101
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in service.state_dir.iterdir()}
+    assert set(modes.values()) == {0o600} and stat.S_IMODE(service.state_dir.stat().st_mode) == 0o700, modes
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_root_has_left_is_named_with_its_owner(make_service):
+    """Started once as root; then as the user that it is meant for."""
+    service = make_service(durability="full")
+    first = Process.start(
+        "root's", [service.gateway_program, "-c", service.config_file], service.log_dir / "root.log", as_user=False
+    )
+    wait_until(lambda: accepts(service.ws_address), "it serves")
+    first.kill()
+    left = {path.name for path in service.state_dir.iterdir() if path.stat().st_uid == 0}
+    assert {"gateway.lock", "worker.db", "worker.db-wal", "worker.db-shm", "write.lock"} <= left
+    named = set()
+    while True:
+        log = service.log_dir / f"{len(named)}.log"
+        gateway = Process.start("gateway", [service.gateway_program, "-c", service.config_file], log)
+        wait_until(lambda: accepts(service.ws_address) or not gateway.runs(), "it serves, or ends")
+        if gateway.runs():
+            break
+        assert gateway.exit_code == 1
+        line = log.read_text().splitlines()[-1]
+        assert f"belongs to root, this program runs as {USER}" in line
+        (name,) = [name for name in left - named if re.search(rf"\b{re.escape(name)}(?![-\w])", line)]
+        give_to_user(service.state_dir / name, 0o600)
+        named.add(name)
+    assert gateway.stop() is None
+    assert named == left - {"wakeup.sock"}  # which is made anew at each start
+
+
 def test_gateways_with_a_state_dir_each_run_side_by_side(make_service):
     one, two = make_service(), make_service()
     one.start_gateway()

@@ -1,12 +1,17 @@
 """Restart without loss: SIGUSR2 starts a successor, SIGTERM drains, SIGINT ends at once."""
 
 import os
+import shutil
 import signal
 import sqlite3
+import time
+
+import pytest
 
 from harness.crowd import Crowd, Member
 from harness.ledger import Ledger, Publisher
-from harness.process import Process, accepts, free_port, log_tail, wait_until
+from harness.pages import blocks
+from harness.process import Process, accepts, free_port, give_to_user, log_tail, wait_until
 from harness.web_servers import Nginx
 from harness.websocket import Subscriber
 
@@ -158,3 +163,92 @@ def test_sigint_ends_at_once(make_service, certificates):
         assert client.close_code(5) == 1001
     assert server.service.gateway.wait(5) == 0
     server.service.start_gateway()
+
+
+def server_pid(service):
+    """As docs/shared-hosting.md asks for it."""
+    with open(service.state_dir / "gateway.lock", "rb") as lock:
+        return int.from_bytes(lock.read(8), "little")
+
+
+def has_ended(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as command_line:
+            return command_line.read() == b""  # a zombie's
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("page", ["docs/shared-hosting.md", "docs/operating.md"])
+def test_the_line_for_cron_is_quiet_over_a_handover_and_starts_it_after_a_crash(make_service, page, processes):
+    service = make_service(gateway_processes=processes, drain="100ms")
+    home = service.dir / "wavelog-worker"
+    home.mkdir()
+    give_to_user(home, 0o700)
+    shutil.copy(service.gateway_program, home)
+    shutil.copy(service.config_file, home)
+    give_to_user(home / "config.yaml", 0o600)
+    ((line,),) = [block.text.splitlines() for block in blocks(page, language="crontab")]
+    command = line.split(None, 5)[5]
+    for path in "/var/lib/wavelog-worker", "/usr/local/bin", "/etc/wavelog-worker":
+        command = command.replace(path, "$HOME/wavelog-worker")
+
+    def minute():
+        """What cron would do, and would send by mail if it said something."""
+        command_line = ["/bin/sh", "-c", command]
+        return Process.start("cron", command_line, service.log_dir / "cron.log", env={"HOME": str(service.dir)})
+
+    def ends_quietly(line):
+        return line.wait() == 1 and (service.log_dir / "cron.log").read_bytes() == b""
+
+    def serving(but_not):
+        wait_until(lambda: accepts(service.ws_address), "it serves")
+        return wait_until(lambda: server_pid(service) not in but_not and server_pid(service), "it has signed")
+
+    def stop():
+        """What is left of it when the test fails."""
+        if service.state_dir.exists() and accepts(service.ws_address) and not has_ended(server_pid(service)):
+            os.kill(server_pid(service), signal.SIGINT)
+        return []
+
+    service.closers.append(stop)
+    log = home / "gateway.log"
+    first = minute()
+    old = serving({0})
+    assert str(home) in open(f"/proc/{old}/cmdline").read()
+    assert ends_quietly(minute())
+    for _ in range(3):
+        os.kill(old, signal.SIGUSR2)
+        while server_pid(service) == old:
+            assert ends_quietly(minute())
+        wait_until(lambda pid=old: has_ended(pid), "the old one ends")
+        old = server_pid(service)
+        assert ends_quietly(minute())
+    assert first.wait() == 0
+    assert "level=error" not in log.read_text() and "another gateway" not in log.read_text()
+    os.kill(old, signal.SIGKILL)
+    second = wait_until(lambda: (line := minute()) and (time.sleep(0.2) or line.runs()) and line, "it is started again")
+    os.kill(serving({old}), signal.SIGTERM)
+    assert second.wait() == 0
+    assert "level=error" not in log.read_text()
+
+
+def test_a_successor_of_another_version_says_no(make_service, certificates):
+    """It gets what is handed over in a form that it does not know."""
+    server = Nginx(make_service().start(), certificates)
+    service = server.service
+    server.api.register("t")
+    good = service.bin / "good"
+    service.gateway_program.rename(good)
+    service.gateway_program.write_text(
+        f'#!/bin/sh\nWAVELOG_WORKER_INHERITS="v1${{WAVELOG_WORKER_INHERITS#v2}}" exec {good} "$@"\n'
+    )
+    service.gateway_program.chmod(0o755)
+    with server.subscribe("t") as client:
+        client.authenticate()
+        service.gateway.send(signal.SIGUSR2)
+        wait_until(lambda: "the successor did not start" in log_tail(service.log_dir), "the log says so")
+        assert "cannot take over from a gateway of another version" in log_tail(service.log_dir)
+        server.api.publish("t", 1)
+        assert client.receive() == '{"type":"push","payload":1}'

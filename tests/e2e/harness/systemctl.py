@@ -20,7 +20,7 @@ UNITS = Path("/etc/systemd/system")
 CONTROL = "/run/systemctl.sock"
 READY_LIMIT_S = 20
 KNOWN = {
-    "Unit": "Description After",
+    "Unit": "Description After StartLimitIntervalSec",
     "Socket": "ListenStream SocketGroup SocketMode Service",
     "Service": "Type NotifyAccess User Group Sockets StandardInput StandardOutput StandardError ExecStart ExecReload "
     "Restart RestartSec RestartPreventExitStatus StateDirectory StateDirectoryMode RuntimeDirectory "
@@ -122,12 +122,18 @@ class Manager:
 
     def reload(self, name):
         command = read_unit(name)["Service"]["ExecReload"]
-        subprocess.run(command.replace("$MAINPID", str(self.main_pid[name])).split(), check=True)
+        before = self.main_pid[name]
+        subprocess.run(command.replace("$MAINPID", str(before)).split(), check=True)
+        if "-USR2" in command:
+            self.wait_for_successor(name, before)
 
     def kill(self, number, name):
-        """Ends when somebody has taken the place of the process, as after SIGUSR2."""
         before = self.main_pid[name]
         os.kill(before, signal.Signals["SIG" + number])
+        if number == "USR2":
+            self.wait_for_successor(name, before)
+
+    def wait_for_successor(self, name, before):
         until = time.monotonic() + READY_LIMIT_S
         while self.main_pid[name] == before:
             assert time.monotonic() < until, f"{name}: no successor"
