@@ -178,12 +178,6 @@ static bool open_handle(struct database *database, sqlite3 **handle, char why[DA
 	mode_t old_mask;
 	int result, error;
 
-	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++)
-		if (state_dir_file(database->state_dir, beside[i], path) &&
-		    faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0 && errno != ENOENT) {
-			refuse(beside[i], path, errno, why);
-			return false;
-		}
 	if (!state_dir_file(database->state_dir, DATABASE_NAME, path))
 		return false; /* LOCK_NAME is longer, and was opened */
 	old_mask = umask(0177); /* SQLite gives the log and its index the mode of the database */
@@ -193,8 +187,14 @@ static bool open_handle(struct database *database, sqlite3 **handle, char why[DA
 					 (database->handle ? 0 : SQLITE_OPEN_CREATE),
 				 NULL);
 	umask(old_mask);
-	if (result == SQLITE_OK && sqlite3_db_readonly(*handle, "main") == 0)
+	if (result == SQLITE_OK && sqlite3_db_readonly(*handle, "main") == 0) {
+		for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++)
+			if (state_dir_file(database->state_dir, beside[i], path) &&
+			    faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0 &&
+			    errno != ENOENT)
+				return refuse(beside[i], path, errno, why) == DATABASE_OK;
 		return true;
+	}
 	error = result == SQLITE_OK ? EACCES : sqlite3_system_errno(*handle);
 	if (error != 0)
 		refuse(DATABASE_NAME, path, error, why);
