@@ -255,7 +255,7 @@ static bool prepare_again(struct database *database, sqlite3 *handle, char why[D
 	return good;
 }
 
-/* The kernel's, which tells one boot from another. "": unknown. */
+/* The kernel's, which tells one boot from another. "-": unknown, in a chroot without /proc. */
 static void read_boot_id(char id[ANSWER_SIZE])
 {
 	const char *given = getenv("WAVELOG_WORKER_BOOT_ID"); /* by a test */
@@ -267,6 +267,8 @@ static void read_boot_id(char id[ANSWER_SIZE])
 	if (file)
 		fclose(file);
 	id[strspn(id, "0123456789abcdef-")] = '\0';
+	if (!id[0])
+		snprintf(id, ANSWER_SIZE, "-");
 }
 
 static int64_t newest_id(sqlite3 *handle)
