@@ -13,26 +13,6 @@
 
 enum { SECOND_US = 1000000 };
 
-static enum message_token read_token(struct json_value token, struct message *out)
-{
-	if (token.kind == JSON_ABSENT || token.kind == JSON_NULL)
-		return MESSAGE_TOKEN_LEFT_OUT;
-	if (!json_string_decode(token, out->token, sizeof(out->token), &out->token_len))
-		return MESSAGE_TOKEN_NOT_TEXT;
-	return out->token_len > 0 ? MESSAGE_TOKEN_GIVEN : MESSAGE_TOKEN_LEFT_OUT;
-}
-
-static enum message_resume read_resume(struct json_value value, struct message *out)
-{
-	if (value.kind == JSON_ABSENT)
-		return MESSAGE_RESUME_NOT_ASKED;
-	if (value.kind == JSON_NULL)
-		return MESSAGE_RESUME_FROM_NOW;
-	if (!json_int64(value, &out->last_event_id) || out->last_event_id < 0)
-		return MESSAGE_RESUME_MALFORMED;
-	return MESSAGE_RESUME_AFTER;
-}
-
 void message_parse(const char *text, size_t len, struct message *out)
 {
 	enum { TYPE, TOKEN, LAST_EVENT_ID, MEMBERS };
@@ -41,7 +21,7 @@ void message_parse(const char *text, size_t len, struct message *out)
 		[TOKEN] = {.name = "token"},
 		[LAST_EVENT_ID] = {.name = "last_event_id"},
 	};
-	struct json_value type;
+	struct json_value type, token, resume;
 	size_t error_at;
 
 	out->kind = MESSAGE_MALFORMED;
@@ -52,14 +32,23 @@ void message_parse(const char *text, size_t len, struct message *out)
 	if (len > MESSAGE_MAX_BYTES || json_object_members(text, len, members, MEMBERS, &error_at))
 		return;
 	type = members[TYPE].value;
-	out->kind = MESSAGE_OTHER;
-	if (json_string_is(type, "auth")) {
-		out->kind = MESSAGE_AUTH;
-		out->token_state = read_token(members[TOKEN].value, out);
-		out->resume = read_resume(members[LAST_EVENT_ID].value, out);
-	} else if (json_string_is(type, "status")) {
-		out->kind = MESSAGE_STATUS;
-	}
+	token = members[TOKEN].value;
+	resume = members[LAST_EVENT_ID].value;
+	out->kind = json_string_is(type, "status") ? MESSAGE_STATUS : MESSAGE_OTHER;
+	if (!json_string_is(type, "auth"))
+		return;
+	out->kind = MESSAGE_AUTH;
+	if (json_string_decode(token, out->token, sizeof(out->token), &out->token_len))
+		out->token_state =
+			out->token_len > 0 ? MESSAGE_TOKEN_GIVEN : MESSAGE_TOKEN_LEFT_OUT;
+	else if (token.kind != JSON_ABSENT && token.kind != JSON_NULL)
+		out->token_state = MESSAGE_TOKEN_NOT_TEXT;
+	if (resume.kind == JSON_NULL)
+		out->resume = MESSAGE_RESUME_FROM_NOW;
+	else if (json_int64(resume, &out->last_event_id) && out->last_event_id >= 0)
+		out->resume = MESSAGE_RESUME_AFTER;
+	else if (resume.kind != JSON_ABSENT)
+		out->resume = MESSAGE_RESUME_MALFORMED;
 }
 
 size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_id, bool recovered)

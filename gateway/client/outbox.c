@@ -44,18 +44,6 @@ static struct frame **place(const struct outbox *outbox, size_t index)
 	return &outbox->ring[(outbox->first + index) & (outbox->capacity - 1)];
 }
 
-static void grow(struct outbox *outbox)
-{
-	struct frame **ring = xcalloc(outbox->capacity * 2, sizeof(struct frame *));
-
-	for (size_t i = 0; i < outbox->count; i++)
-		ring[i] = *place(outbox, i);
-	free(outbox->ring);
-	outbox->ring = ring;
-	outbox->first = 0;
-	outbox->capacity *= 2;
-}
-
 bool outbox_pool_has_room(const struct outbox_pool *pool, const struct frame *frame)
 {
 	return frame->waiting > 0 || pool->bytes + frame->len <= pool->max_bytes;
@@ -74,8 +62,16 @@ bool outbox_has_room(const struct outbox *outbox, const struct frame *frame,
 
 void outbox_push(struct outbox *outbox, struct frame *frame)
 {
-	if (outbox->count == outbox->capacity)
-		grow(outbox);
+	if (outbox->count == outbox->capacity) {
+		struct frame **ring = xcalloc(outbox->capacity * 2, sizeof(struct frame *));
+
+		for (size_t i = 0; i < outbox->count; i++)
+			ring[i] = *place(outbox, i);
+		free(outbox->ring);
+		outbox->ring = ring;
+		outbox->first = 0;
+		outbox->capacity *= 2;
+	}
 	*place(outbox, outbox->count) = frame_hold(frame);
 	outbox->count++;
 	outbox->bytes += frame->len;

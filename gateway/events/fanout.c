@@ -59,53 +59,37 @@ void fanout_free(struct fanout *fanout)
 	free(fanout);
 }
 
-static struct batch *add_batch(struct fanout *fanout, const struct feed_event *event,
-			       struct topic *topic)
-{
-	struct batch *batch = batch_new(event);
-
-	batch->gathered_for = topic;
-	TAILQ_INSERT_TAIL(&fanout->batches, batch, entry);
-	return batch;
-}
-
-/* Adds it to the batch of its topic; a payload that cannot be read comes again. */
-static bool take_push(struct fanout *fanout, struct topic *topic, struct feed_event *event)
-{
-	struct batch *batch = topic->batch;
-
-	if ((batch && batch->count >= fanout->limits.pushes) || !feed_payload(event) ||
-	    (fanout->bytes > 0 && fanout->bytes + event->payload_len > fanout->limits.bytes))
-		return false;
-	if (batch)
-		fanout->has_joined = true;
-	else
-		topic->batch = batch = add_batch(fanout, event, topic);
-	batch_add(batch, event);
-	fanout->bytes += event->payload_len;
-	return true;
-}
-
-/* Nothing is read behind an order, or it would be joined to what comes before it. */
+/* A push is added to the batch of its topic, if anybody is there; one whose payload cannot be read
+ * comes again. Nothing is read behind an order, or it would be joined to what comes before it. */
 static bool take(void *context, struct feed_event *event)
 {
 	struct fanout *fanout = context;
 	const struct batch *last = TAILQ_LAST(&fanout->batches, batches);
-	struct topic *topic;
+	bool is_order = event->kind == EVENT_UNREGISTER || event->kind == EVENT_DISCONNECT;
+	struct topic *topic = NULL;
+	struct batch *batch;
 
 	if (last && last->kind != EVENT_PUSH)
 		return false;
-	switch (event->kind) {
-	case EVENT_PUSH:
+	if (event->kind == EVENT_PUSH)
 		topic = audience_of_topic(fanout->audience, event->topic, event->topic_len);
-		return !topic || take_push(fanout, topic, event);
-	case EVENT_UNREGISTER:
-	case EVENT_DISCONNECT:
-		add_batch(fanout, event, NULL);
-		break;
-	case EVENT_DATABASE_MADE:
-	case EVENT_IDS_JUMPED:
-		break;
+	if (!topic && !is_order)
+		return true;
+	batch = topic ? topic->batch : NULL;
+	if (topic &&
+	    ((batch && batch->count >= fanout->limits.pushes) || !feed_payload(event) ||
+	     (fanout->bytes > 0 && fanout->bytes + event->payload_len > fanout->limits.bytes)))
+		return false;
+	fanout->has_joined |= batch != NULL;
+	if (!batch) {
+		batch = batch_new(event);
+		batch->gathered_for = topic;
+		TAILQ_INSERT_TAIL(&fanout->batches, batch, entry);
+	}
+	if (topic) {
+		topic->batch = batch;
+		batch_add(batch, event);
+		fanout->bytes += event->payload_len;
 	}
 	return true;
 }
@@ -158,25 +142,9 @@ bool fanout_look(struct fanout *fanout, struct fanout_limits limits)
 	return false;
 }
 
-/* How long each push took: from the first subscriber to the last, and in all since the publish. */
-static void account(struct fanout *fanout, const struct batch *batch)
-{
-	struct histogram *latencies = fanout->counters->latencies;
-	int64_t now_us = clock_monotonic_us(), wall_us = clock_wall_us();
-
-	for (size_t i = 0; i < batch->count; i++) {
-		int64_t created_ms = batch->pushes[i].created_ms;
-		/* In whole milliseconds, so up to one too many; a clock may have been set back. */
-		bool is_past = created_ms >= 0 && created_ms <= wall_us / 1000;
-
-		histogram_add(&latencies[LATENCY_FANOUT], now_us - fanout->begun_us);
-		histogram_add(&latencies[LATENCY_DELIVERY],
-			      is_past ? wall_us - created_ms * 1000 : 0);
-	}
-}
-
 bool fanout_next(struct fanout *fanout, struct fanout_step *step)
 {
+	struct histogram *latencies = fanout->counters->latencies;
 	struct batch *batch;
 
 	while ((batch = TAILQ_FIRST(&fanout->batches))) {
@@ -197,7 +165,19 @@ bool fanout_next(struct fanout *fanout, struct fanout_step *step)
 			};
 			return true;
 		}
-		account(fanout, batch);
+		/* How long each push took: from the first subscriber to the last, and in all since
+		 * the publish. */
+		int64_t now_us = clock_monotonic_us(), wall_us = clock_wall_us();
+		for (size_t i = 0; i < batch->count; i++) {
+			int64_t created_ms = batch->pushes[i].created_ms;
+			/* In whole milliseconds, so up to one too many; a clock may have been set
+			 * back. */
+			bool is_past = created_ms >= 0 && created_ms <= wall_us / 1000;
+
+			histogram_add(&latencies[LATENCY_FANOUT], now_us - fanout->begun_us);
+			histogram_add(&latencies[LATENCY_DELIVERY],
+				      is_past ? wall_us - created_ms * 1000 : 0);
+		}
 		fanout->begun_us = 0;
 		drop_first_batch(fanout);
 	}

@@ -114,31 +114,6 @@ bool feed_payload(struct feed_event *event)
 	return feed->fault == SQLITE_OK;
 }
 
-static struct feed_event event_of(struct feed *feed, sqlite3_stmt *row)
-{
-	size_t topic_len;
-
-	feed->fault = SQLITE_OK;
-	const char *topic = text_of(feed, row, 2, "", &topic_len);
-
-	return (struct feed_event){
-		.id = sqlite3_column_int64(row, 0),
-		.kind = (enum event_kind)sqlite3_column_int(row, 1),
-		.topic = topic,
-		.topic_len = topic_len,
-		.has_user = sqlite3_column_type(row, 3) != SQLITE_NULL,
-		.user_id = sqlite3_column_int64(row, 3),
-		.feed = feed,
-	};
-}
-
-/* True when it is no push of the topic that is asked for. */
-static bool is_of_others(const struct feed_event *event, const struct feed_batch *batch)
-{
-	return batch->topic && (event->kind != EVENT_PUSH || event->topic_len != batch->topic_len ||
-				memcmp(event->topic, batch->topic, batch->topic_len) != 0);
-}
-
 static int read_rows(struct feed *feed, struct feed_batch *batch, feed_handler *handler,
 		     void *context)
 {
@@ -150,15 +125,26 @@ static int read_rows(struct feed *feed, struct feed_batch *batch, feed_handler *
 	sqlite3_bind_int64(row, 2, batch->until);
 	sqlite3_bind_int(row, 3, batch->max_rows);
 	while (taken && (result = sqlite3_step(row)) == SQLITE_ROW) {
-		struct feed_event event = event_of(feed, row);
+		struct feed_event event = {
+			.id = sqlite3_column_int64(row, 0),
+			.kind = (enum event_kind)sqlite3_column_int(row, 1),
+			.has_user = sqlite3_column_type(row, 3) != SQLITE_NULL,
+			.user_id = sqlite3_column_int64(row, 3),
+			.feed = feed,
+		};
 
+		feed->fault = SQLITE_OK;
+		event.topic = text_of(feed, row, 2, "", &event.topic_len);
+		bool is_of_others =
+			batch->topic &&
+			(event.kind != EVENT_PUSH || event.topic_len != batch->topic_len ||
+			 memcmp(event.topic, batch->topic, batch->topic_len) != 0);
 		if (event.id > batch->position + 1) {
 			if (batch->gap_after == 0 && event.kind != EVENT_IDS_JUMPED)
 				batch->gap_after = batch->position;
 			batch->position = event.id - 1;
 		}
-		taken = feed->fault == SQLITE_OK &&
-			(is_of_others(&event, batch) || handler(context, &event));
+		taken = feed->fault == SQLITE_OK && (is_of_others || handler(context, &event));
 		if (feed->fault != SQLITE_OK) {
 			result = feed->fault;
 			break;

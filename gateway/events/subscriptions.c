@@ -54,19 +54,6 @@ struct topic *subscriptions_find(const struct subscriptions *subscriptions, cons
 	return topic;
 }
 
-static struct topic *add_topic(struct subscriptions *subscriptions, const char *name, size_t len)
-{
-	struct topic *topic = xcalloc(1, sizeof(*topic) + len + 1);
-
-	topic->subscribers = &topic->only;
-	topic->capacity = 1;
-	topic->name_len = (uint32_t)len;
-	memcpy(topic->name, name, len);
-	RB_INSERT(topics, &subscriptions->topics, topic);
-	subscriptions->count++;
-	return topic;
-}
-
 /* Makes room for one more. This is also the time to give back what a crowd needed that has left:
  * not when they leave, for then somebody may be walking the array. */
 static void make_room(struct topic *topic)
@@ -91,10 +78,17 @@ void subscriptions_add(struct subscriptions *subscriptions, struct subscriber *s
 {
 	struct topic *topic = subscriptions_find(subscriptions, name, len);
 
-	if (topic)
+	if (topic) {
 		make_room(topic);
-	else
-		topic = add_topic(subscriptions, name, len);
+	} else {
+		topic = xcalloc(1, sizeof(*topic) + len + 1);
+		topic->subscribers = &topic->only;
+		topic->capacity = 1;
+		topic->name_len = (uint32_t)len;
+		memcpy(topic->name, name, len);
+		RB_INSERT(topics, &subscriptions->topics, topic);
+		subscriptions->count++;
+	}
 	*subscriber = (struct subscriber){topic, topic->count};
 	topic->subscribers[topic->count++] = subscriber;
 }

@@ -84,31 +84,25 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	uv_idle_start(&wakeup->turn, on_turn);
 }
 
-/* Somebody has deleted the socket's file: nobody new can find it. */
-static void mend(struct wakeup *wakeup)
-{
-	int fd = unix_datagram_bind(wakeup->path);
-
-	if (fd < 0)
-		return; /* again in a second */
-	uv_poll_stop(&wakeup->poll);
-	dup2(fd, wakeup->fd); /* whoever is connected to the old one will connect again */
-	close(fd);
-	fcntl(wakeup->fd, F_SETFD, FD_CLOEXEC);
-	held_file_take(&wakeup->file, wakeup->path, WAKEUP_SOCKET_NAME, 0600);
-	held_file_note(&wakeup->file, HELD_FILE_IN_PLACE);
-}
-
 static void on_timer(uv_timer_t *timer)
 {
 	struct wakeup *wakeup = timer->data;
+	enum held_file_state state = HELD_FILE_IN_PLACE;
+	int fd = -1;
 
 	if (wakeup->is_ours) {
-		enum held_file_state state = held_file_look(&wakeup->file);
-
+		state = held_file_look(&wakeup->file);
 		held_file_note(&wakeup->file, state);
-		if (state != HELD_FILE_IN_PLACE)
-			mend(wakeup);
+	}
+	if (state != HELD_FILE_IN_PLACE) /* nobody new can find the socket */
+		fd = unix_datagram_bind(wakeup->path);
+	if (fd >= 0) { /* otherwise it is tried again in a second */
+		uv_poll_stop(&wakeup->poll);
+		dup2(fd, wakeup->fd); /* whoever is connected to the old one will connect again */
+		close(fd);
+		fcntl(wakeup->fd, F_SETFD, FD_CLOEXEC);
+		held_file_take(&wakeup->file, wakeup->path, WAKEUP_SOCKET_NAME, 0600);
+		held_file_note(&wakeup->file, HELD_FILE_IN_PLACE);
 	}
 	uv_poll_start(&wakeup->poll, UV_READABLE, on_readable);
 	uv_idle_start(&wakeup->turn, on_turn);

@@ -54,27 +54,20 @@ static struct config *config_new(const char *path)
 	return config;
 }
 
-/* A required key that is not in the environment needs a file. */
-static bool environment_is_enough(void)
-{
-	const struct config_key *key = config_keys;
-
-	while (key->name && (key->default_text || config_environment(key)))
-		key++;
-	return !key->name;
-}
-
 /* Without O_NONBLOCK the open of a pipe would wait. Of a file that is too long one byte more than
  * is allowed is read, which config_read refuses. */
 static void read_file(struct config_reading *reading)
 {
+	const struct config_key *lacking = config_keys; /* required, and not in the environment */
 	int fd = open(reading->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
 	char why[WHY_SIZE], *text;
 	struct stat status;
 	size_t len;
 
-	if (fd < 0 && errno == ENOENT && environment_is_enough()) {
+	while (lacking->name && (lacking->default_text || config_environment(lacking)))
+		lacking++;
+	if (fd < 0 && errno == ENOENT && !lacking->name) {
 		reading->config->has_file = false;
 	} else if (!file || fstat(fd, &status) != 0) {
 		state_dir_explain(reading->file, errno, why, sizeof(why));

@@ -32,17 +32,6 @@ static size_t line_at(struct slice text, size_t offset)
 	return line;
 }
 
-/* True when the white space at the start of this line contains a tab. */
-static bool is_tab_indented(struct slice text, size_t line)
-{
-	struct slice here;
-
-	do
-		here = slice_split(text, '\n', &text);
-	while (--line > 0);
-	return here.len > 0 && memchr(here.at, '\t', (size_t)(slice_trim(here).at - here.at));
-}
-
 /* libyaml's own texts are constant sentences with nothing of the file in them. Here they get a line
  * that exists (at the end of a file libyaml names the line after it), and a hint about the
  * commonest mistakes. */
@@ -52,12 +41,15 @@ static void report_grammar(struct file *file, const yaml_parser_t *parser)
 	size_t last = line_at(file->text, file->text.len > 0 ? file->text.len - 1 : 0);
 	size_t line = parser->problem_mark.line < last ? parser->problem_mark.line + 1 : last;
 	size_t from = parser->context_mark.line + 1;
+	struct slice rest = file->text, here = {0};
 
 	if (parser->error == YAML_READER_ERROR)
 		line = line_at(file->text, parser->problem_offset);
+	for (size_t i = 0; i < line; i++)
+		here = slice_split(rest, '\n', &rest);
 	if (parser->error == YAML_READER_ERROR || !parser->context)
 		config_error(file->reading, line, "not YAML: %s", problem);
-	else if (is_tab_indented(file->text, line))
+	else if (here.len > 0 && memchr(here.at, '\t', (size_t)(slice_trim(here).at - here.at)))
 		config_error(file->reading, line, "the line begins with a tab: YAML takes spaces");
 	else if (from < line)
 		config_error(file->reading, line, "not YAML: %s, %s from line %zu", problem,

@@ -81,32 +81,27 @@ static void print_finding(void *context, bool is_error, const char *file, size_t
 		is_error ? "error" : "warning", message);
 }
 
-/* Root can read and write everything: what counts is what the owner of the state_dir can. */
-static const struct passwd *become_service_user(const char *path)
+/* --check-config: would a program start with this configuration? Judged for the user who asks.
+ * Nothing is made or changed. */
+static bool check(const char *path)
 {
 	struct config *config = geteuid() == 0 ? config_load(path, NULL, NULL) : NULL;
 	const struct passwd *user = NULL;
+	const char *from;
+	char why[WHY_SIZE];
 	struct stat info;
+	bool is_good = false;
 
+	/* Root can read and write everything: what counts is what the owner of the state_dir can.
+	 */
 	if (config && stat(config->state_dir, &info) == 0 && info.st_uid != 0)
 		user = getpwuid(info.st_uid);
 	config_free(config);
-	if (!user || initgroups(user->pw_name, user->pw_gid) != 0 || setegid(user->pw_gid) != 0 ||
-	    seteuid(user->pw_uid) != 0)
-		return NULL;
-	return user;
-}
-
-/* --check-config: would a program start with this configuration? Judged for the user who asks, or
- * for the owner of the state_dir when root asks. Nothing is made or changed. */
-static bool check(const char *path)
-{
-	const struct passwd *user = become_service_user(path);
-	struct config *config = config_load(path, print_finding, NULL);
-	const char *from = config && !config->has_file ? "environment" : path;
-	char why[WHY_SIZE];
-	bool is_good = false;
-
+	if (user && (initgroups(user->pw_name, user->pw_gid) != 0 || setegid(user->pw_gid) != 0 ||
+		     seteuid(user->pw_uid) != 0))
+		user = NULL;
+	config = config_load(path, print_finding, NULL);
+	from = config && !config->has_file ? "environment" : path;
 	if (config) {
 		config_print(config, stdout);
 		is_good = state_dir_check(config->state_dir, why, sizeof(why));

@@ -44,12 +44,21 @@ void reload_free(struct reload *reload)
 	free(reload);
 }
 
-/* Changes `live` to what `fresh` says, and frees `fresh`. Texts borrowed from `live` are gone
- * afterwards. */
-static void take_over(struct config *live, struct config *fresh)
+bool reload_now(struct reload *reload)
 {
+	struct config *live = reload->config, *fresh;
 	char message[128], kept[sizeof(int64_t)];
 
+	look(reload); /* before reading, so that a change during it is seen the next time */
+	fresh = config_load(live->path, options_log_finding, NULL);
+	if (!fresh || (live->has_file && !fresh->has_file)) {
+		if (fresh)
+			options_log_finding(NULL, true, live->path, 0, "the file is gone");
+		log_event(LOG_ERROR, "the changed configuration is not good, the old one stays");
+		config_free(fresh);
+		return false;
+	}
+	/* Texts borrowed from `live` are gone afterwards. */
 	for (const struct config_key *key = config_keys; key->name; key++) {
 		void *old = config_field(live, key), *new = config_field(fresh, key);
 
@@ -68,25 +77,7 @@ static void take_over(struct config *live, struct config *fresh)
 	}
 	live->has_file = fresh->has_file;
 	config_free(fresh);
-}
-
-bool reload_now(struct reload *reload)
-{
-	struct config *fresh;
-
-	look(reload); /* before reading, so that a change during it is seen the next time */
-	fresh = config_load(reload->config->path, options_log_finding, NULL);
-	if (fresh && !fresh->has_file && reload->config->has_file) {
-		options_log_finding(NULL, true, reload->config->path, 0, "the file is gone");
-		config_free(fresh);
-		fresh = NULL;
-	}
-	if (!fresh) {
-		log_event(LOG_ERROR, "the changed configuration is not good, the old one stays");
-		return false;
-	}
-	take_over(reload->config, fresh);
-	log_set_level(reload->config->log_level);
+	log_set_level(live->log_level);
 	log_event(LOG_INFO, "configuration read again");
 	return true;
 }

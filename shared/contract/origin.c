@@ -14,16 +14,7 @@ static bool starts_with(const char *text, const char *start)
 	return strncmp(text, start, strlen(start)) == 0;
 }
 
-/* The scheme's default port; 0: it has none. */
-static unsigned default_port(const char *origin)
-{
-	if (starts_with(origin, "http://") || starts_with(origin, "ws://"))
-		return 80;
-	return starts_with(origin, "https://") || starts_with(origin, "wss://") ? 443 : 0;
-}
-
-/* With `is_pattern` the host may begin with "*.". */
-static bool normalise(const char *text, size_t len, bool is_pattern, char out[ORIGIN_SIZE])
+bool origin_normalise(const char *text, size_t len, bool is_pattern, char out[ORIGIN_SIZE])
 {
 	size_t scheme_len, host_len;
 	unsigned port = 0;
@@ -52,49 +43,39 @@ static bool normalise(const char *text, size_t len, bool is_pattern, char out[OR
 		return true;
 	if (*end != ':' || !slice_number((struct slice){end + 1, strlen(end + 1)}, PORT_MAX, &port))
 		return false;
-	if (port == default_port(out))
-		*end = '\0';
+	if ((port == 80 && (starts_with(out, "http://") || starts_with(out, "ws://"))) ||
+	    (port == 443 && (starts_with(out, "https://") || starts_with(out, "wss://"))))
+		*end = '\0'; /* the scheme's default port */
 	return port > 0;
-}
-
-bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE])
-{
-	return normalise(text, len, false, out);
 }
 
 const char *origin_pattern_fault(const char *text, size_t len, char out[ORIGIN_SIZE])
 {
-	if (normalise(text, len, true, out))
+	if (origin_normalise(text, len, true, out))
 		return NULL;
-	return len > 0 && text[len - 1] == '/' && normalise(text, len - 1, true, out)
+	return len > 0 && text[len - 1] == '/' && origin_normalise(text, len - 1, true, out)
 		       ? "an origin ends in its host or port: leave out the slash at the end"
 		       : "";
 }
 
-/* The star stands for one character or more: labels of a name, since `origin` is a good one. */
-static bool matches(const char *pattern, size_t len, const char *origin, size_t origin_len)
-{
-	const char *star = memchr(pattern, '*', len);
-	size_t before = star ? (size_t)(star - pattern) : len;
-	size_t behind = star ? len - before - 1 : 0;
-
-	return (star ? origin_len >= len : origin_len == len) &&
-	       memcmp(origin, pattern, before) == 0 &&
-	       memcmp(origin + origin_len - behind, pattern + len - behind, behind) == 0;
-}
-
+/* The star stands for one character or more: labels of a name, since the origin is a good one. */
 bool origin_is_listed(const char *list, const char *text, size_t len)
 {
 	char origin[ORIGIN_SIZE];
 
-	if (!origin_normalise(text, len, origin))
+	if (!origin_normalise(text, len, false, origin))
 		return false;
-	while (*list) {
-		size_t entry_len = strcspn(list, ",");
+	for (size_t origin_len = strlen(origin), pattern_len; *list; list += pattern_len) {
+		pattern_len = strcspn(list, ",");
+		const char *star = memchr(list, '*', pattern_len);
+		size_t before = star ? (size_t)(star - list) : pattern_len;
+		size_t behind = star ? pattern_len - before - 1 : 0;
 
-		if (matches(list, entry_len, origin, strlen(origin)))
+		if ((star ? origin_len >= pattern_len : origin_len == pattern_len) &&
+		    memcmp(origin, list, before) == 0 &&
+		    memcmp(origin + origin_len - behind, list + pattern_len - behind, behind) == 0)
 			return true;
-		list += entry_len + (list[entry_len] == ',');
+		pattern_len += list[pattern_len] == ',';
 	}
 	return false;
 }

@@ -12,8 +12,8 @@ enum { ORIGIN_SIZE = 320 }; /* the longest one, NUL included */
 
 /* "https://Example.org:443" to the one form that all its spellings have: "https://example.org".
  * False when the text is not an origin: no scheme or host, a path or a slash after it, a name that
- * is not plain ASCII ("xn--..." is), or "null". */
-bool origin_normalise(const char *text, size_t len, char out[ORIGIN_SIZE]);
+ * is not plain ASCII ("xn--..." is), or "null". With `is_pattern` the host may begin with "*.". */
+bool origin_normalise(const char *text, size_t len, bool is_pattern, char out[ORIGIN_SIZE]);
 
 /* A pattern of origins: one whose host may begin with "*.", which stands for one label or more.
  * "*.example.org" matches log.example.org and a.b.example.org, but not example.org. NULL when it is

@@ -131,23 +131,17 @@ static bool are_eight_plain(const char *text)
 		(ones * 0x80)) == 0;
 }
 
-static const char *skip_plain(const char *at, const char *end)
-{
-	while (end - at >= 8 && are_eight_plain(at))
-		at += 8;
-	while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 && *at != '"' &&
-	       *at != '\\')
-		at++;
-	return at;
-}
-
 static bool scan_string(struct scan *scan)
 {
 	const char *at = scan->at + 1;
 	const char *const end = scan->end;
 
 	for (;;) {
-		at = skip_plain(at, end);
+		while (end - at >= 8 && are_eight_plain(at))
+			at += 8;
+		while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 &&
+		       *at != '"' && *at != '\\')
+			at++;
 		scan->at = at;
 		if (here(scan) < 0x20)
 			return fail(scan, "control character in a string");

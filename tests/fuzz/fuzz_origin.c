@@ -25,14 +25,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!origin_pattern_fault(text, size, origin)) {
 		assert(!origin_pattern_fault(origin, strlen(origin), again));
 		assert(strcmp(again, origin) == 0);
-		assert(!strchr(origin, '*') == origin_normalise(text, size, again));
+		assert(!strchr(origin, '*') == origin_normalise(text, size, false, again));
 	}
-	if (!origin_normalise(text, size, origin)) {
+	if (!origin_normalise(text, size, false, origin)) {
 		assert(!origin_is_listed("https://a.example", text, size));
 		return 0;
 	}
 	check_form(origin);
-	assert(origin_normalise(origin, strlen(origin), again));
+	assert(origin_normalise(origin, strlen(origin), false, again));
 	assert(strcmp(again, origin) == 0);
 	snprintf(list, sizeof(list), "http://first.example,%s,x://y", origin);
 	assert(origin_is_listed(list, text, size));

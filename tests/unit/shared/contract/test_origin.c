@@ -20,7 +20,7 @@ static bool normalise(const char *text, size_t len)
 	if (len > 0)
 		memcpy(exact, text, len);
 	memset(normal, 'x', sizeof(normal));
-	bool good = origin_normalise(exact, len, normal);
+	bool good = origin_normalise(exact, len, false, normal);
 	free(exact);
 	return good;
 }
