@@ -116,14 +116,6 @@ static void note_clock_step(struct serving *serving)
 	clients_reschedule(serving->gateway->clients);
 }
 
-static void look_after_socket(struct gateway *gateway)
-{
-	int fd = listen_file_look(&gateway->listen_file, gateway->config);
-
-	if (fd >= 0)
-		listener_replace(gateway->listener, fd);
-}
-
 static void on_tick(uv_timer_t *timer)
 {
 	struct serving *serving = timer->data;
@@ -133,10 +125,7 @@ static void on_tick(uv_timer_t *timer)
 	clients_on_tick(gateway->clients);
 	upgrades_on_tick(gateway->upgrades);
 	if (gateway->listener) {
-		int fd = wakeup_take_fd(gateway->wakeup);
-
-		if (fd >= 0)
-			listener_replace(gateway->listener, fd);
+		listener_replace(gateway->listener, wakeup_take_fd(gateway->wakeup));
 		listener_on_tick(gateway->listener);
 	}
 	if (serving->is_draining)
@@ -147,12 +136,9 @@ static void on_successor(void *context, bool serves)
 {
 	struct serving *serving = context;
 
-	if (!serves) {
-		successor_free(serving->successor);
-		serving->successor = NULL;
-	} else if (serving->gateway->listener) {
+	(void)serves; /* has_successor asks */
+	if (has_successor(serving) && serving->gateway->listener)
 		begin_drain(serving, true);
-	}
 }
 
 static void start_successor(struct serving *serving)
@@ -161,8 +147,8 @@ static void start_successor(struct serving *serving)
 
 	if (!gateway->listener || serving->successor || is_worker(gateway))
 		return;
-	look_after_socket(gateway);
-	gateway->inheritance->listen_fds[0] = listener_fd(gateway->listener);
+	listener_replace(gateway->listener,
+			 listen_file_look(&gateway->listen_file, gateway->config));
 	serving->successor = successor_start(gateway->loop, gateway->inheritance, gateway->config,
 					     SUCCESSOR_LIMIT_MS, on_successor, serving);
 }
@@ -179,7 +165,8 @@ static void on_beat(uv_timer_t *timer)
 	presence_beat(gateway->presence, &gateway->counters, clients_outbox_bytes(gateway->clients),
 		      housekeeping_limits_of(gateway->config));
 	if (gateway->listener && !serving->successor)
-		look_after_socket(gateway);
+		listener_replace(gateway->listener,
+				 listen_file_look(&gateway->listen_file, gateway->config));
 }
 
 static void on_signal(uv_poll_t *poll, int status, int events)

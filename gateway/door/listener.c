@@ -255,6 +255,8 @@ static void accept_rest(struct listener *listener)
 
 void listener_replace(struct listener *listener, int fd)
 {
+	if (fd < 0)
+		return;
 	accept_rest(listener);
 	uv_poll_stop(&listener->poll);
 	dup3(fd, listener->fd, O_CLOEXEC);
@@ -282,11 +284,6 @@ void listener_close(struct listener *listener)
 	if (listener->upgrades)
 		listen(listener->fd, 0); /* nobody new joins the queue */
 	listener_leave(listener);
-}
-
-int listener_fd(const struct listener *listener)
-{
-	return listener->fd;
 }
 
 const char *listener_address(const struct listener *listener)

@@ -50,7 +50,7 @@ void listener_start(struct listener *listener, struct upgrades *upgrades);
 /* Ends a pause. Call it every 100 ms. */
 void listener_on_tick(struct listener *listener);
 
-/* Goes on with another socket, whose owner it becomes. */
+/* Goes on with another socket, which it now owns, under the same descriptor. -1: with its own. */
 void listener_replace(struct listener *listener, int fd);
 
 /* Stops, after taking whoever is in the kernel's queue. Frees all but the uv handle, which the loop
@@ -59,8 +59,6 @@ void listener_close(struct listener *listener);
 
 /* The same for a socket that other processes have too: it goes on listening for them. */
 void listener_leave(struct listener *listener);
-
-int listener_fd(const struct listener *listener);
 
 /* Where it listens, for people: "[::]:9000", "127.0.0.1:9000", "unix:/path". */
 const char *listener_address(const struct listener *listener);

@@ -1,7 +1,6 @@
 /* Who is turned away, and how: see refusals.h. No state of its own; never blocks. */
 #include "gateway/door/refusals.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -103,14 +102,9 @@ void refusals_count(struct refusals *refusals, enum counter cause)
 	refusals_log(refusals, cause);
 }
 
-void refusals_tick(struct refusals *refusals)
+void refusals_tick(struct refusals *refusals, bool is_last)
 {
 	for (int i = 0; i < REFUSAL_CAUSES; i++)
-		log_repeat_tick(&refusals->lines[i], clock_monotonic_ms());
-}
-
-void refusals_flush(struct refusals *refusals)
-{
-	for (int i = 0; i < REFUSAL_CAUSES; i++)
-		log_repeat_flush(&refusals->lines[i], clock_monotonic_ms());
+		(is_last ? log_repeat_flush : log_repeat_tick)(&refusals->lines[i],
+							       clock_monotonic_ms());
 }

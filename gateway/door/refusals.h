@@ -5,6 +5,7 @@
 #ifndef GATEWAY_REFUSALS_H
 #define GATEWAY_REFUSALS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "shared/base/log_repeat.h"
@@ -49,8 +50,7 @@ void refusals_count(struct refusals *refusals, enum counter cause);
 /* The log line alone, for what is counted elsewhere. */
 void refusals_log(struct refusals *refusals, enum counter cause);
 
-/* Logs what is due, or, because the program is ending, all that is held back. */
-void refusals_tick(struct refusals *refusals);
-void refusals_flush(struct refusals *refusals);
+/* Logs what is due; because the program is ending (`is_last`), all that is held back. */
+void refusals_tick(struct refusals *refusals, bool is_last);
 
 #endif

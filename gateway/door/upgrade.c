@@ -93,7 +93,7 @@ void upgrades_close(struct upgrades *upgrades)
 	if (!upgrades)
 		return;
 	upgrades_end_all(upgrades);
-	refusals_flush(&upgrades->refusals);
+	refusals_tick(&upgrades->refusals, true);
 	free(upgrades);
 }
 
@@ -315,5 +315,5 @@ void upgrades_on_tick(struct upgrades *upgrades)
 
 	while ((due = deadlines_pop(&upgrades->deadlines, now_ms)))
 		turn_away(container_of(due, struct upgrade, deadline), &refusal_timeout);
-	refusals_tick(&upgrades->refusals);
+	refusals_tick(&upgrades->refusals, false);
 }

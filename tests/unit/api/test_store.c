@@ -109,7 +109,7 @@ static void registering_again_takes_the_new_expiry_and_access(void **state)
 static void unregistering_is_an_event_in_the_order_of_all(void **state)
 {
 	(void)state;
-	int64_t first, second;
+	int64_t first = 0, second = 0;
 
 	assert_int_equal(enrol("a", false), DONE);
 	assert_int_equal(publish("a", "1", &first), DONE);
