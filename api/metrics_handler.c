@@ -21,20 +21,6 @@ static void put_head(FILE *out, const char *name, const char *suffix, const char
 	fprintf(out, "# TYPE " PREFIX "%s%s %s\n", name, suffix, type);
 }
 
-static void put_counters(FILE *out, const struct counters *totals)
-{
-	for (size_t i = 0; i < COUNTERS; i++) {
-		const struct counter_name *name = &counter_names[i];
-
-		if (name->help)
-			put_head(out, name->family, "_total", "counter", name->help);
-		fprintf(out, PREFIX "%s_total", name->family);
-		if (name->key)
-			fprintf(out, "{%s=\"%s\"}", name->key, name->label);
-		fprintf(out, " %" PRId64 "\n", totals->counts[i]);
-	}
-}
-
 /* "0.000064": no rounding, and no locale's decimal comma. */
 static void put_seconds(FILE *out, int64_t us)
 {
@@ -114,7 +100,16 @@ void handle_metrics(struct service *service, const char *query, struct response 
 
 	FILE *out = open_memstream(&text, &len);
 	if (out) {
-		put_counters(out, &totals);
+		for (size_t i = 0; i < COUNTERS; i++) {
+			const struct counter_name *name = &counter_names[i];
+
+			if (name->help)
+				put_head(out, name->family, "_total", "counter", name->help);
+			fprintf(out, PREFIX "%s_total", name->family);
+			if (name->key)
+				fprintf(out, "{%s=\"%s\"}", name->key, name->label);
+			fprintf(out, " %" PRId64 "\n", totals.counts[i]);
+		}
 		for (size_t i = 0; i < LATENCIES; i++)
 			put_latency(out, &latency_names[i], &totals.latencies[i]);
 		put_gauges(out, &gauges);

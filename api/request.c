@@ -89,17 +89,6 @@ static bool read_length(const unsigned char **at, const unsigned char *end, size
 	return true;
 }
 
-static bool parameters_are_sound(const unsigned char *at, const unsigned char *end)
-{
-	size_t name_len, value_len;
-
-	for (; at < end; at += name_len + value_len)
-		if (!read_length(&at, end, &name_len) || !read_length(&at, end, &value_len) ||
-		    name_len + value_len > (size_t)(end - at))
-			return false;
-	return true;
-}
-
 /* What has arrived of a request: a part of its parameters, all of them, or everything. */
 enum arrival { BROKEN, PART, PARAMETERS, WHOLE };
 
@@ -108,7 +97,7 @@ enum arrival { BROKEN, PART, PARAMETERS, WHOLE };
 static enum arrival judge(struct requests *requests, size_t len)
 {
 	enum arrival arrival = PART;
-	size_t content_len, parameters_len = 0, first_id = 0;
+	size_t content_len, parameters_len = 0, first_id = 0, name_len, value_len;
 
 	for (size_t at = 0; at + FCGI_HEADER_LEN <= len && arrival != WHOLE; at += content_len) {
 		const FCGI_Header *header = (const FCGI_Header *)(requests->arrived + at);
@@ -136,9 +125,11 @@ static enum arrival judge(struct requests *requests, size_t len)
 			arrival++;
 		content_len += header->paddingLength;
 	}
-	if (arrival != PART &&
-	    !parameters_are_sound(requests->parameters, requests->parameters + parameters_len))
-		return BROKEN;
+	const unsigned char *at = requests->parameters, *end = at + parameters_len;
+	for (; arrival != PART && at < end; at += name_len + value_len)
+		if (!read_length(&at, end, &name_len) || !read_length(&at, end, &value_len) ||
+		    name_len + value_len > (size_t)(end - at))
+			return BROKEN;
 	return arrival;
 }
 

@@ -61,21 +61,6 @@ static bool is_secret(const struct config *config, const char *given)
 	       secret_equals(config->worker_secret_previous, given, len);
 }
 
-static bool is_authorized(const struct config *config, const struct request *request)
-{
-	const char *scheme = "Bearer ", *given = request->authorization;
-
-	return is_secret(config, request->secret) ||
-	       (strncasecmp(given, scheme, strlen(scheme)) == 0 &&
-		is_secret(config, given + strlen(scheme)));
-}
-
-static bool allows(const struct route *route, const char *method)
-{
-	return strcmp(method, route->methods) == 0 ||
-	       (route->is_public && (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0));
-}
-
 /* What comes of each kind of command. */
 static const struct {
 	enum counter counter;
@@ -122,21 +107,24 @@ static void execute(struct service *service, const struct command *command,
 		response_body(response, 200, RESPONSE_TEXT, "", 0);
 }
 
-static void check_and_answer(struct service *service, const struct request *request,
-			     struct response *response)
+void routes_answer(struct service *service, const struct request *request,
+		   struct response *response)
 {
 	const struct route *route = routes_find(request);
+	const char *method = request->method, *scheme = "Bearer ", *bearer = request->authorization;
+	bool is_head = strcmp(method, "HEAD") == 0;
 	struct command command;
 	char fault[COMMAND_FAULT_SIZE];
 
-	if (!route) {
+	response->allowed = route ? route->methods : NULL;
+	if (!route)
 		response_error(response, 404, "not found");
-		return;
-	}
-	response->allowed = route->methods;
-	if (!allows(route, request->method))
+	else if (strcmp(method, route->methods) != 0 &&
+		 !(route->is_public && (strcmp(method, "GET") == 0 || is_head)))
 		response_error(response, 405, "method not allowed");
-	else if (!route->is_public && !is_authorized(service->config, request))
+	else if (!route->is_public && !is_secret(service->config, request->secret) &&
+		 !(strncasecmp(bearer, scheme, strlen(scheme)) == 0 &&
+		   is_secret(service->config, bearer + strlen(scheme))))
 		response_error(response, 403, "forbidden");
 	else if (request->body_state == REQUEST_BODY_TOO_LARGE)
 		response_error(response, 413, "body too large");
@@ -149,13 +137,7 @@ static void check_and_answer(struct service *service, const struct request *requ
 		route->handle(service, request->query, response);
 	else
 		execute(service, &command, response);
-}
-
-void routes_answer(struct service *service, const struct request *request,
-		   struct response *response)
-{
-	check_and_answer(service, request, response);
-	if (strcmp(request->method, "HEAD") == 0)
+	if (is_head)
 		response->len = response->header_len;
 	if (response->is_error)
 		service->counters.counts[counter_of_refusal(response->status)]++;

@@ -16,24 +16,6 @@ enum { DEFAULT_TOPICS = 1000 };
 
 enum lists { NO_LISTS, SHORT_LIST, ALL_LISTS };
 
-/* The value of `topics` in a query string; the last one counts, and an unknown value counts as
- * none. */
-static enum lists lists_asked_for(const char *query)
-{
-	enum lists lists = SHORT_LIST;
-
-	while (*query) {
-		size_t len = strcspn(query, "&");
-
-		if (len == strlen("topics=1") && memcmp(query, "topics=1", len) == 0)
-			lists = ALL_LISTS;
-		else if (len == strlen("topics=0") && memcmp(query, "topics=0", len) == 0)
-			lists = NO_LISTS;
-		query += len + (query[len] == '&');
-	}
-	return lists;
-}
-
 static void add_topic(void *context, const char *topic, size_t topic_len)
 {
 	char *copy = xstrndup(topic, topic_len);
@@ -86,9 +68,19 @@ void handle_status(struct service *service, const char *query, struct response *
 	cJSON *object = cJSON_CreateObject();
 	char *text = NULL;
 	enum database_status status = store_read_begin(service->store);
+	enum lists lists = SHORT_LIST;
 
+	while (*query) { /* the last one counts, and an unknown value counts as none */
+		size_t len = strcspn(query, "&");
+
+		if (len == strlen("topics=1") && memcmp(query, "topics=1", len) == 0)
+			lists = ALL_LISTS;
+		else if (len == strlen("topics=0") && memcmp(query, "topics=0", len) == 0)
+			lists = NO_LISTS;
+		query += len + (query[len] == '&');
+	}
 	if (status == DATABASE_OK)
-		status = fill(service, object, &gauges, lists_asked_for(query));
+		status = fill(service, object, &gauges, lists);
 	store_read_end(service->store);
 	if (!service_available(service, SERVICE_READ, status, response))
 		goto out;

@@ -150,17 +150,6 @@ static enum database_status apply(struct store *store, const struct command *com
 				     : status;
 }
 
-/* A database that cannot be written can still be read, so an unknown topic is told from a locked
- * database. */
-static bool is_unknown(struct store *store, const struct command *command)
-{
-	sqlite3_stmt *statement = bound(store, IS_REGISTERED, command);
-	int64_t is_registered = 1;
-
-	sqlite3_bind_int64(statement, 2, clock_wall_ms());
-	return database_read_numbers(statement, &is_registered, 1) == DATABASE_OK && !is_registered;
-}
-
 enum database_status store_execute(struct store *store, const struct command *command,
 				   struct store_result *result)
 {
@@ -182,10 +171,16 @@ enum database_status store_execute(struct store *store, const struct command *co
 		store->timeouts = 0;
 	else if (store->timeouts < LEAST_PATIENCE)
 		store->timeouts++;
-	if (status != DATABASE_OK && command->kind == COMMAND_PUBLISH && !result->done &&
-	    is_unknown(store, command))
-		return DATABASE_OK;
-	return status;
+	if (status == DATABASE_OK || command->kind != COMMAND_PUBLISH || result->done)
+		return status;
+	/* A database that cannot be written can still be read, so an unknown topic is told from a
+	 * locked database. */
+	sqlite3_stmt *is_registered = bound(store, IS_REGISTERED, command);
+	int64_t number = 1;
+	sqlite3_bind_int64(is_registered, 2, clock_wall_ms());
+	return database_read_numbers(is_registered, &number, 1) == DATABASE_OK && number == 0
+		       ? DATABASE_OK
+		       : status;
 }
 
 enum database_status store_read_begin(struct store *store)

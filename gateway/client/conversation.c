@@ -94,22 +94,10 @@ static void on_later_auth(struct session *session, const struct message *message
 	session_send(session, clients->auth_ok);
 }
 
-/* The answer comes when the database thread has counted, see clients_answer_status. */
-static void on_status(struct session *session)
-{
-	uint32_t now_ms = (uint32_t)clock_monotonic_ms();
-	const struct topic *topic = session->member.by_topic.topic;
-
-	if (!topic_name_is_reserved(topic->name, topic->name_len) || session->wants_status ||
-	    (session->status_at_ms && now_ms - session->status_at_ms < STATUS_EVERY_MS))
-		return;
-	session->status_at_ms = now_ms;
-	session->wants_status = true;
-	presence_ask(session->clients->presence, PRESENCE_QUESTION);
-}
-
 static void on_whole_message(struct session *session, const char *text, size_t len, bool is_text)
 {
+	const struct topic *topic = session->member.by_topic.topic;
+	uint32_t now_ms = (uint32_t)session->heard_ms;
 	struct message message = {.kind = MESSAGE_MALFORMED};
 	struct grant grant = {0};
 	enum ending ending;
@@ -128,10 +116,15 @@ static void on_whole_message(struct session *session, const char *text, size_t l
 			session_end(session, ending);
 	} else if (message.kind == MESSAGE_AUTH) {
 		on_later_auth(session, &message);
-	} else if (message.kind == MESSAGE_STATUS) {
-		on_status(session);
+	} else if (message.kind == MESSAGE_STATUS && !session->wants_status &&
+		   topic_name_is_reserved(topic->name, topic->name_len) &&
+		   (!session->status_at_ms || now_ms - session->status_at_ms >= STATUS_EVERY_MS)) {
+		session->status_at_ms = now_ms;
+		session->wants_status = true; /* until clients_answer_status */
+		presence_ask(session->clients->presence, PRESENCE_QUESTION);
 	}
 }
+
 void conversation_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
 			     bool is_final)
 {
@@ -166,26 +159,20 @@ void conversation_on_message(struct session *session, const char *bytes, size_t 
 	free(whole);
 }
 
-/* The code that answers a Close frame: the same one, or one that says what is wrong with it. */
-static uint16_t close_answer(const char *payload, size_t len)
-{
-	unsigned code;
-
-	if (len == 0)
-		return 0;
-	if (len == 1)
-		return CLOSE_PROTOCOL_ERROR;
-	/* RFC 6455, section 7.4, and the IANA registry: the codes that a client may send. */
-	code = (unsigned)(unsigned char)payload[0] << 8 | (unsigned char)payload[1];
-	if (code < 1000 || (code > 1003 && code < 1007) || (code > 1014 && code < 3000) ||
-	    code > 4999)
-		return CLOSE_PROTOCOL_ERROR;
-	return utf8_valid(payload + 2, len - 2) ? (uint16_t)code : CLOSE_NOT_UTF8;
-}
-
+/* The answer has the same code, or one that says what is wrong with it. */
 void conversation_on_close(struct session *session, const char *payload, size_t len)
 {
-	session_end_answered(session, close_answer(payload, len));
+	unsigned code = 0;
+
+	if (len >= 2)
+		code = (unsigned)(unsigned char)payload[0] << 8 | (unsigned char)payload[1];
+	/* RFC 6455, section 7.4, and the IANA registry: the codes that a client may send. */
+	if (len > 0 && (code < 1000 || (code > 1003 && code < 1007) ||
+			(code > 1014 && code < 3000) || code > 4999))
+		code = CLOSE_PROTOCOL_ERROR;
+	else if (len > 2 && !utf8_valid(payload + 2, len - 2))
+		code = CLOSE_NOT_UTF8;
+	session_end_answered(session, (uint16_t)code);
 }
 
 void conversation_on_pong(struct session *session)

@@ -204,19 +204,6 @@ static enum outcome receive(struct upgrade *upgrade)
 	return REFUSED;
 }
 
-/* A refused client: what it still sends must be read, or the kernel would reset the connection and
- * the refusal with it. It is discarded until the client closes. */
-static bool drain(struct upgrade *upgrade)
-{
-	char nothing[4096];
-	ssize_t got = recv(upgrade->fd, nothing, sizeof(nothing), MSG_DONTWAIT);
-
-	if (got < 0)
-		return errno == EAGAIN || errno == EINTR;
-	upgrade->len += (size_t)got;
-	return got > 0 && upgrade->len < REFUSED_MAX_BYTES;
-}
-
 static void on_readable(uv_poll_t *poll, int status, int events);
 
 /* It stays: for the rest of its request, or to take its refusal. */
@@ -236,11 +223,18 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct upgrade *upgrade = poll->data;
 	enum outcome outcome;
+	char nothing[4096];
 
 	(void)status;
 	(void)events;
+	/* What a refused client still sends must be read, or the kernel would reset the connection
+	 * and the refusal with it. It is discarded until the client closes. */
 	if (upgrade->is_refused) {
-		if (!drain(upgrade))
+		ssize_t got = recv(upgrade->fd, nothing, sizeof(nothing), MSG_DONTWAIT);
+
+		upgrade->len += got > 0 ? (size_t)got : 0;
+		if (got == 0 || upgrade->len >= REFUSED_MAX_BYTES ||
+		    (got < 0 && errno != EAGAIN && errno != EINTR))
 			end(upgrade, true);
 		return;
 	}
@@ -251,23 +245,6 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		end(upgrade, outcome == GONE);
 	else
 		stay(upgrade, outcome);
-}
-
-/* Moves one from the stack into the list. */
-static void keep(const struct upgrade *first, enum outcome outcome)
-{
-	struct upgrades *upgrades = first->owner;
-	struct upgrade *upgrade = xcalloc(1, sizeof(*upgrade));
-
-	*upgrade = *first;
-	upgrade->pending.kind = PENDING_HANDSHAKE;
-	pending_put(upgrades->pending, &upgrade->pending, PENDING_WAITING);
-	LIST_INSERT_HEAD(&upgrades->list, upgrade, entry);
-	uv_poll_init(upgrades->parts.loop, &upgrade->poll, upgrade->fd);
-	upgrade->poll.data = upgrade;
-	deadlines_set(&upgrades->deadlines, &upgrade->deadline,
-		      clock_monotonic_ms() + upgrades->parts.config->handshake_timeout_ms);
-	stay(upgrade, outcome);
 }
 
 /* Ends it for lack of time or room. A client that has said nothing is told nothing: it may be a
@@ -287,10 +264,21 @@ void upgrade_begin(struct upgrades *upgrades, int fd, const struct sockaddr *pee
 	struct upgrade first = {.owner = upgrades, .fd = fd, .peer = client_address_of_peer(peer)};
 	enum outcome outcome = receive(&first);
 
-	if (outcome == GONE)
+	if (outcome == GONE) {
 		close(fd);
-	else if (outcome != ADOPTED)
-		keep(&first, outcome);
+	} else if (outcome != ADOPTED) { /* from the stack into the list */
+		struct upgrade *upgrade = xcalloc(1, sizeof(*upgrade));
+
+		*upgrade = first;
+		upgrade->pending.kind = PENDING_HANDSHAKE;
+		pending_put(upgrades->pending, &upgrade->pending, PENDING_WAITING);
+		LIST_INSERT_HEAD(&upgrades->list, upgrade, entry);
+		uv_poll_init(upgrades->parts.loop, &upgrade->poll, upgrade->fd);
+		upgrade->poll.data = upgrade;
+		deadlines_set(&upgrades->deadlines, &upgrade->deadline,
+			      clock_monotonic_ms() + upgrades->parts.config->handshake_timeout_ms);
+		stay(upgrade, outcome);
+	}
 	/* Those of whom there are too many make room. */
 	while (upgrades->pending->count > upgrades->parts.limits.pending) {
 		struct pending *oldest = pending_first(upgrades->pending);

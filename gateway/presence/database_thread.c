@@ -194,11 +194,16 @@ static enum database_status put_session(struct database_thread *thread,
 	return database_run(statement);
 }
 
-static enum database_status put_all(struct database_thread *thread, bool is_leaving)
+/* All that was taken, in one transaction; or, at the end, the removal of our rows. Nothing is
+ * written unless it is DATABASE_OK. */
+static enum database_status write_rows(struct database_thread *thread, bool is_leaving)
 {
 	const struct presence_batch *batch = &thread->batch;
-	enum database_status status = database_begin(thread->database);
+	enum database_status status = database_write_begin(thread->database, 0);
 
+	if (status != DATABASE_OK)
+		return status;
+	status = database_begin(thread->database);
 	if (status == DATABASE_OK && !thread->is_introduced)
 		status = run_from(thread, DROP_DEAD_GATEWAYS, COUNT_TOPICS);
 	for (size_t i = 0; i < batch->count && status == DATABASE_OK && !is_leaving; i++)
@@ -208,22 +213,12 @@ static enum database_status put_all(struct database_thread *thread, bool is_leav
 				    : put_gateway(thread);
 	if (status == DATABASE_OK)
 		status = totals_add(thread->totals, &batch->numbers.counters);
-	return status == DATABASE_OK ? database_run(thread->statements[COMMIT]) : status;
-}
-
-/* All that was taken, in one transaction; or, at the end, the removal of our rows. Nothing is
- * written unless it is DATABASE_OK. */
-static enum database_status write_rows(struct database_thread *thread, bool is_leaving)
-{
-	enum database_status status = database_write_begin(thread->database, 0);
-
-	if (status != DATABASE_OK)
-		return status;
-	status = put_all(thread, is_leaving);
+	if (status == DATABASE_OK)
+		status = database_run(thread->statements[COMMIT]);
 	database_write_end(thread->database);
 	if (status == DATABASE_OK) {
 		thread->is_introduced = true;
-		totals_added(thread->totals, &thread->batch.numbers.counters);
+		totals_added(thread->totals, &batch->numbers.counters);
 	}
 	return status;
 }

@@ -93,19 +93,6 @@ void presence_free(struct presence *presence)
 		uv_close((uv_handle_t *)&presence->answered, free_presence);
 }
 
-/* Makes as many slots again. The lowest numbers are used first, so that the table stays compact. */
-static void make_slots(struct presence *presence)
-{
-	size_t old = presence->slot_count, count = old ? old * 2 : FIRST_SLOTS;
-
-	presence->slots = xreallocarray(presence->slots, count, sizeof(struct slot));
-	for (size_t i = count; i-- > old;) {
-		presence->slots[i] = (struct slot){.next_free = presence->free_slot};
-		presence->free_slot = (uint32_t)i;
-	}
-	presence->slot_count = count;
-}
-
 /* This and the next one are called with the mutex held. */
 static void have_work(struct presence *presence, enum presence_work kind)
 {
@@ -130,8 +117,17 @@ uint32_t presence_join(struct presence *presence, const char *topic, size_t topi
 		       int64_t user_id, int64_t expires_s, const struct client_address *address)
 {
 	pthread_mutex_lock(&presence->mutex);
-	if (presence->free_slot == NO_SLOT)
-		make_slots(presence);
+	/* As many again. The lowest numbers are used first, so that the table stays compact. */
+	if (presence->free_slot == NO_SLOT) {
+		size_t old = presence->slot_count, count = old ? old * 2 : FIRST_SLOTS;
+
+		presence->slots = xreallocarray(presence->slots, count, sizeof(struct slot));
+		for (size_t i = count; i-- > old;) {
+			presence->slots[i] = (struct slot){.next_free = presence->free_slot};
+			presence->free_slot = (uint32_t)i;
+		}
+		presence->slot_count = count;
+	}
 	uint32_t number = presence->free_slot;
 	presence->free_slot = presence->slots[number].next_free;
 	presence->slots[number].session = (struct presence_session){
