@@ -194,16 +194,19 @@ int64_t database_find_reader(const struct database *database)
 {
 	enum { FIRST_BYTE = 123, BYTES = 5, LINE_SIZE = 160 };
 	FILE *locks = fopen("/proc/locks", "re");
-	long long reader = 0, pid = 0, byte = 0;
-	unsigned long long inode = 0;
-	char line[LINE_SIZE];
+	char line[LINE_SIZE], pid[LINE_SIZE], file[LINE_SIZE], byte[LINE_SIZE];
+	int64_t reader = 0;
 
-	while (locks && reader == 0 && fgets(line, sizeof(line), locks))
-		if (sscanf(line, "%*d: POSIX %*s READ %lld %*x:%*x:%llu %lld", &pid, &inode,
-			   &byte) == 3 &&
-		    inode == database->files[INDEX_FILE].inode && byte >= FIRST_BYTE &&
-		    byte < FIRST_BYTE + BYTES && pid != getpid())
-			reader = pid;
+	while (locks && reader == 0 && fgets(line, sizeof(line), locks)) {
+		if (sscanf(line, "%*s POSIX %*s READ %s %s %s", pid, file, byte) != 3 ||
+		    !strrchr(file, ':'))
+			continue;
+		int64_t at = strtoll(byte, NULL, 10) - FIRST_BYTE;
+		if (strtoull(strrchr(file, ':') + 1, NULL, 10) ==
+			    database->files[INDEX_FILE].inode &&
+		    at >= 0 && at < BYTES && strtoll(pid, NULL, 10) != getpid())
+			reader = strtoll(pid, NULL, 10);
+	}
 	if (locks)
 		fclose(locks);
 	return reader;
