@@ -10,7 +10,6 @@
 #include <ctype.h>
 #include <strings.h>
 
-#define PATH_END "/ws"
 #define TOKEN_MARKS "!#$%&'*+-.^_`|~"
 
 /* Nothing but ASCII letters, digits (the locale is "C") and those others; not empty. */
@@ -139,14 +138,21 @@ enum handshake_state handshake_parse(const char *bytes, size_t len, struct hands
 	}
 }
 
+bool handshake_is_for(const struct handshake *handshake, const char *path)
+{
+	size_t len = strlen(path);
+
+	return handshake->path.len >= len &&
+	       memcmp(handshake->path.at + handshake->path.len - len, path, len) == 0;
+}
+
 const struct refusal *handshake_topic(const struct handshake *handshake,
 				      char topic[TOPIC_MAX_BYTES], size_t *topic_len)
 {
-	struct slice path = handshake->path, query = handshake->query, value = {0};
-	const size_t end_len = sizeof(PATH_END) - 1;
+	struct slice query = handshake->query, value = {0};
 	char decoded[HANDSHAKE_MAX_BYTES];
 
-	if (path.len < end_len || memcmp(path.at + path.len - end_len, PATH_END, end_len) != 0)
+	if (!handshake_is_for(handshake, "/ws"))
 		return &refusal_not_found;
 	while (query.at && !value.at) { /* the first one counts */
 		struct slice name = slice_split(slice_split(query, '&', &query), '=', &value);

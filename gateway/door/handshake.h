@@ -42,6 +42,9 @@ struct handshake {
 /* Reads the head of a request from `bytes`; HANDSHAKE_INCOMPLETE when more must come. */
 enum handshake_state handshake_parse(const char *bytes, size_t len, struct handshake *handshake);
 
+/* True when the target is that path, behind any prefix; `path` begins with a slash. */
+bool handshake_is_for(const struct handshake *handshake, const char *path);
+
 /* The topic that the request names, decoded into `topic`. NULL when it is a good one, otherwise the
  * refusal: another path (404), no topic (400). A topic that cannot exist is not registered
  * (404). */

@@ -6,6 +6,7 @@
 
 #include "shared/base/clock.h"
 
+const struct refusal answer_ready = {200, "ok", 0};
 const struct refusal refusal_not_found = {404, "not found", COUNT_REFUSED_NOT_FOUND};
 const struct refusal refusal_missing_topic = {400, "missing topic", COUNT_REFUSED_BAD_TOPIC};
 const struct refusal refusal_bad_topic = {400, "bad topic: broken percent-encoding",
@@ -38,6 +39,7 @@ static const struct answer {
 	const char *connection;
 	const char *extra; /* header lines */
 } answers[] = {
+	{200, "OK", "close", "Cache-Control: no-store\r\n"},
 	{400, "Bad Request", "close", ""},
 	{403, "Forbidden", "close", ""},
 	{404, "Not Found", "close", ""},

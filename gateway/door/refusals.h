@@ -27,6 +27,9 @@ extern const struct refusal refusal_malformed, refusal_too_long, refusal_has_bod
 extern const struct refusal refusal_unavailable, refusal_origin, refusal_full, refusal_address_full,
 	refusal_pending_full, refusal_timeout;
 
+/* Not a refusal: what GET /readyz is answered with. It is neither counted nor logged. */
+extern const struct refusal answer_ready;
+
 /* Enough for any response of refusal_write. */
 enum { REFUSAL_SIZE = 512 };
 

@@ -22,6 +22,7 @@
 #include "shared/base/clock.h"
 #include "shared/base/container_of.h"
 #include "shared/contract/origin.h"
+#include "shared/contract/topic_name.h"
 
 enum {
 	REFUSED_LIMIT_MS = 2000, /* for the client to take its refusal and go */
@@ -98,10 +99,13 @@ void upgrades_close(struct upgrades *upgrades)
 }
 
 /* Writes what fits into the kernel's buffer, which is all of it. */
-static bool write_refusal(int fd, const struct refusal *refusal)
+static bool write_refusal(int fd, const struct refusal *refusal, bool is_head)
 {
 	char response[REFUSAL_SIZE];
 	size_t len = refusal_write(refusal, response, sizeof(response));
+
+	if (is_head)
+		len -= strlen(refusal->text) + 1;
 
 	return send(fd, response, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
 }
@@ -118,8 +122,14 @@ static const struct refusal *judge(const struct upgrade *upgrade, const struct h
 	size_t most_of_one = (size_t)config->max_connections_per_address;
 	struct slice origin = handshake->origin; /* only browsers say it */
 	struct registered_topic found;
-	const struct refusal *refusal = handshake_topic(handshake, topic, &newcomer->topic_len);
+	const struct refusal *refusal;
 
+	if (handshake_is_for(handshake, "/readyz"))
+		return registry_find(parts->registry, TOPIC_STATUS, strlen(TOPIC_STATUS), &found) ==
+				       DATABASE_OK
+			       ? &answer_ready
+			       : &refusal_unavailable;
+	refusal = handshake_topic(handshake, topic, &newcomer->topic_len);
 	if (refusal)
 		return refusal;
 	newcomer->topic = topic;
@@ -170,6 +180,7 @@ static enum outcome receive(struct upgrade *upgrade)
 	size_t len = upgrade->len + (size_t)got;
 	const struct refusal *refusal = &refusal_malformed;
 	struct handshake handshake;
+	bool is_head = false;
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return WAITS;
@@ -190,6 +201,7 @@ static enum outcome receive(struct upgrade *upgrade)
 		refusal = &refusal_too_long;
 		break;
 	case HANDSHAKE_WHOLE:
+		is_head = handshake.method.len == 4 && memcmp(handshake.method.at, "HEAD", 4) == 0;
 		refusal = adopt(upgrade, &handshake, bytes + handshake.head_len,
 				len - handshake.head_len);
 		if (!refusal)
@@ -198,8 +210,9 @@ static enum outcome receive(struct upgrade *upgrade)
 	case HANDSHAKE_MALFORMED:
 		break;
 	}
-	refusals_count(refusals, refusal->cause);
-	if (write_refusal(upgrade->fd, refusal))
+	if (refusal != &answer_ready)
+		refusals_count(refusals, refusal->cause);
+	if (write_refusal(upgrade->fd, refusal, is_head))
 		shutdown(upgrade->fd, SHUT_WR);
 	return REFUSED;
 }
@@ -254,7 +267,7 @@ static void turn_away(struct upgrade *upgrade, const struct refusal *refusal)
 	if (!upgrade->is_refused) {
 		refusals_count(&upgrade->owner->refusals, refusal->cause);
 		if (upgrade->len > 0)
-			write_refusal(upgrade->fd, refusal);
+			write_refusal(upgrade->fd, refusal, false);
 	}
 	end(upgrade, true);
 }

@@ -5,10 +5,12 @@ import base64
 import hashlib
 import select
 import socket
+import sqlite3
 import time
 
 import pytest
 
+from harness.process import LIMIT_S, wait_until
 from harness.websocket import (
     AUTH_OK, PING, PONG, ConnectionEnded, Subscriber, WebSocket, ask, ask_bytes, auth_frame, authenticated,
     build_frame, path_of, push_of, upgraded,
@@ -27,6 +29,24 @@ pytestmark = pytest.mark.usefixtures("others_are_served")
 )  # fmt: skip
 def test_other_paths_are_404(service, path):
     assert ask(service, path)[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/worker/readyz", "/a/b/readyz?x=1"])
+def test_readyz_is_answered_without_a_secret_and_head_without_a_body(service, path):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n"
+    for method, body in (("GET", b"ok\n"), ("HEAD", b"")):
+        with socket.create_connection(service.ws_address, timeout=LIMIT_S) as client:
+            client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head, _, rest = b"".join(iter(lambda: client.recv(4096), b"")).partition(b"\r\n\r\n")
+        assert head.startswith(answer) and rest == body
+
+
+def test_readyz_says_when_the_database_cannot_be_read(make_service):
+    service = make_service().start()
+    assert ask(service, "/readyz")[::2] == (200, b"ok\n")
+    with sqlite3.connect(service.database) as database:
+        database.execute("ALTER TABLE topics RENAME TO gone")
+    wait_until(lambda: ask(service, "/readyz")[::2] == (503, b"unavailable: database error\n"), "it says so")
 
 
 @pytest.mark.parametrize("prefix", ["", "/worker", "/a/b/c/d", "/%C3%A9%20x", "/ws"])
