@@ -37,10 +37,9 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 		return fail(gateway, "no database", why);
 	if (!liveness_claim_pid(gateway->liveness, getpid()))
 		return fail(gateway, "cannot lock gateway.lock", strerror(errno));
+	gateway->registry = registry_new(gateway->database);
 	gateway->feed = feed_open(gateway->database, why);
-	if (gateway->feed)
-		gateway->registry = registry_open(gateway->database, why);
-	return gateway->registry || fail(gateway, "no database", why);
+	return gateway->feed || fail(gateway, "no database", why);
 }
 
 static void on_gauges(void *context, const struct gauges *gauges)
@@ -164,7 +163,7 @@ void gateway_close(struct gateway *gateway)
 	websockets_close(gateway->websockets);
 	clients_close(gateway->clients);
 	presence_free(gateway->presence);
-	registry_close(gateway->registry);
+	registry_free(gateway->registry);
 	feed_close(gateway->feed);
 	liveness_close(gateway->liveness);
 	database_close(gateway->database);

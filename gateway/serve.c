@@ -85,12 +85,12 @@ static void begin_drain(struct serving *serving, bool is_replaced)
 	serving->drain_total = clients_count(gateway->clients);
 }
 
+/* The number of clients that may be left falls in a straight line from all to none. */
 static void drain_step(struct serving *serving)
 {
 	struct gateway *gateway = serving->gateway;
 	int64_t drain_ms = gateway->config->drain_ms;
 	int64_t left_ms = serving->drain_start_ms + drain_ms - clock_monotonic_ms();
-	/* The number that may be left falls in a straight line from all to none. */
 	size_t may_be_left =
 		left_ms <= 0 ? 0
 			     : (serving->drain_total * (size_t)left_ms + (size_t)drain_ms - 1) /
@@ -102,26 +102,20 @@ static void drain_step(struct serving *serving)
 		uv_stop(gateway->loop);
 }
 
-/* Tokens expire by the wall clock, deadlines run on the monotonic one: when the former is set,
- * whatever was worked out from it is worked out again. */
-static void note_clock_step(struct serving *serving)
-{
-	int64_t offset_ms = clock_wall_ms() - clock_monotonic_ms();
-	int64_t step_ms = offset_ms - serving->clock_offset_ms;
-
-	if (step_ms > -CLOCK_STEP_MS && step_ms < CLOCK_STEP_MS)
-		return;
-	serving->clock_offset_ms = offset_ms;
-	log_event(LOG_WARN, "the clock was set", log_number("by_ms", step_ms));
-	clients_reschedule(serving->gateway->clients);
-}
-
 static void on_tick(uv_timer_t *timer)
 {
 	struct serving *serving = timer->data;
 	struct gateway *gateway = serving->gateway;
+	int64_t offset_ms = clock_wall_ms() - clock_monotonic_ms();
+	int64_t step_ms = offset_ms - serving->clock_offset_ms;
 
-	note_clock_step(serving);
+	/* Tokens expire by the wall clock, deadlines run on the monotonic one: when the former is
+	 * set, whatever was worked out from it is worked out again. */
+	if (step_ms <= -CLOCK_STEP_MS || step_ms >= CLOCK_STEP_MS) {
+		serving->clock_offset_ms = offset_ms;
+		log_event(LOG_WARN, "the clock was set", log_number("by_ms", step_ms));
+		clients_reschedule(gateway->clients);
+	}
 	clients_on_tick(gateway->clients);
 	upgrades_on_tick(gateway->upgrades);
 	if (gateway->listener) {
@@ -189,24 +183,6 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 		begin_drain(serving, has_successor(serving));
 }
 
-/* Clients get their close frame; those that do not take it in time are dropped. Nobody becomes a
- * client any more. */
-static void send_clients_away(struct serving *serving)
-{
-	struct gateway *gateway = serving->gateway;
-	int64_t give_up_ms = clock_monotonic_ms() + (serving->is_draining ? 0 : GOODBYE_MS);
-
-	if (gateway->listener)
-		stop_accepting(gateway, has_successor(serving));
-	upgrades_end_all(gateway->upgrades);
-	clients_end_all(gateway->clients);
-	while (clients_count(gateway->clients) > 0) {
-		if (clock_monotonic_ms() >= give_up_ms)
-			clients_drop_all(gateway->clients);
-		uv_run(gateway->loop, UV_RUN_ONCE);
-	}
-}
-
 int gateway_run(struct gateway *gateway)
 {
 	struct serving serving = {
@@ -228,7 +204,18 @@ int gateway_run(struct gateway *gateway)
 
 	log_event(LOG_INFO, "ending",
 		  log_number("connections", (int64_t)clients_count(gateway->clients)));
-	send_clients_away(&serving);
+	/* Clients get their close frame; those that do not take it in time are dropped. Nobody
+	 * becomes a client any more. */
+	int64_t give_up_ms = clock_monotonic_ms() + (serving.is_draining ? 0 : GOODBYE_MS);
+	if (gateway->listener)
+		stop_accepting(gateway, has_successor(&serving));
+	upgrades_end_all(gateway->upgrades);
+	clients_end_all(gateway->clients);
+	while (clients_count(gateway->clients) > 0) {
+		if (clock_monotonic_ms() >= give_up_ms)
+			clients_drop_all(gateway->clients);
+		uv_run(gateway->loop, UV_RUN_ONCE);
+	}
 	successor_free(serving.successor);
 	uv_close((uv_handle_t *)&serving.signals, NULL);
 	uv_close((uv_handle_t *)&serving.tick, NULL);

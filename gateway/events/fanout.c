@@ -94,28 +94,6 @@ static bool take(void *context, struct feed_event *event)
 	return true;
 }
 
-static void read_feed(struct fanout *fanout)
-{
-	struct log_repeat *trouble = &fanout->trouble;
-	struct batch *batch;
-
-	fanout->bytes = 0;
-	fanout->has_joined = false;
-	enum database_status status =
-		feed_poll(fanout->feed, fanout->limits.rows, take, fanout, &fanout->has_more);
-	TAILQ_FOREACH(batch, &fanout->batches, entry)
-	if (batch->gathered_for)
-		batch->gathered_for->batch = NULL;
-	if (status == DATABASE_OK) {
-		log_repeat_ends(trouble, clock_monotonic_ms(), "events can be read again");
-		return;
-	}
-	fanout->has_more = false;
-	log_repeat_event(trouble, clock_monotonic_ms(),
-			 log_text("why", database_status_text(status)),
-			 log_text("sqlite", feed_error(fanout->feed)));
-}
-
 /* The topic may have gone since the last turn, and another of that name may have come. */
 static void find_subscribers(struct fanout *fanout)
 {
@@ -132,14 +110,31 @@ static void find_subscribers(struct fanout *fanout)
 
 bool fanout_look(struct fanout *fanout, struct fanout_limits limits)
 {
-	if (TAILQ_EMPTY(&fanout->batches)) {
-		fanout->limits = limits;
-		read_feed(fanout);
+	struct log_repeat *trouble = &fanout->trouble;
+	struct batch *batch;
+
+	if (!TAILQ_EMPTY(&fanout->batches)) {
+		find_subscribers(fanout);
+		fanout->has_more = true; /* whatever has been committed since it was read */
+		return false;
+	}
+	fanout->limits = limits;
+	fanout->bytes = 0;
+	fanout->has_joined = false;
+	enum database_status status =
+		feed_poll(fanout->feed, limits.rows, take, fanout, &fanout->has_more);
+	TAILQ_FOREACH(batch, &fanout->batches, entry)
+	if (batch->gathered_for)
+		batch->gathered_for->batch = NULL;
+	if (status == DATABASE_OK) {
+		log_repeat_ends(trouble, clock_monotonic_ms(), "events can be read again");
 		return true;
 	}
-	find_subscribers(fanout);
-	fanout->has_more = true; /* whatever has been committed since it was read */
-	return false;
+	fanout->has_more = false;
+	log_repeat_event(trouble, clock_monotonic_ms(),
+			 log_text("why", database_status_text(status)),
+			 log_text("sqlite", feed_error(fanout->feed)));
+	return true;
 }
 
 bool fanout_next(struct fanout *fanout, struct fanout_step *step)

@@ -11,7 +11,7 @@ struct registry {
 	sqlite3_stmt *find;
 };
 
-struct registry *registry_open(struct database *database, char why[DATABASE_WHY_SIZE])
+struct registry *registry_new(struct database *database)
 {
 	struct registry *registry = xcalloc(1, sizeof(*registry));
 
@@ -19,13 +19,10 @@ struct registry *registry_open(struct database *database, char why[DATABASE_WHY_
 			 "SELECT require_token, (SELECT max(id) FROM events), "
 			 "ifnull(event_id, 9223372036854775807) FROM topics LEFT JOIN pruned "
 			 "USING (topic) WHERE topic = ?1 AND expires_ms > ?2");
-	if (database_is_prepared(database, why))
-		return registry;
-	registry_close(registry);
-	return NULL;
+	return registry;
 }
 
-void registry_close(struct registry *registry)
+void registry_free(struct registry *registry)
 {
 	if (registry)
 		sqlite3_finalize(registry->find);

@@ -13,12 +13,12 @@
 
 struct registry;
 
-/* `database` is borrowed. NULL with the reason in `why`. Free with registry_close before the
- * database is closed. */
-struct registry *registry_open(struct database *database, char why[DATABASE_WHY_SIZE]);
+/* `database` is borrowed: database_is_prepared says whether it is good. Free it before the database
+ * is closed. */
+struct registry *registry_new(struct database *database);
 
 /* NULL is allowed. */
-void registry_close(struct registry *registry);
+void registry_free(struct registry *registry);
 
 struct registered_topic {
 	bool registered; /* and not past its expiry */

@@ -54,33 +54,27 @@ struct topic *subscriptions_find(const struct subscriptions *subscriptions, cons
 	return topic;
 }
 
-/* Makes room for one more. This is also the time to give back what a crowd needed that has left:
- * not when they leave, for then somebody may be walking the array. */
-static void make_room(struct topic *topic)
-{
-	bool is_full = topic->count == topic->capacity;
-	bool is_empty = topic->capacity > FIRST_CAPACITY && topic->count < topic->capacity / 4;
-	bool has_array = topic->subscribers != &topic->only;
-
-	if (!is_full && !is_empty)
-		return;
-	size_t capacity = topic->count < FIRST_CAPACITY / 2 ? FIRST_CAPACITY : topic->count * 2;
-	struct subscriber **array = xreallocarray(has_array ? topic->subscribers : NULL, capacity,
-						  sizeof(struct subscriber *));
-	if (!has_array)
-		array[0] = topic->only;
-	topic->subscribers = array;
-	topic->capacity = (uint32_t)capacity;
-}
-
 void subscriptions_add(struct subscriptions *subscriptions, struct subscriber *subscriber,
 		       const char *name, size_t len)
 {
 	struct topic *topic = subscriptions_find(subscriptions, name, len);
 
-	if (topic) {
-		make_room(topic);
-	} else {
+	/* Makes room for one more. This is also the time to give back what a crowd
+	 * needed that has left: not when they leave, for then somebody may be walking the array. */
+	if (topic && (topic->count == topic->capacity ||
+		      (topic->capacity > FIRST_CAPACITY && topic->count < topic->capacity / 4))) {
+		bool has_array = topic->subscribers != &topic->only;
+		size_t capacity =
+			topic->count < FIRST_CAPACITY / 2 ? FIRST_CAPACITY : topic->count * 2;
+		struct subscriber **array = xreallocarray(has_array ? topic->subscribers : NULL,
+							  capacity, sizeof(struct subscriber *));
+
+		if (!has_array)
+			array[0] = topic->only;
+		topic->subscribers = array;
+		topic->capacity = (uint32_t)capacity;
+	}
+	if (!topic) {
 		topic = xcalloc(1, sizeof(*topic) + len + 1);
 		topic->subscribers = &topic->only;
 		topic->capacity = 1;

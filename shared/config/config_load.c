@@ -54,43 +54,6 @@ static struct config *config_new(const char *path)
 	return config;
 }
 
-/* Without O_NONBLOCK the open of a pipe would wait. Of a file that is too long one byte more than
- * is allowed is read, which config_read refuses. */
-static void read_file(struct config_reading *reading)
-{
-	const struct config_key *lacking = config_keys; /* required, and not in the environment */
-	int fd = open(reading->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
-	char why[WHY_SIZE], *text;
-	struct stat status;
-	size_t len;
-
-	while (lacking->name && (lacking->default_text || config_environment(lacking)))
-		lacking++;
-	if (fd < 0 && errno == ENOENT && !lacking->name) {
-		reading->config->has_file = false;
-	} else if (!file || fstat(fd, &status) != 0) {
-		state_dir_explain(reading->file, errno, why, sizeof(why));
-		config_error(reading, 0, "cannot open the file: %s", why);
-	} else if (!S_ISREG(status.st_mode)) {
-		config_error(reading, 0, "%s",
-			     S_ISDIR(status.st_mode) ? "is a directory" : "not a regular file");
-	} else {
-		if (status.st_mode & S_IROTH)
-			config_warning(reading, 0,
-				       "others can read this file and the secret in it: chmod o-r");
-		text = xcalloc(CONFIG_MAX_BYTES + 1, 1);
-		len = fread(text, 1, CONFIG_MAX_BYTES + 1, file);
-		if (ferror(file))
-			config_error(reading, 0, "cannot read the file: %s", strerror(errno));
-		else
-			config_read(reading, text, len);
-		free(text);
-	}
-	if (file)
-		fclose(file);
-}
-
 /* The environment, and the verdict. */
 static struct config *finish(struct config_reading *reading)
 {
@@ -107,11 +70,42 @@ static struct config *finish(struct config_reading *reading)
 	return NULL;
 }
 
+/* Without O_NONBLOCK the open of a pipe would wait. Of a file that is too long one byte more than
+ * is allowed is read, which config_read refuses. */
 struct config *config_load(const char *path, config_report *report, void *context)
 {
 	struct config_reading reading = {config_new(path), path, report, context, 0, 0};
+	const struct config_key *lacking = config_keys; /* required, and not in the environment */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
+	char why[WHY_SIZE], *text;
+	struct stat status;
+	size_t len;
 
-	read_file(&reading);
+	while (lacking->name && (lacking->default_text || config_environment(lacking)))
+		lacking++;
+	if (fd < 0 && errno == ENOENT && !lacking->name) {
+		reading.config->has_file = false;
+	} else if (!file || fstat(fd, &status) != 0) {
+		state_dir_explain(path, errno, why, sizeof(why));
+		config_error(&reading, 0, "cannot open the file: %s", why);
+	} else if (!S_ISREG(status.st_mode)) {
+		config_error(&reading, 0, "%s",
+			     S_ISDIR(status.st_mode) ? "is a directory" : "not a regular file");
+	} else {
+		if (status.st_mode & S_IROTH)
+			config_warning(&reading, 0,
+				       "others can read this file and the secret in it: chmod o-r");
+		text = xcalloc(CONFIG_MAX_BYTES + 1, 1);
+		len = fread(text, 1, CONFIG_MAX_BYTES + 1, file);
+		if (ferror(file))
+			config_error(&reading, 0, "cannot read the file: %s", strerror(errno));
+		else
+			config_read(&reading, text, len);
+		free(text);
+	}
+	if (file)
+		fclose(file);
 	return finish(&reading);
 }
 

@@ -67,20 +67,6 @@ static bool hex_decode(const char *hex, size_t len, char *out)
 	return byte >= 0 && len % 2 == 0;
 }
 
-static bool signature_matches(struct token_key *key, const char *message, size_t message_len,
-			      const char signature[MAC_HEX_BYTES])
-{
-	unsigned char mac[MAC_BYTES];
-	char given[MAC_BYTES];
-	size_t mac_len = 0;
-
-	return key && EVP_MAC_init(key->mac, NULL, 0, NULL) &&
-	       EVP_MAC_update(key->mac, (const unsigned char *)message, message_len) &&
-	       EVP_MAC_final(key->mac, mac, &mac_len, sizeof(mac)) && mac_len == MAC_BYTES &&
-	       hex_decode(signature, MAC_HEX_BYTES, given) &&
-	       CRYPTO_memcmp(given, mac, MAC_BYTES) == 0;
-}
-
 static enum token_verdict read_claims(const char *text, size_t len, const char *topic,
 				      size_t topic_len, int64_t now_s, struct token_claims *claims)
 {
@@ -111,16 +97,20 @@ enum token_verdict token_verify(struct token_key *key, const char *token, size_t
 				const char *topic, size_t topic_len, int64_t now_s,
 				struct token_claims *claims)
 {
-	char text[TOKEN_MAX_BYTES / 2];
+	unsigned char mac[MAC_BYTES];
+	char given[MAC_BYTES], text[TOKEN_MAX_BYTES / 2];
 	const char *dot;
-	size_t hex_len;
+	size_t hex_len, mac_len = 0;
 
 	if (token_len <= MAC_HEX_BYTES + 1 || token_len > TOKEN_MAX_BYTES)
 		return TOKEN_BAD;
 	hex_len = token_len - MAC_HEX_BYTES - 1;
 	dot = token + hex_len;
-	if (*dot != '.' || !signature_matches(key, token, hex_len, dot + 1) ||
-	    !hex_decode(token, hex_len, text))
+	if (*dot != '.' || !key || !EVP_MAC_init(key->mac, NULL, 0, NULL) ||
+	    !EVP_MAC_update(key->mac, (const unsigned char *)token, hex_len) ||
+	    !EVP_MAC_final(key->mac, mac, &mac_len, sizeof(mac)) || mac_len != MAC_BYTES ||
+	    !hex_decode(dot + 1, MAC_HEX_BYTES, given) ||
+	    CRYPTO_memcmp(given, mac, MAC_BYTES) != 0 || !hex_decode(token, hex_len, text))
 		return TOKEN_BAD;
 	return read_claims(text, hex_len / 2, topic, topic_len, now_s, claims);
 }

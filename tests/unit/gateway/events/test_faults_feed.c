@@ -24,7 +24,7 @@ static int open_feed(void **state)
 		return -1;
 	database = open_database();
 	feed = feed_open(database, why);
-	registry = registry_open(database, why);
+	registry = registry_new(database);
 	open_witness();
 	return feed && registry ? 0 : -1;
 }
@@ -33,7 +33,7 @@ static int close_feed(void **state)
 {
 	tell_attempt();
 	feed_close(feed);
-	registry_close(registry);
+	registry_free(registry);
 	database_close(database);
 	close_witness();
 	return remove_base(state);
@@ -248,11 +248,11 @@ static void check_open(bool done)
 	feed_close(second);
 	/* A connection on which a statement could not be prepared is of no use any more. */
 	feed_close(feed);
-	registry_close(registry);
+	registry_free(registry);
 	database_close(database);
 	database = open_database();
 	feed = feed_open(database, why);
-	registry = registry_open(database, why);
+	registry = registry_new(database);
 	assert_true(feed && registry);
 }
 

@@ -13,14 +13,14 @@ static int open_both(void **state)
 {
 	if (open_feed(state) != 0)
 		return -1;
-	registry = registry_open(database, why);
+	registry = registry_new(database);
 	return registry ? 0 : -1;
 }
 
 static int close_both(void **state)
 {
-	registry_close(registry);
-	registry_close(NULL);
+	registry_free(registry);
+	registry_free(NULL);
 	return close_feed(state);
 }
 
