@@ -183,7 +183,7 @@ def has_ended(pid):
 @pytest.mark.parametrize("page", ["docs/shared-hosting.md", "docs/operating.md"])
 def test_the_line_for_cron_is_quiet_over_a_handover_and_starts_it_after_a_crash(make_service, page, processes):
     service = make_service(gateway_processes=processes, drain="100ms")
-    home = service.dir / "wavelog-worker"
+    home = service.dir / "worker"
     home.mkdir()
     give_to_user(home, 0o700)
     shutil.copy(service.gateway_program, home)
@@ -192,7 +192,7 @@ def test_the_line_for_cron_is_quiet_over_a_handover_and_starts_it_after_a_crash(
     ((line,),) = [block.text.splitlines() for block in blocks(page, language="crontab")]
     command = line.split(None, 5)[5]
     for path in "/var/lib/wavelog-worker", "/usr/local/bin", "/etc/wavelog-worker":
-        command = command.replace(path, "$HOME/wavelog-worker")
+        command = command.replace(path, "$HOME/worker")
 
     def minute():
         """What cron would do, and would send by mail if it said something."""
