@@ -198,7 +198,7 @@ int64_t database_find_reader(const struct database *database)
 	int64_t reader = 0;
 
 	while (locks && reader == 0 && fgets(line, sizeof(line), locks)) {
-		if (sscanf(line, "%*s POSIX %*s READ %s %s %s", pid, file, byte) != 3 ||
+		if (sscanf(line, "%*s POSIX %*s READ %159s %159s %159s", pid, file, byte) != 3 ||
 		    !strrchr(file, ':'))
 			continue;
 		int64_t at = strtoll(byte, NULL, 10) - FIRST_BYTE;
