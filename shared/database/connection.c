@@ -142,25 +142,6 @@ bool database_is_crowded(struct database *database)
 	return is_crowded;
 }
 
-enum database_status database_status_of(int result)
-{
-	if (result == SQLITE_IOERR_SHMSIZE) /* the log's index could not grow: the disk again */
-		return DATABASE_FULL;
-	switch (result & 0xff) {
-	case SQLITE_OK:
-	case SQLITE_ROW:
-	case SQLITE_DONE:
-		return DATABASE_OK;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return DATABASE_BUSY;
-	case SQLITE_FULL:
-		return DATABASE_FULL;
-	default:
-		return DATABASE_ERROR;
-	}
-}
-
 const char *database_status_text(enum database_status status)
 {
 	static const char *const texts[] = {

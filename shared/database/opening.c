@@ -218,7 +218,7 @@ void database_prepare(struct database *database, sqlite3_stmt **statement, const
 	database->prepared[count] = (struct prepared){.statement = statement, .sql = sql};
 	if (prepare(database->handle, sql, statement) != SQLITE_OK && !database->fault[0])
 		snprintf(database->fault, sizeof(database->fault), "cannot prepare a statement: %s",
-			 database_error(database));
+			 sqlite3_errmsg(database->handle));
 }
 
 static int add_function(sqlite3 *handle, const struct database_function *function)
@@ -428,6 +428,25 @@ static enum database_status lock_whole(struct database *database, int64_t wait_m
 	}
 }
 
+enum database_status database_status_of(int result)
+{
+	if (result == SQLITE_IOERR_SHMSIZE) /* the log's index could not grow: the disk again */
+		return DATABASE_FULL;
+	switch (result & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_ROW:
+	case SQLITE_DONE:
+		return DATABASE_OK;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return DATABASE_BUSY;
+	case SQLITE_FULL:
+		return DATABASE_FULL;
+	default:
+		return DATABASE_ERROR;
+	}
+}
+
 struct database *database_open(const struct config *config, int64_t wait_ms,
 			       char why[DATABASE_WHY_SIZE])
 {
@@ -444,7 +463,8 @@ struct database *database_open(const struct config *config, int64_t wait_ms,
 	    lock_whole(database, wait_ms, why) == DATABASE_OK &&
 	    (!database->waits_for_disk || opening_sync(database, why) == DATABASE_OK) &&
 	    opening_file(database, wait_ms, true, why) == SQLITE_OK) {
-		database_write_end(database);
+		sqlite3_busy_timeout(database->handle, 0);
+		write_lock_release(database->lock);
 		return database;
 	}
 	database_close(database);
