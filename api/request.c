@@ -193,36 +193,12 @@ static const char *parameter(const struct requests *requests, const char *name)
 	return value ? value : "";
 }
 
-static void read_body(struct requests *requests)
-{
-	FCGX_Stream *in = requests->fastcgi.in;
-	struct request *request = &requests->request;
-	const int room = sizeof(requests->body);
-	const char *text = parameter(requests, "CONTENT_LENGTH");
-	char *end;
-	/* ULLONG_MAX when it does not fit; 0 when it is not a number: not announced. */
-	unsigned long long announced = strtoull(text, &end, 10);
-	size_t len = (size_t)FCGX_GetStr(requests->body, room, in);
-
-	if (*text < '0' || *text > '9' || *end != '\0')
-		announced = 0;
-	request->body = requests->body;
-	request->body_len = len;
-	if (announced > REQUEST_BODY_MAX || len > REQUEST_BODY_MAX)
-		request->body_state = REQUEST_BODY_TOO_LARGE;
-	else if (FCGX_GetError(in) != 0 || len < announced)
-		request->body_state = REQUEST_BODY_CUT_SHORT;
-	else
-		request->body_state = REQUEST_BODY_WHOLE;
-
-	/* A web server that cannot get rid of the body may not look at the answer. */
-	while (len > 0)
-		len = (size_t)FCGX_GetStr(requests->body, room, in);
-}
-
 enum requests_state requests_next(struct requests *requests, const struct request **next)
 {
 	struct request *request = &requests->request;
+	const int room = sizeof(requests->body);
+	const char *text;
+	char *end;
 
 	*next = request;
 	for (bool is_taken = false; !is_taken;) {
@@ -239,7 +215,24 @@ enum requests_state requests_next(struct requests *requests, const struct reques
 	request->query = parameter(requests, "QUERY_STRING");
 	request->secret = parameter(requests, "HTTP_X_WORKER_SECRET");
 	request->authorization = parameter(requests, "HTTP_AUTHORIZATION");
-	read_body(requests);
+	text = parameter(requests, "CONTENT_LENGTH");
+	/* ULLONG_MAX when it does not fit; 0 when it is not a number: not announced. */
+	unsigned long long announced = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end != '\0')
+		announced = 0;
+	FCGX_Stream *in = requests->fastcgi.in;
+	size_t len = (size_t)FCGX_GetStr(requests->body, room, in);
+	request->body = requests->body;
+	request->body_len = len;
+	if (announced > REQUEST_BODY_MAX || len > REQUEST_BODY_MAX)
+		request->body_state = REQUEST_BODY_TOO_LARGE;
+	else if (FCGX_GetError(in) != 0 || len < announced)
+		request->body_state = REQUEST_BODY_CUT_SHORT;
+	else
+		request->body_state = REQUEST_BODY_WHOLE;
+	/* A web server that cannot get rid of the body may not look at the answer. */
+	while (len > 0)
+		len = (size_t)FCGX_GetStr(requests->body, room, in);
 	if (requests->is_timed)
 		end_input_in(requests, 0);
 	return REQUESTS_ONE;

@@ -135,18 +135,6 @@ static void on_successor(void *context, bool serves)
 		begin_drain(serving, true);
 }
 
-static void start_successor(struct serving *serving)
-{
-	struct gateway *gateway = serving->gateway;
-
-	if (!gateway->listener || serving->successor || is_worker(gateway))
-		return;
-	listener_replace(gateway->listener,
-			 listen_file_look(&gateway->listen_file, gateway->config));
-	serving->successor = successor_start(gateway->loop, gateway->inheritance, gateway->config,
-					     SUCCESSOR_LIMIT_MS, on_successor, serving);
-}
-
 static void on_beat(uv_timer_t *timer)
 {
 	struct serving *serving = timer->data;
@@ -166,21 +154,28 @@ static void on_beat(uv_timer_t *timer)
 static void on_signal(uv_poll_t *poll, int status, int events)
 {
 	struct serving *serving = poll->data;
-	int number = signals_next(serving->gateway->inheritance->signals_fd);
+	struct gateway *gateway = serving->gateway;
+	int number = signals_next(gateway->inheritance->signals_fd);
+	bool may_start = gateway->listener && !serving->successor && !is_worker(gateway);
 
 	(void)status;
 	(void)events;
-	if (number == SIGCHLD)
+	if (number == SIGCHLD) {
 		successor_reap(serving->successor);
-	else if (number == SIGUSR2)
-		start_successor(serving);
-	else if (number == SIGHUP && reload_now(serving->gateway->reload))
-		clients_configure(serving->gateway->clients);
-	else if (number == SIGINT ||
-		 (number == SIGTERM && serving->is_draining && !is_worker(serving->gateway)))
-		uv_stop(serving->gateway->loop);
-	else if (number == SIGTERM && serving->gateway->listener) /* neither draining nor ending */
+	} else if (number == SIGUSR2 && may_start) {
+		listener_replace(gateway->listener,
+				 listen_file_look(&gateway->listen_file, gateway->config));
+		serving->successor =
+			successor_start(gateway->loop, gateway->inheritance, gateway->config,
+					SUCCESSOR_LIMIT_MS, on_successor, serving);
+	} else if (number == SIGHUP && reload_now(gateway->reload)) {
+		clients_configure(gateway->clients);
+	} else if (number == SIGINT ||
+		   (number == SIGTERM && serving->is_draining && !is_worker(gateway))) {
+		uv_stop(gateway->loop);
+	} else if (number == SIGTERM && gateway->listener) { /* neither draining nor ending */
 		begin_drain(serving, has_successor(serving));
+	}
 }
 
 int gateway_run(struct gateway *gateway)

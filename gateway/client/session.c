@@ -251,31 +251,12 @@ void session_on_writable(struct session *session)
 	replay_continue(session->replay);
 }
 
-/* It gets what it missed, if that is still there. */
-static void resume(struct session *session, const struct message *message,
-		   const struct grant *grant)
-{
-	struct clients *clients = session->clients;
-	bool from_now = message->resume == MESSAGE_RESUME_FROM_NOW;
-	bool recovered = from_now || grant->can_recover;
-	struct frame *frame = frame_new(MESSAGE_RESUMED_SIZE);
-
-	frame->len = message_resumed_write(frame->bytes, grant->newest_id, recovered);
-	session_send(session, frame);
-	frame_release(frame);
-	clients->counters->counts[from_now    ? COUNT_RESUME_FROM_NOW
-				  : recovered ? COUNT_RESUME_RECOVERED
-					      : COUNT_RESUME_LOST]++;
-	if (from_now || !recovered || session->state != SESSION_OPEN)
-		return;
-	session->after_id = message->last_event_id;
-	session->replay = replay_start(clients->replays, session, message->last_event_id);
-}
-
 void session_open(struct session *session, const struct message *message, const struct grant *grant)
 {
 	struct clients *clients = session->clients;
 	int64_t now_ms = clock_monotonic_ms();
+	bool from_now = message->resume == MESSAGE_RESUME_FROM_NOW;
+	bool recovered = from_now || grant->can_recover;
 
 	session->state = SESSION_OPEN;
 	pending_remove(&clients->pending, &session->pending);
@@ -292,10 +273,22 @@ void session_open(struct session *session, const struct message *message, const 
 	clients->counters->counts[COUNT_CONNECTION_ACCEPTED]++;
 	note(session, "connected");
 	session_schedule(session);
-	if (session->is_resumable)
-		resume(session, message, grant);
-	else
+	if (!session->is_resumable) {
 		session_send(session, clients->auth_ok);
+		return;
+	}
+	/* It gets what it missed, if that is still there. */
+	struct frame *frame = frame_new(MESSAGE_RESUMED_SIZE);
+	frame->len = message_resumed_write(frame->bytes, grant->newest_id, recovered);
+	session_send(session, frame);
+	frame_release(frame);
+	clients->counters->counts[from_now    ? COUNT_RESUME_FROM_NOW
+				  : recovered ? COUNT_RESUME_RECOVERED
+					      : COUNT_RESUME_LOST]++;
+	if (from_now || !recovered || session->state != SESSION_OPEN)
+		return;
+	session->after_id = message->last_event_id;
+	session->replay = replay_start(clients->replays, session, message->last_event_id);
 }
 
 void session_replay(struct session *session)
