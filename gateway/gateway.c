@@ -79,7 +79,7 @@ static bool open_clients(struct gateway *gateway, const char *address)
 	gateway->websockets = websockets_open(gateway->loop, gateway->clients);
 	return gateway->websockets ||
 	       fail(gateway, "cannot set up libwebsockets",
-		    "its libuv plugin (libwebsockets-evlib-uv) or memory is missing");
+		    "its libuv plugin (libwebsockets-evlib-uv), memory or descriptors are missing");
 }
 
 /* Nobody is accepted before the loop runs. */

@@ -6,7 +6,9 @@
  */
 #include "gateway/client/websocket.h"
 
+#include <fcntl.h>
 #include <libwebsockets.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "gateway/client/conversation.h"
@@ -18,7 +20,8 @@ enum {
 	RECEIVE_BYTES = 256,
 	SEND_BYTES = 1 << 30, /* do not cut what is written */
 	CLOSE_ACK_LIMIT_S = 5,
-	CLOSING_TURNS = 1000
+	CLOSING_TURNS = 1000,
+	SPARE_DESCRIPTORS = 12 /* what its start and the wake-up need, and some */
 };
 
 struct websockets {
@@ -87,6 +90,20 @@ static const struct lws_protocols protocols[] = {
 /* Pings and silence are the session's business. */
 static const lws_retry_bo_t no_keepalive;
 
+/* When libwebsockets lacks a descriptor as it starts, it unloads its libuv plugin while the loop
+ * has handles of it yet to close. */
+static bool has_descriptors(void)
+{
+	int fds[SPARE_DESCRIPTORS], count = 0;
+
+	while (count < SPARE_DESCRIPTORS &&
+	       (fds[count] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0)
+		count++;
+	for (int i = 0; i < count; i++)
+		close(fds[i]);
+	return count == SPARE_DESCRIPTORS;
+}
+
 struct websockets *websockets_open(struct uv_loop_s *loop, struct clients *clients)
 {
 	struct websockets *websockets = xcalloc(1, sizeof(*websockets));
@@ -110,7 +127,8 @@ struct websockets *websockets_open(struct uv_loop_s *loop, struct clients *clien
 	lws_set_log_level(0, NULL); /* its messages can contain what clients sent */
 	websockets->loop = loop;
 	websockets->clients = clients;
-	websockets->context = lws_create_context(&info);
+	if (has_descriptors())
+		websockets->context = lws_create_context(&info);
 	if (websockets->context)
 		websockets->vhost = lws_create_vhost(websockets->context, &info);
 	if (websockets->vhost)
