@@ -179,8 +179,11 @@ static bool take(struct requests *requests, int fd)
 	fastcgi->ipcFd = fd;
 	fastcgi->keepConnection = 1;
 	FCGX_Detach(fastcgi); /* close without waiting for the other side */
-	if (FCGX_Accept_r(fastcgi) != 0)
+	if (FCGX_Accept_r(fastcgi) != 0) {
+		if (requests->is_timed)
+			end_input_in(requests, 0);
 		return false;
+	}
 	/* A process that waits on a kept connection is lost to all others. */
 	fastcgi->keepConnection = 0;
 	return true;

@@ -81,6 +81,7 @@ static bool put_back(struct database *database)
 	enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 	char paths[ROWS][STATE_DIR_PATH_SIZE];
 	bool good = true;
+	int error;
 
 	for (size_t i = 0; i < ROWS; i++) {
 		sqlite3_file *file = NULL;
@@ -89,13 +90,18 @@ static bool put_back(struct database *database)
 		sqlite3_file_control(database->handle, "main", rows[i].pointer, &file);
 		good = good && write_anew(file, paths[i]);
 	}
+	error = errno;
 	if (good)
 		remove(database->files[INDEX_FILE].path);
 	for (size_t i = 0; i < ROWS; i++) {
-		good = good && rename(paths[i], database->files[rows[i].file].path) == 0;
+		if (good && rename(paths[i], database->files[rows[i].file].path) != 0) {
+			error = errno;
+			good = false;
+		}
 		if (!good)
 			unlink(paths[i]);
 	}
+	errno = error;
 	return good;
 }
 
@@ -191,8 +197,11 @@ enum database_status restore(struct database *database, int64_t deadline_ms, boo
 		status = opening_sync(database, why);
 	if (status == DATABASE_OK) {
 		look(database, states, false); /* now that nobody else is at work */
-		status = is_whole(states) ? DATABASE_OK
-					  : reopen(database, states, deadline_ms, is_writer, why);
+		if (!is_whole(states))
+			status = reopen(database, states, deadline_ms, is_writer, why);
+		else /* another directory may have the same files */
+			held_file_take(&database->files[DIRECTORY], database->state_dir,
+				       "state_dir", 0700);
 	}
 	if (!is_writer || status == DATABASE_BUSY)
 		return status;

@@ -203,3 +203,21 @@ def test_another_database_is_taken_as_it_is(make_service, certificates):
         assert client.receive_json()["recovered"] is False
     log = log_of(service, "gateway")
     assert 'file="worker.db" what="replaced"' in log
+
+
+def test_another_directory_with_the_same_files_is_taken(make_service, certificates):
+    """Moved away, made anew, and the files moved back into it."""
+    server = Nginx(make_service(durability="full").start(), certificates)
+    service, old = server.service, server.service.state_dir.with_name("old")
+    server.api.register("t")
+    with server.subscribe("t") as client:
+        client.authenticate()
+        service.state_dir.rename(old)
+        service.state_dir.mkdir(0o700)
+        shutil.chown(service.state_dir, old.stat().st_uid, old.stat().st_gid)
+        for path in old.iterdir():
+            path.rename(service.state_dir / path.name)
+        wait_until(lambda: server.api.publish("t", "first").status == 200, "it is taken")
+        for number in range(5):
+            assert server.api.publish("t", number).status == 200
+        wait_until(lambda: client.receive_json()["payload"] == 4, "the publishes are delivered")
