@@ -115,11 +115,13 @@ static void carry_out(const struct fanout_step *step)
 		session_deliver(session_of(step, step->subscribers[i]), step->batch);
 }
 
-/* Events were pruned before they could be handed out: whoever may have missed one is sent away, or
- * has lost it for good. Any of the orders may have been meant for anybody. */
-static void tell_of_gap(struct clients *clients, int64_t gap_after)
+/* Events were gone before they could be handed out: whoever may have missed one is sent away, or
+ * has lost it for good. Any of the orders may have been meant for anybody; where a whole database
+ * has gone, nobody knows what was in it. */
+static void tell_of_gap(struct clients *clients, int64_t gap_after, bool is_another)
 {
-	int64_t order_id = feed_pruned_id(clients->feed, "", 0), closed = 0, drops = 0;
+	int64_t order_id = is_another ? INT64_MAX : feed_pruned_id(clients->feed, "", 0);
+	int64_t closed = 0, drops = 0;
 	struct session *session;
 
 	LIST_FOREACH(session, &clients->sessions, entry)
@@ -140,7 +142,8 @@ static void tell_of_gap(struct clients *clients, int64_t gap_after)
 			drops++;
 		}
 	}
-	log_event(LOG_WARN, "events were pruned before they were handed out",
+	log_event(LOG_WARN, "events were gone before they were handed out",
+		  log_text("cause", is_another ? "another database" : "pruned"),
 		  log_number("after", gap_after), log_number("closed", closed),
 		  log_number("drops", drops));
 }
@@ -161,7 +164,8 @@ int clients_look(void *context)
 
 	if (fanout_look(fanout, limits)) {
 		int64_t position = feed_position(clients->feed);
-		int64_t gap_after = feed_gap(clients->feed);
+		bool is_another;
+		int64_t gap_after = feed_gap(clients->feed, &is_another);
 
 		clients->look_deliveries = 0;
 		clients->is_busy = (uint64_t)(position - clients->look_position) * EVENT_NS >
@@ -169,7 +173,7 @@ int clients_look(void *context)
 		clients->look_position = position;
 		clients->look_ns = start_ns;
 		if (gap_after > 0)
-			tell_of_gap(clients, gap_after);
+			tell_of_gap(clients, gap_after, is_another);
 	}
 	while (uv_hrtime() < start_ns + TURN_NS && fanout_next(fanout, &step)) {
 		carry_out(&step);

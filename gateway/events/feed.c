@@ -11,6 +11,8 @@ struct feed {
 	struct database *database;
 	int64_t position;
 	int64_t gap_after; /* 0: none */
+	int times_lost; /* see database_times_lost */
+	bool is_another; /* since the last feed_gap */
 	int fault; /* why the current event cannot be read; SQLITE_OK: it can */
 	sqlite3_stmt *next;
 	sqlite3_stmt *payload;
@@ -66,10 +68,12 @@ int64_t feed_position(const struct feed *feed)
 	return feed->position;
 }
 
-int64_t feed_gap(struct feed *feed)
+int64_t feed_gap(struct feed *feed, bool *is_another)
 {
 	int64_t after = feed->gap_after;
 
+	*is_another = feed->is_another;
+	feed->is_another = false;
 	feed->gap_after = 0;
 	return after;
 }
@@ -172,6 +176,11 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 	*more = batch.has_more;
 	if (!*more) /* that was all, or nothing can be read */
 		*more = database_refresh(feed->database);
+	if (database_times_lost(feed->database) != feed->times_lost) {
+		feed->times_lost = database_times_lost(feed->database);
+		feed->is_another = true;
+		feed->gap_after = feed->position;
+	}
 	return database_status_of(result);
 }
 

@@ -53,8 +53,8 @@ int64_t feed_position(const struct feed *feed);
 const char *feed_error(const struct feed *feed);
 
 /* The position behind which events were gone before they could be read; 0 when none was since the
- * last call. */
-int64_t feed_gap(struct feed *feed);
+ * last call. *is_another: they went with the whole database, in whose place another one is. */
+int64_t feed_gap(struct feed *feed, bool *is_another);
 
 /* The newest push of that topic that is gone, as far as is known; of '' the newest order.
  * INT64_MAX when it cannot be read. */

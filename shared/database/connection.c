@@ -142,18 +142,6 @@ bool database_is_crowded(struct database *database)
 	return is_crowded;
 }
 
-const char *database_status_text(enum database_status status)
-{
-	static const char *const texts[] = {
-		[DATABASE_OK] = "ok",
-		[DATABASE_BUSY] = "database is locked",
-		[DATABASE_FULL] = "database or disk is full",
-		[DATABASE_ERROR] = "database error",
-	};
-
-	return texts[status];
-}
-
 const char *database_error(struct database *database)
 {
 	return sqlite3_errmsg(database->handle);

@@ -8,8 +8,9 @@
 #include "shared/base/held_file.h"
 #include "shared/database/database.h"
 
-/* How long those who have files open that are missing have to put them back. */
-enum { DATABASE_PATIENCE_MS = 1500 };
+/* How long those who have files open that are missing have to put them back. Only tests change it.
+ */
+extern int64_t opening_patience_ms;
 
 /* What it holds open. */
 enum database_file { DIRECTORY, MAIN_FILE, LOG_FILE, INDEX_FILE, LOCK_FILE, SYNC_FILE, FILES };
@@ -48,7 +49,7 @@ struct database {
 enum database_status opening_lock(struct database *database, int64_t deadline_ms,
 				  char why[DATABASE_WHY_SIZE]);
 
-/* The same for what the disk is waited for with. */
+/* The same for the lock file of database_sync. */
 enum database_status opening_sync(struct database *database, char why[DATABASE_WHY_SIZE]);
 
 /* With the write lock held: opens the file that is there now, or makes it, brings its schema up to
@@ -58,13 +59,14 @@ enum database_status opening_sync(struct database *database, char why[DATABASE_W
 int opening_file(struct database *database, int64_t wait_ms, bool may_be_another,
 		 char why[DATABASE_WHY_SIZE]);
 
-/* True when something is missing that belongs to what is there; `mend` removes what is left. */
-bool opening_is_torn(const struct database *database, bool mend);
+/* True when something is missing that belongs to what is there, or to what others may have open: a
+ * log, or everything; `mend` removes what is left. */
+bool opening_is_torn(const struct database *database, bool others_may_have_it, bool mend);
 
 /* Cheap enough for each write: as a rule the directory tells by itself that nothing has changed. */
 bool database_is_in_place(struct database *database);
 
-/* With the write lock held, a writer's old one at least: makes the connection anew because it is
+/* With the write lock held, at least the old one: makes the connection anew because it is
  * not in its place. A reader leaves it to a writer to put files back: then it is DATABASE_BUSY. */
 enum database_status restore(struct database *database, int64_t deadline_ms, bool is_writer);
 

@@ -15,35 +15,19 @@
 #include "shared/base/clock.h"
 #include "shared/base/state_dir.h"
 #include "shared/database/database_internal.h"
+#include "shared/database/id_jumps.h"
 #include "shared/database/log_sync.h"
 #include "shared/database/schema.h"
+#include "shared/database/sql.h"
 #include "shared/database/write_lock.h"
 
 #define DATABASE_NAME "worker.db"
 #define LOCK_NAME "write.lock"
 #define SYNC_NAME "sync.lock"
 
-enum { REASON_SIZE = 200, ANSWER_SIZE = 64, NAP_US = 20000 };
+enum { REASON_SIZE = 200, NAP_US = 20000 };
 
-static bool execute(sqlite3 *handle, const char *sql)
-{
-	return sqlite3_exec(handle, sql, NULL, NULL, NULL) == SQLITE_OK;
-}
-
-static int take_answer(void *answer, int columns, char **values, char **names)
-{
-	(void)columns;
-	(void)names;
-	snprintf(answer, ANSWER_SIZE, "%s", values[0] ? values[0] : "");
-	return 0;
-}
-
-/* The first column of the last row. */
-static bool ask(sqlite3 *handle, const char *sql, char answer[ANSWER_SIZE])
-{
-	answer[0] = '\0';
-	return sqlite3_exec(handle, sql, take_answer, answer, NULL) == SQLITE_OK;
-}
+int64_t opening_patience_ms = 1500;
 
 static enum database_status refuse(const char *name, const char *path, int error,
 				   char why[DATABASE_WHY_SIZE])
@@ -106,7 +90,7 @@ static int remember_wal_pages(void *context, sqlite3 *handle, const char *name, 
  * DATABASE_FULL. */
 static bool set_up(struct database *database, sqlite3 *handle, char why[DATABASE_WHY_SIZE])
 {
-	char mode[ANSWER_SIZE], limit[ANSWER_SIZE];
+	char mode[SQL_ANSWER_SIZE], limit[SQL_ANSWER_SIZE];
 
 	sqlite3_extended_result_codes(handle, 1);
 	/* Closing the last connection would take a checkpoint without asking for the write lock. */
@@ -114,15 +98,15 @@ static bool set_up(struct database *database, sqlite3 *handle, char why[DATABASE
 	sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	snprintf(limit, sizeof(limit), "PRAGMA max_page_count = %lld",
 		 (long long)(database->max_bytes / DATABASE_PAGE_BYTES));
-	if (!execute(handle, "PRAGMA wal_autocheckpoint = 0") || /* before there is a log */
-	    !ask(handle, "PRAGMA journal_mode = WAL", mode) ||
-	    !execute(handle, "PRAGMA journal_size_limit = 33554432;"
-			     "PRAGMA mmap_size = 0;"
-			     "PRAGMA secure_delete = FAST;"
-			     "PRAGMA cache_size = -1024;"
-			     "PRAGMA temp_store = MEMORY;"
-			     "PRAGMA synchronous = NORMAL;") ||
-	    !execute(handle, limit)) {
+	if (!sql_execute(handle, "PRAGMA wal_autocheckpoint = 0") || /* before there is a log */
+	    !sql_ask(handle, "PRAGMA journal_mode = WAL", mode) ||
+	    !sql_execute(handle, "PRAGMA journal_size_limit = 33554432;"
+				 "PRAGMA mmap_size = 0;"
+				 "PRAGMA secure_delete = FAST;"
+				 "PRAGMA cache_size = -1024;"
+				 "PRAGMA temp_store = MEMORY;"
+				 "PRAGMA synchronous = NORMAL;") ||
+	    !sql_execute(handle, limit)) {
 		snprintf(why, DATABASE_WHY_SIZE, "cannot open the database: %s",
 			 sqlite3_errmsg(handle));
 		return false;
@@ -141,16 +125,16 @@ static bool set_up(struct database *database, sqlite3 *handle, char why[DATABASE
  * it. */
 static bool migrate(sqlite3 *handle, char why[DATABASE_WHY_SIZE])
 {
-	char answer[ANSWER_SIZE], end[ANSWER_SIZE];
+	char answer[SQL_ANSWER_SIZE], end[SQL_ANSWER_SIZE];
 	long version = 0;
 
-	while (ask(handle, "PRAGMA user_version", answer)) {
+	while (sql_ask(handle, "PRAGMA user_version", answer)) {
 		version = strtol(answer, NULL, 10);
 		if (version >= schema_version)
 			break;
 		snprintf(end, sizeof(end), "PRAGMA user_version = %ld; COMMIT", version + 1);
-		if (execute(handle, "BEGIN IMMEDIATE") &&
-		    execute(handle, schema_migrations[version]) && execute(handle, end))
+		if (sql_execute(handle, "BEGIN IMMEDIATE") &&
+		    sql_execute(handle, schema_migrations[version]) && sql_execute(handle, end))
 			continue;
 		snprintf(why, DATABASE_WHY_SIZE, "cannot bring the schema to version %ld: %s",
 			 version + 1, sqlite3_errmsg(handle));
@@ -161,7 +145,7 @@ static bool migrate(sqlite3 *handle, char why[DATABASE_WHY_SIZE])
 			 "the database has schema version %ld, this program knows %d: it was made "
 			 "by a newer version",
 			 version, schema_version);
-	else if (!answer[0] || !execute(handle, "SELECT 1 FROM sqlite_schema LIMIT 1"))
+	else if (!answer[0] || !sql_execute(handle, "SELECT 1 FROM sqlite_schema LIMIT 1"))
 		snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s",
 			 sqlite3_errmsg(handle));
 	else
@@ -255,75 +239,6 @@ static bool prepare_again(struct database *database, sqlite3 *handle, char why[D
 	return good;
 }
 
-/* The kernel's, which tells one boot from another. "-": unknown, in a chroot without /proc. */
-static void read_boot_id(char id[ANSWER_SIZE])
-{
-	const char *given = getenv("WAVELOG_WORKER_BOOT_ID"); /* by a test */
-	FILE *file = given ? NULL : fopen("/proc/sys/kernel/random/boot_id", "re");
-
-	snprintf(id, ANSWER_SIZE, "%s", given ? given : "");
-	if (file && !fgets(id, ANSWER_SIZE, file))
-		id[0] = '\0';
-	if (file)
-		fclose(file);
-	id[strspn(id, "0123456789abcdef-")] = '\0';
-	if (!id[0])
-		snprintf(id, ANSWER_SIZE, "-");
-}
-
-static int64_t newest_id(sqlite3 *handle)
-{
-	char answer[ANSWER_SIZE] = "";
-
-	if (handle)
-		ask(handle, "SELECT max(id) FROM events", answer);
-	return strtoll(answer, NULL, 10);
-}
-
-/* True when that event is in it, or none was known. */
-static bool knows(sqlite3 *handle, int64_t id)
-{
-	char sql[ANSWER_SIZE], answer[ANSWER_SIZE];
-
-	snprintf(sql, sizeof(sql), "SELECT 1 FROM events WHERE id = %lld", (long long)id);
-	return id == 0 || (ask(handle, sql, answer) && answer[0]);
-}
-
-/* Commits wait for the disk later, if at all: after a boot some may be lost whose ids were handed
- * out, and a database that was put here may lack those after `known_id`. Then ids jump ahead of all
- * of those: they start from the clock, and no commits come faster than it ticks. */
-static bool note_ids(sqlite3 *handle, int64_t known_id, char why[DATABASE_WHY_SIZE])
-{
-	enum { SQL_SIZE = 640, LOST_AT_MOST = 1000000 };
-	int64_t newest = newest_id(handle), wall_us = clock_wall_us(), next = newest + 1;
-	char boot[ANSWER_SIZE], then[ANSWER_SIZE], sql[SQL_SIZE];
-
-	read_boot_id(boot);
-	if (!ask(handle, "SELECT boot_id FROM id_jumps ORDER BY first_id DESC LIMIT 1", then))
-		goto failed;
-	if (newest < known_id || (then[0] && strcmp(boot, then) != 0)) {
-		next += LOST_AT_MOST;
-		next = next > known_id ? next : known_id + LOST_AT_MOST;
-		next = next > wall_us ? next : wall_us;
-	} else if (then[0]) {
-		return true;
-	}
-	snprintf(sql, sizeof(sql),
-		 "BEGIN IMMEDIATE;"
-		 "INSERT INTO events (id, kind, created_ms) SELECT %lld, %d, %lld WHERE %d;"
-		 "INSERT INTO id_jumps VALUES (%lld, %lld, '%s');"
-		 "DELETE FROM id_jumps WHERE first_id <= "
-		 "(SELECT first_id FROM id_jumps ORDER BY first_id DESC LIMIT 1 OFFSET 100);"
-		 "COMMIT",
-		 (long long)next, EVENT_IDS_JUMPED, (long long)wall_us / 1000, next > newest + 1,
-		 (long long)next, (long long)newest, boot);
-	if (execute(handle, sql))
-		return true;
-failed:
-	snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s", sqlite3_errmsg(handle));
-	return false;
-}
-
 /* Leaves the statements of the callers dangling. */
 static void close_handle(sqlite3 *handle)
 {
@@ -356,16 +271,16 @@ int opening_file(struct database *database, int64_t wait_ms, bool may_be_another
 		 char why[DATABASE_WHY_SIZE])
 {
 	sqlite3 *handle = NULL;
-	int64_t known_id = newest_id(database->handle);
+	int64_t known_id = ids_newest(database->handle);
 	int result = SQLITE_CANTOPEN;
 
 	if (open_handle(database, &handle, why)) {
 		sqlite3_busy_timeout(handle, (int)wait_ms);
 		if (!set_up(database, handle, why) || !migrate(handle, why))
 			result = SQLITE_ERROR;
-		else if (!may_be_another && !knows(handle, known_id))
+		else if (!may_be_another && !ids_knows(handle, known_id))
 			result = SQLITE_NOTFOUND;
-		else if (!note_ids(handle, known_id, why) || !prepare_again(database, handle, why))
+		else if (!ids_note(handle, known_id, why) || !prepare_again(database, handle, why))
 			result = SQLITE_ERROR;
 		else
 			result = SQLITE_OK;
@@ -377,7 +292,7 @@ int opening_file(struct database *database, int64_t wait_ms, bool may_be_another
 		return result;
 	}
 	sqlite3_busy_timeout(handle, 0);
-	database->lost += !knows(handle, known_id);
+	database->lost += !ids_knows(handle, known_id);
 	close_handle(database->handle);
 	database->handle = handle;
 	database->roll_back = NULL;
@@ -388,8 +303,7 @@ int opening_file(struct database *database, int64_t wait_ms, bool may_be_another
 	return SQLITE_OK;
 }
 
-/* Something is missing that belongs to what is there. */
-bool opening_is_torn(const struct database *database, bool mend)
+bool opening_is_torn(const struct database *database, bool others_may_have_it, bool mend)
 {
 	static const char *const names[] = {DATABASE_NAME, DATABASE_NAME "-wal",
 					    DATABASE_NAME "-shm"};
@@ -400,7 +314,8 @@ bool opening_is_torn(const struct database *database, bool mend)
 	for (size_t i = 0; i < 3; i++)
 		is_there[i] = state_dir_file(database->state_dir, names[i], paths[i]) &&
 			      stat(paths[i], &info) == 0 && (i > 0 || info.st_size > 0);
-	if (is_there[0] ? is_there[1] || !is_there[2] : !is_there[1] && !is_there[2])
+	if (is_there[0] ? is_there[1] || (!is_there[2] && !others_may_have_it)
+			: !is_there[1] && !is_there[2] && !others_may_have_it)
 		return false;
 	if (mend) {
 		unlink(paths[2]);
@@ -410,40 +325,26 @@ bool opening_is_torn(const struct database *database, bool mend)
 	return true;
 }
 
-/* Takes the lock when others, who may have the rest open, have had time to put it back. */
+/* Takes the lock when others, who may have the rest open, have had time to put it back: where the
+ * lock file is, somebody has been. */
 static enum database_status lock_whole(struct database *database, int64_t wait_ms,
 				       char why[DATABASE_WHY_SIZE])
 {
-	int64_t give_up_ms = clock_monotonic_ms() + DATABASE_PATIENCE_MS;
+	int64_t give_up_ms = clock_monotonic_ms() + opening_patience_ms;
+	char path[STATE_DIR_PATH_SIZE];
+	bool others_may_have_it =
+		state_dir_file(database->state_dir, LOCK_NAME, path) && access(path, F_OK) == 0;
 
 	for (;;) {
 		enum database_status status =
 			opening_lock(database, clock_monotonic_ms() + wait_ms, why);
 		bool is_over = clock_monotonic_ms() >= give_up_ms;
 
-		if (status != DATABASE_OK || !opening_is_torn(database, is_over) || is_over)
+		if (status != DATABASE_OK ||
+		    !opening_is_torn(database, others_may_have_it, is_over) || is_over)
 			return status;
 		write_lock_release(database->lock);
 		usleep(NAP_US);
-	}
-}
-
-enum database_status database_status_of(int result)
-{
-	if (result == SQLITE_IOERR_SHMSIZE) /* the log's index could not grow: the disk again */
-		return DATABASE_FULL;
-	switch (result & 0xff) {
-	case SQLITE_OK:
-	case SQLITE_ROW:
-	case SQLITE_DONE:
-		return DATABASE_OK;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return DATABASE_BUSY;
-	case SQLITE_FULL:
-		return DATABASE_FULL;
-	default:
-		return DATABASE_ERROR;
 	}
 }
 

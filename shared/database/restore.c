@@ -3,13 +3,13 @@
  * Called with the write lock held, so by one at a time. State: the connection's. May block on the
  * disk.
  *
- * What is open is still whole, and all processes of before share it: the file of the database, the
- * log with the latest commits, and the log's index. Whoever comes first writes the first two anew,
- * from what it holds, and puts them where they belong; the index is made again from the log. The
- * file of the database is a new one even if only the log was gone, because that is how those who
- * come later see that somebody has been here: they find another file, and open it. So does whoever
- * finds a database that a person has put there; the log that belongs to the one before must not be
- * taken for its log then.
+ * What is open is still whole, and every process that had it open shares it: the file of the
+ * database, the log with the latest commits, and the log's index. Whoever comes first writes the
+ * first two anew, from what it holds, and puts them where they belong; the index is made again from
+ * the log. The file of the database is a new one even if only the log was gone, because that is how
+ * those who come later see that somebody has been here: they find another file, and open it. So
+ * does whoever finds a database that a person has put there; the log that belongs to the one before
+ * must not be taken for its log then.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@ bool database_is_in_place(struct database *database)
 {
 	int64_t now_ms = clock_monotonic_ms();
 	struct timespec *changed = &database->changed;
-	struct stat directory;
+	struct stat directory = {0};
 
 	if (stat(database->state_dir, &directory) != 0 ||
 	    directory.st_ino != database->files[DIRECTORY].inode ||
@@ -123,7 +123,7 @@ static bool is_beyond_doubt(struct database *database)
 
 	if (database->doubtful_ms == 0)
 		database->doubtful_ms = now_ms;
-	return now_ms - database->doubtful_ms >= DATABASE_PATIENCE_MS;
+	return now_ms - database->doubtful_ms >= opening_patience_ms;
 }
 
 /* Opens what is there now, or what is open, if that is not there any more. What a person has put
@@ -143,7 +143,7 @@ static enum database_status reopen(struct database *database,
 		bool is_over = is_beyond_doubt(database);
 
 		drop_old_log(database, states);
-		if (opening_is_torn(database, is_over) && !is_over)
+		if (opening_is_torn(database, false, is_over) && !is_over)
 			return DATABASE_BUSY;
 		if (stat(path, &info) == 0 && info.st_size > 0)
 			result = opening_file(database, left_ms, is_over, why);
@@ -156,6 +156,8 @@ static enum database_status reopen(struct database *database,
 		snprintf(aside, sizeof(aside), "%s-aside", path);
 		rename(path, aside);
 	}
+	if (!is_writer) /* it takes a while, and a sync of the disk */
+		return DATABASE_BUSY;
 	for (int i = 0; i < ATTEMPTS && result != SQLITE_OK; i++) {
 		if (!put_back(database)) {
 			snprintf(why, DATABASE_WHY_SIZE, "cannot write it anew: %s",

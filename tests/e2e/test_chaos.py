@@ -1,6 +1,6 @@
 """Chaos: publishers, subscribers that resume and plain ones, and all that an operator, a kernel or a slip may do to the
 programs meanwhile, at random moments: SIGKILL, SIGTERM, SIGINT, SIGUSR2, SIGHUP, processes that are stopped and
-continued, a configuration that is edited. What has ended is started again, and that is all the help there is. Each
+continued, a configuration that is edited, files that go away. What has ended is started again, and that is all the help there is. Each
 publish that was answered with 200 reaches every subscriber that resumes, exactly once and in order.
 
 CHAOS_SECONDS says how long (`make chaos`: ten minutes for each build), CHAOS_SEED repeats the choices of a run."""
@@ -29,7 +29,8 @@ HARMLESS = [
     {"drain": "200ms"}, {"drain": "600ms"}, {"max_connections": 900}, {"max_connections": 2000}, {"log_level": "info"},
 ]  # fmt: skip
 DEEDS = {"gateway", "api", "everything", "replaced", "terminated", "interrupted", "reread", "terminated and more", "held",
-         "edited", "broken", "worker"}  # fmt: skip
+         "edited", "broken", "worker", "removed"}  # fmt: skip
+REMOVABLE = ["worker.db", "worker.db-wal", "worker.db-shm", "write.lock", "gateway.lock", "wakeup.sock"]
 BROKEN = ["worker_secret: short\n", "ws_port: [\n", "", "state_dir: /nowhere\n"]
 
 
@@ -101,10 +102,17 @@ class Chaos(Crashes):
             self.counts["worker"] += 1
             self._kill_gateways([self.chance.choice(workers)])
 
+    def remove_a_file(self):
+        self.counts["removed"] += 1
+        with contextlib.suppress(FileNotFoundError):
+            (self.service.state_dir / self.chance.choice(REMOVABLE)).unlink()
+        self.wait_for_publishes(1)  # those who have it open have put it back: who is killed now may have been the last
+
     def run_for(self, seconds):
         deeds = [
             self.the_gateway, self.an_api_process, self.everything, self.replace, self.replace, self.end, self.interrupt,
             self.reread, self.end_twice, self.hold, self.hold, self.edit, self.break_the_configuration, self.a_worker,
+            self.remove_a_file,
         ]  # fmt: skip
         deadline, last = time.monotonic() + seconds, []
         while time.monotonic() < deadline:
@@ -140,24 +148,9 @@ def test_chaos_loses_nothing_that_was_answered(make_service, certificates, proce
         for publisher in publishers:
             publisher.start()
         chaos = Chaos(service, random.Random(SEED), publishers, crowd)
-        try:
+        with chaos.to_the_end() as end:
             chaos.run_for(SECONDS)
-            ends = chaos.settle()
-            chaos.wait_for_clients(len(crowd.members))
-        finally:
-            for publisher in publishers:
-                publisher.stopping.set()
-        for publisher in publishers:
-            last = publisher.finish()
-        wait_until(
-            lambda: all(member.last_key == last[member.topic] for member in crowd.members),
-            lambda: f"the last event reaches all: {[member.position for member in crowd.members]}", limit_s=60,
-        )  # fmt: skip
-    statuses = sum((publisher.statuses for publisher in publishers), start=type(publishers[0].statuses)())
-    print(f"{SECONDS:g} s, {dict(chaos.counts)}, ends {dict(ends)}, answers {dict(statuses)}, "
-          f"without an answer {sum(publisher.lost_answers for publisher in publishers)}, "
-          f"received {sum(len(member.keys) for member in crowd.members)}, "
-          f"connections {sum(len(member.starts) for member in crowd.members)}")
+    ends, statuses = end["ends"], end["statuses"]
     if SECONDS >= 60:
         assert not {deed for deed in DEEDS if not chaos.counts[deed]} - ({"worker"} if processes == 1 else set())
     assert set(ends) <= {0, -signal.SIGKILL, TEMPORARY}, ends

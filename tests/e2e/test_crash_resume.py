@@ -13,7 +13,6 @@ from harness import sqlite
 from harness.crashes import API_PROCESSES, TEMPORARY, Crashes
 from harness.crowd import Crowd, Member
 from harness.ledger import PUBLISHERS_MAX, Ledger, Publisher, key_of
-from harness.process import wait_until
 from harness.web_servers import Nginx
 
 SEED = int(os.environ.get("CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
@@ -45,26 +44,11 @@ def crash(make_service, certificates, kills, resume="always", kinds=None, proces
         for publisher in publishers:
             publisher.start()
         crashes = Crashes(service, chance, publishers, crowd)
-        try:
+        with crashes.to_the_end() as end:
             for done in range(0, kills, BATCH):
                 crashes.run(min(BATCH, kills - done), [getattr(crashes, name) for name in kinds] if kinds else None)
                 crowd.add(Member(straight, TOPICS[done % len(TOPICS)], resume))
-            ends = crashes.settle()
-            crashes.wait_for_clients(len(crowd.members))
-        finally:
-            for publisher in publishers:
-                publisher.stopping.set()
-        for publisher in publishers:
-            last = publisher.finish()
-        wait_until(
-            lambda: all(member.last_key == last[member.topic] for member in crowd.members),
-            lambda: f"the last event reaches all: {[member.position for member in crowd.members]}", limit_s=60,
-        )  # fmt: skip
-    statuses = sum((publisher.statuses for publisher in publishers), start=type(publishers[0].statuses)())
-    print(f"{dict(crashes.counts)}, ends {dict(ends)}, answers {dict(statuses)}, "
-          f"without an answer {sum(publisher.lost_answers for publisher in publishers)}, "
-          f"received {sum(len(member.keys) for member in crowd.members)}, "
-          f"connections {sum(len(member.starts) for member in crowd.members)}")
+    ends, statuses = end["ends"], end["statuses"]
     assert set(ends) <= {0, -9, TEMPORARY, -12}, ends  # -12: SIGUSR2 to a child between its fork and its exec
     assert set(statuses) <= {200, 502, 503, 504}
     return service, publishers, crowd.members, crashes

@@ -324,6 +324,22 @@ def test_after_a_power_cut_no_id_is_used_twice_and_nobody_is_told_that_lost_even
     )
 
 
+def test_a_program_that_cannot_know_the_boot_makes_no_jump(make_service, certificates):
+    """In a chroot without /proc, beside others that can."""
+    service = make_service(drain="100ms")
+    server, ids = Nginx(service, certificates), []
+    for boot in ("", "b007", "", "b007", ""):
+        service.environment = ["env", f"WAVELOG_WORKER_BOOT_ID={boot}"]
+        service.start()
+        server.api.register("t")
+        ids.append(server.api.publish("t", boot).json["id"])
+        assert (service.stop_api(), service.gateway.stop()) == ([], None)
+    assert ids == list(range(ids[0], ids[0] + 5))
+    service.environment = ["env", "WAVELOG_WORKER_BOOT_ID=b008"]
+    service.start()
+    assert server.api.publish("t", "new").json["id"] > ids[-1] + 1
+
+
 def test_the_schema_is_what_the_sql_files_say(worker):
     made_by_hand = worker.service.dir / "by-hand.db"
     sqlite.change(made_by_hand, "".join(path.read_text() for path in sorted((REPO / "sql").glob("*.sql"))))

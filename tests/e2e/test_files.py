@@ -2,14 +2,19 @@
 programs notice it within a second or so, say so in the log, and go on without anybody's help: no publish that was
 answered with 200 is lost, and no second gateway can start."""
 
+import concurrent.futures
+import contextlib
+import os
 import shutil
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from harness import sqlite
 from harness.api import make_token
-from harness.crowd import Crowd
+from harness.crowd import OPEN, Crowd
 from harness.ledger import Ledger, Publisher
 from harness.process import Process, log_tail, wait_until
 from harness.web_servers import Nginx
@@ -65,6 +70,15 @@ ACTIONS = [remove, rename, replace, close]
 
 def path_of(service, name):
     return service.state_dir if name == "state_dir" else service.state_dir / name
+
+
+def links(directory):
+    """Where the descriptors of a process lead."""
+    found = []
+    for entry in Path(directory).iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(entry))
+    return found
 
 
 def log_of(service, program):
@@ -194,15 +208,53 @@ def test_another_database_is_taken_as_it_is(make_service, certificates):
     with Crowd() as crowd:
         (member,) = crowd.follow(service.ws_address, "t")
         saved.rename(service.database)
+        wait_until(lambda: member.closes, "what may have gone with the old one is not passed over")
+        wait_until(lambda: member.state == OPEN, "it comes back")
+        assert member.closes == {1013: 1} and member.unrecovered == 1
+        had = len(member.ids)
         wait_until(lambda: server.api.publish("t", "new").status == 200, "publishing works")
-        wait_until(lambda: len(member.ids) == 1, "it is pushed")
-        assert member.ids[0] > ids[-1], "no id is used twice"
+        wait_until(lambda: len(member.ids) > had, "it is pushed")
+        assert member.ids[-1] > ids[-1], "no id is used twice"
         wait_until(lambda: server.api.status().json["connected_sockets"] == 1, "the status is right")
     with server.subscribe("t") as client:
         client.send({"type": "auth", "token": make_token(service.secret, "t"), "last_event_id": ids[5]})
         assert client.receive_json()["recovered"] is False
     log = log_of(service, "gateway")
     assert 'file="worker.db" what="replaced"' in log
+    assert 'msg="events were gone before they were handed out" cause="another database"' in log
+
+
+@pytest.mark.parametrize("names", [["worker.db-wal", "worker.db-shm"], ["worker.db", "worker.db-wal", "worker.db-shm"]])
+def test_a_program_that_starts_before_the_others_have_looked_waits_for_them(make_service, certificates, names):
+    """It would begin with what is left, without the latest commits, and its own would be lost when the others put back
+    what they have open."""
+    service = make_service(drain="100ms")
+    with service.listen_api() as listener:
+        service.start_gateway()
+        service.api = [service.spawn_api(listener)]
+        server = Nginx(service, certificates)
+        assert server.api.register("t").status == 200
+        ids = [server.api.publish("t", n).json["id"] for n in range(20)]
+        others = [service.gateway, *service.api]
+        for process in others:
+            process.send(signal.SIGSTOP)
+        for name in names:
+            remove(path_of(service, name))
+        service.api.append(service.spawn_api(listener))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            early = pool.submit(server.api.publish, "t", "early")
+            locks = f"/proc/{service.api[-1].pid}/fd"
+            wait_until(lambda: any(link.endswith("write.lock") for link in links(locks)), "it looks for the database")
+            concurrent.futures.wait([early], timeout=0.5)  # it would be answered now if it were not for the others
+            for process in others:
+                process.send(signal.SIGCONT)
+            ids.append(early.result().json["id"])
+        ids += [server.api.publish("t", n).json["id"] for n in range(20)]
+        with server.subscribe("t") as client:
+            client.send({"type": "auth", "token": make_token(service.secret, "t"), "last_event_id": ids[0]})
+            assert client.receive_json()["recovered"] is True
+            assert [client.receive_json()["id"] for _ in ids[1:]] == ids[1:]
+        assert sorted(set(ids)) == ids
 
 
 def test_another_directory_with_the_same_files_is_taken(make_service, certificates):

@@ -163,6 +163,30 @@ class Crashes:
             self.chance.choice(kinds or usual)()
             self.supervise()
 
+    @contextlib.contextmanager
+    def to_the_end(self):
+        """What is done within it is over when everybody has what the publishers published last. Yields a dict that then
+        has `ends` (see settle) and `statuses`, how often publishes were answered with which."""
+        end, members = {}, self.crowd.members
+        try:
+            yield end
+            end["ends"] = self.settle()
+            self.wait_for_clients(len(members))
+        finally:
+            for publisher in self.publishers:
+                publisher.stopping.set()
+        for publisher in self.publishers:
+            last = publisher.finish()
+        wait_until(
+            lambda: all(member.last_key == last[member.topic] for member in members),
+            lambda: f"the last event reaches all: {[member.position for member in members]}", limit_s=60,
+        )  # fmt: skip
+        end["statuses"] = sum((publisher.statuses for publisher in self.publishers), start=collections.Counter())
+        print(f"{dict(self.counts)}, ends {dict(end['ends'])}, answers {dict(end['statuses'])}, "
+              f"without an answer {sum(publisher.lost_answers for publisher in self.publishers)}, "
+              f"received {sum(len(member.keys) for member in members)}, "
+              f"connections {sum(len(member.starts) for member in members)}")
+
     def settle(self):
         """Waits until one gateway is left and stays (one that drains ends soon); it is then the service's. Returns how
         often the others ended in which way."""

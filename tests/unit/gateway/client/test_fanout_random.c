@@ -11,8 +11,7 @@
  */
 #include "tests/unit/database_fixture.h"
 
-#include "gateway/events/fanout.h"
-#include "tests/unit/gateway/client/session_fixture.h"
+#include "tests/unit/gateway/client/fanout_fixture.h"
 
 enum { TOPICS = 3, STEPS = 8000, LONG = 40000, EVENTS_MAX = 10000 };
 
@@ -28,8 +27,6 @@ static int64_t first_id;
 
 static const char *const topics[TOPICS] = {"a", "b", "c"};
 static unsigned short random_state[3] = {1847};
-static struct database *database;
-static sqlite3 *writer;
 
 static size_t chance(size_t of)
 {
@@ -231,28 +228,11 @@ static void act(size_t step)
 
 static int open_room(void **state)
 {
-	char why[DATABASE_WHY_SIZE];
-
-	if (make_base(state) != 0)
+	if (open_behind_fanout(state) != 0)
 		return -1;
-	database = open_database();
-	writer = open_by_hand();
 	execute(writer, "PRAGMA synchronous=OFF");
 	first_id = query_number(writer, "SELECT max(id) FROM events");
-	open_clients();
-	clients.feed = feed_open(database, why);
-	clients.fanout = fanout_new(clients.feed, clients.audience, NULL, &counters);
 	return 0;
-}
-
-static int close_room(void **state)
-{
-	fanout_free(clients.fanout);
-	close_clients();
-	feed_close(clients.feed);
-	sqlite3_close(writer);
-	database_close(database);
-	return remove_base(state);
 }
 
 static void each_client_gets_what_the_table_says(void **state)
@@ -279,7 +259,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_client_gets_what_the_table_says, open_room,
-						close_room),
+						close_behind_fanout),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,12 +11,9 @@
 #include "tests/unit/database_fixture.h"
 
 #include "gateway/client/conversation.h"
-#include "gateway/events/fanout.h"
 #include "gateway/events/registry.h"
-#include "tests/unit/gateway/client/session_fixture.h"
+#include "tests/unit/gateway/client/fanout_fixture.h"
 
-static struct database *database;
-static sqlite3 *writer;
 static const char *after_look_up; /* what somebody commits then */
 
 void presence_set_position(struct presence *presence, int64_t position)
@@ -58,31 +55,6 @@ static void turn(void)
 							     member.by_topic),
 						step.batch);
 	} while (fanout_has_more(clients.fanout));
-}
-
-static int begin(void **state)
-{
-	char why[DATABASE_WHY_SIZE];
-
-	if (make_base(state) != 0)
-		return -1;
-	database = open_database();
-	writer = open_by_hand();
-	clients = (struct clients){0};
-	open_clients();
-	clients.feed = feed_open(database, why);
-	clients.fanout = fanout_new(clients.feed, clients.audience, NULL, &counters);
-	return 0;
-}
-
-static int end(void **state)
-{
-	fanout_free(clients.fanout);
-	close_clients();
-	feed_close(clients.feed);
-	sqlite3_close(writer);
-	database_close(database);
-	return remove_base(state);
 }
 
 /* Says that auth message; the feed has seen all that was committed before, or nothing of it. */
@@ -163,11 +135,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_unregister_right_after_the_look_up_ends_it,
-						begin, end),
-		cmocka_unit_test_setup_teardown(so_does_a_disconnect, begin, end),
+						open_behind_fanout, close_behind_fanout),
+		cmocka_unit_test_setup_teardown(so_does_a_disconnect, open_behind_fanout,
+						close_behind_fanout),
 		cmocka_unit_test_setup_teardown(
-			a_push_right_after_the_look_up_reaches_it_and_one_before_does_not, begin,
-			end),
+			a_push_right_after_the_look_up_reaches_it_and_one_before_does_not,
+			open_behind_fanout, close_behind_fanout),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

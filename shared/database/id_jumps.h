@@ -1,0 +1,25 @@
+/*
+ * Where the ids of events jump ahead. Commits wait for the disk later, if at all: after a boot some
+ * may be lost whose ids were handed out, and a database that was put here may lack those of the one
+ * before. What has been handed out must not be given again.
+ */
+#ifndef SHARED_ID_JUMPS_H
+#define SHARED_ID_JUMPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/database/database.h"
+
+/* 0 when there is no handle, or no event. */
+int64_t ids_newest(sqlite3 *handle);
+
+/* True when that event is in it, or `id` is 0: none was known. */
+bool ids_knows(sqlite3 *handle, int64_t id);
+
+/* Lets ids jump if that is called for: ahead of `known_id`, and of all that can have been handed
+ * out, for they start from the clock, and no commits come faster than it ticks. Keeps the boot in
+ * mind. With the write lock held; false: `why` has the reason. */
+bool ids_note(sqlite3 *handle, int64_t known_id, char why[DATABASE_WHY_SIZE]);
+
+#endif
