@@ -11,7 +11,7 @@
 
 #include "gateway/door/listener.h"
 #include "gateway/door/upgrade.h"
-#include "gateway/events/feed.h"
+#include "shared/database/feed.h"
 #include "gateway/events/wakeup.h"
 #include "shared/base/alloc.h"
 #include "shared/base/log.h"

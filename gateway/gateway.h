@@ -11,7 +11,7 @@
 #include "gateway/client/clients.h"
 #include "gateway/client/websocket.h"
 #include "gateway/door/listener.h"
-#include "gateway/events/registry.h"
+#include "shared/database/registry.h"
 #include "gateway/presence/database_thread.h"
 #include "gateway/presence/tally.h"
 #include "gateway/processes/successor.h"

@@ -17,10 +17,8 @@
 #include "gateway/presence/tally.h"
 #include "shared/base/container_of.h"
 #include "shared/config/config.h"
+#include "shared/contract/auth.h"
 #include "shared/counters/counters.h"
-
-/* Of the secret, and of the previous one while a rotation is under way; either may be NULL. */
-enum { TOKEN_KEYS = 2 };
 
 enum session_state { SESSION_WAITING, SESSION_OPEN, SESSION_ENDING };
 
@@ -63,7 +61,7 @@ struct clients {
 	struct registry *registry;
 	struct feed *feed;
 
-	struct token_key *keys[TOKEN_KEYS];
+	struct auth_keys keys;
 	struct audience *audience;
 	struct fanout *fanout;
 	size_t look_deliveries; /* of what was read last */

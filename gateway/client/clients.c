@@ -6,7 +6,7 @@
 #include <uv.h>
 
 #include "gateway/client/client_internal.h"
-#include "gateway/client/message.h"
+#include "shared/contract/message.h"
 #include "gateway/client/peer.h"
 #include "gateway/client/replay.h"
 #include "gateway/client/session.h"
@@ -64,28 +64,17 @@ void clients_close(struct clients *clients)
 	replays_free(clients->replays);
 	fanout_free(clients->fanout);
 	audience_free(clients->audience);
-	for (size_t i = 0; i < TOKEN_KEYS; i++)
-		token_key_free(clients->keys[i]);
+	auth_keys_clear(&clients->keys);
 	free(clients);
 }
 
 bool clients_configure(struct clients *clients)
 {
 	const struct config *config = clients->config;
-	const char *secrets[TOKEN_KEYS] = {config->worker_secret, config->worker_secret_previous};
-	bool good = true;
 
 	clients->pool.max_bytes = (size_t)config->outbox_total_max_bytes;
 	clients_reschedule(clients);
-	for (size_t i = 0; i < TOKEN_KEYS; i++) {
-		token_key_free(clients->keys[i]);
-		clients->keys[i] = token_key_new(secrets[i]);
-		good = good && (clients->keys[i] || !secrets[i][0]);
-	}
-	if (!good)
-		log_event(LOG_ERROR, "cannot check tokens",
-			  log_text("why", "OpenSSL gives no HMAC-SHA256"));
-	return good;
+	return auth_keys_set(&clients->keys, config->worker_secret, config->worker_secret_previous);
 }
 
 static struct session *session_of(const struct fanout_step *step, struct subscriber *subscriber)
@@ -209,9 +198,8 @@ void clients_answer_status(struct clients *clients, const struct gauges *gauges)
 {
 	struct topic *topic =
 		audience_of_topic(clients->audience, TOPIC_STATUS, strlen(TOPIC_STATUS));
-	struct frame *frame = frame_new(MESSAGE_STATUS_SIZE);
+	struct frame *frame = frame_of_status(gauges);
 
-	frame->len = message_status_write(frame->bytes, gauges);
 	for (size_t i = topic ? topic->count : 0; i-- > 0;) {
 		struct session *session =
 			container_of(topic->subscribers[i], struct session, member.by_topic);

@@ -1,42 +1,27 @@
 /*
- * What a client says, see conversation.h. State: the session's, and the keys of the secrets, which
- * clients.c makes. Reads the database, and never blocks. A database that cannot be read never lets
- * anyone in.
+ * What a client says, see conversation.h. State: the session's. Reads the database, and never
+ * blocks. A database that cannot be read never lets anyone in.
  */
 #include "gateway/client/conversation.h"
 
 #include "gateway/client/client_internal.h"
-#include "gateway/client/message.h"
 #include "gateway/client/session.h"
-#include "gateway/events/registry.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
-#include "shared/base/log.h"
 #include "shared/base/utf8.h"
+#include "shared/contract/message.h"
 #include "shared/contract/topic_name.h"
+#include "shared/database/registry.h"
 
 /* A message may come in any number of fragments, also empty ones; so many cost as much as it. */
 enum { STATUS_EVERY_MS = 700, FRAGMENTS = 500 };
 
-/* Is the token good for this topic? ENDING_NONE: yes. */
-static enum ending judge_token(const struct clients *clients, const char *topic, size_t topic_len,
-			       const struct message *message, struct token_claims *claims)
-{
-	enum token_verdict verdict = TOKEN_BAD;
-	int64_t now_s = clock_wall_ms() / 1000;
-
-	if (message->token_state != MESSAGE_TOKEN_GIVEN)
-		return ENDING_AUTH_REQUIRED;
-	for (size_t i = 0; i < TOKEN_KEYS && verdict == TOKEN_BAD; i++)
-		verdict = token_verify(clients->keys[i], message->token, message->token_len, topic,
-				       topic_len, now_s, claims);
-	if (verdict == TOKEN_BAD_USER)
-		log_event(LOG_DEBUG, "the user_id of a token is not an integer",
-			  log_bytes("topic", topic, topic_len));
-	if (verdict == TOKEN_GOOD)
-		return ENDING_NONE;
-	return verdict == TOKEN_EXPIRED ? ENDING_AUTH_EXPIRED : ENDING_UNAUTHORIZED;
-}
+static const enum ending endings[] = {
+	[AUTH_GOOD] = ENDING_NONE,
+	[AUTH_REQUIRED] = ENDING_AUTH_REQUIRED,
+	[AUTH_UNAUTHORIZED] = ENDING_UNAUTHORIZED,
+	[AUTH_EXPIRED] = ENDING_AUTH_EXPIRED,
+};
 
 /* The topic is looked up again: since the upgrade it may have gone, or changed its mind about
  * tokens. */
@@ -45,25 +30,16 @@ static enum ending judge_first(const struct session *session, const struct messa
 {
 	const struct clients *clients = session->clients;
 	struct registered_topic found;
-	enum ending ending = ENDING_NONE;
 
-	if (message->kind != MESSAGE_AUTH || message->resume == MESSAGE_RESUME_MALFORMED)
-		return ENDING_AUTH_REQUIRED;
-	if (registry_find(clients->registry, session->topic, session->topic_len, &found) !=
-	    DATABASE_OK)
+	if (registry_find(clients->registry, session->topic, session->topic_len,
+			  message->last_event_id, &found) != DATABASE_OK)
 		return ENDING_UNAVAILABLE;
 	if (!found.registered)
 		return ENDING_UNREGISTERED;
-	if (found.require_token)
-		ending = judge_token(clients, session->topic, session->topic_len, message,
-				     &grant->claims);
-	else if (message->token_state == MESSAGE_TOKEN_NOT_TEXT)
-		ending = ENDING_AUTH_REQUIRED;
 	grant->newest_id = found.newest_id;
-	grant->can_recover = message->last_event_id >= found.pruned_id &&
-			     message->last_event_id <= found.newest_id &&
-			     !feed_is_skipped(clients->feed, message->last_event_id);
-	return ending;
+	grant->can_recover = found.can_recover;
+	return endings[auth_judge(&clients->keys, message, session->topic, session->topic_len,
+				  found.require_token, &grant->claims)];
 }
 
 /* A later token for the same topic and user moves the expiry. A client that needed none needs none
@@ -73,13 +49,9 @@ static void on_later_auth(struct session *session, const struct message *message
 	struct clients *clients = session->clients;
 	struct token_claims claims = {session->member.user_id, session->expires_s};
 	const struct topic *topic = session->member.by_topic.topic;
-	enum ending ending = ENDING_NONE;
+	enum ending ending = endings[auth_judge(&clients->keys, message, topic->name,
+						topic->name_len, claims.expires_s > 0, &claims)];
 
-	if (message->resume == MESSAGE_RESUME_MALFORMED ||
-	    (claims.expires_s == 0 && message->token_state == MESSAGE_TOKEN_NOT_TEXT))
-		ending = ENDING_AUTH_REQUIRED;
-	else if (claims.expires_s > 0)
-		ending = judge_token(clients, topic->name, topic->name_len, message, &claims);
 	if (ending == ENDING_NONE && claims.user_id != session->member.user_id)
 		ending = ENDING_UNAUTHORIZED;
 	if (ending != ENDING_NONE) {

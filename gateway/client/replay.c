@@ -7,7 +7,7 @@
 #include <uv.h>
 
 #include "gateway/client/client_internal.h"
-#include "gateway/events/feed.h"
+#include "shared/database/feed.h"
 #include "shared/base/alloc.h"
 
 /* At most half a millisecond of work, then a pause of one millisecond: live pushes are not delayed

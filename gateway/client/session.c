@@ -6,7 +6,7 @@
 
 #include "gateway/client/client_internal.h"
 #include "gateway/client/delivery.h"
-#include "gateway/client/message.h"
+#include "shared/contract/message.h"
 #include "gateway/client/peer.h"
 #include "gateway/client/replay.h"
 #include "shared/base/alloc.h"

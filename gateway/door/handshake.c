@@ -149,25 +149,19 @@ bool handshake_is_for(const struct handshake *handshake, const char *path)
 const struct refusal *handshake_topic(const struct handshake *handshake,
 				      char topic[TOPIC_MAX_BYTES], size_t *topic_len)
 {
-	struct slice query = handshake->query, value = {0};
-	char decoded[HANDSHAKE_MAX_BYTES];
-
 	if (!handshake_is_for(handshake, "/ws"))
 		return &refusal_not_found;
-	while (query.at && !value.at) { /* the first one counts */
-		struct slice name = slice_split(slice_split(query, '&', &query), '=', &value);
-
-		if (name.len != 5 || memcmp(name.at, "topic", 5) != 0)
-			value.at = NULL;
-	}
-	if (!value.at || value.len == 0)
+	switch (topic_of_query(handshake->query, topic, topic_len)) {
+	case TOPIC_NAMED:
+		return NULL;
+	case TOPIC_MISSING:
 		return &refusal_missing_topic;
-	if (!topic_percent_decode(value.at, value.len, decoded, sizeof(decoded), topic_len))
+	case TOPIC_BROKEN:
 		return &refusal_bad_topic;
-	if (topic_name_fault(decoded, *topic_len))
-		return &refusal_not_registered;
-	memcpy(topic, decoded, *topic_len);
-	return NULL;
+	case TOPIC_IMPOSSIBLE:
+		break;
+	}
+	return &refusal_not_registered;
 }
 
 const struct refusal *handshake_upgrade(const struct handshake *handshake)

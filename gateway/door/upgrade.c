@@ -14,9 +14,9 @@
 #include "gateway/client/deadlines.h"
 #include "gateway/client/pending.h"
 #include "gateway/client/websocket.h"
-#include "gateway/door/forwarded_for.h"
+#include "shared/contract/forwarded_for.h"
 #include "gateway/door/handshake.h"
-#include "gateway/events/registry.h"
+#include "shared/database/registry.h"
 #include "gateway/presence/tally.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
@@ -125,8 +125,8 @@ static const struct refusal *judge(const struct upgrade *upgrade, const struct h
 	const struct refusal *refusal;
 
 	if (handshake_is_for(handshake, "/readyz"))
-		return registry_find(parts->registry, TOPIC_STATUS, strlen(TOPIC_STATUS), &found) ==
-				       DATABASE_OK
+		return registry_find(parts->registry, TOPIC_STATUS, strlen(TOPIC_STATUS), 0,
+				     &found) == DATABASE_OK
 			       ? &answer_ready
 			       : &refusal_unavailable;
 	refusal = handshake_topic(handshake, topic, &newcomer->topic_len);
@@ -136,8 +136,7 @@ static const struct refusal *judge(const struct upgrade *upgrade, const struct h
 	newcomer->address =
 		forwarded_for_resolve(config->trusted_proxies, upgrade->peer,
 				      handshake->forwarded_for, handshake->forwarded_len);
-	if (origin.at && *config->allowed_origins &&
-	    !origin_is_listed(config->allowed_origins, origin.at, origin.len))
+	if (!origin_is_allowed(config->allowed_origins, origin.at, origin.len))
 		return &refusal_origin;
 	if (clients_count(parts->clients) >= parts->limits.connections ||
 	    (most > 0 && tally_connections(parts->tally) >= most))
@@ -146,7 +145,7 @@ static const struct refusal *judge(const struct upgrade *upgrade, const struct h
 	if (most_of_one > 0 && !client_address_is_unknown(&newcomer->address) &&
 	    tally_of(parts->tally, &newcomer->address) >= most_of_one)
 		return &refusal_address_full;
-	if (registry_find(parts->registry, topic, newcomer->topic_len, &found) != DATABASE_OK)
+	if (registry_find(parts->registry, topic, newcomer->topic_len, 0, &found) != DATABASE_OK)
 		return &refusal_unavailable;
 	return found.registered ? handshake_upgrade(handshake) : &refusal_not_registered;
 }

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "gateway/events/feed.h"
+#include "shared/database/feed.h"
 #include "gateway/events/frame.h"
 
 /* The forms of a push; all who get the same form share the memory. */

@@ -16,7 +16,7 @@
 
 #include "gateway/events/audience.h"
 #include "gateway/events/batch.h"
-#include "gateway/events/feed.h"
+#include "shared/database/feed.h"
 #include "shared/counters/counters.h"
 
 struct fanout;

@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "shared/base/alloc.h"
+#include "shared/base/version.h"
+#include "shared/contract/duration.h"
 
 /* The header is written into the room before the bytes, so they must touch. */
 static_assert(offsetof(struct frame, bytes) == offsetof(struct frame, room) + FRAME_ROOM,
@@ -51,6 +53,29 @@ const char *frame_push_payload(const struct frame *push, size_t *len)
 {
 	*len = push->len - sizeof(PUSH_HEAD); /* its NUL counts for the closing brace */
 	return push->bytes + sizeof(PUSH_HEAD) - 1;
+}
+
+struct frame *frame_of_status(const struct gauges *gauges)
+{
+	enum { STATUS_MAX = 512 }; /* six numbers of 20 digits fit */
+	int64_t uptime_s = gauges->uptime_s > 0 ? gauges->uptime_s : 0; /* the clock was set back */
+	struct frame *frame = frame_new(STATUS_MAX);
+	char uptime[DURATION_TEXT_SIZE];
+	int len;
+
+	duration_format(uptime_s, uptime);
+	len = snprintf(frame->bytes, STATUS_MAX,
+		       "{\"type\":\"status\",\"payload\":{\"status\":\"ok\",\"version\":\"%s\","
+		       "\"uptime\":\"%s\",\"uptime_seconds\":%" PRId64 ","
+		       "\"registered_topics\":%" PRId64 ",\"active_topics\":%" PRId64 ","
+		       "\"connected_clients\":%" PRId64 ",\"connected_sockets\":%" PRId64 ","
+		       "\"cluster_nodes\":%" PRId64 "}}",
+		       WORKER_VERSION, uptime, uptime_s, gauges->registered_topics,
+		       gauges->active_topics, gauges->connected_clients, gauges->connected_sockets,
+		       gauges->cluster_nodes);
+	assert(len > 0 && len < STATUS_MAX);
+	frame->len = (size_t)len;
+	return frame;
 }
 
 bool frame_is_short(const struct frame *frame)

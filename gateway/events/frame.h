@@ -1,6 +1,6 @@
 /*
  * A text frame on its way out: built once, shared by all who get it, freed by the last one. Also
- * the text of a push. One thread.
+ * the texts of a push and of the status. One thread.
  */
 #ifndef GATEWAY_FRAME_H
 #define GATEWAY_FRAME_H
@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "shared/counters/gauges.h"
 
 /* The longest header of a frame from a server (RFC 6455, section 5.2), rounded up. */
 enum { FRAME_ROOM = 16 };
@@ -33,6 +35,10 @@ struct frame *frame_of_push(int64_t id, const char *payload, size_t payload_len)
 
 /* The payload of one that was made without an id. */
 const char *frame_push_payload(const struct frame *push, size_t *len);
+
+/* {"type":"status","payload":{"status":"ok","version":...,"uptime":...,"uptime_seconds":...,...}}
+ */
+struct frame *frame_of_status(const struct gauges *gauges);
 
 /* True when its rest may be copied for a connection that has taken half of it. */
 bool frame_is_short(const struct frame *frame);

@@ -2,6 +2,8 @@
  * written. */
 #include "shared/contract/origin.h"
 
+#include <stdio.h>
+
 #include "shared/base/slice.h"
 
 enum { SCHEME_MAX = 33, HOST_MAX = 255, PORT_MAX = 65535 };
@@ -78,4 +80,26 @@ bool origin_is_listed(const char *list, const char *text, size_t len)
 		pattern_len += list[pattern_len] == ',';
 	}
 	return false;
+}
+
+bool origin_is_allowed(const char *list, const char *text, size_t len)
+{
+	return !text || !*list || origin_is_listed(list, text, len);
+}
+
+/* One that is listed has no byte that could end a line. Another origin gets another answer, which
+ * caches are told in any case. */
+size_t origin_head(const char *list, const char *text, size_t len, char out[ORIGIN_HEAD_SIZE])
+{
+	const char *allow = "Access-Control-Allow-Origin", *vary = "Vary: Origin\r\n";
+	int written;
+
+	if (!*list)
+		written = snprintf(out, ORIGIN_HEAD_SIZE, "%s: *\r\n", allow);
+	else if (text && origin_is_listed(list, text, len))
+		written = snprintf(out, ORIGIN_HEAD_SIZE, "%s: %.*s\r\n%s", allow, (int)len, text,
+				   vary);
+	else
+		written = snprintf(out, ORIGIN_HEAD_SIZE, "%s", vary);
+	return (size_t)written;
 }

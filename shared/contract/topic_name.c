@@ -1,6 +1,6 @@
 /*
  * Topic names, see topic_name.h. No state, no allocation, never blocks. Called by the API for a
- * body's topic and by the gateway for the query of an upgrade.
+ * body's topic, and for the query of a poll, of a stream and of an upgrade.
  */
 #include "shared/contract/topic_name.h"
 
@@ -49,4 +49,28 @@ bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, 
 	}
 	*out_len = used;
 	return true;
+}
+
+enum topic_query topic_of_query(struct slice query, char topic[TOPIC_MAX_BYTES], size_t *topic_len)
+{
+	enum { ENCODED_MAX = 3 * TOPIC_MAX_BYTES }; /* each byte as %41 */
+	struct slice value = {0};
+	char decoded[ENCODED_MAX];
+
+	while (query.at && !value.at) { /* the first one counts */
+		struct slice name = slice_split(slice_split(query, '&', &query), '=', &value);
+
+		if (name.len != 5 || memcmp(name.at, "topic", 5) != 0)
+			value.at = NULL;
+	}
+	if (!value.at || value.len == 0)
+		return TOPIC_MISSING;
+	if (value.len > sizeof(decoded))
+		return TOPIC_IMPOSSIBLE;
+	if (!topic_percent_decode(value.at, value.len, decoded, sizeof(decoded), topic_len))
+		return TOPIC_BROKEN;
+	if (topic_name_fault(decoded, *topic_len))
+		return TOPIC_IMPOSSIBLE;
+	memcpy(topic, decoded, *topic_len);
+	return TOPIC_NAMED;
 }

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "shared/base/slice.h"
+
 enum { TOPIC_MAX_BYTES = 255 };
 
 /* The topic that always exists, needs a token, and answers status questions. */
@@ -23,5 +25,16 @@ bool topic_name_is_reserved(const char *topic, size_t len);
  * browsers' URLSearchParams writes it) into `out` of `size` bytes. Returns false for a broken
  * escape, or when the result does not fit. */
 bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, size_t *out_len);
+
+/* What the query of a URL says about the topic. */
+enum topic_query {
+	TOPIC_NAMED,
+	TOPIC_MISSING, /* no `topic=`, or nothing behind it */
+	TOPIC_BROKEN, /* its percent-encoding is */
+	TOPIC_IMPOSSIBLE /* such a topic cannot exist */
+};
+
+/* Decodes the first "topic=..." of `query`, which has no '?', into `topic`. */
+enum topic_query topic_of_query(struct slice query, char topic[TOPIC_MAX_BYTES], size_t *topic_len);
 
 #endif

@@ -1,4 +1,3 @@
-// needs: gateway/door/forwarded_for.c shared/contract/client_address.c
 /*
  * Any bytes as X-Forwarded-For; what comes before a first line end is the list of trusted proxies.
  * A peer that is not trusted is believed nothing; behind one that is, what a client writes in front
@@ -9,7 +8,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "gateway/door/forwarded_for.h"
+#include "shared/contract/forwarded_for.h"
 
 static struct client_address address_of(const char *text)
 {

@@ -1,11 +1,11 @@
-// needs: gateway/client/message.c gateway/events/frame.c
+// needs: gateway/events/frame.c
 /*
  * Any bytes as what a client says, as the payload of a push, and as the numbers of the other
  * frames. A frame that the gateway makes is one JSON object that holds just what was put into it.
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "gateway/client/message.h"
+#include "shared/contract/message.h"
 #include "gateway/events/frame.h"
 #include "shared/json/json.h"
 #include "shared/base/utf8.h"
@@ -90,15 +90,14 @@ static void check_number(struct json_value value, int64_t expected)
 
 static void check_status(const struct gauges *status)
 {
-	char frame[MESSAGE_STATUS_SIZE];
+	struct frame *frame = frame_of_status(status);
 	struct json_member outer[] = {{.name = "type"}, {.name = "payload"}};
 	struct json_member inner[] = {{.name = "uptime_seconds"},    {.name = "registered_topics"},
 				      {.name = "active_topics"},     {.name = "connected_clients"},
 				      {.name = "connected_sockets"}, {.name = "cluster_nodes"}};
 	size_t error_at;
-	size_t len = message_status_write(frame, status);
 
-	assert(len < sizeof(frame) && !json_object_members(frame, len, outer, 2, &error_at));
+	assert(!json_object_members(frame->bytes, frame->len, outer, 2, &error_at));
 	assert(json_string_is(outer[0].value, "status"));
 	assert(!json_object_members(outer[1].value.at, outer[1].value.len, inner, 6, &error_at));
 	check_number(inner[0].value, status->uptime_s > 0 ? status->uptime_s : 0);
@@ -107,6 +106,7 @@ static void check_status(const struct gauges *status)
 	check_number(inner[3].value, status->connected_clients);
 	check_number(inner[4].value, status->connected_sockets);
 	check_number(inner[5].value, status->cluster_nodes);
+	frame_release(frame);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,7 @@
 /*
- * Any bytes as a percent-encoded topic. What is decoded fits its room, is no longer than its code,
- * and comes back from a code of our own; a good topic is what the contract says.
+ * Any bytes as a percent-encoded topic, and as the query of a URL that names one. What is decoded
+ * fits its room, is no longer than its code, and comes back from a code of our own; a good topic is
+ * what the contract says.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -55,6 +56,27 @@ static void check_name(const char *topic, size_t len)
 	assert(is_good == !topic_name_fault(topic, len));
 }
 
+static void check_query(const char *text, size_t size)
+{
+	struct slice query = {text, size};
+	char topic[TOPIC_MAX_BYTES], again[TOPIC_MAX_BYTES];
+	char code[7 + 3 * TOPIC_MAX_BYTES] = "topic=";
+	size_t len = 0, again_len = 0;
+	enum topic_query found = topic_of_query(query, topic, &len);
+
+	if (found != TOPIC_MISSING)
+		assert(memmem(text, size, "topic=", 6));
+	if (found == TOPIC_BROKEN)
+		assert(memchr(text, '%', size));
+	if (found != TOPIC_NAMED)
+		return;
+	assert(!topic_name_fault(topic, len));
+	query = (struct slice){code, 6 + encode(topic, len, code + 6)};
+	if (!memchr(topic, '&', len)) /* which encode leaves alone */
+		assert(topic_of_query(query, again, &again_len) == TOPIC_NAMED &&
+		       again_len == len && memcmp(again, topic, len) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data;
@@ -69,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else {
 		assert(memchr(text, '%', size)); /* nothing else can be wrong */
 	}
+	check_query(text, size);
 	check_name(text, size);
 	check_round_trip(text, size);
 	free(out);

@@ -1,8 +1,7 @@
 // needs: gateway/client/session.c gateway/client/delivery.c gateway/client/outbox.c
-// needs: gateway/client/deadlines.c gateway/client/pending.c gateway/client/message.c
+// needs: gateway/client/deadlines.c gateway/client/pending.c
 // needs: gateway/events/fanout.c gateway/events/batch.c gateway/events/frame.c
-// needs: gateway/events/feed.c gateway/events/audience.c gateway/events/subscriptions.c
-// needs: shared/contract/client_address.c
+// needs: gateway/events/audience.c gateway/events/subscriptions.c
 /*
  * From the feed to the wire, by a fixed sequence of random steps: sessions come and go, pushes and
  * orders are committed, turns of the fan-out end anywhere, and kernels take as much as they like.

@@ -1,8 +1,7 @@
 // needs: gateway/client/session.c gateway/client/delivery.c gateway/client/outbox.c
-// needs: gateway/client/deadlines.c gateway/client/pending.c gateway/client/message.c
+// needs: gateway/client/deadlines.c gateway/client/pending.c
 // needs: gateway/events/batch.c gateway/events/frame.c
 // needs: gateway/events/audience.c gateway/events/subscriptions.c
-// needs: shared/contract/client_address.c
 /*
  * Sessions that are behind, by a clock that the test moves: who is alive, what the pool of all
  * outboxes lets wait, and that nothing is written after the end. test_fanout_random.c has what

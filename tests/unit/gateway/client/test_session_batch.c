@@ -1,8 +1,7 @@
 // needs: gateway/client/session.c gateway/client/delivery.c gateway/client/outbox.c
-// needs: gateway/client/deadlines.c gateway/client/pending.c gateway/client/message.c
+// needs: gateway/client/deadlines.c gateway/client/pending.c
 // needs: gateway/events/batch.c gateway/events/frame.c
 // needs: gateway/events/audience.c gateway/events/subscriptions.c
-// needs: shared/contract/client_address.c
 /*
  * A batch that a session gets in one write, of which the kernel takes any number of bytes: each
  * push comes whole and once, and is counted once.

@@ -1,9 +1,8 @@
 // needs: gateway/client/session.c gateway/client/delivery.c gateway/client/outbox.c
-// needs: gateway/client/deadlines.c gateway/client/pending.c gateway/client/message.c
+// needs: gateway/client/deadlines.c gateway/client/pending.c
 // needs: gateway/client/conversation.c
 // needs: gateway/events/fanout.c gateway/events/batch.c gateway/events/frame.c
-// needs: gateway/events/feed.c gateway/events/audience.c gateway/events/subscriptions.c
-// needs: shared/contract/client_address.c
+// needs: gateway/events/audience.c gateway/events/subscriptions.c
 /*
  * From where on a client is subscribed: from the look-up of its topic. Whatever is committed right
  * after that is new to it, whether it resumes or not, and wherever the feed has got to.
@@ -11,7 +10,7 @@
 #include "tests/unit/database_fixture.h"
 
 #include "gateway/client/conversation.h"
-#include "gateway/events/registry.h"
+#include "shared/database/registry.h"
 #include "tests/unit/gateway/client/fanout_fixture.h"
 
 static const char *after_look_up; /* what somebody commits then */
@@ -29,7 +28,7 @@ void presence_ask(struct presence *presence, enum presence_work work)
 }
 
 enum database_status registry_find(struct registry *registry, const char *topic, size_t len,
-				   struct registered_topic *found)
+				   int64_t position, struct registered_topic *found)
 {
 	(void)registry;
 	(void)topic;
@@ -37,6 +36,7 @@ enum database_status registry_find(struct registry *registry, const char *topic,
 	*found = (struct registered_topic){
 		.registered = true,
 		.newest_id = query_number(writer, "SELECT max(id) FROM events"),
+		.can_recover = position == 0,
 	};
 	execute(writer, after_look_up);
 	return DATABASE_OK;

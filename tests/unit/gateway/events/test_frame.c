@@ -10,6 +10,7 @@
 
 #include "gateway/events/frame.h"
 #include "shared/base/alloc.h"
+#include "shared/base/version.h"
 
 static void a_new_frame_has_its_room_and_one_reference(void **state)
 {
@@ -152,6 +153,62 @@ static void the_longest_id_fits_into_the_room(void **state)
 	assert_push(INT64_MAX, "{\"type\":\"push\",\"id\":9223372036854775807,\"payload\":", "", 0);
 }
 
+static void assert_status(const struct gauges *status, const char *expected)
+{
+	struct frame *frame = frame_of_status(status);
+
+	assert_int_equal(frame->len, strlen(expected));
+	assert_memory_equal(frame->bytes, expected, frame->len);
+	assert_false(frame->is_push);
+	frame_release(frame);
+}
+
+static void a_status_frame_has_its_members_in_the_contracts_order(void **state)
+{
+	const struct gauges status = {.uptime_s = 862,
+				      .registered_topics = 1,
+				      .active_topics = 2,
+				      .connected_clients = 3,
+				      .connected_sockets = 4,
+				      .cluster_nodes = -1};
+
+	(void)state;
+	assert_status(
+		&status,
+		"{\"type\":\"status\",\"payload\":{\"status\":\"ok\",\"version\":\"" WORKER_VERSION
+		"\",\"uptime\":\"14m22s\",\"uptime_seconds\":862,\"registered_topics\":1,"
+		"\"active_topics\":2,\"connected_clients\":3,\"connected_sockets\":4,"
+		"\"cluster_nodes\":-1}}");
+}
+
+static void the_largest_numbers_fit_and_time_is_never_negative(void **state)
+{
+	struct gauges status = {.uptime_s = INT64_MAX,
+				.registered_topics = INT64_MIN,
+				.active_topics = INT64_MIN,
+				.connected_clients = INT64_MIN,
+				.connected_sockets = INT64_MIN,
+				.cluster_nodes = INT64_MIN};
+
+	(void)state;
+	assert_status(
+		&status,
+		"{\"type\":\"status\",\"payload\":{\"status\":\"ok\",\"version\":\"" WORKER_VERSION
+		"\",\"uptime\":\"2562047788015215h30m7s\",\"uptime_seconds\":9223372036854775807,"
+		"\"registered_topics\":-9223372036854775808,"
+		"\"active_topics\":-9223372036854775808,"
+		"\"connected_clients\":-9223372036854775808,"
+		"\"connected_sockets\":-9223372036854775808,"
+		"\"cluster_nodes\":-9223372036854775808}}");
+	status = (struct gauges){.uptime_s = -3600};
+	assert_status(
+		&status,
+		"{\"type\":\"status\",\"payload\":{\"status\":\"ok\",\"version\":\"" WORKER_VERSION
+		"\",\"uptime\":\"0s\",\"uptime_seconds\":0,\"registered_topics\":0,"
+		"\"active_topics\":0,\"connected_clients\":0,\"connected_sockets\":0,"
+		"\"cluster_nodes\":0}}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +221,8 @@ int main(void)
 		cmocka_unit_test(a_push_holds_the_payloads_bytes_unchanged),
 		cmocka_unit_test(a_push_has_its_id_in_front_of_its_payload),
 		cmocka_unit_test(the_longest_id_fits_into_the_room),
+		cmocka_unit_test(a_status_frame_has_its_members_in_the_contracts_order),
+		cmocka_unit_test(the_largest_numbers_fit_and_time_is_never_negative),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,4 @@
 // needs: gateway/presence/database_thread.c gateway/presence/presence.c
-// needs: shared/contract/client_address.c
 /*
  * The gateway's database thread while SQLite's calls fail, see fault_sweep.h: what it could not
  * write it writes as soon as that works again, all of it and once; what it leaves behind at its end

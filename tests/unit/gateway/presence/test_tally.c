@@ -1,4 +1,4 @@
-// needs: gateway/presence/tally.c shared/contract/client_address.c
+// needs: gateway/presence/tally.c
 /*
  * Counting connections, in all and by address: sentence by sentence, against an array by a fixed
  * sequence of random steps, and in several processes that share memory, one of which dies.

@@ -233,6 +233,45 @@ static void a_star_stands_for_one_label_or_more(void **state)
 	assert_false(is_listed(list, "https://*.b.example"));
 }
 
+static void pages_are_told_by_the_same_rule(void **state)
+{
+	static const char list[] = "https://a.example,https://*.b.example";
+	static const struct {
+		const char *list, *origin;
+		bool is_allowed;
+		const char *head;
+	} cases[] = {
+		{"", NULL, true, "Access-Control-Allow-Origin: *\r\n"},
+		{"", "https://a.example", true, "Access-Control-Allow-Origin: *\r\n"},
+		{"", "null", true, "Access-Control-Allow-Origin: *\r\n"},
+		{"", "x\r\ny: z", true, "Access-Control-Allow-Origin: *\r\n"},
+		{list, NULL, true, "Vary: Origin\r\n"},
+		{list, "https://a.example", true,
+		 "Access-Control-Allow-Origin: https://a.example\r\nVary: Origin\r\n"},
+		{list, "https://A.example:443", true, /* as the page spells it */
+		 "Access-Control-Allow-Origin: https://A.example:443\r\nVary: Origin\r\n"},
+		{list, "https://x.b.example", true,
+		 "Access-Control-Allow-Origin: https://x.b.example\r\nVary: Origin\r\n"},
+		{list, "", false, "Vary: Origin\r\n"},
+		{list, "null", false, "Vary: Origin\r\n"},
+		{list, "https://evil.example", false, "Vary: Origin\r\n"},
+		{list, "https://a.example\r\ny: z", false, "Vary: Origin\r\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *origin = cases[i].origin;
+		size_t len = origin ? strlen(origin) : 0;
+		char head[ORIGIN_HEAD_SIZE];
+
+		assert_int_equal(origin_is_allowed(cases[i].list, origin, len),
+				 cases[i].is_allowed);
+		assert_int_equal(origin_head(cases[i].list, origin, len, head),
+				 strlen(cases[i].head));
+		assert_string_equal(head, cases[i].head);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +282,7 @@ int main(void)
 		cmocka_unit_test(an_origin_is_found_in_any_spelling),
 		cmocka_unit_test(a_pattern_is_an_origin_whose_host_may_begin_with_a_star),
 		cmocka_unit_test(a_star_stands_for_one_label_or_more),
+		cmocka_unit_test(pages_are_told_by_the_same_rule),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,80 @@ static void what_does_not_fit_is_refused(void **state)
 	assert_memory_equal(out, "ABC#", 4);
 }
 
+/* What a query says; its topic, if it names one, must be that. The query is copied into memory of
+ * just its length. */
+static enum topic_query query_of(const char *query, const char *expected)
+{
+	char *exact = xreallocarray(NULL, strlen(query), 1), topic[TOPIC_MAX_BYTES];
+	size_t len = 0;
+
+	memcpy(exact, query, strlen(query));
+	enum topic_query found = topic_of_query((struct slice){exact, strlen(query)}, topic, &len);
+	free(exact);
+	if (found == TOPIC_NAMED && (len != strlen(expected) || memcmp(topic, expected, len) != 0))
+		fail_msg("%s names %.*s", query, (int)len, topic);
+	return found;
+}
+
+static void the_first_topic_of_a_query_counts(void **state)
+{
+	static const struct {
+		const char *query;
+		enum topic_query found;
+		const char *topic;
+	} cases[] = {
+		{"topic=a", TOPIC_NAMED, "a"},
+		{"topic=a&topic=b", TOPIC_NAMED, "a"},
+		{"x=1&topic=a%2Fb&y", TOPIC_NAMED, "a/b"},
+		{"&&topic=caf%C3%A9+1", TOPIC_NAMED, "caf\xC3\xA9 1"},
+		{"topic=a=b", TOPIC_NAMED, "a=b"},
+		{"topic=%26topic%3Db", TOPIC_NAMED, "&topic=b"},
+		{"", TOPIC_MISSING, ""},
+		{"&", TOPIC_MISSING, ""},
+		{"topic", TOPIC_MISSING, ""},
+		{"topic=", TOPIC_MISSING, ""},
+		{"topic=&topic=a", TOPIC_MISSING, ""},
+		{"Topic=a", TOPIC_MISSING, ""},
+		{"topics=a", TOPIC_MISSING, ""},
+		{"t%6Fpic=a", TOPIC_MISSING, ""},
+		{"xtopic=a", TOPIC_MISSING, ""},
+		{"topic=%", TOPIC_BROKEN, ""},
+		{"topic=a%2", TOPIC_BROKEN, ""},
+		{"topic=%GG&topic=a", TOPIC_BROKEN, ""},
+		{"topic=%00", TOPIC_IMPOSSIBLE, ""},
+		{"topic=a%0A", TOPIC_IMPOSSIBLE, ""},
+		{"topic=%FF", TOPIC_IMPOSSIBLE, ""},
+		{"topic=%ED%A0%80", TOPIC_IMPOSSIBLE, ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		if (query_of(cases[i].query, cases[i].topic) != cases[i].found)
+			fail_msg("%s", cases[i].query);
+	assert_int_equal(topic_of_query((struct slice){0}, NULL, NULL), TOPIC_MISSING);
+}
+
+static void a_topic_of_255_bytes_fits_and_no_longer_one_in_any_code(void **state)
+{
+	char query[8192] = "topic=", topic[TOPIC_MAX_BYTES + 1] = "";
+
+	(void)state;
+	for (size_t i = 0; i < TOPIC_MAX_BYTES; i++) {
+		memcpy(query + 6 + 3 * i, "%41", 4);
+		topic[i] = 'A';
+	}
+	assert_int_equal(query_of(query, topic), TOPIC_NAMED);
+	memcpy(query + strlen(query), "A", 2);
+	assert_int_equal(query_of(query, topic), TOPIC_IMPOSSIBLE);
+	memset(query + 6, 'A', TOPIC_MAX_BYTES);
+	query[6 + TOPIC_MAX_BYTES] = '\0';
+	assert_int_equal(query_of(query, topic), TOPIC_NAMED);
+	query[6 + TOPIC_MAX_BYTES] = 'A';
+	assert_int_equal(query_of(query, topic), TOPIC_IMPOSSIBLE);
+	memset(query + 6, '%', sizeof(query) - 7);
+	assert_int_equal(query_of(query, topic), TOPIC_IMPOSSIBLE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +243,8 @@ int main(void)
 		cmocka_unit_test(every_byte_can_be_escaped),
 		cmocka_unit_test(a_broken_escape_is_refused),
 		cmocka_unit_test(what_does_not_fit_is_refused),
+		cmocka_unit_test(the_first_topic_of_a_query_counts),
+		cmocka_unit_test(a_topic_of_255_bytes_fits_and_no_longer_one_in_any_code),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,9 @@
 /*
- * The gateway's reading side of the database, see feed.h. State: prepared statements and the
- * position. Runs on the event loop: short reads only. Failures come back as a status and are tried
- * again at the next look.
+ * Reading events, see feed.h. State: prepared statements and the position. On the gateway's event
+ * loop, or for a request: short reads only. Failures come back as a status and are tried again at
+ * the next look.
  */
-#include "gateway/events/feed.h"
+#include "shared/database/feed.h"
 
 #include "shared/base/alloc.h"
 
@@ -17,7 +17,6 @@ struct feed {
 	sqlite3_stmt *next;
 	sqlite3_stmt *payload;
 	sqlite3_stmt *ends;
-	sqlite3_stmt *jumps;
 };
 
 /* What `ends` gives: the newest push of a topic that is gone; the newest event of all. */
@@ -38,8 +37,6 @@ struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
 			 "SELECT coalesce((SELECT event_id FROM pruned WHERE topic = ?1), "
 			 "(SELECT id - 1 FROM events ORDER BY id LIMIT 1)), "
 			 "(SELECT max(id) FROM events)");
-	database_prepare(database, &feed->jumps,
-			 "SELECT count(*) FROM id_jumps WHERE before_id < ?1 AND first_id > ?1");
 	if (database_is_prepared(database, why)) {
 		if (database_read_numbers(feed->ends, ends, ENDS) == DATABASE_OK) {
 			feed->position = ends[NEWEST_EVENT];
@@ -59,7 +56,6 @@ void feed_close(struct feed *feed)
 	sqlite3_finalize(feed->next);
 	sqlite3_finalize(feed->payload);
 	sqlite3_finalize(feed->ends);
-	sqlite3_finalize(feed->jumps);
 	free(feed);
 }
 
@@ -191,14 +187,6 @@ int64_t feed_pruned_id(struct feed *feed, const char *topic, size_t len)
 	sqlite3_bind_text64(feed->ends, 1, topic, len, SQLITE_STATIC, SQLITE_UTF8);
 	return database_read_numbers(feed->ends, ends, ENDS) == DATABASE_OK ? ends[PRUNED_PUSH]
 									    : INT64_MAX;
-}
-
-bool feed_is_skipped(struct feed *feed, int64_t id)
-{
-	int64_t count = 0;
-
-	sqlite3_bind_int64(feed->jumps, 1, id);
-	return database_read_numbers(feed->jumps, &count, 1) != DATABASE_OK || count > 0;
 }
 
 enum database_status feed_replay(struct feed *feed, struct feed_batch *batch, feed_handler *handler,

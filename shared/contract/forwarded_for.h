@@ -3,8 +3,8 @@
  * trusts (loopback, a UNIX socket, or one of `trusted_proxies`), the last hop in X-Forwarded-For
  * that is not trusted. From anyone else the header is ignored. Pure functions.
  */
-#ifndef GATEWAY_FORWARDED_FOR_H
-#define GATEWAY_FORWARDED_FOR_H
+#ifndef SHARED_FORWARDED_FOR_H
+#define SHARED_FORWARDED_FOR_H
 
 #include "shared/contract/client_address.h"
 

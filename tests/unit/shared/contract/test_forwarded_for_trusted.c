@@ -1,9 +1,8 @@
-// needs: gateway/door/forwarded_for.c shared/contract/client_address.c
 /*
  * Who is believed when it says where a client is: the list of trusted proxies, and who is trusted
  * without being in it.
  */
-#include "tests/unit/gateway/door/forwarded_for_fixture.h"
+#include "tests/unit/shared/contract/forwarded_for_fixture.h"
 
 #include <unistd.h>
 

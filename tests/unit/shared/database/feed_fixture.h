@@ -7,7 +7,7 @@
 
 #include "tests/unit/database_fixture.h"
 
-#include "gateway/events/feed.h"
+#include "shared/database/feed.h"
 
 enum { MANY = 1000 };
 

@@ -3,7 +3,7 @@
  * for each connection, with a header that anyone may have written: it is read from its end, and no
  * further than it is believed.
  */
-#include "gateway/door/forwarded_for.h"
+#include "shared/contract/forwarded_for.h"
 
 #include <string.h>
 

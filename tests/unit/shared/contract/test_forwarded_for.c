@@ -1,10 +1,9 @@
-// needs: gateway/door/forwarded_for.c shared/contract/client_address.c
 /*
  * Where a client really is: addresses of sockets, and which of the hops in a header counts. The
  * entries of a header are in test_forwarded_for_entry.c, who is believed in
  * test_forwarded_for_trusted.c.
  */
-#include "tests/unit/gateway/door/forwarded_for_fixture.h"
+#include "tests/unit/shared/contract/forwarded_for_fixture.h"
 
 #include <sys/un.h>
 #include <unistd.h>

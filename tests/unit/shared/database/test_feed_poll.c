@@ -1,9 +1,8 @@
-// needs: gateway/events/feed.c
 /*
  * Reading new events on a real database that somebody else writes: where it starts, their order and
  * bytes, the position, and what is left after a read that failed.
  */
-#include "tests/unit/gateway/events/feed_fixture.h"
+#include "tests/unit/shared/database/feed_fixture.h"
 
 static void it_starts_at_the_newest_event(void **state)
 {

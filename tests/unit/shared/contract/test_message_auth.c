@@ -1,9 +1,8 @@
-// needs: gateway/client/message.c
 /*
  * The auth frames of the contract (docs/clients.md): the token, and the position from which a
  * client asks to resume.
  */
-#include "tests/unit/gateway/client/message_fixture.h"
+#include "tests/unit/shared/contract/message_fixture.h"
 
 static void assert_token(const char *text, const char *token, size_t len)
 {

@@ -15,7 +15,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "gateway/door/forwarded_for.h"
+#include "shared/contract/forwarded_for.h"
 #include "shared/base/alloc.h"
 
 static const struct client_address unknown; /* a UNIX socket */

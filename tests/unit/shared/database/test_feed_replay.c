@@ -1,9 +1,8 @@
-// needs: gateway/events/feed.c
 /*
  * Replaying a topic's events on a real database that somebody else writes: the batches and their
  * position, gaps, and what is left after a read that failed.
  */
-#include "tests/unit/gateway/events/feed_fixture.h"
+#include "tests/unit/shared/database/feed_fixture.h"
 
 static void a_replay_hands_out_what_came_after_its_position(void **state)
 {

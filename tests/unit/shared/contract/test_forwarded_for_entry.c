@@ -1,9 +1,8 @@
-// needs: gateway/door/forwarded_for.c shared/contract/client_address.c
 /*
  * An entry of the header that says where a client is: an address with or without a port and nothing
  * else, and whatever it is, none of its bytes comes out.
  */
-#include "tests/unit/gateway/door/forwarded_for_fixture.h"
+#include "tests/unit/shared/contract/forwarded_for_fixture.h"
 
 /* An entry alone; what does not parse leaves the proxy itself. */
 static void assert_refused(const char *entry)

@@ -1,4 +1,3 @@
-// needs: gateway/client/message.c
 /*
  * How fast a client may send: bursts, the steady rate, and clients that ask for too much.
  */
@@ -8,7 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "gateway/client/message.h"
+#include "shared/contract/message.h"
 
 static int64_t paid_us;
 

@@ -1,11 +1,10 @@
-// needs: gateway/events/feed.c gateway/events/registry.c
 /*
  * What is found in a real database that somebody else writes: topics, and how much of what was
  * published to them is gone; nothing when it cannot be read, and no read is left open.
  */
-#include "tests/unit/gateway/events/feed_fixture.h"
+#include "tests/unit/shared/database/feed_fixture.h"
 
-#include "gateway/events/registry.h"
+#include "shared/database/registry.h"
 
 static struct registry *registry;
 
@@ -26,13 +25,23 @@ static int close_both(void **state)
 
 #define LOOKUP_TEST(test) cmocka_unit_test_setup_teardown(test, open_both, close_both)
 
-static struct registered_topic found(const char *topic, size_t len)
+static struct registered_topic found_from(int64_t position, const char *topic, size_t len)
 {
 	struct registered_topic result = {
-		.registered = true, .require_token = true, .newest_id = 1};
+		.registered = true, .require_token = true, .newest_id = 1, .can_recover = true};
 
-	assert_int_equal(registry_find(registry, topic, len, &result), DATABASE_OK);
+	assert_int_equal(registry_find(registry, topic, len, position, &result), DATABASE_OK);
 	return result;
+}
+
+static struct registered_topic found(const char *topic, size_t len)
+{
+	return found_from(0, topic, len);
+}
+
+static bool can_recover(int64_t position, const char *topic)
+{
+	return found_from(position, topic, strlen(topic)).can_recover;
 }
 
 static void register_topic(const char *topic)
@@ -62,7 +71,8 @@ static int64_t pruned(const char *topic)
 {
 	int64_t id = feed_pruned_id(feed, topic, strlen(topic));
 
-	assert_int_equal(found(topic, strlen(topic)).pruned_id, id);
+	assert_true(can_recover(id, topic));
+	assert_false(can_recover(id - 1, topic));
 	return id - first_id;
 }
 
@@ -165,13 +175,40 @@ static void a_topic_comes_with_the_newest_id_of_all_events(void **state)
 	assert_int_equal(found("worker.status", 13).newest_id, first_id + 3);
 }
 
+static void a_position_is_one_of_this_database_or_nothing_is_recovered(void **state)
+{
+	(void)state;
+	register_topic("t");
+	add_pushes("t", 2); /* 1, 2 */
+	add_pushes("u", 1); /* 3 */
+	for (int64_t id = first_id; id <= first_id + 3; id++)
+		assert_true(can_recover(id, "t"));
+	assert_false(can_recover(first_id - 1, "t"));
+	assert_false(can_recover(first_id + 4, "t")); /* nobody has that one yet */
+	assert_false(can_recover(0, "t"));
+	assert_false(can_recover(INT64_MAX, "t"));
+	assert_false(can_recover(first_id, "nobody"));
+
+	char sql[256];
+	snprintf(sql, sizeof(sql),
+		 "INSERT INTO events (id, kind, created_ms) VALUES (%lld, 4, 0);"
+		 "INSERT INTO id_jumps VALUES (%lld, %lld, 'boot')",
+		 (long long)first_id + 1000, (long long)first_id + 1000, (long long)first_id + 3);
+	execute(writer, sql);
+	assert_true(can_recover(first_id + 3, "t")); /* the last one before the jump */
+	assert_false(can_recover(first_id + 4, "t")); /* ids that may have been another's */
+	assert_false(can_recover(first_id + 999, "t"));
+	assert_true(can_recover(first_id + 1000, "t"));
+	assert_false(can_recover(first_id + 1001, "t"));
+}
+
 static void what_cannot_be_read_is_no_topic_and_vouches_for_nothing(void **state)
 {
 	struct registered_topic topic = {.registered = true};
 
 	(void)state;
 	set_failing(true);
-	assert_int_equal(registry_find(registry, "worker.status", 13, &topic), DATABASE_ERROR);
+	assert_int_equal(registry_find(registry, "worker.status", 13, 0, &topic), DATABASE_ERROR);
 	assert_false(topic.registered);
 	assert_int_equal(feed_pruned_id(feed, "worker.status", 13), INT64_MAX);
 	set_failing(false);
@@ -207,6 +244,7 @@ int main(void)
 		LOOKUP_TEST(orders_that_are_gone_are_known_together),
 		LOOKUP_TEST(a_topic_is_found_byte_by_byte_and_until_its_expiry),
 		LOOKUP_TEST(a_topic_comes_with_the_newest_id_of_all_events),
+		LOOKUP_TEST(a_position_is_one_of_this_database_or_nothing_is_recovered),
 		LOOKUP_TEST(what_cannot_be_read_is_no_topic_and_vouches_for_nothing),
 		LOOKUP_TEST(no_read_is_left_open),
 	};

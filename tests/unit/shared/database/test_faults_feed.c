@@ -1,4 +1,3 @@
-// needs: gateway/events/feed.c gateway/events/registry.c
 /*
  * The gateway's reading while SQLite's calls fail, see fault_sweep.h: each event is handed out
  * once, in order and with its own bytes, however often reading failed; what is not known is an
@@ -6,8 +5,8 @@
  */
 #include "tests/unit/fault_sweep.h"
 
-#include "gateway/events/feed.h"
-#include "gateway/events/registry.h"
+#include "shared/database/feed.h"
+#include "shared/database/registry.h"
 
 #define TOPIC "a topic"
 
@@ -146,7 +145,7 @@ static struct registered_topic found;
 
 static bool run_find_topic(void)
 {
-	return registry_find(registry, TOPIC, strlen(TOPIC), &found) == DATABASE_OK;
+	return registry_find(registry, TOPIC, strlen(TOPIC), 0, &found) == DATABASE_OK;
 }
 
 static void check_find_topic(bool done)

@@ -1,9 +1,8 @@
-// needs: gateway/client/message.c
 /*
  * What kind of frame of the contract (docs/clients.md) a client's bytes are: one that is known,
  * another object, or malformed.
  */
-#include "tests/unit/gateway/client/message_fixture.h"
+#include "tests/unit/shared/contract/message_fixture.h"
 
 static void a_status_frame_is_known_whatever_else_it_says(void **state)
 {

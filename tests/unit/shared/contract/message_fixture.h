@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-#include "gateway/client/message.h"
+#include "shared/contract/message.h"
 #include "shared/base/alloc.h"
 
 static struct message message;

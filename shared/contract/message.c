@@ -2,14 +2,12 @@
  * Client frames in, server frames out, see message.h. No state, no allocation, never blocks. Called
  * for each message of a client, with bytes that nobody has checked.
  */
-#include "gateway/client/message.h"
+#include "shared/contract/message.h"
 
 #include <assert.h>
 #include <inttypes.h>
 
-#include "shared/contract/duration.h"
 #include "shared/json/json.h"
-#include "shared/base/version.h"
 
 enum { SECOND_US = 1000000 };
 
@@ -58,26 +56,6 @@ size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_
 			   last_event_id, recovered ? "true" : "false");
 
 	assert(len > 0 && len < MESSAGE_RESUMED_SIZE);
-	return (size_t)len;
-}
-
-size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct gauges *gauges)
-{
-	int64_t uptime_s = gauges->uptime_s > 0 ? gauges->uptime_s : 0; /* the clock was set back */
-	char uptime[DURATION_TEXT_SIZE];
-	int len;
-
-	duration_format(uptime_s, uptime);
-	len = snprintf(out, MESSAGE_STATUS_SIZE,
-		       "{\"type\":\"status\",\"payload\":{\"status\":\"ok\",\"version\":\"%s\","
-		       "\"uptime\":\"%s\",\"uptime_seconds\":%" PRId64 ","
-		       "\"registered_topics\":%" PRId64 ",\"active_topics\":%" PRId64 ","
-		       "\"connected_clients\":%" PRId64 ",\"connected_sockets\":%" PRId64 ","
-		       "\"cluster_nodes\":%" PRId64 "}}",
-		       WORKER_VERSION, uptime, uptime_s, gauges->registered_topics,
-		       gauges->active_topics, gauges->connected_clients, gauges->connected_sockets,
-		       gauges->cluster_nodes);
-	assert(len > 0 && len < MESSAGE_STATUS_SIZE); /* six numbers of 20 digits fit */
 	return (size_t)len;
 }
 

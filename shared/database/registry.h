@@ -2,8 +2,8 @@
  * Which topics the API has registered: one look into the database for each question. Reads only; in
  * WAL mode a read never waits for a writer.
  */
-#ifndef GATEWAY_REGISTRY_H
-#define GATEWAY_REGISTRY_H
+#ifndef SHARED_REGISTRY_H
+#define SHARED_REGISTRY_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,10 +24,14 @@ struct registered_topic {
 	bool registered; /* and not past its expiry */
 	bool require_token;
 	int64_t newest_id; /* of all events, in the same snapshot */
-	int64_t pruned_id; /* whoever has had all up to this one has missed nothing */
+	/* All that came after the position that was asked about is still there: no push of this
+	 * topic has been pruned since, and it is a position of this database, neither in the future
+	 * nor one that ids have jumped over. */
+	bool can_recover;
 };
 
+/* `position`: an event's id, or 0 if nobody resumes. */
 enum database_status registry_find(struct registry *registry, const char *topic, size_t len,
-				   struct registered_topic *found);
+				   int64_t position, struct registered_topic *found);
 
 #endif

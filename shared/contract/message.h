@@ -1,15 +1,13 @@
 /*
  * The frames of the contract (docs/clients.md): what a client may say, how often, and what it is
- * told. The text of a push is in frame.c. Pure functions.
+ * told. The gateway writes those of pushes and of the status (frame.c). Pure functions.
  */
-#ifndef GATEWAY_MESSAGE_H
-#define GATEWAY_MESSAGE_H
+#ifndef SHARED_MESSAGE_H
+#define SHARED_MESSAGE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "shared/counters/gauges.h"
 
 /* The longest message a client may send, in bytes over all its fragments. */
 enum { MESSAGE_MAX_BYTES = 4096 };
@@ -67,12 +65,6 @@ enum { MESSAGE_RESUMED_SIZE = 96 };
 
 /* {"type":"auth_ok","last_event_id":<id>,"recovered":<recovered>}; returns its length. */
 size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_id, bool recovered);
-
-enum { MESSAGE_STATUS_SIZE = 512 };
-
-/* {"type":"status","payload":{"status":"ok","version":...,"uptime":...,"uptime_seconds":...,...}};
- * returns its length. No NUL belongs to it. */
-size_t message_status_write(char out[MESSAGE_STATUS_SIZE], const struct gauges *gauges);
 
 enum { MESSAGE_BURST_S = 2 };
 

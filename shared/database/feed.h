@@ -3,8 +3,8 @@
  * the order of their commits, and what there was before, for replays. Reads only; in WAL mode a
  * read never waits for a writer.
  */
-#ifndef GATEWAY_FEED_H
-#define GATEWAY_FEED_H
+#ifndef SHARED_FEED_H
+#define SHARED_FEED_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,10 +59,6 @@ int64_t feed_gap(struct feed *feed, bool *is_another);
 /* The newest push of that topic that is gone, as far as is known; of '' the newest order.
  * INT64_MAX when it cannot be read. */
 int64_t feed_pruned_id(struct feed *feed, const char *topic, size_t len);
-
-/* True when ids jumped over that one: what came before and after it is not known. Also when that
- * cannot be read. */
-bool feed_is_skipped(struct feed *feed, int64_t id);
 
 /* Rows that are read in one go. */
 struct feed_batch {
