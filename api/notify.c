@@ -13,21 +13,20 @@
 #include <unistd.h>
 
 #include "shared/base/alloc.h"
+#include "shared/base/state_dir.h"
 #include "shared/base/unix_socket.h"
 
 struct notify {
-	char path[UNIX_SOCKET_PATH_MAX + 1];
+	char path[STATE_DIR_PATH_SIZE];
 	int fd; /* -1: not connected */
 };
 
 struct notify *notify_new(const char *state_dir)
 {
 	struct notify *notify = xcalloc(1, sizeof(*notify));
-	int len = snprintf(notify->path, sizeof(notify->path), "%s/%s", state_dir,
-			   WAKEUP_SOCKET_NAME);
 
-	if (len < 0 || (size_t)len >= sizeof(notify->path))
-		notify->path[0] = '\0'; /* too long: no gateway can be listening there either */
+	/* Where it is too long no gateway can be listening either. */
+	state_dir_file(state_dir, WAKEUP_SOCKET_NAME, notify->path);
 	notify->fd = -1;
 	return notify;
 }
@@ -46,11 +45,11 @@ void notify_gateway(struct notify *notify)
 	/* Twice: a connected socket stays with a gateway that has ended; its successor is found by
 	 * the path. */
 	for (int attempt = 0; attempt < 2; attempt++) {
-		int unread =
-			0; /* a tap, which does for this commit too: the gateway looks after it */
+		int unread = 0;
 
 		if (notify->fd < 0)
-			notify->fd = unix_datagram_connect(notify->path);
+			notify->fd = unix_connect(notify->path, SOCK_DGRAM);
+		/* A tap that waits does for this commit too: the gateway looks after it. */
 		if (notify->fd < 0 || (ioctl(notify->fd, SIOCOUTQ, &unread) == 0 && unread > 0))
 			return;
 		if (send(notify->fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 || errno == EAGAIN ||

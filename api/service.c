@@ -26,20 +26,16 @@ enum {
 	LAST_WAIT_MS = 500
 };
 
-static const struct log_repeat troubles[SERVICE_USES] = {
-	[SERVICE_READ] = {LOG_WARN, "database unavailable", "use", "read"},
-	[SERVICE_WRITE] = {LOG_WARN, "database unavailable", "use", "write"},
-	[SERVICE_HOUSEKEEPING] = {LOG_WARN, "database unavailable", "use", "housekeeping"},
-	[SERVICE_COUNTING] = {LOG_WARN, "database unavailable", "use", "counting"},
-};
-
 struct service *service_open(struct config *config)
 {
+	static const char *const uses[SERVICE_USES] = {"read", "write", "housekeeping", "counting"};
 	struct service *service = xcalloc(1, sizeof(*service));
 	char why[DATABASE_WHY_SIZE];
 
 	service->config = config;
-	memcpy(service->trouble, troubles, sizeof(troubles));
+	for (size_t i = 0; i < SERVICE_USES; i++)
+		service->trouble[i] = (struct log_repeat){LOG_WARN, "database unavailable", "use",
+							  .cause = uses[i]};
 	service->reload = reload_new(config);
 	service->notify = notify_new(config->state_dir);
 	service->database = database_open(config, DATABASE_START_WAIT_MS, why);
@@ -52,7 +48,7 @@ struct service *service_open(struct config *config)
 	}
 	service->gauges = gauge_reader_new(service->database, service->liveness);
 	service->store = store_open(config, service->database);
-	service->housekeeping = housekeeping_new(service->database, housekeeping_limits_of(config));
+	service->housekeeping = housekeeping_new(service->database);
 	service->totals = totals_new(service->database);
 	if (database_is_prepared(service->database, why)) {
 		liveness_claim_api(service->liveness, getpid());
@@ -74,7 +70,7 @@ void service_close(struct service *service)
 	if (service->totals && totals_are_due(service->totals, &service->counters))
 		totals_write(service->totals, &service->counters, LAST_WAIT_MS);
 	for (size_t i = 0; i < SERVICE_USES; i++)
-		log_repeat_flush(&service->trouble[i], clock_monotonic_ms());
+		log_repeat_tick(&service->trouble[i], clock_monotonic_ms(), true);
 	housekeeping_free(service->housekeeping);
 	store_close(service->store);
 	gauge_reader_free(service->gauges);
@@ -88,9 +84,7 @@ void service_refresh(struct service *service)
 {
 	int64_t now_ms = clock_monotonic_ms();
 
-	if (reload_if_changed(service->reload))
-		housekeeping_set_limits(service->housekeeping,
-					housekeeping_limits_of(service->config));
+	reload_if_changed(service->reload);
 	if (now_ms - service->looked_ms < LOOK_INTERVAL_MS)
 		return;
 	service->looked_ms = now_ms;
@@ -130,7 +124,7 @@ void service_tick(struct service *service)
 
 	service->ticked_ms = now_ms;
 	for (size_t i = 0; i < SERVICE_USES; i++)
-		log_repeat_tick(&service->trouble[i], now_ms);
+		log_repeat_tick(&service->trouble[i], now_ms, false);
 	if (!totals_are_due(service->totals, &service->counters))
 		return;
 	/* Callers have already waited for a locked database: no waiting for it here. */
@@ -161,7 +155,8 @@ void service_upkeep(struct service *service)
 	service->upkeep_ms = now_ms;
 	for (int step = 0; more && step < UPKEEP_STEPS; step++) {
 		enum database_status status = housekeeping_step(
-			service->housekeeping, clock_wall_ms(), UPKEEP_WAIT_MS, &more);
+			service->housekeeping, housekeeping_limits_of(service->config),
+			clock_wall_ms(), UPKEEP_WAIT_MS, &more);
 
 		/* It does not matter if others hold the lock, and after a failure whoever comes
 		 * next tries again. */

@@ -24,6 +24,13 @@ static void add_topic(void *context, const char *topic, size_t topic_len)
 	free(copy);
 }
 
+static enum database_status add_list(struct service *service, cJSON *object, const char *name,
+				     bool is_active, int64_t limit)
+{
+	return store_topics(service->store, is_active, limit, add_topic,
+			    cJSON_AddArrayToObject(object, name));
+}
+
 /* Adds the members that existing clients know, in the order they know, then ours. */
 static enum database_status fill(struct service *service, cJSON *object, struct gauges *gauges,
 				 enum lists lists)
@@ -31,6 +38,7 @@ static enum database_status fill(struct service *service, cJSON *object, struct 
 	char uptime[DURATION_TEXT_SIZE];
 	enum database_status status = gauges_read(service->gauges, gauges);
 	bool is_alive = gauges->gateway_alive;
+	int64_t limit = !is_alive ? 0 : lists == ALL_LISTS ? -1 : DEFAULT_TOPICS;
 
 	duration_format(gauges->uptime_s, uptime);
 	cJSON_AddStringToObject(object, "status", is_alive ? "ok" : "degraded");
@@ -40,25 +48,15 @@ static enum database_status fill(struct service *service, cJSON *object, struct 
 	cJSON_AddNumberToObject(object, "active_topics", (double)gauges->active_topics);
 	cJSON_AddNumberToObject(object, "connected_clients", (double)gauges->connected_clients);
 	cJSON_AddNumberToObject(object, "connected_sockets", (double)gauges->connected_sockets);
-	if (lists != NO_LISTS) {
-		cJSON *list = cJSON_AddArrayToObject(object, "topic_list");
-
-		if (status == DATABASE_OK && is_alive)
-			status = store_topics(service->store, false,
-					      lists == ALL_LISTS ? -1 : DEFAULT_TOPICS, add_topic,
-					      list);
-	}
+	if (status == DATABASE_OK && lists != NO_LISTS)
+		status = add_list(service, object, "topic_list", false, limit);
 	cJSON_AddNumberToObject(object, "cluster_nodes", (double)gauges->cluster_nodes);
 	cJSON_AddNumberToObject(object, "dropped_pushes", (double)gauges->dropped_pushes);
 
 	if (!is_alive)
 		cJSON_AddStringToObject(object, "reason", NO_GATEWAY);
-	if (lists == ALL_LISTS) {
-		cJSON *list = cJSON_AddArrayToObject(object, "active_topic_list");
-
-		if (status == DATABASE_OK && is_alive)
-			status = store_topics(service->store, true, -1, add_topic, list);
-	}
+	if (status == DATABASE_OK && lists == ALL_LISTS)
+		status = add_list(service, object, "active_topic_list", true, limit);
 	return status;
 }
 
@@ -98,14 +96,11 @@ out:
 /* "Not ready" is an answer, not a refusal. */
 void handle_readyz(struct service *service, const char *query, struct response *response)
 {
-	const char *body = "unavailable: " NO_GATEWAY "\n";
 	bool is_ready = false;
 	enum database_status status = store_has_gateway(service->store, &is_ready);
+	const char *body = is_ready ? "ok\n" : "unavailable: " NO_GATEWAY "\n";
 
 	(void)query;
-	if (!service_available(service, SERVICE_READ, status, response))
-		return;
-	if (is_ready)
-		body = "ok\n";
-	response_body(response, is_ready ? 200 : 503, RESPONSE_TEXT, body, strlen(body));
+	if (service_available(service, SERVICE_READ, status, response))
+		response_body(response, is_ready ? 200 : 503, RESPONSE_TEXT, body, strlen(body));
 }

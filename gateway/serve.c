@@ -61,17 +61,6 @@ static void stop_accepting(struct gateway *gateway, bool is_replaced)
 	gateway->listener = NULL;
 }
 
-/* Whether there is one by now. Until a successor serves, this process is the service, and when it
- * is told to end, both do. */
-static bool has_successor(struct serving *serving)
-{
-	if (serving->successor && successor_serves(serving->successor))
-		return true;
-	successor_free(serving->successor);
-	serving->successor = NULL;
-	return false;
-}
-
 static void begin_drain(struct serving *serving, bool is_replaced)
 {
 	struct gateway *gateway = serving->gateway;
@@ -91,12 +80,10 @@ static void drain_step(struct serving *serving)
 	struct gateway *gateway = serving->gateway;
 	int64_t drain_ms = gateway->config->drain_ms;
 	int64_t left_ms = serving->drain_start_ms + drain_ms - clock_monotonic_ms();
-	size_t may_be_left =
-		left_ms <= 0 ? 0
-			     : (serving->drain_total * (size_t)left_ms + (size_t)drain_ms - 1) /
-				       (size_t)drain_ms;
+	int64_t total = (int64_t)serving->drain_total;
 
-	clients_end_some(gateway->clients, may_be_left);
+	clients_end_some(gateway->clients,
+			 left_ms > 0 ? (size_t)((total * left_ms + drain_ms - 1) / drain_ms) : 0);
 	if (left_ms < -GOODBYE_MS || (!clients_count(gateway->clients) &&
 				      (left_ms <= 0 || !upgrades_pending(gateway->upgrades))))
 		uv_stop(gateway->loop);
@@ -126,12 +113,11 @@ static void on_tick(uv_timer_t *timer)
 		drain_step(serving);
 }
 
-static void on_successor(void *context, bool serves)
+static void on_successor(void *context)
 {
 	struct serving *serving = context;
 
-	(void)serves; /* has_successor asks */
-	if (has_successor(serving) && serving->gateway->listener)
+	if (successor_settle(&serving->successor) && serving->gateway->listener)
 		begin_drain(serving, true);
 }
 
@@ -174,7 +160,7 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 		   (number == SIGTERM && serving->is_draining && !is_worker(gateway))) {
 		uv_stop(gateway->loop);
 	} else if (number == SIGTERM && gateway->listener) { /* neither draining nor ending */
-		begin_drain(serving, has_successor(serving));
+		begin_drain(serving, successor_settle(&serving->successor));
 	}
 }
 
@@ -203,7 +189,7 @@ int gateway_run(struct gateway *gateway)
 	 * becomes a client any more. */
 	int64_t give_up_ms = clock_monotonic_ms() + (serving.is_draining ? 0 : GOODBYE_MS);
 	if (gateway->listener)
-		stop_accepting(gateway, has_successor(&serving));
+		stop_accepting(gateway, successor_settle(&serving.successor));
 	upgrades_end_all(gateway->upgrades);
 	clients_end_all(gateway->clients);
 	while (clients_count(gateway->clients) > 0) {

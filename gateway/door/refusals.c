@@ -107,6 +107,5 @@ void refusals_count(struct refusals *refusals, enum counter cause)
 void refusals_tick(struct refusals *refusals, bool is_last)
 {
 	for (int i = 0; i < REFUSAL_CAUSES; i++)
-		(is_last ? log_repeat_flush : log_repeat_tick)(&refusals->lines[i],
-							       clock_monotonic_ms());
+		log_repeat_tick(&refusals->lines[i], clock_monotonic_ms(), is_last);
 }

@@ -7,7 +7,6 @@
  */
 #include "gateway/events/wakeup.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 
 #include "shared/base/alloc.h"
 #include "shared/base/held_file.h"
+#include "shared/base/state_dir.h"
 #include "shared/base/unix_socket.h"
 
 enum { HANDLES = 3, DRAIN_MAX = 1024 };
@@ -31,7 +31,7 @@ struct wakeup {
 	struct held_file file;
 	wakeup_look *look;
 	void *context;
-	char path[UNIX_SOCKET_PATH_MAX + 1]; /* "": of a worker, which has none */
+	char path[STATE_DIR_PATH_SIZE]; /* "": of a worker, which has none */
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -77,7 +77,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		if (fd >= 0)
 			wakeup->handed_fd = fd;
 	}
-	if (!wakeup->is_ours && !is_worker && (fd = unix_datagram_connect(wakeup->path)) >= 0) {
+	if (!wakeup->is_ours && !is_worker && (fd = unix_connect(wakeup->path, SOCK_DGRAM)) >= 0) {
 		send(fd, "!", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 		close(fd);
 	}
@@ -124,12 +124,8 @@ struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, int fd
 	wakeup->look = look_now;
 	wakeup->context = context;
 	if (fd < 0) {
-		int len = snprintf(wakeup->path, sizeof(wakeup->path), "%s/%s", state_dir,
-				   WAKEUP_SOCKET_NAME);
-		bool fits = len > 0 && (size_t)len < sizeof(wakeup->path);
-
-		errno = ENAMETOOLONG;
-		wakeup->fd = fits ? unix_datagram_bind(wakeup->path) : -1;
+		if (state_dir_file(state_dir, WAKEUP_SOCKET_NAME, wakeup->path))
+			wakeup->fd = unix_datagram_bind(wakeup->path);
 		if (wakeup->fd < 0) {
 			free(wakeup);
 			return NULL;

@@ -93,7 +93,7 @@ struct database_thread *database_thread_open(const struct config *config, struct
 	*thread = (struct database_thread){
 		.presence = presence,
 		.database = database,
-		.housekeeping = housekeeping_new(database, housekeeping_limits_of(config)),
+		.housekeeping = housekeeping_new(database),
 		.gauges = gauge_reader_new(database, liveness),
 		.totals = totals_new(database),
 		.address = xstrdup(address), /* the listener closes before the thread */
@@ -270,8 +270,8 @@ static void keep_house(struct database_thread *thread)
 		thread->is_introduced = false;
 		presence_write_again(thread->presence);
 	}
-	housekeeping_set_limits(thread->housekeeping, thread->batch.limits);
-	status = housekeeping_step(thread->housekeeping, clock_wall_ms(), 0, &more);
+	status = housekeeping_step(thread->housekeeping, thread->batch.limits, clock_wall_ms(), 0,
+				   &more);
 	if (status != DATABASE_OK) /* having had nothing to do does not end the trouble */
 		note(thread, status);
 	if (!more)

@@ -89,30 +89,16 @@ void inheritance_clear(struct inheritance *inheritance)
 		close(inheritance->service_fd);
 }
 
-/* Who holds the right to serve, as far as that is known. */
-static void explain_server(const struct liveness *liveness, char why[WHY_SIZE])
-{
-	long long pid = liveness_server(liveness);
-	char path[32], user[STATE_DIR_USER_SIZE];
-	struct stat info;
-
-	snprintf(why, WHY_SIZE, "it serves this state_dir");
-	snprintf(path, sizeof(path), "/proc/%lld", pid);
-	if (pid == 0 || stat(path, &info) != 0)
-		return;
-	state_dir_user(info.st_uid, user);
-	snprintf(why, WHY_SIZE, "process %lld of %s serves this state_dir", pid, user);
-}
-
 struct liveness *inheritance_claim(struct inheritance *inheritance, const struct config *config,
 				   int *exit_code)
 {
 	const char *what = "no database";
 	struct liveness *liveness = NULL;
-	char why[WHY_SIZE], path[STATE_DIR_PATH_SIZE];
+	char why[WHY_SIZE], path[STATE_DIR_PATH_SIZE], user[STATE_DIR_USER_SIZE];
+	struct stat info;
 
 	*exit_code = EXIT_FAILURE;
-	if (state_dir_prepare(config->state_dir, why, sizeof(why))) {
+	if (state_dir_prepare(config->state_dir, false, why, sizeof(why))) {
 		liveness = liveness_open(config->state_dir);
 		if (liveness && inheritance->worker == 0)
 			inheritance->service_fd =
@@ -122,7 +108,14 @@ struct liveness *inheritance_claim(struct inheritance *inheritance, const struct
 		if (liveness && errno == EAGAIN) {
 			*exit_code = EXIT_TEMPORARY;
 			what = "another gateway runs";
-			explain_server(liveness, why);
+			long long pid = liveness_server(liveness);
+			snprintf(why, sizeof(why), "it serves this state_dir");
+			snprintf(path, sizeof(path), "/proc/%lld", pid);
+			if (pid > 0 && stat(path, &info) == 0) {
+				state_dir_user(info.st_uid, user);
+				snprintf(why, sizeof(why),
+					 "process %lld of %s serves this state_dir", pid, user);
+			}
 		} else {
 			what = "cannot open gateway.lock";
 			state_dir_file(config->state_dir, "gateway.lock", path);
@@ -194,11 +187,11 @@ bool successor_serves(struct successor *successor)
 {
 	char word;
 
-	if (successor->ready_fd >= 0 && read(successor->ready_fd, &word, 1) == 1) {
+	if (successor && successor->ready_fd >= 0 && read(successor->ready_fd, &word, 1) == 1) {
 		successor->serves = true;
 		stop_waiting(successor);
 	}
-	return successor->serves;
+	return successor && successor->serves;
 }
 
 void successor_free(struct successor *successor)
@@ -206,6 +199,15 @@ void successor_free(struct successor *successor)
 	if (successor && !successor_serves(successor) && successor->pid > 0)
 		kill(successor->pid, SIGKILL);
 	successor_forget(successor);
+}
+
+bool successor_settle(struct successor **successor)
+{
+	if (successor_serves(*successor))
+		return true;
+	successor_free(*successor);
+	*successor = NULL;
+	return false;
 }
 
 /* When it ends, its end of the pipe closes without a word; successor_reap tells the rest. */
@@ -216,7 +218,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	if (successor_serves(successor))
-		successor->told(successor->context, true);
+		successor->told(successor->context);
 	else
 		uv_poll_stop(poll);
 }
@@ -240,7 +242,7 @@ void successor_reap(struct successor *successor)
 	    has_served)
 		return;
 	stop_waiting(successor);
-	successor->told(successor->context, false);
+	successor->told(successor->context);
 }
 
 /* Lets the program inherit that descriptor, and writes its number. */

@@ -57,8 +57,8 @@ struct successor;
 struct uv_loop_s;
 
 /* Called once: it is serving; or, after logging that, it has ended before it was. May free the
- * successor. */
-typedef void successor_told(void *context, bool serves);
+ * successor, and successor_settle says which it is. */
+typedef void successor_told(void *context);
 
 /* Starts one, which inherits what this process has and is killed if it does not serve in time.
  * NULL, after logging it, when it cannot be started. `loop` and `inheritance` are borrowed. */
@@ -69,8 +69,13 @@ struct successor *successor_start(struct uv_loop_s *loop, const struct inheritan
 /* To be called on SIGCHLD. NULL is allowed. */
 void successor_reap(struct successor *successor);
 
-/* True when it is serving by now. If this is the first to say so, `told` is not called. */
+/* True when it is serving by now. If this is the first to say so, `told` is not called. NULL is
+ * none. */
 bool successor_serves(struct successor *successor);
+
+/* The same; one that is not serving is freed, and the pointer cleared. Until a successor serves,
+ * this process is the service, and when it is told to end, both do. */
+bool successor_settle(struct successor **successor);
 
 /* Kills one that is not serving yet; one that is goes on alone. Frees all but the uv handles, which
  * close with the loop's next turn. NULL is allowed. */

@@ -67,20 +67,6 @@ struct supervisor {
 	struct worker workers[MOST_WORKERS]; /* number n is workers[n - 1] */
 };
 
-static size_t count_wanted(const struct config *config)
-{
-	int64_t wanted = config->gateway_processes;
-	cpu_set_t cores;
-
-	if (wanted == CONFIG_PROCESSES_AUTO)
-		wanted = sched_getaffinity(0, sizeof(cores), &cores) == 0
-				 ? CPU_COUNT(&cores)
-				 : sysconf(_SC_NPROCESSORS_ONLN);
-	if (wanted < 1)
-		wanted = 1;
-	return wanted < MOST_WORKERS ? (size_t)wanted : MOST_WORKERS;
-}
-
 static void close_fd(int *fd)
 {
 	if (*fd >= 0)
@@ -114,7 +100,7 @@ static size_t signal_workers(struct supervisor *supervisor, int number)
  * serving yet ends with us: until it is, we are the service that was told to end. */
 static void begin_to_end(struct supervisor *supervisor, int number)
 {
-	if (supervisor->successor && successor_serves(supervisor->successor)) {
+	if (successor_serves(supervisor->successor)) {
 		supervisor->is_replaced = true;
 		wakeup_hand_over(supervisor->wakeup);
 	}
@@ -125,16 +111,12 @@ static void begin_to_end(struct supervisor *supervisor, int number)
 	signal_workers(supervisor, number);
 }
 
-static void on_successor(void *context, bool serves)
+static void on_successor(void *context)
 {
 	struct supervisor *supervisor = context;
 
-	if (serves) {
+	if (successor_settle(&supervisor->successor))
 		begin_to_end(supervisor, SIGTERM);
-		return;
-	}
-	successor_free(supervisor->successor);
-	supervisor->successor = NULL;
 }
 
 /* When nobody can reach the listening socket any more, the workers go on with a new one. */
@@ -205,20 +187,6 @@ static void start_later(struct supervisor *supervisor, struct worker *worker)
 	worker->failures += worker->failures < MOST_FAILURES;
 }
 
-static void reap(struct supervisor *supervisor)
-{
-	successor_reap(supervisor->successor);
-	for (size_t i = 0; i < supervisor->count; i++) {
-		struct worker *worker = &supervisor->workers[i];
-
-		if (!child_reap(&worker->pid, LOG_WARN, "a worker has ended"))
-			continue;
-		tally_forget(supervisor->tally, i + 1);
-		if (!supervisor->is_ending)
-			start_later(supervisor, worker);
-	}
-}
-
 static void on_signal(uv_poll_t *poll, int status, int events)
 {
 	struct supervisor *supervisor = poll->data;
@@ -227,8 +195,17 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	if (number == SIGCHLD)
-		reap(supervisor);
-	else if (number == SIGUSR2 && !supervisor->is_ending && !supervisor->successor) {
+		successor_reap(supervisor->successor);
+	for (size_t i = 0; i < supervisor->count && number == SIGCHLD; i++) {
+		struct worker *worker = &supervisor->workers[i];
+
+		if (!child_reap(&worker->pid, LOG_WARN, "a worker has ended"))
+			continue;
+		tally_forget(supervisor->tally, i + 1);
+		if (!supervisor->is_ending)
+			start_later(supervisor, worker);
+	}
+	if (number == SIGUSR2 && !supervisor->is_ending && !supervisor->successor) {
 		look_after_socket(supervisor);
 		supervisor->successor = successor_start(&supervisor->loop, supervisor->inheritance,
 							supervisor->config, SUCCESSOR_LIMIT_MS,
@@ -340,36 +317,28 @@ static bool fail(const char *what)
 	return false;
 }
 
-/* One socket for each worker, so that the kernel spreads the connections; from a UNIX socket all of
- * them accept. */
-static bool open_sockets(struct supervisor *supervisor)
-{
-	struct inheritance *inheritance = supervisor->inheritance;
-	int *fds = inheritance->listen_fds;
-	size_t *count = &inheritance->listen_count;
-	bool is_unix = listen_socket_path(supervisor->config) != NULL;
-
-	while (*count > supervisor->count)
-		close(fds[--*count]);
-	for (; *count < supervisor->count; ++*count) {
-		bool is_copy = is_unix && *count > 0;
-		fds[*count] = is_copy ? fcntl(fds[0], F_DUPFD_CLOEXEC, 0)
-				      : listen_socket_open(supervisor->config, *count == 0);
-		if (fds[*count] < 0) /* of a new one the door has said why */
-			return is_copy ? fail("cannot listen") : false;
-	}
-	return true;
-}
-
 static bool open_all(struct supervisor *supervisor)
 {
 	const struct config *config = supervisor->config;
+	struct inheritance *inheritance = supervisor->inheritance;
+	int *fds = inheritance->listen_fds;
+	size_t *count = &inheritance->listen_count;
 	bool good;
 
-	supervisor->liveness =
-		inheritance_claim(supervisor->inheritance, config, &supervisor->exit_code);
-	if (!supervisor->liveness || !open_sockets(supervisor))
+	supervisor->liveness = inheritance_claim(inheritance, config, &supervisor->exit_code);
+	if (!supervisor->liveness)
 		return false;
+	/* One socket for each worker, so that the kernel spreads the connections; from a UNIX
+	 * socket all of them accept. */
+	while (*count > supervisor->count)
+		close(fds[--*count]);
+	for (; *count < supervisor->count; ++*count) {
+		bool is_copy = listen_socket_path(config) && *count > 0;
+		fds[*count] = is_copy ? fcntl(fds[0], F_DUPFD_CLOEXEC, 0)
+				      : listen_socket_open(config, *count == 0);
+		if (fds[*count] < 0) /* of a new one the door has said why */
+			return is_copy ? fail("cannot listen") : false;
+	}
 	listen_file_take(&supervisor->listen_file, config);
 	supervisor->wakeup =
 		wakeup_open(&supervisor->loop, config->state_dir, -1, pass_tap_on, supervisor);
@@ -387,25 +356,30 @@ static bool open_all(struct supervisor *supervisor)
 
 int supervisor_run(struct config *config, struct inheritance *inheritance)
 {
-	size_t count = count_wanted(config);
+	int64_t count = config->gateway_processes;
 	struct supervisor *supervisor;
+	cpu_set_t cores;
 
-	if (count == 1)
+	if (count == CONFIG_PROCESSES_AUTO)
+		count = sched_getaffinity(0, sizeof(cores), &cores) == 0
+				? CPU_COUNT(&cores)
+				: sysconf(_SC_NPROCESSORS_ONLN);
+	count = count < MOST_WORKERS ? count : MOST_WORKERS;
+	if (count <= 1)
 		return SUPERVISOR_WORKER;
 	supervisor = xcalloc(1, sizeof(*supervisor));
 	*supervisor = (struct supervisor){.config = config,
 					  .inheritance = inheritance,
-					  .count = count,
+					  .count = (size_t)count,
 					  .reload = reload_new(config),
 					  .ready_fds = {-1, -1}};
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < supervisor->count; i++)
 		supervisor->workers[i] = (struct worker){.taps = {-1, -1}};
 	uv_loop_init(&supervisor->loop);
 	if (open_all(supervisor)) {
 		supervisor->exit_code = EXIT_SUCCESS;
 		log_event(LOG_INFO, "supervising", log_number("pid", getpid()),
-			  log_number("workers", (int64_t)count),
-			  log_text("version", WORKER_VERSION));
+			  log_number("workers", count), log_text("version", WORKER_VERSION));
 		uv_timer_init(&supervisor->loop, &supervisor->start_timer);
 		uv_poll_init(&supervisor->loop, &supervisor->signals, inheritance->signals_fd);
 		uv_poll_init(&supervisor->loop, &supervisor->ready, supervisor->ready_fds[0]);

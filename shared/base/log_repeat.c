@@ -34,6 +34,12 @@ static bool is_time(const struct log_repeat *repeat, int64_t now_ms)
 	return !repeat->was_said || now_ms - repeat->said_ms >= LOG_REPEAT_MS;
 }
 
+void log_repeat_tick(struct log_repeat *repeat, int64_t now_ms, bool is_last)
+{
+	if (repeat->unsaid > 0 && (is_last || is_time(repeat, now_ms)))
+		say(repeat, now_ms, NULL, 0);
+}
+
 void log_repeat_happens(struct log_repeat *repeat, int64_t now_ms, const struct log_field *fields,
 			size_t count)
 {
@@ -53,12 +59,6 @@ void log_repeat_happens(struct log_repeat *repeat, int64_t now_ms, const struct 
 	}
 }
 
-void log_repeat_tick(struct log_repeat *repeat, int64_t now_ms)
-{
-	if (repeat->unsaid > 0 && is_time(repeat, now_ms))
-		say(repeat, now_ms, NULL, 0);
-}
-
 void log_repeat_ends(struct log_repeat *repeat, int64_t now_ms, const char *message)
 {
 	const struct log_field fields[] = {
@@ -74,11 +74,5 @@ void log_repeat_ends(struct log_repeat *repeat, int64_t now_ms, const char *mess
 		repeat->unsaid = 0;
 	}
 	repeat->is_on = false;
-	log_repeat_tick(repeat, now_ms);
-}
-
-void log_repeat_flush(struct log_repeat *repeat, int64_t now_ms)
-{
-	if (repeat->unsaid > 0)
-		say(repeat, now_ms, NULL, 0);
+	log_repeat_tick(repeat, now_ms, false);
 }

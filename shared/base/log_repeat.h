@@ -40,10 +40,8 @@ void log_repeat_happens(struct log_repeat *repeat, int64_t now_ms, const struct 
  * says that it was going on, and logs what was counted, when that is due. */
 void log_repeat_ends(struct log_repeat *repeat, int64_t now_ms, const char *message);
 
-/* Logs what was counted, when that is due. Call it about once a second. */
-void log_repeat_tick(struct log_repeat *repeat, int64_t now_ms);
-
-/* Logs what was counted now, because the program is ending. */
-void log_repeat_flush(struct log_repeat *repeat, int64_t now_ms);
+/* Logs what was counted, when that is due, or because the program is ending (`is_last`). Call it
+ * about once a second. */
+void log_repeat_tick(struct log_repeat *repeat, int64_t now_ms, bool is_last);
 
 #endif

@@ -136,8 +136,7 @@ static bool is_fit(const char *path, char *why, size_t size)
 	return false;
 }
 
-/* Makes it if it is missing; with `is_trial` says only whether that could be done. */
-static bool prepare(const char *path, bool is_trial, char *why, size_t size)
+bool state_dir_prepare(const char *path, bool is_trial, char *why, size_t size)
 {
 	char above[STATE_DIR_PATH_SIZE], us[STATE_DIR_USER_SIZE];
 	int made;
@@ -158,11 +157,6 @@ static bool prepare(const char *path, bool is_trial, char *why, size_t size)
 	return false;
 }
 
-bool state_dir_prepare(const char *path, char *why, size_t size)
-{
-	return prepare(path, false, why, size);
-}
-
 bool state_dir_file(const char *state_dir, const char *name, char path[STATE_DIR_PATH_SIZE])
 {
 	int len = snprintf(path, STATE_DIR_PATH_SIZE, "%s/%s", state_dir, name);
@@ -179,7 +173,7 @@ bool state_dir_check(const char *path, char *why, size_t size)
 					    "worker.db-wal", "worker.db-shm"};
 	char file[STATE_DIR_PATH_SIZE], reason[REASON_SIZE];
 
-	if (!prepare(path, true, why, size))
+	if (!state_dir_prepare(path, true, why, size))
 		return false;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (!state_dir_file(path, names[i], file) ||

@@ -15,10 +15,11 @@ enum { STATE_DIR_PATH_SIZE = 4096, STATE_DIR_USER_SIZE = 64 };
 
 /* Makes the directory (mode 0700; its parent must exist) unless it is there, and checks that this
  * program can write to it, that not everybody can, and that it is on a local disk. A symbolic link
- * to a directory is fine. Returns false with the reason for people in `why`. */
-bool state_dir_prepare(const char *path, char *why, size_t size);
+ * to a directory is fine. Returns false with the reason for people in `why`. `is_trial`: makes
+ * nothing, and says only whether that could be done. */
+bool state_dir_prepare(const char *path, bool is_trial, char *why, size_t size);
 
-/* The same, but makes nothing; false also when one of the programs' files that are there could not
+/* The same as a trial; false also when one of the programs' files that are there could not
  * be opened. */
 bool state_dir_check(const char *path, char *why, size_t size);
 

@@ -56,7 +56,7 @@ int unix_datagram_bind(const char *path)
 	return fd;
 }
 
-static int connect_to(const char *path, int type)
+int unix_connect(const char *path, int type)
 {
 	struct sockaddr_un address;
 	int fd = open_socket(path, type, &address);
@@ -64,11 +64,6 @@ static int connect_to(const char *path, int type)
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
 		return close_keeping_errno(fd);
 	return fd;
-}
-
-int unix_datagram_connect(const char *path)
-{
-	return connect_to(path, SOCK_DGRAM);
 }
 
 /* True when `path` is free now; otherwise errno says why not. */
@@ -82,7 +77,7 @@ static bool remove_stale(const char *path)
 		errno = ENOTSOCK;
 		return false;
 	}
-	int fd = connect_to(path, SOCK_STREAM);
+	int fd = unix_connect(path, SOCK_STREAM);
 	if (fd >= 0 || errno == EAGAIN) { /* EAGAIN: alive, its queue is full */
 		if (fd >= 0)
 			close(fd);

@@ -18,9 +18,9 @@ enum { UNIX_SOCKET_PATH_MAX = 107 };
  * holds the right to serve. Returns the descriptor, or -1 with errno. */
 int unix_datagram_bind(const char *path);
 
-/* A datagram socket that sends to `path`, or -1 with errno (ENOENT, ECONNREFUSED: nobody is there).
- */
-int unix_datagram_connect(const char *path);
+/* A socket of that type (SOCK_DGRAM, SOCK_STREAM) that is connected to `path`, or -1 with errno
+ * (ENOENT, ECONNREFUSED: nobody is there). */
+int unix_connect(const char *path, int type);
 
 /* Sends a tap that carries a descriptor over a datagram socket. False when it has no room. */
 bool unix_send_fd(int socket_fd, int fd);

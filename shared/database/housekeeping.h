@@ -24,13 +24,13 @@ struct housekeeping_limits {
 struct housekeeping_limits housekeeping_limits_of(const struct config *config);
 
 /* Free with housekeeping_free before the database is closed. */
-struct housekeeping *housekeeping_new(struct database *database, struct housekeeping_limits limits);
-void housekeeping_set_limits(struct housekeeping *housekeeping, struct housekeeping_limits limits);
+struct housekeeping *housekeeping_new(struct database *database);
 void housekeeping_free(struct housekeeping *housekeeping);
 
 /* One step at `now_ms` (wall clock), waiting for the write lock for at most `wait_ms` (0 in a
  * program with threads). *more is set when a batch was full and another step should follow soon. */
-enum database_status housekeeping_step(struct housekeeping *housekeeping, int64_t now_ms,
+enum database_status housekeeping_step(struct housekeeping *housekeeping,
+				       struct housekeeping_limits limits, int64_t now_ms,
 				       int64_t wait_ms, bool *more);
 
 #endif

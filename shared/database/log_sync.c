@@ -73,13 +73,6 @@ void log_sync_close(struct log_sync *sync)
 	free(sync);
 }
 
-static void sleep_until_one_ends(struct counts *counts, uint32_t ended, int64_t at_most_ms)
-{
-	struct timespec timeout = {.tv_nsec = at_most_ms * 1000000};
-
-	syscall(SYS_futex, &counts->ended, FUTEX_WAIT, ended, &timeout, NULL, 0);
-}
-
 /* Those that shared the last sync have their answer by now and may be about to commit again:
  * without a little patience there would be two groups, each waiting for the disk twice. A process
  * that is alone waits for nobody. */
@@ -116,8 +109,9 @@ enum log_sync_turn log_sync_begin(struct log_sync *sync, int64_t deadline_ms)
 		int64_t left_ms = deadline_ms - clock_monotonic_ms();
 		if (left_ms <= 0)
 			return LOG_SYNC_LATE;
-		sleep_until_one_ends(counts, ended,
-				     left_ms < LOOK_AGAIN_MS ? left_ms : LOOK_AGAIN_MS);
+		struct timespec timeout = {
+			.tv_nsec = (left_ms < LOOK_AGAIN_MS ? left_ms : LOOK_AGAIN_MS) * 1000000};
+		syscall(SYS_futex, &counts->ended, FUTEX_WAIT, ended, &timeout, NULL, 0);
 	}
 }
 

@@ -22,20 +22,25 @@
 #include "shared/database/write_lock.h"
 
 #define DATABASE_NAME "worker.db"
-#define LOCK_NAME "write.lock"
-#define SYNC_NAME "sync.lock"
 
 enum { REASON_SIZE = 200, NAP_US = 20000 };
 
+static const char *const names[FILES] = {
+	[MAIN_FILE] = DATABASE_NAME,	     [LOG_FILE] = DATABASE_NAME "-wal",
+	[INDEX_FILE] = DATABASE_NAME "-shm", [LOCK_FILE] = "write.lock",
+	[SYNC_FILE] = "sync.lock",
+};
+
 int64_t opening_patience_ms = 1500;
 
-static enum database_status refuse(const char *name, const char *path, int error,
+static enum database_status refuse(enum database_file file, const char *path, int error,
 				   char why[DATABASE_WHY_SIZE])
 {
 	char reason[REASON_SIZE];
 
 	state_dir_explain(path, error, reason, sizeof(reason));
-	snprintf(why, DATABASE_WHY_SIZE, "cannot open %s in the state_dir: %s", name, reason);
+	snprintf(why, DATABASE_WHY_SIZE, "cannot open %s in the state_dir: %s", names[file],
+		 reason);
 	return DATABASE_ERROR;
 }
 
@@ -43,11 +48,12 @@ enum database_status opening_lock(struct database *database, int64_t deadline_ms
 				  char why[DATABASE_WHY_SIZE])
 {
 	char path[STATE_DIR_PATH_SIZE];
-	int lock =
-		state_dir_file(database->state_dir, LOCK_NAME, path) ? write_lock_open(path) : -1;
+	int lock = state_dir_file(database->state_dir, names[LOCK_FILE], path)
+			   ? write_lock_open(path)
+			   : -1;
 
 	if (lock < 0)
-		return refuse(LOCK_NAME, path, errno, why);
+		return refuse(LOCK_FILE, path, errno, why);
 	if (!write_lock_take(lock, deadline_ms)) {
 		snprintf(why, DATABASE_WHY_SIZE, "another process holds the write lock");
 		close(lock);
@@ -56,21 +62,22 @@ enum database_status opening_lock(struct database *database, int64_t deadline_ms
 	if (database->lock >= 0)
 		close(database->lock);
 	database->lock = lock;
-	held_file_take(&database->files[LOCK_FILE], path, LOCK_NAME, 0600);
+	held_file_take(&database->files[LOCK_FILE], path, names[LOCK_FILE], 0600);
 	return DATABASE_OK;
 }
 
 enum database_status opening_sync(struct database *database, char why[DATABASE_WHY_SIZE])
 {
 	char path[STATE_DIR_PATH_SIZE];
-	struct log_sync *sync =
-		state_dir_file(database->state_dir, SYNC_NAME, path) ? log_sync_open(path) : NULL;
+	struct log_sync *sync = state_dir_file(database->state_dir, names[SYNC_FILE], path)
+					? log_sync_open(path)
+					: NULL;
 
 	if (!sync)
-		return refuse(SYNC_NAME, path, errno, why);
+		return refuse(SYNC_FILE, path, errno, why);
 	log_sync_close(database->sync);
 	database->sync = sync;
-	held_file_take(&database->files[SYNC_FILE], path, SYNC_NAME, 0600);
+	held_file_take(&database->files[SYNC_FILE], path, names[SYNC_FILE], 0600);
 	return DATABASE_OK;
 }
 
@@ -157,13 +164,12 @@ static bool migrate(sqlite3 *handle, char why[DATABASE_WHY_SIZE])
  * beside it, which somebody else may have left, it does not say what is wrong. */
 static bool open_handle(struct database *database, sqlite3 **handle, char why[DATABASE_WHY_SIZE])
 {
-	static const char *const beside[] = {DATABASE_NAME "-wal", DATABASE_NAME "-shm"};
 	char path[STATE_DIR_PATH_SIZE];
 	mode_t old_mask;
 	int result, error;
 
 	if (!state_dir_file(database->state_dir, DATABASE_NAME, path))
-		return false; /* LOCK_NAME is longer, and was opened */
+		return false; /* the lock, whose name is longer, was opened */
 	old_mask = umask(0177); /* SQLite gives the log and its index the mode of the database */
 	result = sqlite3_open_v2(path, handle,
 				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
@@ -172,16 +178,16 @@ static bool open_handle(struct database *database, sqlite3 **handle, char why[DA
 				 NULL);
 	umask(old_mask);
 	if (result == SQLITE_OK && sqlite3_db_readonly(*handle, "main") == 0) {
-		for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++)
-			if (state_dir_file(database->state_dir, beside[i], path) &&
+		for (enum database_file i = LOG_FILE; i <= INDEX_FILE; i++)
+			if (state_dir_file(database->state_dir, names[i], path) &&
 			    faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0 &&
 			    errno != ENOENT)
-				return refuse(beside[i], path, errno, why) == DATABASE_OK;
+				return refuse(i, path, errno, why) == DATABASE_OK;
 		return true;
 	}
 	error = result == SQLITE_OK ? EACCES : sqlite3_system_errno(*handle);
 	if (error != 0)
-		refuse(DATABASE_NAME, path, error, why);
+		refuse(MAIN_FILE, path, error, why);
 	else
 		snprintf(why, DATABASE_WHY_SIZE,
 			 "cannot open " DATABASE_NAME " in the state_dir: %s",
@@ -247,30 +253,11 @@ static void close_handle(sqlite3 *handle)
 	sqlite3_close(handle);
 }
 
-static void hold_files(struct database *database)
-{
-	static const struct {
-		enum database_file file;
-		const char *suffix, *name;
-	} rows[] = {{MAIN_FILE, "", DATABASE_NAME},
-		    {LOG_FILE, "-wal", DATABASE_NAME "-wal"},
-		    {INDEX_FILE, "-shm", DATABASE_NAME "-shm"}};
-	const char *main_path = sqlite3_db_filename(database->handle, "main");
-	char path[STATE_DIR_PATH_SIZE];
-
-	held_file_take(&database->files[DIRECTORY], database->state_dir, "state_dir", 0700);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		snprintf(path, sizeof(path), "%s%s", main_path, rows[i].suffix);
-		held_file_take(&database->files[rows[i].file], path, rows[i].name, 0600);
-	}
-	database->changed_ms = INT64_MAX;
-	database->doubtful_ms = 0;
-}
-
 int opening_file(struct database *database, int64_t wait_ms, bool may_be_another,
 		 char why[DATABASE_WHY_SIZE])
 {
 	sqlite3 *handle = NULL;
+	char path[STATE_DIR_PATH_SIZE];
 	int64_t known_id = ids_newest(database->handle);
 	int result = SQLITE_CANTOPEN;
 
@@ -297,7 +284,14 @@ int opening_file(struct database *database, int64_t wait_ms, bool may_be_another
 	database->handle = handle;
 	database->roll_back = NULL;
 	database->is_in_doubt = database->waits_for_disk;
-	hold_files(database);
+	held_file_take(&database->files[DIRECTORY], database->state_dir, "state_dir", 0700);
+	for (size_t i = MAIN_FILE; i <= INDEX_FILE; i++) {
+		snprintf(path, sizeof(path), "%s%s", sqlite3_db_filename(handle, "main"),
+			 names[i] + strlen(DATABASE_NAME));
+		held_file_take(&database->files[i], path, names[i], 0600);
+	}
+	database->changed_ms = INT64_MAX;
+	database->doubtful_ms = 0;
 	for (size_t i = 0; i < database->prepared_count; i++)
 		*database->prepared[i].statement = database->prepared[i].next;
 	return SQLITE_OK;
@@ -305,22 +299,21 @@ int opening_file(struct database *database, int64_t wait_ms, bool may_be_another
 
 bool opening_is_torn(const struct database *database, bool others_may_have_it, bool mend)
 {
-	static const char *const names[] = {DATABASE_NAME, DATABASE_NAME "-wal",
-					    DATABASE_NAME "-shm"};
-	char paths[3][STATE_DIR_PATH_SIZE];
-	bool is_there[3];
+	char paths[FILES][STATE_DIR_PATH_SIZE];
+	bool is_there[FILES];
 	struct stat info;
 
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = MAIN_FILE; i <= INDEX_FILE; i++)
 		is_there[i] = state_dir_file(database->state_dir, names[i], paths[i]) &&
-			      stat(paths[i], &info) == 0 && (i > 0 || info.st_size > 0);
-	if (is_there[0] ? is_there[1] || (!is_there[2] && !others_may_have_it)
-			: !is_there[1] && !is_there[2] && !others_may_have_it)
+			      stat(paths[i], &info) == 0 && (i > MAIN_FILE || info.st_size > 0);
+	if (is_there[MAIN_FILE]
+		    ? is_there[LOG_FILE] || (!is_there[INDEX_FILE] && !others_may_have_it)
+		    : !is_there[LOG_FILE] && !is_there[INDEX_FILE] && !others_may_have_it)
 		return false;
 	if (mend) {
-		unlink(paths[2]);
-		if (!is_there[0])
-			unlink(paths[1]);
+		unlink(paths[INDEX_FILE]);
+		if (!is_there[MAIN_FILE])
+			unlink(paths[LOG_FILE]);
 	}
 	return true;
 }
@@ -332,8 +325,8 @@ static enum database_status lock_whole(struct database *database, int64_t wait_m
 {
 	int64_t give_up_ms = clock_monotonic_ms() + opening_patience_ms;
 	char path[STATE_DIR_PATH_SIZE];
-	bool others_may_have_it =
-		state_dir_file(database->state_dir, LOCK_NAME, path) && access(path, F_OK) == 0;
+	bool others_may_have_it = state_dir_file(database->state_dir, names[LOCK_FILE], path) &&
+				  access(path, F_OK) == 0;
 
 	for (;;) {
 		enum database_status status =
@@ -360,7 +353,7 @@ struct database *database_open(const struct config *config, int64_t wait_ms,
 	database->max_bytes = config->database_max_bytes;
 	database->waits_for_disk = config->durability == CONFIG_DURABILITY_FULL;
 	database->lock = -1;
-	if (state_dir_prepare(config->state_dir, why, DATABASE_WHY_SIZE) &&
+	if (state_dir_prepare(config->state_dir, false, why, DATABASE_WHY_SIZE) &&
 	    lock_whole(database, wait_ms, why) == DATABASE_OK &&
 	    (!database->waits_for_disk || opening_sync(database, why) == DATABASE_OK) &&
 	    opening_file(database, wait_ms, true, why) == SQLITE_OK) {

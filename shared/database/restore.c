@@ -105,44 +105,29 @@ static bool put_back(struct database *database)
 	return good;
 }
 
-/* A person has put a database there: the log and the index of the one before are not its own. */
-static void drop_old_log(struct database *database, const enum held_file_state states[FILES])
-{
-	if (states[INDEX_FILE] == HELD_FILE_IN_PLACE)
-		unlink(database->files[INDEX_FILE].path);
-	if (states[LOG_FILE] == HELD_FILE_IN_PLACE)
-		unlink(database->files[LOG_FILE].path);
-}
-
-/* Another database that lacks what was committed here may be one that a person has put there, or
- * ours, of which somebody goes on deleting files: those who have it open get the time to put them
- * back. */
-static bool is_beyond_doubt(struct database *database)
-{
-	int64_t now_ms = clock_monotonic_ms();
-
-	if (database->doubtful_ms == 0)
-		database->doubtful_ms = now_ms;
-	return now_ms - database->doubtful_ms >= opening_patience_ms;
-}
-
-/* Opens what is there now, or what is open, if that is not there any more. What a person has put
- * there and that is no database is moved aside. */
+/* Opens what is there now, or what is open, if that is not there any more. Another database that
+ * lacks what was committed here may be one that a person has put there, or ours, of which somebody
+ * goes on deleting files: those who have it open get the time to put them back. What a person has
+ * put there and that is no database is moved aside. */
 static enum database_status reopen(struct database *database,
 				   const enum held_file_state states[FILES], int64_t deadline_ms,
 				   bool is_writer, char why[DATABASE_WHY_SIZE])
 {
 	const char *path = database->files[MAIN_FILE].path;
-	int64_t left_ms = deadline_ms - clock_monotonic_ms();
+	int64_t now_ms = clock_monotonic_ms(), left_ms = deadline_ms - now_ms;
 	char aside[STATE_DIR_PATH_SIZE];
 	struct stat info;
 	int result = SQLITE_NOTADB;
 
 	left_ms = left_ms > 0 ? left_ms : 0;
 	if (states[MAIN_FILE] == HELD_FILE_REPLACED) {
-		bool is_over = is_beyond_doubt(database);
-
-		drop_old_log(database, states);
+		if (database->doubtful_ms == 0)
+			database->doubtful_ms = now_ms;
+		bool is_over = now_ms - database->doubtful_ms >= opening_patience_ms;
+		/* The log and the index of the one before are not its own. */
+		for (size_t i = INDEX_FILE; i >= LOG_FILE; i--)
+			if (states[i] == HELD_FILE_IN_PLACE)
+				unlink(database->files[i].path);
 		if (opening_is_torn(database, false, is_over) && !is_over)
 			return DATABASE_BUSY;
 		if (stat(path, &info) == 0 && info.st_size > 0)
@@ -178,12 +163,6 @@ static void look(struct database *database, enum held_file_state states[FILES], 
 	}
 }
 
-static bool is_whole(const enum held_file_state states[FILES])
-{
-	return states[MAIN_FILE] == HELD_FILE_IN_PLACE && states[LOG_FILE] == HELD_FILE_IN_PLACE &&
-	       states[INDEX_FILE] == HELD_FILE_IN_PLACE;
-}
-
 enum database_status restore(struct database *database, int64_t deadline_ms, bool is_writer)
 {
 	enum held_file_state states[FILES];
@@ -191,7 +170,7 @@ enum database_status restore(struct database *database, int64_t deadline_ms, boo
 	char why[DATABASE_WHY_SIZE];
 
 	look(database, states, is_writer);
-	if (!state_dir_prepare(database->state_dir, why, sizeof(why)))
+	if (!state_dir_prepare(database->state_dir, false, why, sizeof(why)))
 		status = DATABASE_ERROR;
 	if (status == DATABASE_OK && states[LOCK_FILE] != HELD_FILE_IN_PLACE)
 		status = opening_lock(database, deadline_ms, why);
@@ -199,19 +178,19 @@ enum database_status restore(struct database *database, int64_t deadline_ms, boo
 		status = opening_sync(database, why);
 	if (status == DATABASE_OK) {
 		look(database, states, false); /* now that nobody else is at work */
-		if (!is_whole(states))
+		if (states[MAIN_FILE] != HELD_FILE_IN_PLACE ||
+		    states[LOG_FILE] != HELD_FILE_IN_PLACE ||
+		    states[INDEX_FILE] != HELD_FILE_IN_PLACE)
 			status = reopen(database, states, deadline_ms, is_writer, why);
 		else /* another directory may have the same files */
 			held_file_take(&database->files[DIRECTORY], database->state_dir,
 				       "state_dir", 0700);
 	}
-	if (!is_writer || status == DATABASE_BUSY)
-		return status;
-	if (status != DATABASE_OK) {
+	if (is_writer && status == DATABASE_OK) {
+		log_repeat_ends(&database->trouble, clock_monotonic_ms(), "database open again");
+		look(database, states, true);
+	} else if (is_writer && status != DATABASE_BUSY) {
 		log_repeat_event(&database->trouble, clock_monotonic_ms(), log_text("why", why));
-		return status;
 	}
-	log_repeat_ends(&database->trouble, clock_monotonic_ms(), "database open again");
-	look(database, states, true);
-	return DATABASE_OK;
+	return status;
 }

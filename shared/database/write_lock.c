@@ -32,19 +32,6 @@ static void interrupt_only(int signal_number)
 	(void)signal_number;
 }
 
-/* Whoever started us may have blocked the signal, and a blocked one does not end a wait. */
-static void receive_alarms(void)
-{
-	const struct sigaction action = {
-		.sa_handler = interrupt_only}; /* no SA_RESTART: it is meant to interrupt */
-	sigset_t alarm_only;
-
-	sigemptyset(&alarm_only);
-	sigaddset(&alarm_only, SIGALRM);
-	sigaction(SIGALRM, &action, NULL);
-	sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
-}
-
 /* 0: none. */
 static void set_alarm(int64_t in_ms)
 {
@@ -60,10 +47,17 @@ bool write_lock_take(int lock, int64_t deadline_ms)
 {
 	bool taken = write_lock_try(lock);
 	int64_t left_ms = deadline_ms - clock_monotonic_ms();
+	/* No SA_RESTART: it is meant to interrupt. */
+	const struct sigaction action = {.sa_handler = interrupt_only};
+	sigset_t alarm_only;
 
 	if (taken || left_ms <= 0)
 		return taken;
-	receive_alarms();
+	/* Whoever started us may have blocked the signal, and a blocked one does not end a wait. */
+	sigemptyset(&alarm_only);
+	sigaddset(&alarm_only, SIGALRM);
+	sigaction(SIGALRM, &action, NULL);
+	sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
 	set_alarm(left_ms);
 	do
 		taken = flock(lock, LOCK_EX) == 0;

@@ -12,6 +12,7 @@
 #include "shared/json/json.h"
 
 #include <ctype.h>
+#include <limits.h>
 
 #include "shared/base/utf8.h"
 
@@ -192,37 +193,28 @@ static bool close_bracket(struct scan *scan)
 
 static bool scan_value(struct scan *scan)
 {
-	struct json_value value = {.at = scan->at};
+	static const struct {
+		enum json_kind kind;
+		const char *word; /* NULL: not a word */
+	} kinds[UCHAR_MAX + 1] = {
+		['{'] = {.kind = JSON_OBJECT}, ['['] = {.kind = JSON_ARRAY},
+		['"'] = {.kind = JSON_STRING}, ['t'] = {JSON_TRUE, "true"},
+		['f'] = {JSON_FALSE, "false"}, ['n'] = {JSON_NULL, "null"},
+	};
+	unsigned char first = (unsigned char)*scan->at;
+	struct json_value value = {.at = scan->at, .kind = kinds[first].kind};
 	bool good;
 
-	switch (*scan->at) {
-	case '{':
-	case '[':
-		value.kind = *scan->at == '{' ? JSON_OBJECT : JSON_ARRAY;
-		_Static_assert(JSON_MAX_DEPTH == 1024, "the sentence below names the limit");
+	if (value.kind == JSON_ABSENT)
+		value.kind = JSON_NUMBER; /* or nothing that is allowed here */
+	_Static_assert(JSON_MAX_DEPTH == 1024, "the sentence below names the limit");
+	if (value.kind >= JSON_ARRAY)
 		good = scan->depth < JSON_MAX_DEPTH ||
 		       fail(scan, "nested too deep (more than 1024 levels)");
-		break;
-	case '"':
-		value.kind = JSON_STRING;
-		good = scan_string(scan);
-		break;
-	case 't':
-		value.kind = JSON_TRUE;
-		good = scan_word(scan, "true");
-		break;
-	case 'f':
-		value.kind = JSON_FALSE;
-		good = scan_word(scan, "false");
-		break;
-	case 'n':
-		value.kind = JSON_NULL;
-		good = scan_word(scan, "null");
-		break;
-	default:
-		value.kind = JSON_NUMBER; /* or nothing that is allowed here */
-		good = scan_number(scan);
-	}
+	else if (kinds[first].word)
+		good = scan_word(scan, kinds[first].word);
+	else
+		good = value.kind == JSON_STRING ? scan_string(scan) : scan_number(scan);
 	if (!good)
 		return false;
 	if (scan->depth == 1 && scan->wanted)

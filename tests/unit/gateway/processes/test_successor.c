@@ -34,11 +34,11 @@ static struct config config = {.ws_bind = loopback, .ws_port = 9000};
 static int told_times, signals_fd;
 static bool told;
 
-static void on_told(void *context, bool serves)
+static void on_told(void *context)
 {
 	assert_ptr_equal(context, &mine);
 	told_times++;
-	told = serves;
+	told = successor_settle(&successor);
 	uv_stop(&loop);
 }
 
@@ -157,9 +157,8 @@ static void one_that_does_not_serve_ends_with_us(void **state)
 	int status;
 
 	start("exec sleep 60", LONG_MS);
-	assert_false(successor_serves(successor));
-	successor_free(successor);
-	successor = NULL;
+	assert_false(successor_settle(&successor));
+	assert_null(successor);
 	assert_true(waitpid(-1, &status, 0) > 0);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }

@@ -44,7 +44,7 @@ static void ends(int64_t at_ms)
 
 static void tick(int64_t at_ms)
 {
-	CAPTURED(log_repeat_tick(&repeat, at_ms));
+	CAPTURED(log_repeat_tick(&repeat, at_ms, false));
 }
 
 #define HAPPENED "level=warn program=test msg=\"it happened\""
@@ -167,9 +167,9 @@ static void at_the_end_of_the_program_the_rest_is_said(void **state)
 	happens(0);
 	happens(100);
 	said();
-	CAPTURED(log_repeat_flush(&repeat, 2000));
+	CAPTURED(log_repeat_tick(&repeat, 2000, true));
 	assert_string_equal(said(), HAPPENED " times=1 seconds=2");
-	CAPTURED(log_repeat_flush(&repeat, 3000));
+	CAPTURED(log_repeat_tick(&repeat, 3000, true));
 	assert_string_equal(said(), "");
 }
 

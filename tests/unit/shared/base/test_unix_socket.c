@@ -64,7 +64,7 @@ static void a_datagram_arrives(void **state)
 	(void)state;
 	char buffer[8];
 	int receiver = unix_datagram_bind(path);
-	int sender = unix_datagram_connect(path);
+	int sender = unix_connect(path, SOCK_DGRAM);
 
 	assert_flags(receiver);
 	assert_flags(sender);
@@ -108,7 +108,7 @@ static void a_wakeup_socket_replaces_what_is_there(void **state)
 	assert_true(old >= 0);
 	int new = unix_datagram_bind(path); /* also one that lives */
 	assert_true(new >= 0);
-	int sender = unix_datagram_connect(path);
+	int sender = unix_connect(path, SOCK_DGRAM);
 	char byte;
 
 	assert_int_equal(send(sender, "!", 1, 0), 1);
@@ -152,10 +152,10 @@ static void a_tap_may_carry_a_descriptor(void **state)
 static void with_nobody_there_a_sender_is_told(void **state)
 {
 	(void)state;
-	assert_int_equal(unix_datagram_connect(path), -1);
+	assert_int_equal(unix_connect(path, SOCK_DGRAM), -1);
 	assert_int_equal(errno, ENOENT);
 	close(unix_datagram_bind(path));
-	assert_int_equal(unix_datagram_connect(path), -1);
+	assert_int_equal(unix_connect(path, SOCK_DGRAM), -1);
 	assert_int_equal(errno, ECONNREFUSED);
 }
 
@@ -226,7 +226,7 @@ static void a_path_has_a_longest_length(void **state)
 	assert_int_equal(errno, ENAMETOOLONG);
 	assert_int_equal(unix_stream_listen(too_long, 0600, 1), -1);
 	assert_int_equal(errno, ENAMETOOLONG);
-	assert_int_equal(unix_datagram_connect(""), -1);
+	assert_int_equal(unix_connect("", SOCK_DGRAM), -1);
 	assert_int_equal(errno, ENAMETOOLONG);
 
 	too_long[UNIX_SOCKET_PATH_MAX] = '\0'; /* just fits */
@@ -244,8 +244,8 @@ static void no_descriptor_is_lost_on_a_failure(void **state)
 	close(before);
 	make_file();
 	unix_stream_listen(path, 0600, 1);
-	unix_datagram_connect(path);
-	unix_datagram_connect("/nowhere/at/all");
+	unix_connect(path, SOCK_DGRAM);
+	unix_connect("/nowhere/at/all", SOCK_DGRAM);
 	unix_datagram_bind("/nowhere/at/all");
 	unix_stream_listen("/nowhere/at/all", 0600, 1);
 	unlink(path);

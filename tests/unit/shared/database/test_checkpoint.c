@@ -236,8 +236,7 @@ static void in_the_middle_of_a_transaction_nothing_is_copied(void **state)
 {
 	(void)state;
 	struct database *database = open_database(), *second = open_database();
-	struct housekeeping *housekeeping =
-		housekeeping_new(database, housekeeping_limits_of(&config));
+	struct housekeeping *housekeeping = housekeeping_new(database);
 	struct writer writer;
 	char byte = '!';
 	bool more;
@@ -251,15 +250,21 @@ static void in_the_middle_of_a_transaction_nothing_is_copied(void **state)
 
 	assert_int_equal(database_checkpoint(database, 0), DATABASE_BUSY);
 	assert_int_equal(database_checkpoint(database, clock_monotonic_ms() + 30), DATABASE_BUSY);
-	assert_int_equal(housekeeping_step(housekeeping, now_ms, 0, &more), DATABASE_BUSY);
-	assert_int_equal(housekeeping_step(housekeeping, now_ms, 30, &more), DATABASE_BUSY);
+	assert_int_equal(
+		housekeeping_step(housekeeping, housekeeping_limits_of(&config), now_ms, 0, &more),
+		DATABASE_BUSY);
+	assert_int_equal(
+		housekeeping_step(housekeeping, housekeeping_limits_of(&config), now_ms, 30, &more),
+		DATABASE_BUSY);
 	database_close(second);
 	assert_nothing_copied(before);
 	assert_int_equal(watch->checkpoints, 0);
 
 	assert_int_equal(write(writer.told[1], &byte, 1), 1);
 	wait_for_child(child);
-	assert_int_equal(housekeeping_step(housekeeping, now_ms, 1000, &more), DATABASE_OK);
+	assert_int_equal(housekeeping_step(housekeeping, housekeeping_limits_of(&config), now_ms,
+					   1000, &more),
+			 DATABASE_OK);
 	struct files after = files_now();
 	assert_int_equal(after.copied, after.frames);
 	assert_true(after.database_size > before.database_size);

@@ -23,7 +23,7 @@ static int open_all(void **state)
 		return -1;
 	config.durability = CONFIG_DURABILITY_FULL;
 	database = open_database();
-	housekeeping = housekeeping_new(database, housekeeping_limits_of(&config));
+	housekeeping = housekeeping_new(database);
 	totals = totals_new(database);
 	open_witness();
 	now_ms = clock_wall_ms() + LATER_MS;
@@ -77,7 +77,8 @@ static bool run_step(void)
 {
 	bool more = false;
 
-	return housekeeping_step(housekeeping, now_ms, 1000, &more) == DATABASE_OK;
+	return housekeeping_step(housekeeping, housekeeping_limits_of(&config), now_ms, 1000,
+				 &more) == DATABASE_OK;
 }
 
 static void check_step(bool done)

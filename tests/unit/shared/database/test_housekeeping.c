@@ -22,7 +22,7 @@ static int open_house(void **state)
 	config.event_limit = 100000;
 	database = open_database();
 	handle = database_handle(database);
-	housekeeping = housekeeping_new(database, housekeeping_limits_of(&config));
+	housekeeping = housekeeping_new(database);
 	/* The row that every database begins with: as old as the clock of these tests. */
 	execute(handle, "UPDATE events SET created_ms = 1700000000000");
 	return 0;
@@ -66,8 +66,9 @@ static bool step(int64_t now_ms)
 {
 	bool more = true;
 
-	housekeeping_set_limits(housekeeping, housekeeping_limits_of(&config));
-	assert_int_equal(housekeeping_step(housekeeping, now_ms, 1000, &more), DATABASE_OK);
+	assert_int_equal(housekeeping_step(housekeeping, housekeeping_limits_of(&config), now_ms,
+					   1000, &more),
+			 DATABASE_OK);
 	return more;
 }
 
@@ -210,7 +211,9 @@ static void nothing_to_do_takes_no_lock(void **state)
 	add_events(5, 0, 10);
 	assert_int_equal(database_write_begin(other, 0), DATABASE_OK);
 	int transactions = watch->transactions;
-	assert_int_equal(housekeeping_step(housekeeping, NOW_MS, 0, &more), DATABASE_OK);
+	assert_int_equal(
+		housekeeping_step(housekeeping, housekeeping_limits_of(&config), NOW_MS, 0, &more),
+		DATABASE_OK);
 	assert_false(more);
 	assert_int_equal(watch->transactions, transactions);
 	assert_int_equal(watch->checkpoints, 0);
@@ -227,13 +230,19 @@ static void a_lock_that_is_taken_is_not_waited_for(void **state)
 	add_events(2, 5000, 10);
 	assert_int_equal(database_write_begin(other, 0), DATABASE_OK);
 	int64_t start_ms = clock_monotonic_ms();
-	assert_int_equal(housekeeping_step(housekeeping, NOW_MS + 5000, 0, &more), DATABASE_BUSY);
+	assert_int_equal(housekeeping_step(housekeeping, housekeeping_limits_of(&config),
+					   NOW_MS + 5000, 0, &more),
+			 DATABASE_BUSY);
 	assert_false(more);
-	assert_int_equal(housekeeping_step(housekeeping, NOW_MS + 5000, 40, &more), DATABASE_BUSY);
+	assert_int_equal(housekeeping_step(housekeeping, housekeeping_limits_of(&config),
+					   NOW_MS + 5000, 40, &more),
+			 DATABASE_BUSY);
 	assert_in_range(clock_monotonic_ms(), start_ms + 40, start_ms + 5000);
 	assert_int_equal(count_events(), 3);
 	database_write_end(other);
-	assert_int_equal(housekeeping_step(housekeeping, NOW_MS + 5000, 0, &more), DATABASE_OK);
+	assert_int_equal(housekeeping_step(housekeeping, housekeeping_limits_of(&config),
+					   NOW_MS + 5000, 0, &more),
+			 DATABASE_OK);
 	assert_int_equal(count_events(), 1);
 	/* It is left free. */
 	assert_int_equal(database_write_begin(other, 0), DATABASE_OK);
@@ -250,7 +259,9 @@ static void a_person_in_a_transaction_is_not_waited_for(void **state)
 	add_events(2, 5000, 10);
 	execute(person, "BEGIN IMMEDIATE");
 	int64_t start_ms = clock_monotonic_ms();
-	assert_int_equal(housekeeping_step(housekeeping, NOW_MS + 5000, 0, &more), DATABASE_BUSY);
+	assert_int_equal(housekeeping_step(housekeeping, housekeeping_limits_of(&config),
+					   NOW_MS + 5000, 0, &more),
+			 DATABASE_BUSY);
 	assert_true(clock_monotonic_ms() < start_ms + 5000);
 	execute(person, "ROLLBACK");
 	step(NOW_MS + 5000);
@@ -280,7 +291,9 @@ static void a_full_disk_is_pruned_all_the_same(void **state)
 	add_events(50, 5000, 10000);
 	remove_first_event();
 	watch->disk_is_full = 1;
-	assert_int_equal(housekeeping_step(housekeeping, NOW_MS, 1000, &more), DATABASE_FULL);
+	assert_int_equal(housekeeping_step(housekeeping, housekeeping_limits_of(&config), NOW_MS,
+					   1000, &more),
+			 DATABASE_FULL);
 	assert_int_equal(count_events(), 50);
 	step(NOW_MS);
 	assert_int_equal(count_events(), 1);
