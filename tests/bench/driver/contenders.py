@@ -23,7 +23,6 @@ from .load import SERVER_CORES, Failure, descendants, on_cores, usage
 
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 PUSH = '{"type":"push","payload":', "}"  # what subscribers of the service get; the others are given it to send
-API_PROCESSES = 4
 IN_MEMORY = ("tmpfs", "ramfs")
 
 NCHAN = """
@@ -118,8 +117,9 @@ class Worker(Contender):
 
     name = "wavelog-worker"
 
-    def __init__(self, front=Nginx, bare=False, cores=SERVER_CORES, seed=None, on_disk=False, **config):
+    def __init__(self, front=Nginx, bare=False, cores=SERVER_CORES, seed=None, on_disk=False, processes=4, **config):
         self.front, self.bare, self.cores, self.seed, self.on_disk = front, bare, cores, seed, on_disk
+        self.processes = processes  # of the API, behind nginx
         self.service = Service(event_limit=10_000_000, event_retention="24h", drain="10ms", **config)
 
     def start(self):
@@ -132,7 +132,7 @@ class Worker(Contender):
                 self._seed(**self.seed)
             self.service.start_gateway()
         if self.front is Nginx:
-            self.service.start_api(API_PROCESSES)
+            self.service.start_api(self.processes)
         self.web = self.front(self.service, certificates())
         self.api = InternalApi(self.web.plain_url, self.service.secret)
 

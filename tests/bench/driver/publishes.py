@@ -82,8 +82,9 @@ def _eight_publishers(bench, load, groups, ours, bare):
 
 
 def durable(bench):
-    """What publishers gain by sharing the sync of a commit."""
-    with Worker(cores=ALL, on_disk=True, durability="full") as worker, Load(ALL) as load:
+    """What publishers gain by sharing the sync of a commit. A process of the API has one publish at a time in hand, so no
+    more of them than there are processes can share one."""
+    with Worker(cores=ALL, on_disk=True, processes=PUBLISHERS, durability="full") as worker, Load(ALL) as load:
         kind = file_system(worker.service.state_dir)
         bench.rows(
             Row(f"publishes a second with durability: full, {PUBLISHERS} publishers, against one, on {kind}"
