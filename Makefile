@@ -234,7 +234,7 @@ install: all
 	install -m 644 LICENSE $(DOC)
 	install -m 644 nginx/wavelog-worker.conf $(DOC)/nginx
 	cp -R nginx/snippets $(DOC)/nginx
-	cp -R apache systemd $(DOC)
+	cp -R apache systemd examples $(DOC)
 
 # What install has copied. Configuration and databases stay.
 uninstall:

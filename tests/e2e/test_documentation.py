@@ -177,7 +177,7 @@ def test_supervisor_starts_what_systemd_starts():
 
 
 def test_the_token_that_php_makes_is_one(tmp_path):
-    (function,) = [block.text for block in blocks("docs/clients.md", language="php")]
+    (function,) = [block.text for block in blocks("docs/clients.md", "Tokens", "php")]
     script = tmp_path / "token.php"
     script.write_text(f"<?php\n{function}\necho worker_token('a secret', 'a topic', 7, 60), ' ', time() + 60;")
     token, expires = subprocess.run(["php", script], capture_output=True, text=True, check=True).stdout.split()
