@@ -47,14 +47,20 @@ static bool watch(int fd, uint32_t events)
 	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-bool listener_start(void)
+bool listener_is_there(void)
 {
-	const int on = 1;
 	int is_listening = 0;
 	socklen_t len = sizeof(is_listening);
 
-	if (getsockopt(STDIN_FILENO, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) != 0 ||
-	    !is_listening) {
+	return getsockopt(STDIN_FILENO, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) == 0 &&
+	       is_listening;
+}
+
+bool listener_start(void)
+{
+	const int on = 1;
+
+	if (!listener_is_there()) {
 		errno = 0;
 		return false;
 	}

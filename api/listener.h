@@ -21,6 +21,9 @@ enum { LISTENER_STAND_BACK_MS = 5 };
  * program told to end while it starts ends in order. */
 void listener_hold_signals(void);
 
+/* Whether descriptor 0 is a listening socket. */
+bool listener_is_there(void);
+
 /* Takes over descriptor 0 and SIGTERM, SIGINT, SIGUSR1 and SIGPIPE. False with errno when that
  * cannot be done; errno 0: descriptor 0 is not a listening socket, the program was started by hand.
  */

@@ -2,15 +2,18 @@
  * wavelog-worker-api: takes the backend's requests from the web server by FastCGI, one at a time,
  * and commits them. A checklist: set up, serve until told to end, tear down in reverse. Any number
  * of these processes run on one database; the web server or spawn-fcgi starts and ends them.
+ * Started by CGI it serves one request.
  */
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/cgi.h"
 #include "api/listener.h"
 #include "api/request.h"
 #include "api/routes.h"
 #include "api/service.h"
+#include "shared/base/clock.h"
 #include "shared/base/log.h"
 #include "shared/config/options.h"
 #include "shared/base/version.h"
@@ -20,7 +23,7 @@ static const struct program program = {
 	.short_name = "api",
 	.summary =
 		"Takes register, publish, unregister and status requests from the web server by\n"
-		"FastCGI. Started by Apache's mod_fcgid, or for nginx by spawn-fcgi:\n"
+		"FastCGI or CGI. Started by Apache's mod_fcgid, or for nginx by spawn-fcgi:\n"
 		"  spawn-fcgi -s /run/wavelog-worker/api.sock -F 4 -- wavelog-worker-api -c "
 		"FILE\n",
 };
@@ -55,18 +58,45 @@ static void serve(struct service *service, struct requests *requests, struct res
 	}
 }
 
+/* Nothing is done before the answer that can wait until after it. */
+static int serve_cgi(struct config *config)
+{
+	const struct request *request = cgi_read();
+	int64_t start_ms = clock_monotonic_ms();
+	struct service *service = service_open(config, config->busy_timeout_ms);
+	struct response response = {0};
+
+	if (service) {
+		/* One deadline for both. */
+		config->busy_timeout_ms -= clock_monotonic_ms() - start_ms;
+		if (config->busy_timeout_ms < 1)
+			config->busy_timeout_ms = 1;
+		routes_answer(service, request, &response);
+		cgi_answer(response.bytes, response.len);
+		service_tap(service);
+		service_settle(service);
+	}
+	free(response.bytes);
+	service_close(service);
+	config_free(config);
+	return service ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	log_open();
 	umask(077); /* our files are ours alone; and they are ours, whatever it was */
 	listener_hold_signals();
 
-	struct config *config = options_start(&program, argc, argv);
+	bool is_cgi = cgi_is_asked();
+	struct config *config = options_start(&program, is_cgi ? 1 : argc, argv);
 	struct service *service = NULL;
 	struct requests *requests = NULL;
 	struct response response = {0};
 	int code = EXIT_FAILURE;
 
+	if (is_cgi)
+		return serve_cgi(config);
 	if (!listener_start()) {
 		if (errno) {
 			log_event(LOG_ERROR, "cannot wait for connections",
@@ -75,12 +105,12 @@ int main(int argc, char **argv)
 		}
 		fprintf(stderr,
 			"%s: descriptor 0 is not a listening socket: this program is started by a "
-			"web server (mod_fcgid) or by spawn-fcgi, see --help\n",
+			"web server (mod_fcgid, CGI) or by spawn-fcgi, see --help\n",
 			program.name);
 		code = EXIT_USAGE;
 		goto out;
 	}
-	service = service_open(config);
+	service = service_open(config, DATABASE_START_WAIT_MS);
 	if (!service)
 		goto out;
 	requests = requests_open();

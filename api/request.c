@@ -189,19 +189,35 @@ static bool take(struct requests *requests, int fd)
 	return true;
 }
 
-static const char *parameter(const struct requests *requests, const char *name)
+static const char *parameter(char **variables, const char *name)
 {
-	const char *value = FCGX_GetParam(name, requests->fastcgi.envp);
+	const char *value = FCGX_GetParam(name, variables);
 
 	return value ? value : "";
+}
+
+void request_describe(struct request *request, char **variables)
+{
+	const char *length = parameter(variables, "CONTENT_LENGTH");
+	char *end;
+
+	request->method = parameter(variables, "REQUEST_METHOD");
+	request->script_name = parameter(variables, "SCRIPT_NAME");
+	request->path_info = parameter(variables, "PATH_INFO");
+	request->uri = parameter(variables, "REQUEST_URI");
+	request->query = parameter(variables, "QUERY_STRING");
+	request->secret = parameter(variables, "HTTP_X_WORKER_SECRET");
+	request->authorization = parameter(variables, "HTTP_AUTHORIZATION");
+	request->announced = strtoull(length, &end, 10);
+	request->is_announced = *length >= '0' && *length <= '9' && *end == '\0';
+	if (!request->is_announced)
+		request->announced = 0;
 }
 
 enum requests_state requests_next(struct requests *requests, const struct request **next)
 {
 	struct request *request = &requests->request;
 	const int room = sizeof(requests->body);
-	const char *text;
-	char *end;
 
 	*next = request;
 	for (bool is_taken = false; !is_taken;) {
@@ -211,25 +227,14 @@ enum requests_state requests_next(struct requests *requests, const struct reques
 			return fd == LISTENER_IDLE ? REQUESTS_IDLE : REQUESTS_END;
 		is_taken = take(requests, fd);
 	}
-	request->method = parameter(requests, "REQUEST_METHOD");
-	request->script_name = parameter(requests, "SCRIPT_NAME");
-	request->path_info = parameter(requests, "PATH_INFO");
-	request->uri = parameter(requests, "REQUEST_URI");
-	request->query = parameter(requests, "QUERY_STRING");
-	request->secret = parameter(requests, "HTTP_X_WORKER_SECRET");
-	request->authorization = parameter(requests, "HTTP_AUTHORIZATION");
-	text = parameter(requests, "CONTENT_LENGTH");
-	/* ULLONG_MAX when it does not fit; 0 when it is not a number: not announced. */
-	unsigned long long announced = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end != '\0')
-		announced = 0;
+	request_describe(request, requests->fastcgi.envp);
 	FCGX_Stream *in = requests->fastcgi.in;
 	size_t len = (size_t)FCGX_GetStr(requests->body, room, in);
 	request->body = requests->body;
 	request->body_len = len;
-	if (announced > REQUEST_BODY_MAX || len > REQUEST_BODY_MAX)
+	if (request->announced > REQUEST_BODY_MAX || len > REQUEST_BODY_MAX)
 		request->body_state = REQUEST_BODY_TOO_LARGE;
-	else if (FCGX_GetError(in) != 0 || len < announced)
+	else if (FCGX_GetError(in) != 0 || len < request->announced)
 		request->body_state = REQUEST_BODY_CUT_SHORT;
 	else
 		request->body_state = REQUEST_BODY_WHOLE;

@@ -1,6 +1,7 @@
 /*
  * Requests from the web server: one at a time, read to the end before anybody looks at it. A
- * request is plain data, so that everything behind this file works without FastCGI.
+ * request is plain data, so that everything behind this file works without FastCGI; by CGI it is
+ * the same, see cgi.h.
  */
 #ifndef API_REQUEST_H
 #define API_REQUEST_H
@@ -24,10 +25,16 @@ struct request {
 	const char *query;
 	const char *secret; /* X-Worker-Secret */
 	const char *authorization;
+	bool is_announced; /* there is a CONTENT_LENGTH */
+	unsigned long long announced; /* ULLONG_MAX when it does not fit, 0 without one */
 	enum request_body body_state;
 	const char *body; /* not NUL-terminated */
 	size_t body_len;
 };
+
+/* Takes over what the web server says of a request: `variables` are "NAME=value", and borrowed. The
+ * body is left alone. */
+void request_describe(struct request *request, char **variables);
 
 struct requests;
 

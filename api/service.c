@@ -22,11 +22,13 @@ enum {
 	UPKEEP_BYTES = 4 * 1024 * 1024, /* of payloads, by which the write-ahead log grows */
 	UPKEEP_STEPS = 4, /* a longer backlog is left for the next time */
 	UPKEEP_WAIT_MS = 50,
+	SETTLE_PAGES = 1024 * 1024 / DATABASE_PAGE_BYTES, /* of the log, which whoever opens the
+							     database alone has to read */
 	TICK_INTERVAL_MS = 1000,
 	LAST_WAIT_MS = 500
 };
 
-struct service *service_open(struct config *config)
+struct service *service_open(struct config *config, int64_t wait_ms)
 {
 	static const char *const uses[SERVICE_USES] = {"read", "write", "housekeeping", "counting"};
 	struct service *service = xcalloc(1, sizeof(*service));
@@ -38,7 +40,7 @@ struct service *service_open(struct config *config)
 							  .cause = uses[i]};
 	service->reload = reload_new(config);
 	service->notify = notify_new(config->state_dir);
-	service->database = database_open(config, DATABASE_START_WAIT_MS, why);
+	service->database = database_open(config, wait_ms, why);
 	if (!service->database)
 		goto failed;
 	service->liveness = liveness_open(config->state_dir);
@@ -164,4 +166,22 @@ void service_upkeep(struct service *service)
 			service_available(service, SERVICE_HOUSEKEEPING, status, NULL);
 		more = more && status == DATABASE_OK;
 	}
+}
+
+/* Whoever opens the database alone reads the whole log, and cannot see how much of it has been
+ * copied: so the log begins anew only if the process that has taken the checkpoint commits once
+ * more. That is what service_close does, for there is something to be counted. */
+void service_settle(struct service *service)
+{
+	int pages = database_wal_pages(service->database);
+	bool more;
+
+	if (pages >= SETTLE_PAGES) {
+		housekeeping_step(service->housekeeping, housekeeping_limits_of(service->config),
+				  clock_wall_ms(), UPKEEP_WAIT_MS, &more);
+		database_checkpoint(service->database, clock_monotonic_ms() + UPKEEP_WAIT_MS);
+	}
+	/* To count would be all that this process writes. */
+	if (pages == 0)
+		totals_added(service->totals, &service->counters);
 }

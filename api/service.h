@@ -48,8 +48,9 @@ struct service {
 	size_t bytes_since; /* of payloads, likewise */
 };
 
-/* NULL after logging why. Free with service_close. */
-struct service *service_open(struct config *config);
+/* Waits at most `wait_ms` at each lock that it meets. NULL after logging why. Free with
+ * service_close. */
+struct service *service_open(struct config *config, int64_t wait_ms);
 void service_close(struct service *service);
 
 /* Takes over a changed configuration file, and puts back files of the database that others have
@@ -71,6 +72,10 @@ int service_upkeep_due(struct service *service);
 
 /* Housekeeping, and service_tick when it is time. */
 void service_upkeep(struct service *service);
+
+/* In the place of all upkeep, for a process that has served one request and is about to end: keeps
+ * the database small should there be nothing but such processes. */
+void service_settle(struct service *service);
 
 /* What is due about once a second, even when nobody comes: what was counted goes into the database
  * and the log. */

@@ -12,7 +12,7 @@ import pytest
 from harness.api import is_error, make_token
 from harness.process import LIMIT_S, wait_until
 from harness.service import REPO
-from harness.web_servers import PUBLIC_ADDRESS, VISITOR_ADDRESS, Apache, Nginx, SharedHosting
+from harness.web_servers import PUBLIC_ADDRESS, VISITOR_ADDRESS, Apache, CgiHosting, Nginx, SharedHosting
 from harness.websocket import refusal
 
 MIB = 1048576
@@ -26,6 +26,7 @@ MOUNTS = {
     "apache-scriptalias-wstunnel-unix": (Apache, True, {"wstunnel": True}),
     "apache-htaccess-tcp": (SharedHosting, False, {}),
     "apache-htaccess-unix": (SharedHosting, True, {}),
+    "apache-htaccess-cgid": (CgiHosting, False, {}),
     "apache-fcgi-path-info": (SharedHosting, False, {"direct": True}),
 }
 
@@ -223,7 +224,7 @@ HOSTS = {
     "everything": Host(),
     "mod_proxy": Host(("proxy", "proxy_http", "proxy_wstunnel"), ws="403 HTML", logged="without proxy enabled",
                       explained="the host's Apache has no mod_proxy"),
-    "mod_fcgid": Host(("fcgid",), internal="404 HTML", explained="has no mod_fcgid"),
+    "mod_fcgid": Host(("fcgid",), internal="404 HTML", explained="has neither mod_fcgid nor CGI"),
     "mod_rewrite": Host(("rewrite",), internal="500 HTML", ws="500 HTML",
                         logged="Invalid command 'RewriteEngine'", explained="`Invalid command 'RewriteEngine'`"),
     "Options": Host(override="FileInfo AuthConfig Limit", internal="500 HTML", ws="500 HTML",

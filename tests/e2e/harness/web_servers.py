@@ -226,6 +226,9 @@ RequestReadTimeout body=10,minrate=500
 	FcgidProcessTableFile {dir}/fcgid.shm
 	{fcgid_environment}
 </IfModule>
+<IfModule mod_cgid.c>
+	ScriptSock {dir}/cgid.sock
+</IfModule>
 <Directory />
 	AllowOverride None
 	Require all denied
@@ -351,3 +354,9 @@ class SharedHosting(Apache):
             plain_port=self.plain_port, tls_port=self.tls_port, site=site, override=self.override,
             certificate=self.certificates.certificate, key=self.certificates.key,
         )  # fmt: skip
+
+
+class CgiHosting(SharedHosting):
+    """The same where the host has no mod_fcgid, but CGI."""
+
+    modules = [{"fcgid": "cgid"}.get(name, name) for name in APACHE_MODULES]

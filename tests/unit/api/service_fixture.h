@@ -49,7 +49,7 @@ static inline int open_service(void **state)
 	memcpy(directory, DIRECTORY, sizeof(directory));
 	if (!mkdtemp(directory))
 		return -1;
-	service = service_open(&config);
+	service = service_open(&config, DATABASE_START_WAIT_MS);
 	return service ? 0 : -1;
 }
 
