@@ -47,12 +47,14 @@ SCRIPTS := .ci/packages .ci/run nginx/run nginx/run-site.sh $(wildcard tests/run
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 fuzz_objects = $(patsubst %.c,$(B)/fuzz/%.o,$(1))
+CLIENT_SCRIPTS := gateway/client/wavelog-worker.js gateway/client/wavelog-worker-socket.js
 PROGRAMS := $(B)/wavelog-worker-api $(B)/wavelog-worker-gateway
 UNIT_BIN := $(addprefix $(B)/unit/,$(notdir $(basename $(UNIT_SRC))))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
+CLIENT_FILES := $(addprefix $(B)/client/wavelog-worker,.js .mjs .d.ts .d.mts -socket.js)
 BENCH_BIN := $(addprefix $(B)/bench/,load bare_loop bare_fastcgi)
 
-.PHONY: all run test unit unit-programs e2e chaos format check-format lint cppcheck clang-tidy shellcheck floors fuzz \
+.PHONY: all client run test unit unit-programs e2e chaos format check-format lint cppcheck clang-tidy shellcheck floors fuzz \
 	fuzz-programs soak bench bench-smoke bench-programs packages install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -81,7 +83,7 @@ help:
 $(B)/wavelog-worker-api: $(call objects,$(API_SRC)) $(B)/libshared.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(API_LIBS)
 
-$(B)/wavelog-worker-gateway: $(call objects,$(GATEWAY_SRC)) $(B)/libshared.a
+$(B)/wavelog-worker-gateway: $(call objects,$(GATEWAY_SRC)) $(B)/gen/scripts.o $(B)/libshared.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(GATEWAY_LIBS)
 
 $(B)/libshared.a: $(call objects,$(SHARED_SRC)) $(B)/gen/schema.o
@@ -97,7 +99,23 @@ $(B)/gen/schema.c: $(SCHEMA) sql/embed.awk
 	@mkdir -p $(@D)
 	awk -f sql/embed.awk $(SCHEMA) >$@
 
-$(B)/gen/schema.o: $(B)/gen/schema.c
+# The browser's scripts, for people to copy: the stand-in is whole by itself.
+client: $(CLIENT_FILES)
+
+$(B)/client/wavelog-worker-socket.js: $(CLIENT_SCRIPTS)
+	@mkdir -p $(@D)
+	cat $(CLIENT_SCRIPTS) >$@
+
+$(B)/client/%: gateway/client/%
+	@mkdir -p $(@D)
+	cp $< $@
+
+# And for the gateway to serve.
+$(B)/gen/scripts.c: $(CLIENT_SCRIPTS) gateway/door/embed.awk
+	@mkdir -p $(@D)
+	LC_ALL=C awk -f gateway/door/embed.awk $(CLIENT_SCRIPTS) >$@
+
+$(B)/gen/%.o: $(B)/gen/%.c
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # A unit test links the shared library and the modules of a program that its first lines name: `// needs: gateway/x.c`.
@@ -226,11 +244,12 @@ shellcheck:
 SHARE := $(DESTDIR)$(PREFIX)/share/wavelog-worker
 DOC := $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/sql $(DOC)/nginx
+install: all client
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/sql $(SHARE)/client $(DOC)/nginx
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 config.sample.yaml nginx/demo.html $(SHARE)
 	install -m 644 $(SCHEMA) $(SHARE)/sql
+	install -m 644 $(CLIENT_FILES) $(SHARE)/client
 	install -m 644 LICENSE $(DOC)
 	install -m 644 nginx/wavelog-worker.conf $(DOC)/nginx
 	cp -R nginx/snippets $(DOC)/nginx

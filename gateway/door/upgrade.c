@@ -16,6 +16,7 @@
 #include "gateway/client/websocket.h"
 #include "shared/contract/forwarded_for.h"
 #include "gateway/door/handshake.h"
+#include "gateway/door/scripts.h"
 #include "shared/database/registry.h"
 #include "gateway/presence/tally.h"
 #include "shared/base/alloc.h"
@@ -38,6 +39,7 @@ struct upgrade {
 	struct client_address peer;
 	int fd;
 	bool is_refused;
+	struct slice unsent; /* of a script */
 	size_t len;
 	char *bytes; /* of the request, as far as it has come */
 };
@@ -108,6 +110,19 @@ static bool write_refusal(int fd, const struct refusal *refusal, bool is_head)
 		len -= strlen(refusal->text) + 1;
 
 	return send(fd, response, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
+}
+
+/* Sends as much of a script as the kernel takes; after the last byte the client learns that there
+ * is no more. */
+static void send_script(struct upgrade *upgrade)
+{
+	struct slice *unsent = &upgrade->unsent;
+	ssize_t sent = send(upgrade->fd, unsent->at, unsent->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	unsent->at += sent > 0 ? sent : 0;
+	unsent->len -= sent > 0 ? (size_t)sent : 0;
+	if (unsent->len == 0)
+		shutdown(upgrade->fd, SHUT_WR);
 }
 
 /* NULL when the client may come in: then *newcomer says who it is, with its topic's bytes in
@@ -200,6 +215,11 @@ static enum outcome receive(struct upgrade *upgrade)
 		refusal = &refusal_too_long;
 		break;
 	case HANDSHAKE_WHOLE:
+		upgrade->unsent = script_answer(&handshake);
+		if (upgrade->unsent.at) {
+			send_script(upgrade);
+			return REFUSED;
+		}
 		is_head = handshake.method.len == 4 && memcmp(handshake.method.at, "HEAD", 4) == 0;
 		refusal = adopt(upgrade, &handshake, bytes + handshake.head_len,
 				len - handshake.head_len);
@@ -218,17 +238,20 @@ static enum outcome receive(struct upgrade *upgrade)
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
-/* It stays: for the rest of its request, or to take its refusal. */
+/* It stays: for the rest of its request, or to take its refusal, or its script. */
 static void stay(struct upgrade *upgrade, enum outcome outcome)
 {
+	bool has_more = upgrade->unsent.len > 0;
+	int64_t timeout_ms = upgrade->owner->parts.config->handshake_timeout_ms;
+
 	if (outcome == REFUSED) {
 		upgrade->is_refused = true;
 		upgrade->len = 0;
 		pending_put(upgrade->owner->pending, &upgrade->pending, PENDING_LEAVING);
 		deadlines_set(&upgrade->owner->deadlines, &upgrade->deadline,
-			      clock_monotonic_ms() + REFUSED_LIMIT_MS);
+			      clock_monotonic_ms() + (has_more ? timeout_ms : REFUSED_LIMIT_MS));
 	}
-	uv_poll_start(&upgrade->poll, UV_READABLE, on_readable);
+	uv_poll_start(&upgrade->poll, UV_READABLE | (has_more ? UV_WRITABLE : 0), on_readable);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -242,6 +265,11 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	/* What a refused client still sends must be read, or the kernel would reset the connection
 	 * and the refusal with it. It is discarded until the client closes. */
 	if (upgrade->is_refused) {
+		if (upgrade->unsent.len > 0) {
+			send_script(upgrade);
+			if (upgrade->unsent.len == 0)
+				uv_poll_start(poll, UV_READABLE, on_readable);
+		}
 		ssize_t got = recv(upgrade->fd, nothing, sizeof(nothing), MSG_DONTWAIT);
 
 		upgrade->len += got > 0 ? (size_t)got : 0;

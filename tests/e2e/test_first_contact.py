@@ -193,6 +193,8 @@ def test_install_ships_what_people_need_and_uninstall_takes_all_of_it_away(tmp_p
             f"{doc}/nginx/snippets/wavelog-worker.conf", f"{doc}/apache/htaccess",
             f"{doc}/systemd/wavelog-worker-gateway.service"} <= shipped  # fmt: skip
     assert {f"{share}/{path.relative_to(REPO)}" for path in REPO.glob("sql/*.sql")} <= shipped
+    scripts = {path.name for path in REPO.glob("gateway/client/wavelog-worker*")}
+    assert {f"{share}/client/{name}" for name in scripts} <= shipped
     assert not [name for name in shipped if Path(name).name.startswith("run")]
     (tmp_path / "usr/bin/other").touch()
     make(*where, "uninstall")

@@ -1,0 +1,290 @@
+"""gateway/client/wavelog-worker.js in Chromium, with a switchboard between it and nginx that shuts one way after the other
+while the page runs: what is published arrives once and in order, by whatever transport is left."""
+
+import gzip
+import http.client
+import json
+import socket
+import subprocess
+import time
+
+import pytest
+
+from harness.api import make_token
+from harness.browser import Browser, Switchboard
+from harness.process import wait_until
+from harness.service import REPO
+
+CLIENT = REPO / "gateway/client"
+MOST_BYTES = 6144  # minified and gzipped
+
+PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script src="/worker/client.js"></script>
+<script>
+'use strict';
+function go(options) {
+	const seen = { pushes: [], texts: [], states: [], gaps: 0, errors: [], tokens: 0 };
+	if (options.tokens)
+		options.getToken = async () => options.tokens[Math.min(seen.tokens++, options.tokens.length - 1)];
+	window.seen = seen;
+	window.sub = WavelogWorker.subscribe({
+		url: '/worker', retryMs: 50, retryMaxMs: 300, climbMs: 300, climbMaxMs: 400, pollMs: 100, pollMaxMs: 200,
+		onPush(payload, { text }) { seen.pushes.push(payload); seen.texts.push(text); },
+		onState(news) { seen.states.push(news); },
+		onGap() { seen.gaps++; },
+		onError(fault) { seen.errors.push(fault.code); },
+		...options,
+	});
+}
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def board(worker):
+    with Switchboard(worker.plain_port, page=PAGE) as board:
+        yield board
+
+
+@pytest.fixture(scope="module")
+def browser(board):  # after the board, so that it is closed first
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+class Page:
+    def __init__(self, browser, board, worker, topic, **options):
+        self.browser, self.board, self.worker, self.topic, self.number = browser, board, worker, topic, 0
+        browser.open(f"{board.url}/page")
+        browser.run("sessionStorage.clear(); go(arguments[0])", {"topic": topic, **options})
+
+    def publish(self, count=3):
+        for _ in range(count):
+            assert self.worker.api.publish(self.topic, self.number).status == 200
+            self.number += 1
+
+    def has_all(self):
+        """Waits for what has been published; it came once and in order."""
+        self.browser.wait_for(f"seen.pushes.length >= {self.number}", "all pushes have come")
+        assert self.browser.run("return seen.pushes") == list(range(self.number))
+
+    def is_live(self, transport="websocket"):
+        self.browser.wait_for(f"sub.state === 'live' && sub.transport === '{transport}'", f"it is live by {transport}")
+
+    def seen(self, name):
+        return self.browser.run(f"return seen.{name}")
+
+
+@pytest.fixture
+def page(browser, board, worker):
+    def page(topic, meta=None, **options):
+        assert worker.api.register(topic, meta=meta or {}).status == 200
+        return Page(browser, board, worker, topic, **options)
+
+    yield page
+    for way in ("ws", "stream", "poll"):
+        board.open(way)
+    browser.run("window.sub && sub.close()")
+
+
+def minified(*names):
+    source = b"\n".join((CLIENT / name).read_bytes() for name in names)
+    return subprocess.run(["esbuild", "--minify"], input=source, capture_output=True, check=True).stdout
+
+
+def test_it_is_small_and_the_gateway_serves_it(worker):
+    client, both = minified("wavelog-worker.js"), minified("wavelog-worker.js", "wavelog-worker-socket.js")
+    assert len(gzip.compress(client, 9)) <= MOST_BYTES
+    for name, source in (("client.js", client), ("client-socket.js", both)):
+        answer = worker.api.call(f"/worker/{name}", method="GET")
+        assert answer.status == 200 and answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff" and answer.headers["Cache-Control"] == "max-age=600"
+        assert subprocess.run(["esbuild", "--minify"], input=answer.body, capture_output=True).stdout == source
+        head = worker.api.call(f"/worker/{name}", method="HEAD")
+        assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(len(answer.body)))
+    assert worker.api.call("/worker/client.js", method="POST", raw=b"{}").status == 404
+
+
+def test_it_is_a_module_too(board, browser):
+    for name in ("wavelog-worker.js", "wavelog-worker.mjs"):
+        board.pages[name] = (CLIENT / name).read_text()
+    browser.open(f"{board.url}/page")
+    assert browser.run("return import('/wavelog-worker.mjs').then((it) => it.subscribe === WavelogWorker.subscribe)")
+
+
+def test_a_script_reaches_one_who_reads_slowly(service):
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        slow.connect(service.ws_address)
+        slow.sendall(b"GET /client-socket.js HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        while piece := slow.recv(700):
+            answer += piece
+            time.sleep(0.001)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head and body.endswith(b"})();\n")
+
+
+def test_a_websocket_is_resumed_whatever_happens_to_it_and_to_the_page(page, worker, board, browser):
+    view = page("ws", transports=["websocket"])
+    view.is_live()
+    view.publish()
+    view.has_all()
+    for happens in (
+        lambda: (board.shut("ws"), view.publish(), board.open("ws")),
+        lambda: (worker.service.gateway.kill(), view.publish(), worker.service.start_gateway()),
+        lambda: worker.api.call("disconnect", {"topic": "elsewhere"}),
+    ):
+        happens()
+        view.publish()
+        view.has_all()
+        view.is_live()
+    # A payload comes as it was published.
+    payload = '{"id":9007199254740993,  "text":"\\u00e9\\n", "e":1E2}'
+    worker.api.call("publish", raw=f'{{"topic":"ws","payload":{payload}}}'.encode())
+    browser.wait_for(f"seen.texts[{view.number}]", "it comes")
+    assert view.seen("texts")[-1] == payload and view.seen("gaps") == 0
+
+    browser.run("seen.pushes = []; seen.texts = []")
+    view.number = 0
+    freeze = lambda state: browser.driver.execute_cdp_cmd("Page.setWebLifecycleState", {"state": state})
+    freeze("frozen")
+    wait_until(lambda: not board.connections("ws"), "a frozen page leaves")
+    view.publish()
+    freeze("active")
+    view.has_all()
+    # Asleep: timers stood still, and the connection has died without a word.
+    board.deaden("ws")
+    view.publish(1)
+    browser.run("const now = Date.now; Date.now = () => now() + 3600e3")
+    view.has_all()
+
+
+def test_a_token_is_renewed_in_time_and_asked_for_once_more_when_it_is_refused(page, worker, board, browser):
+    meta = {"require_token": True}
+    sign = lambda topic, seconds: make_token(worker.service.secret, topic, expires=int(time.time()) + seconds)
+    view = page("renewed", meta, transports=["websocket"], tokens=[sign("renewed", 5), sign("renewed", 3600)])
+    view.is_live()
+    count, until = board.seen["ws"], time.time() + 7
+    browser.wait_for("seen.tokens === 2", "it asks for another")
+    wait_until(lambda: time.time() > until, "the first one has expired", 8)
+    view.publish()
+    view.has_all()
+    assert (board.seen["ws"], view.seen("errors")) == (count, []), "over the same connection"
+
+    view = page("once", meta, transports=["websocket"], tokens=[sign("once", -60), sign("once", 3600)])
+    view.is_live()
+    assert (view.seen("errors"), view.seen("tokens")) == ([], 2)
+    bad = sign("another", 60)
+    view = page("bad", meta, transports=["websocket"], tokens=[bad, bad + "0", sign("bad", 3600)])
+    view.is_live()
+    assert view.seen("errors") == ["unauthorized"] and [s["state"] for s in view.seen("states")].count("refused") == 1
+    view = page("final", meta, transports=["websocket"], token=bad)
+    browser.wait_for("sub.state === 'refused'", "it is refused")
+    assert view.seen("states")[-1]["message"] == "invalid or expired token"
+    # No token is in an address or in the console.
+    assert not [head for head in board.heads if bad in head] and bad not in browser.console()
+
+
+# As Wavelog's scripts: 1.5 s to connect, three tries a second apart, then deaf until the page is loaded anew.
+SCRIPT = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<script>const Native = WebSocket;</script><script src="/worker/client-socket.js"></script>
+<script>
+'use strict';
+function go(topic, auth) {
+	const seen = { texts: [], closes: [], errors: 0, opens: 0, slowest: 0, isDeaf: false };
+	let tries = 3;
+	window.seen = seen;
+	(function connect() {
+		const began = performance.now();
+		const socket = new WebSocket(`ws://${location.host}/worker/ws?topic=${encodeURIComponent(topic)}`);
+		const timer = setTimeout(() => socket.close(), 1500);
+		window.ws = socket;
+		socket.onopen = () => {
+			clearTimeout(timer);
+			seen.opens++;
+			seen.slowest = Math.max(seen.slowest, performance.now() - began);
+			socket.send(JSON.stringify({ type: 'auth', ...auth }));
+		};
+		socket.addEventListener('message', (event) => {
+			seen.texts.push(event.data);
+			if (JSON.parse(event.data).type === 'auth_ok')
+				tries = 3;
+		});
+		socket.onerror = () => seen.errors++;
+		socket.onclose = (event) => {
+			clearTimeout(timer);
+			seen.closes.push([event.code, event.wasClean, socket.readyState]);
+			if (tries-- > 0)
+				setTimeout(connect, 1000);
+			else
+				seen.isDeaf = true;
+		};
+	})();
+}
+</script>"""
+
+
+@pytest.fixture
+def script(browser, board, worker):
+    board.pages["script"] = SCRIPT
+
+    def script(topic, meta=None, **auth):
+        if meta is not None:
+            assert worker.api.register(topic, meta=meta).status == 200
+        browser.open(f"{board.url}/script")
+        browser.run("sessionStorage.clear(); go(...arguments)", topic, auth)
+
+    yield script
+    browser.run("window.ws && ws.close()")
+
+
+def test_a_script_that_knows_only_websockets_misses_nothing(script, worker, board, browser):
+    script("s", {"require_token": True}, token=make_token(worker.service.secret, "s"))
+    browser.wait_for("seen.texts.length === 1", "auth_ok")
+    push = lambda text: worker.api.call("publish", raw=f'{{"topic":"s","payload":{text}}}'.encode())
+    push('{"a": 1.0}')
+    browser.wait_for("seen.texts.length === 2", "a push")
+    board.shut("ws", "stream", "poll")
+    push("2")
+    time.sleep(6)  # a native one would be deaf by now
+    for way in ("ws", "stream", "poll"):
+        board.open(way)
+    browser.wait_for("seen.texts.length === 3", "what came meanwhile")
+    assert browser.run("return seen.texts") == [
+        '{"type":"auth_ok"}', '{"type":"push","payload":{"a": 1.0}}', '{"type":"push","payload":2}',
+    ]  # fmt: skip
+    assert browser.run("return [seen.opens, seen.closes]") == [1, []]
+
+    # As native ones: what it is, what it takes, how it ends.
+    assert browser.run("""
+        const other = new WebSocket(`ws://${location.host}/elsewhere/ws?topic=s`);
+        const name = (call) => { try { call(); } catch (error) { return error.name; } };
+        const young = new WebSocket(`ws://${location.host}/worker/ws?topic=s`, ['x']);
+        const facts = [ws instanceof WebSocket, ws instanceof EventTarget, ws.readyState, ws.OPEN, WebSocket.OPEN, ws.url === young.url,
+            ws.protocol, ws.binaryType, other.constructor === Native && Object.getPrototypeOf(other) === Native.prototype,
+            name(() => young.send('x')), name(() => ws.close(1001)), name(() => ws.close(1000, 'x'.repeat(124))),
+            name(() => new WebSocket(young.url, ['x', 'x'])), name(() => new WebSocket('nonsense://'))];
+        young.close();
+        other.close();
+        ws.send('{"type":"auth","token":"x.y"}');
+        return facts;
+    """) == [True, True, 1, 1, 1, True, "", "blob", True, "InvalidStateError", "InvalidAccessError", "SyntaxError",
+             "SyntaxError", "SyntaxError"]  # fmt: skip
+    browser.wait_for("seen.closes.length", "a bad token ends it")
+    assert browser.run("return seen.closes[0]") == [1008, True, 3]
+    assert json.loads(browser.run("return seen.texts[3]"))["code"] == "unauthorized"
+
+    # Where nothing is, it ends as a native one does, and the script gives up.
+    script("nothing there")
+    browser.wait_for("seen.isDeaf", "it gives up")
+    assert browser.run("return seen.closes") == [[1006, False, 3]] * 4 and browser.run("return seen.errors") == 4
+
+    script("worker.status", token=make_token(worker.service.secret, "worker.status"), last_event_id=None)
+    browser.wait_for("seen.texts.length === 1", "auth_ok")
+    assert json.loads(browser.run("return seen.texts[0]"))["recovered"] is True
+    browser.run("ws.send('{\"type\":\"status\"}')")
+    browser.wait_for("seen.texts.length === 2", "a status")
+    assert json.loads(browser.run("return seen.texts[1]"))["type"] == "status"
+    browser.run("ws.close(3000, 'enough')")
+    browser.wait_for("seen.closes.length", "it is closed")
+    assert browser.run("return seen.closes[0]") == [3000, True, 3]
