@@ -81,7 +81,8 @@ static void put_gauges(FILE *out, const struct gauges *gauges)
 	}
 }
 
-void handle_metrics(struct service *service, const char *query, struct response *response)
+void handle_metrics(struct service *service, const struct request *request,
+		    struct response *response)
 {
 	struct counters totals = {0};
 	struct gauges gauges = {0};
@@ -89,7 +90,7 @@ void handle_metrics(struct service *service, const char *query, struct response 
 	char *text = NULL;
 	enum database_status status = store_read_begin(service->store);
 
-	(void)query;
+	(void)request;
 	if (status == DATABASE_OK)
 		status = totals_read(service->totals, &totals);
 	if (status == DATABASE_OK)

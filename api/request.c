@@ -208,6 +208,9 @@ void request_describe(struct request *request, char **variables)
 	request->query = parameter(variables, "QUERY_STRING");
 	request->secret = parameter(variables, "HTTP_X_WORKER_SECRET");
 	request->authorization = parameter(variables, "HTTP_AUTHORIZATION");
+	request->origin = parameter(variables, "HTTP_ORIGIN");
+	request->address = parameter(variables, "REMOTE_ADDR");
+	request->forwarded_for = parameter(variables, "HTTP_X_FORWARDED_FOR");
 	request->announced = strtoull(length, &end, 10);
 	request->is_announced = *length >= '0' && *length <= '9' && *end == '\0';
 	if (!request->is_announced)

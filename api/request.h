@@ -25,6 +25,8 @@ struct request {
 	const char *query;
 	const char *secret; /* X-Worker-Secret */
 	const char *authorization;
+	const char *origin; /* of the page that asks */
+	const char *address, *forwarded_for; /* the client's, or that of the last proxy */
 	bool is_announced; /* there is a CONTENT_LENGTH */
 	unsigned long long announced; /* ULLONG_MAX when it does not fit, 0 without one */
 	enum request_body body_state;

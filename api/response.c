@@ -9,17 +9,20 @@
 #include "shared/base/alloc.h"
 
 enum {
-	HEADER_SIZE = 512, /* more than any header below */
+	HEADER_SIZE = 1024, /* more than any header below */
 	LINE_SIZE = 512
 };
 
 static const char *const phrases[] = {
 	[200] = "OK",
+	[204] = "No Content",
 	[400] = "Bad Request",
+	[401] = "Unauthorized",
 	[403] = "Forbidden",
 	[404] = "Not Found",
 	[405] = "Method Not Allowed",
 	[413] = "Content Too Large",
+	[429] = "Too Many Requests",
 	[503] = "Service Unavailable",
 };
 
@@ -27,23 +30,25 @@ void response_body(struct response *response, int status, const char *type, cons
 		   size_t len)
 {
 	size_t needed = HEADER_SIZE + len;
-	char extra[64] = "";
+	char extra[64] = "", content[160] = "";
 
 	if (response->size < needed) {
 		response->bytes = xreallocarray(response->bytes, needed, 1);
 		response->size = needed;
 	}
-	if (status == 503)
+	if (status == 429 || status == 503)
 		snprintf(extra, sizeof(extra), "Retry-After: 1\r\n");
 	else if (status == 405)
 		snprintf(extra, sizeof(extra), "Allow: %s\r\n", response->allowed);
-	response->header_len = (size_t)snprintf(response->bytes, HEADER_SIZE,
-						"Status: %d %s\r\n"
-						"Content-Type: %s\r\n"
-						"Content-Length: %zu\r\n"
-						"X-Content-Type-Options: nosniff\r\n"
-						"%s\r\n",
-						status, phrases[status], type, len, extra);
+	if (status != 204)
+		snprintf(content, sizeof(content),
+			 "Content-Type: %s\r\n"
+			 "Content-Length: %zu\r\n"
+			 "X-Content-Type-Options: nosniff\r\n",
+			 type, len);
+	response->header_len = (size_t)snprintf(
+		response->bytes, HEADER_SIZE, "Status: %d %s\r\n%s%s%s\r\n", status,
+		phrases[status], content, extra, response->lines ? response->lines : "");
 	memcpy(response->bytes + response->header_len, body, len);
 	response->len = response->header_len + len;
 	response->status = status;

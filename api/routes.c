@@ -8,6 +8,8 @@
 #include <strings.h>
 
 #include "shared/base/clock.h"
+#include "shared/base/slice.h"
+#include "shared/contract/origin.h"
 #include "shared/contract/token.h"
 
 enum { PATH_SIZE = 4096 };
@@ -21,6 +23,8 @@ static const struct route routes[] = {
 	{"/internal/status", "GET", .handle = handle_status},
 	{"/internal/metrics", "GET", .handle = handle_metrics},
 	{"/readyz", "GET, HEAD", .handle = handle_readyz, .is_public = true},
+	{"/poll", "POST, OPTIONS", .handle = handle_poll, .is_public = true, .is_for_pages = true,
+	 .body_max = MESSAGE_MAX_BYTES},
 };
 
 static const struct route *find(const char *path, size_t len)
@@ -51,6 +55,26 @@ const struct route *routes_find(const struct request *request)
 		route = find(request->uri, strcspn(request->uri, "?#"));
 	return route;
 }
+
+static bool allows(const struct route *route, const char *method)
+{
+	struct slice rest = {route->methods, strlen(route->methods)};
+
+	while (rest.at) {
+		struct slice allowed = slice_trim(slice_split(rest, ',', &rest));
+
+		if (allowed.len == strlen(method) && memcmp(allowed.at, method, allowed.len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What a browser wants to know before it sends a page's request to another origin, if the type of
+ * the body is not one of a form's. */
+#define PREFLIGHT                                                                                  \
+	"Access-Control-Allow-Methods: POST\r\n"                                                   \
+	"Access-Control-Allow-Headers: Content-Type\r\n"                                           \
+	"Access-Control-Max-Age: 86400\r\n"
 
 /* While a rotation is under way there are two. */
 static bool is_secret(const struct config *config, const char *given)
@@ -112,33 +136,45 @@ void routes_answer(struct service *service, const struct request *request,
 {
 	const struct route *route = routes_find(request);
 	const char *method = request->method, *scheme = "Bearer ", *bearer = request->authorization;
-	bool is_head = strcmp(method, "HEAD") == 0;
+	bool is_head = strcmp(method, "HEAD") == 0, is_preflight = strcmp(method, "OPTIONS") == 0;
 	struct command command;
-	char fault[COMMAND_FAULT_SIZE];
+	char fault[COMMAND_FAULT_SIZE], lines[ORIGIN_HEAD_SIZE + sizeof(PREFLIGHT)] = "";
 
 	response->allowed = route ? route->methods : NULL;
+	response->lines = lines;
+	if (route && route->is_for_pages) {
+		size_t len = origin_head(service->config->allowed_origins,
+					 *request->origin ? request->origin : NULL,
+					 strlen(request->origin), lines);
+
+		if (is_preflight)
+			memcpy(lines + len, PREFLIGHT, sizeof(PREFLIGHT));
+	}
 	if (!route)
 		response_error(response, 404, "not found");
-	else if (strcmp(method, route->methods) != 0 &&
-		 !(route->is_public && (strcmp(method, "GET") == 0 || is_head)))
+	else if (!allows(route, method))
 		response_error(response, 405, "method not allowed");
 	else if (!route->is_public && !is_secret(service->config, request->secret) &&
 		 !(strncasecmp(bearer, scheme, strlen(scheme)) == 0 &&
 		   is_secret(service->config, bearer + strlen(scheme))))
 		response_error(response, 403, "forbidden");
-	else if (request->body_state == REQUEST_BODY_TOO_LARGE)
+	else if (request->body_state == REQUEST_BODY_TOO_LARGE ||
+		 (route->body_max && request->body_len > route->body_max))
 		response_error(response, 413, "body too large");
 	else if (request->body_state == REQUEST_BODY_CUT_SHORT)
 		response_error(response, 400, "bad request: body is shorter than announced");
+	else if (is_preflight)
+		response_body(response, 204, "", "", 0);
 	else if (!route->handle &&
 		 !command_read(route->kind, request->body, request->body_len, &command, fault))
 		response_error(response, 400, "%s", fault);
 	else if (route->handle)
-		route->handle(service, request->query, response);
+		route->handle(service, request, response);
 	else
 		execute(service, &command, response);
 	if (is_head)
 		response->len = response->header_len;
-	if (response->is_error)
+	response->lines = NULL;
+	if (response->is_error && !(route && route->is_for_pages))
 		service->counters.counts[counter_of_refusal(response->status)]++;
 }

@@ -14,6 +14,8 @@ struct route {
 	handler *handle; /* of a GET; NULL: a POST, whose body is a command of that kind */
 	enum command_kind kind;
 	bool is_public; /* no secret is asked for */
+	bool is_for_pages; /* of other origins too; refusals are not counted */
+	size_t body_max; /* 0: REQUEST_BODY_MAX */
 };
 
 /* The route of the verb in which the request's path ends, or NULL. */

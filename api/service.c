@@ -50,6 +50,9 @@ struct service *service_open(struct config *config, int64_t wait_ms)
 	}
 	service->gauges = gauge_reader_new(service->database, service->liveness);
 	service->store = store_open(config, service->database);
+	service->polls = polls_open(config, service->database, why);
+	if (!service->polls)
+		goto failed;
 	service->housekeeping = housekeeping_new(service->database);
 	service->totals = totals_new(service->database);
 	if (database_is_prepared(service->database, why)) {
@@ -74,6 +77,7 @@ void service_close(struct service *service)
 	for (size_t i = 0; i < SERVICE_USES; i++)
 		log_repeat_tick(&service->trouble[i], clock_monotonic_ms(), true);
 	housekeeping_free(service->housekeeping);
+	polls_close(service->polls);
 	store_close(service->store);
 	gauge_reader_free(service->gauges);
 	liveness_close(service->liveness);
@@ -86,7 +90,8 @@ void service_refresh(struct service *service)
 {
 	int64_t now_ms = clock_monotonic_ms();
 
-	reload_if_changed(service->reload);
+	if (reload_if_changed(service->reload))
+		polls_configure(service->polls);
 	if (now_ms - service->looked_ms < LOOK_INTERVAL_MS)
 		return;
 	service->looked_ms = now_ms;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "api/notify.h"
+#include "api/polls.h"
 #include "api/response.h"
 #include "api/store.h"
 #include "shared/counters/totals.h"
@@ -34,6 +35,7 @@ struct service {
 	struct liveness *liveness;
 	struct gauge_reader *gauges;
 	struct store *store;
+	struct polls *polls;
 	struct notify *notify;
 	struct housekeeping *housekeeping;
 

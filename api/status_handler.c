@@ -60,8 +60,10 @@ static enum database_status fill(struct service *service, cJSON *object, struct 
 	return status;
 }
 
-void handle_status(struct service *service, const char *query, struct response *response)
+void handle_status(struct service *service, const struct request *request,
+		   struct response *response)
 {
+	const char *query = request->query;
 	struct gauges gauges = {0};
 	cJSON *object = cJSON_CreateObject();
 	char *text = NULL;
@@ -94,13 +96,14 @@ out:
 }
 
 /* "Not ready" is an answer, not a refusal. */
-void handle_readyz(struct service *service, const char *query, struct response *response)
+void handle_readyz(struct service *service, const struct request *request,
+		   struct response *response)
 {
 	bool is_ready = false;
 	enum database_status status = store_has_gateway(service->store, &is_ready);
 	const char *body = is_ready ? "ok\n" : "unavailable: " NO_GATEWAY "\n";
 
-	(void)query;
+	(void)request;
 	if (service_available(service, SERVICE_READ, status, response))
 		response_body(response, is_ready ? 200 : 503, RESPONSE_TEXT, body, strlen(body));
 }

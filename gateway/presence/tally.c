@@ -20,7 +20,7 @@ struct tally {
 struct row {
 	_Atomic size_t connections;
 	_Atomic size_t reach; /* no descriptor from here on has ever been a connection */
-	_Atomic uint64_t who[]; /* who_is of an address; 0: no connection */
+	_Atomic uint64_t who[]; /* client_address_key; 0: no connection */
 };
 
 static struct row *row_of(const struct tally *tally, size_t worker)
@@ -55,17 +55,6 @@ void tally_count_as(struct tally *tally, size_t worker)
 	tally->own = row_of(tally, worker);
 }
 
-/* IPv6 is known by its first half; IPv4, which is mapped into ::/64, and loopback by the second
- * one. Never 0, and never the same for two: no IPv6 address that is in use begins as IPv4 ends
- * here. */
-static uint64_t who_is(const struct client_address *address)
-{
-	uint64_t halves[2];
-
-	memcpy(halves, address->bytes, sizeof(halves));
-	return ~(halves[0] ? halves[0] : halves[1]);
-}
-
 void tally_add(struct tally *tally, int fd, const struct client_address *address)
 {
 	struct row *own = tally->own;
@@ -74,7 +63,7 @@ void tally_add(struct tally *tally, int fd, const struct client_address *address
 	own->connections++;
 	if (place >= tally->most)
 		return;
-	own->who[place] = who_is(address);
+	own->who[place] = client_address_key(address);
 	if (own->reach <= place)
 		own->reach = place + 1;
 }
@@ -97,7 +86,7 @@ size_t tally_connections(const struct tally *tally)
 
 size_t tally_of(const struct tally *tally, const struct client_address *address)
 {
-	uint64_t who = who_is(address);
+	uint64_t who = client_address_key(address);
 	size_t count = 0;
 
 	for (size_t worker = 1; worker <= tally->workers; worker++) {

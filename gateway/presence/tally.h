@@ -1,8 +1,7 @@
 /*
  * How many connections there are, in all and from each address, for max_connections and
  * max_connections_per_address: over all worker processes, in memory that they share. A process
- * alone counts in the same way, in memory of its own. An IPv6 client is known by the first 64 bits
- * of its address: whoever has one such address has all of them (RFC 6177). Never blocks.
+ * alone counts in the same way, in memory of its own. Never blocks.
  */
 #ifndef GATEWAY_TALLY_H
 #define GATEWAY_TALLY_H

@@ -62,6 +62,7 @@ struct config {
 	int64_t max_unauthenticated; /* handshakes included; 0: an eighth of max_connections */
 	int64_t handshake_timeout_ms; /* of the request, and again of the first frame */
 	int64_t message_rate; /* messages a second from one client; 0: no limit */
+	int64_t poll_rate; /* polls a second from one address; 0: no limit */
 	char *allowed_origins; /* as of shared/contract/origin.h, comma-separated; "": any */
 	enum config_token_expiry token_expiry;
 	int64_t drain_ms; /* drain, >= 1 */

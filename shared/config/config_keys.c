@@ -49,6 +49,7 @@ const struct config_key config_keys[] = {
 	{KEY(max_unauthenticated), CONFIG_INTEGER, "0", 0, CONNECTIONS, RESTART},
 	{KEY_MS(handshake_timeout), CONFIG_DURATION, "10s", 100, MINUTE},
 	{KEY(message_rate), CONFIG_INTEGER, "20", 0, 100000},
+	{KEY(poll_rate), CONFIG_INTEGER, "100", 0, 100000},
 	{KEY(allowed_origins), CONFIG_ORIGIN_LIST, ""},
 	{KEY(token_expiry), CONFIG_CHOICE, "close", .choices = expiries},
 	{KEY(gateway_processes), CONFIG_INTEGER, "1", 1, 64, .zero_word = "auto", RESTART},

@@ -31,6 +31,16 @@ bool client_address_is_unknown(const struct client_address *address)
 	return memcmp(address, &unknown, sizeof(unknown)) == 0;
 }
 
+/* IPv4, which is mapped into ::/64, and loopback are known by the second half. No two have the
+ * same: no IPv6 address that is in use begins as IPv4 ends here. */
+uint64_t client_address_key(const struct client_address *address)
+{
+	uint64_t halves[2];
+
+	memcpy(halves, address->bytes, sizeof(halves));
+	return ~(halves[0] ? halves[0] : halves[1]);
+}
+
 struct client_address client_address_of_peer(const struct sockaddr *peer)
 {
 	static const unsigned char nobody[sizeof(struct in_addr)];

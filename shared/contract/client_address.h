@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "shared/base/slice.h"
@@ -30,6 +31,10 @@ struct client_address client_address_of_peer(const struct sockaddr *peer);
 bool client_address_parse(const char *text, size_t len, struct client_address *out);
 
 bool client_address_is_unknown(const struct client_address *address);
+
+/* By what a limit for each address knows a client. IPv6 is known by its first half: whoever has one
+ * such address has all of them (RFC 6177). Never 0. */
+uint64_t client_address_key(const struct client_address *address);
 
 /* "192.0.2.1", "2001:db8::1", or "local" for an unknown one. */
 void client_address_format(const struct client_address *address,

@@ -32,6 +32,7 @@ static struct config config = {
 	.worker_secret_previous = (char[]){PREVIOUS_SECRET},
 	.redis_url = (char[]){""},
 	.trusted_proxies = (char[]){""},
+	.allowed_origins = (char[]){""},
 	.topic_ttl_ms = 60000,
 	.event_retention_ms = 60000,
 	.event_limit = 1000,
@@ -92,6 +93,9 @@ static inline struct request request_to(const char *verb, const char *body)
 		.query = "",
 		.secret = SECRET,
 		.authorization = "",
+		.origin = "",
+		.address = "",
+		.forwarded_for = "",
 		.body = body,
 		.body_len = strlen(body),
 	};

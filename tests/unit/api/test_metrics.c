@@ -1,5 +1,5 @@
-// needs: api/routes.c api/status_handler.c
-// needs: api/command.c api/response.c api/service.c api/store.c
+// needs: api/routes.c api/poll_handler.c api/status_handler.c
+// needs: api/command.c api/response.c api/service.c api/polls.c api/store.c
 // needs: api/notify.c api/metrics_handler.c
 /*
  * GET /internal/metrics: what is counted, when it is shown, and the lines themselves. The format as

@@ -1,5 +1,5 @@
-// needs: api/routes.c api/status_handler.c
-// needs: api/command.c api/response.c api/service.c api/store.c
+// needs: api/routes.c api/poll_handler.c api/status_handler.c
+// needs: api/command.c api/response.c api/service.c api/polls.c api/store.c
 // needs: api/notify.c api/metrics_handler.c
 /*
  * The API's care for its database: what an operator reads when the housekeeping cannot be done.

@@ -49,6 +49,7 @@ static void the_defaults_are_those_of_the_contract(void **state)
 	assert_int_equal(config->max_unauthenticated, 0);
 	assert_int_equal(config->handshake_timeout_ms, 10000);
 	assert_int_equal(config->message_rate, 20);
+	assert_int_equal(config->poll_rate, 100);
 	assert_string_equal(config->allowed_origins, "");
 	assert_int_equal(config->token_expiry, CONFIG_TOKEN_EXPIRY_CLOSE);
 	assert_int_equal(config->drain_ms, 1000);
@@ -98,6 +99,7 @@ static const struct {
 	{"handshake_timeout: 1m\n", offsetof(struct config, handshake_timeout_ms), 60000},
 	{"message_rate: 0\n", offsetof(struct config, message_rate), 0},
 	{"message_rate: 100000\n", offsetof(struct config, message_rate), 100000},
+	{"poll_rate: 0\n", offsetof(struct config, poll_rate), 0},
 };
 
 static void numbers_durations_and_modes_are_read(void **state)
@@ -410,6 +412,7 @@ static const struct {
 	{"handshake_timeout: 99ms\n", TIMEOUT},
 	{"handshake_timeout: 61s\n", TIMEOUT},
 	{"message_rate: -1\n", "message_rate: expected a whole number from 0 to 100000"},
+	{"poll_rate: 100001\n", "poll_rate: expected a whole number from 0 to 100000"},
 	{"trusted_proxies: [[10.0.0.1]]\n", PROXIES ", not nested values"},
 	{"trusted_proxies: {a: 10.0.0.1}\n", PROXIES ", not nested values"},
 };
