@@ -94,6 +94,30 @@ def test_readyz_asks_for_no_secret_and_says_why_it_is_not_ready(server):
     assert ask(method="HEAD")[::2] == (503, b"")
 
 
+def test_a_page_that_can_have_no_connection_polls_and_needs_no_gateway(server):
+    server.service.gateway.stop()
+    topic, token = "poll é?&+", make_token(server.service.secret, "poll é?&+")
+    assert is_error(server.poll(topic), 404, "topic not registered")
+    server.api.register(topic, require_token=True)
+    reply = server.poll(topic, token=token, last_event_id=None)
+    assert reply.status == 200 and reply.headers.get_all("Access-Control-Allow-Origin") == ["*"]
+    start = reply.json["last_event_id"]
+    assert reply.json == {"type": "auth_ok", "last_event_id": start, "recovered": True, "pushes": []}
+    reply = server.poll(topic, token=token, last_event_id=start)
+    assert (reply.status, reply.body, reply.headers["Content-Type"]) == (204, b"", None)
+    payload = f'[1.10, "\\u2028", "{"x" * (MIB - 100)}"]'
+    raw = f'{{"topic":"{topic}","payload":{payload}}}'
+    assert server.api.call("publish", raw=raw.encode()).status == 200
+    reply = server.poll(topic, token=token, last_event_id=start)
+    expected = f'{{"type":"auth_ok","last_event_id":{start + 1},"recovered":true,"pushes":[{{"id":{start + 1},"payload":'
+    assert reply.text == f"{expected}{payload}}}]}}"
+    reply = server.poll(topic, token="x", headers={"Origin": "https://log.example.org"})
+    assert (reply.status, reply.json["code"]) == (401, "unauthorized")
+    assert reply.headers.get_all("Access-Control-Allow-Origin") == ["*"]
+    assert server.poll(topic, token="x" * 4096).status == 413
+    assert is_error(server.poll(topic, token="x" * 3 * MIB), 413, "body too large")
+
+
 def test_the_secret_may_come_as_a_bearer_token(server):
     secret = server.service.secret
     for good in (f"Bearer {secret}", f"bearer {secret}"):

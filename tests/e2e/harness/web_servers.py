@@ -6,6 +6,7 @@ import shutil
 import ssl
 import subprocess
 import threading
+from urllib.parse import quote
 
 from .api import InternalApi
 from .process import GID, SANITIZER_ENV, UID, USER, Process, accepts, free_port, give_to_user, log_tail, wait_until
@@ -144,6 +145,12 @@ class WebServer:
     @property
     def tls_api(self):
         return InternalApi(self.tls_url, self.service.secret, tls=self.tls)
+
+    def poll(self, topic, headers=(), **members):
+        """What a page says that can have no connection: an auth message with these members."""
+        path = f"{self.ready_path.replace('readyz', 'poll')}?topic={quote(topic, safe='')}"
+        headers = {"X-Worker-Secret": None, "Content-Type": "text/plain", **dict(headers)}
+        return self.api.call(path, {"type": "auth", **members}, headers)
 
     def subscribe(self, topic, **options):
         """A connection over wss, not yet authenticated."""
