@@ -77,6 +77,7 @@ with Subscriber("wss://worker.example.org/worker/ws", "demo", tls=trust) as brow
     print(browser.receive())
 END
 """
+POLLED = Read("docs/clients.md", "Polling", (r'"recovered":true,"pushes":\[\]\}',))
 PUSHED = Do(A_PUSH, ('"auth_ok"', r'\{"type":"push","payload":\{"hello": ?"world"\}\}'))
 MAKE_RUN = """
 make run >/tmp/run.out 2>&1 &
@@ -105,6 +106,7 @@ WALKS = {
         Read("README.md", "Behind nginx", ("syntax is ok",)),
         NGINX_CHECK,
         PUSHED,
+        POLLED,
         Read("docs/operating.md", "Restarts and upgrades"),
         NGINX_CHECK,
         Do("ask() { sed -n 's/^worker_secret: .\\(.*\\).$/X-Worker-Secret: \\1/p' /etc/wavelog-worker/config.yaml"
@@ -137,6 +139,7 @@ WALKS = {
         Read("README.md", "Behind Apache", ("Syntax OK",)),
         APACHE_CHECK,
         PUSHED,
+        POLLED,
         Read("docs/install-apache.md", "More browsers", ("Syntax OK",)),
         APACHE_CHECK,
     ],
