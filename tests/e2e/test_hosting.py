@@ -1,0 +1,89 @@
+"""Ordinary hosting: what examples/hosting/ has for it, on a host with another user's Apache, as a customer with one site."""
+
+import re
+
+import pytest
+
+from harness import hosting, sandbox
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machine():
+    if not sandbox.is_allowed():
+        pytest.skip("needs root, and leave to mount")
+
+
+def answers(script):
+    """What the steps of a script say, by the names in its lines `step NAME`."""
+    code, output = hosting.run(f"step() {{ printf '\\n@@ %s\\n' \"$1\"; }}\n{script}")
+    assert code == 0, output
+    parts = re.split(r"^@@ (.*)\n", output, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+CHECK = r"""
+site=https://www.example.org/c/check.php key=a-key-of-sixteen-or-more
+ask() { curl -sS -m 60 -d "key=$key" $site; }
+there() { (cd /home/me && ls -A . www/c); }
+as_me 'mkdir ~/www/c; cp ~/wavelog-worker/examples/hosting/check.php ~/www/c/'
+step 'no key set'
+ask; curl -sS -d key= $site
+as_me "sed -i \"s/^const KEY = .*/const KEY = '$key';/\" ~/www/c/check.php"
+there >/tmp/before
+step strangers
+curl -sS $site; curl -sS -d key=wrong $site; curl -sS -d 'key[]=' $site; curl -sS "$site?key=$key"
+step 'without the program'
+ask
+as_me 'cp ~/wavelog-worker/build/wavelog-worker-api ~/www/c/'
+there >/tmp/before
+step 'gone away'
+for after in 0.02 0.04 0.06 0.1; do curl -s -m $after -d "key=$key" $site || true; done
+for i in $(seq 100); do there | cmp -s - /tmp/before && break; sleep 0.1; done
+there | diff /tmp/before - && echo nothing left
+step all
+ask
+step 'no Upgrade'
+echo 'RequestHeader unset Upgrade early' >/etc/apache2/conf-enabled/upgrade.conf; reload
+ask
+lacks fcgid proxy_http
+step 'no FastCGI, no proxy'
+ask
+lacks cgid
+sed -i 's/^pm = /php_admin_value[disable_functions] = proc_open,exec\n&/' /tmp/fpm.conf
+kill -USR2 $(cat /run/php-me.pid)
+for i in $(seq 100); do ask | grep -q 'NO  PHP may' && break; sleep 0.05; done
+step nothing
+ask
+sed -i 's/AllowOverride All/AllowOverride None/' /etc/apache2/sites-available/host.conf; reload
+step 'no .htaccess'
+ask
+step end
+there | diff /tmp/before - && echo nothing left
+for i in $(seq 100); do pgrep wavelog >/dev/null || break; sleep 0.1; done
+pgrep -a wavelog || echo nothing runs
+"""
+
+CHECKED = {
+    "no key set": ("Put a key",),
+    "without the program": ("yes a program that is copied there runs", r"\?   wavelog-worker-api itself",
+                            "yes FastCGI .*the module is there"),
+    "gone away": ("nothing left",),
+    "all": (r"yes PHP 8", "yes the curl", "outside the site .*: /home/me\n", "yes wavelog-worker-api runs here: .* 0.1",
+            r"yes CGI programs \(as you\)", r"yes FastCGI \(mod_fcgid\)\n", "to a UNIX socket\n.*yes .* at once\n.*yes .*WebSockets",
+            'recipe "Proxy and FastCGI"', "by WebSocket, over a UNIX socket", "delete this file and wavelog-worker-api"),
+    "no Upgrade": ("yes     answers that go on.*\n.*NO      WebSockets", "as a stream, over a UNIX socket"),
+    "no FastCGI, no proxy": ("NO  FastCGI", "NO  a proxy.*UNIX socket", "NO  a proxy.*127.0.0.1", 'recipe "Proxy and CGI"',
+                             "Browsers poll"),
+    "nothing": ("NO  PHP may start programs", "NO  CGI", "cannot run wavelog-worker"),
+    "no .htaccess": ("NO  .htaccess", "yes a PHP file gets the path"),
+    "end": ("nothing left", "nothing runs"),
+}  # fmt: skip
+
+
+def test_check_php_says_what_a_host_can_do_and_leaves_nothing_behind():
+    said = answers(CHECK)
+    for step, words in CHECKED.items():
+        for each in words:
+            assert re.search(each, said[step]), f"{each!r} is not said at {step!r}:\n{said[step]}"
+    assert set(said["no key set"].split("\n")) == {"<p>Put a key of 16 characters or more into this file first: see its first lines.", ""}
+    assert said["strangers"].strip().count("<form") == 4 and not re.search("home|PHP|Apache", said["strangers"])
