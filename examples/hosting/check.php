@@ -386,9 +386,7 @@ function ask($place, $path, $headers = '', $peer = null)
 		if ($inner && !$said_at) {
 			$request .= (string) fread($inner, 8192);
 			if (strpos($request, "\r\n\r\n") !== false) {
-				// An Upgrade that did not come through gets none.
-				$refused = strpos($peer[1], ' 101 ') !== false && stripos($request, 'upgrade: websocket') === false;
-				fwrite($inner, $refused ? "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 8\r\n\r\nproxied!" : $peer[1]);
+				fwrite($inner, $peer[1]);
 				$said_at = microtime(true);
 			}
 		}

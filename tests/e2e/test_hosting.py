@@ -42,6 +42,8 @@ for i in $(seq 100); do there | cmp -s - /tmp/before && break; sleep 0.1; done
 there | diff /tmp/before - && echo nothing left
 step all
 ask
+for i in $(seq 100); do pgrep -u me program >/dev/null || break; sleep 0.1; done
+pgrep -au me program || echo nothing runs
 step 'no Upgrade'
 echo 'RequestHeader unset Upgrade early' >/etc/apache2/conf-enabled/upgrade.conf; reload
 ask
@@ -59,8 +61,6 @@ step 'no .htaccess'
 ask
 step end
 there | diff /tmp/before - && echo nothing left
-for i in $(seq 100); do pgrep wavelog >/dev/null || break; sleep 0.1; done
-pgrep -a wavelog || echo nothing runs
 """
 
 CHECKED = {
@@ -70,13 +70,14 @@ CHECKED = {
     "gone away": ("nothing left",),
     "all": (r"yes PHP 8", "yes the curl", "outside the site .*: /home/me\n", "yes wavelog-worker-api runs here: .* 0.1",
             r"yes CGI programs \(as you\)", r"yes FastCGI \(mod_fcgid\)\n", "to a UNIX socket\n.*yes .* at once\n.*yes .*WebSockets",
-            'recipe "Proxy and FastCGI"', "by WebSocket, over a UNIX socket", "delete this file and wavelog-worker-api"),
+            'recipe "Proxy and FastCGI"', "by WebSocket, over a UNIX socket", "delete this file and wavelog-worker-api",
+            "nothing runs"),
     "no Upgrade": ("yes     answers that go on.*\n.*NO      WebSockets", "as a stream, over a UNIX socket"),
     "no FastCGI, no proxy": ("NO  FastCGI", "NO  a proxy.*UNIX socket", "NO  a proxy.*127.0.0.1", 'recipe "Proxy and CGI"',
                              "Browsers poll"),
     "nothing": ("NO  PHP may start programs", "NO  CGI", "cannot run wavelog-worker"),
     "no .htaccess": ("NO  .htaccess", "yes a PHP file gets the path"),
-    "end": ("nothing left", "nothing runs"),
+    "end": ("nothing left",),
 }  # fmt: skip
 
 
