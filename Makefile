@@ -12,10 +12,13 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 
 # A build of its own for each set of flags: SAN=1 has ASan and UBSan, SAN=thread has TSan, WERROR=1 takes a warning
-# as an error.
+# as an error, PORTABLE=1 makes programs that need no library (see `portable` below).
 SAN ?=
 WERROR ?=
-flavour := $(if $(WERROR),strict)$(if $(SAN),san)$(if $(filter thread,$(SAN)),-thread)
+PORTABLE ?=
+PORTABLE_GCC ?= gcc
+flavour := $(if $(PORTABLE),portable/$(shell $(PORTABLE_GCC) -dumpmachine | sed 's/-.*//'),$(if \
+	$(WERROR),strict)$(if $(SAN),san)$(if $(filter thread,$(SAN)),-thread))
 B := build$(if $(flavour),/$(flavour))
 
 comma := ,
@@ -33,6 +36,14 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SAN),$(SANITIZE)) $(LDFLAGS)
 SHARED_LIBS = $(shell $(PKG_CONFIG) --libs sqlite3 libcrypto yaml-0.1 libcjson)
 API_LIBS = -lfcgi $(SHARED_LIBS)
 GATEWAY_LIBS = $(shell $(PKG_CONFIG) --libs libwebsockets libuv) $(SHARED_LIBS) -lpthread
+ifdef PORTABLE
+CC := $(B)/cc
+WARN := $(filter-out -Wconversion,$(WARN)) # some members have another type in musl
+ALL_CPPFLAGS += -DWITHOUT_URANDOM
+HARDEN := $(if $(filter %/x86_64,$(B)),$(HARDEN),$(filter-out -fcf-protection,$(HARDEN)))
+SHARED_LIBS := -lsqlite3 -lcrypto -lyaml -lcjson
+GATEWAY_LIBS := -lwebsockets -luv $(SHARED_LIBS)
+endif
 
 SHARED_SRC := $(wildcard shared/*/*.c)
 API_SRC := $(wildcard api/*.c)
@@ -43,7 +54,7 @@ BENCH_SRC := $(wildcard tests/bench/*.c)
 SCHEMA := $(sort $(wildcard sql/*.sql))
 C_FILES := $(SHARED_SRC) $(API_SRC) $(GATEWAY_SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c tests/bench/*.c)
 H_FILES := $(wildcard $(patsubst %,%/*.h,api gateway gateway/* shared/* tests/* tests/unit/* tests/unit/*/*))
-SCRIPTS := .ci/packages .ci/run nginx/run nginx/run-site.sh $(wildcard tests/run tests/*/run)
+SCRIPTS := .ci/packages .ci/portable .ci/run nginx/run nginx/run-site.sh $(wildcard tests/run tests/*/run)
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 fuzz_objects = $(patsubst %.c,$(B)/fuzz/%.o,$(1))
@@ -55,7 +66,7 @@ CLIENT_FILES := $(addprefix $(B)/client/wavelog-worker,.js .mjs .d.ts .d.mts -so
 BENCH_BIN := $(addprefix $(B)/bench/,load bare_loop bare_fastcgi)
 
 .PHONY: all client run test unit unit-programs e2e chaos format check-format lint cppcheck clang-tidy shellcheck floors fuzz \
-	fuzz-programs soak bench bench-smoke bench-programs packages install uninstall clean help
+	fuzz-programs soak bench bench-smoke bench-programs packages portable portable-test install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -74,9 +85,10 @@ help:
 	@echo 'make format     lay out the sources; make check-format: are they?'
 	@echo 'make lint       cppcheck, clang-tidy, shellcheck, and the floors of the folders'
 	@echo 'make packages   install what the build needs from Debian; make run and make test do so themselves'
+	@echo 'make portable   programs that need no library, and all that belongs to them, in dist/wavelog-worker-*.tar.gz'
 	@echo 'make install    programs, sample configuration and schema below DESTDIR/PREFIX (/usr/local)'
 	@echo 'make uninstall  takes away what make install has copied; configuration and databases stay'
-	@echo 'make clean      remove build/'
+	@echo 'make clean      remove build/ and dist/'
 
 # The build.
 
@@ -260,7 +272,20 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(PROGRAMS)))
 	rm -rf $(SHARE) $(DOC)
 
-clean:
-	rm -rf build
+# One tarball for any Linux of this architecture: docs/operating.md. First the libraries, once, then our own programs by
+# the rules above.
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+portable:
+	@.ci/packages portable
+	@.ci/portable libraries
+	@$(MAKE) -s -j$(JOBS) PORTABLE=1 SAN= WERROR= all client
+	@.ci/portable pack
+
+# What tests/e2e/test_portable.py needs: besides the programs, systems to run them in.
+portable-test: portable
+	@.ci/portable roots
+
+clean:
+	rm -rf build dist
+
+-include $(shell find $(B) -name roots -prune -o -name '*.d' -print 2>/dev/null)

@@ -40,11 +40,19 @@ static off_t place_of(int64_t pid)
 	return (off_t)(pid * (int64_t)sizeof(int64_t));
 }
 
+/* Linux before 3.15 does not know a lock that belongs to a descriptor: one that belongs to the
+ * process does too, as the file is open once in each. */
+static bool ask_lock(int fd, int command, int old_command, struct flock *lock)
+{
+	return fcntl(fd, command, lock) == 0 ||
+	       (errno == EINVAL && fcntl(fd, old_command, lock) == 0);
+}
+
 static bool claim(int fd, off_t start)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = 1};
 
-	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+	return ask_lock(fd, F_OFD_SETLK, F_SETLK, &lock);
 }
 
 /* A lock of somebody else in that range; its type is F_UNLCK when there is none. */
@@ -53,7 +61,7 @@ static struct flock find_lock(int fd, off_t start, off_t end)
 	struct flock lock = {
 		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = end - start};
 
-	if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
+	if (!ask_lock(fd, F_OFD_GETLK, F_GETLK, &lock))
 		lock.l_type = F_UNLCK;
 	return lock;
 }

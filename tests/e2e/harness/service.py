@@ -40,13 +40,14 @@ BUILD = (REPO / os.environ.get("WORKER_BUILD", "build")).resolve()
 
 
 class Service:
-    """Keyword arguments become keys of config.yaml. With unix=True the gateway listens on a UNIX socket.
+    """Keyword arguments become keys of config.yaml. With unix=True the gateway listens on a UNIX socket. `programs` is
+    where those of another build are, `parent` where the directory is made.
 
     Nothing is started yet: start() starts both programs, start_gateway() and start_api() one of them;
     close() stops everything and returns what was wrong."""
 
-    def __init__(self, unix=False, **config):
-        self.dir = Path(tempfile.mkdtemp(prefix="wlw-", dir="/tmp"))  # short: socket paths end at 107 bytes
+    def __init__(self, unix=False, programs=BUILD, parent="/tmp", **config):
+        self.dir = Path(tempfile.mkdtemp(prefix="wlw-", dir=parent))  # short: socket paths end at 107 bytes
         give_to_user(self.dir, 0o755)
         self.state_dir, self.log_dir, self.bin = self.dir / "state", self.dir / "log", self.dir / "bin"
         for path, mode in ((self.state_dir, 0o700), (self.log_dir, 0o755), (self.bin, 0o755)):
@@ -54,7 +55,7 @@ class Service:
             give_to_user(path, mode)
         for program in ("wavelog-worker-api", "wavelog-worker-gateway"):
             # A copy, because the unprivileged user may not reach the repository.
-            shutil.copy(BUILD / program, self.bin / program)
+            shutil.copy(programs / program, self.bin / program)
         self.api_program = self.bin / "wavelog-worker-api"
         self.gateway_program = self.bin / "wavelog-worker-gateway"
 
@@ -110,10 +111,7 @@ class Service:
         return self
 
     def start_gateway(self, name="gateway"):
-        gateway = Process.start(
-            name, [*self.environment, self.gateway_program, "-c", self.config_file], self.log_dir / f"{name}.log"
-        )
-        self.gateway = gateway
+        gateway = self.gateway = self.spawn(name, self.gateway_program, self.log_dir / f"{name}.log")
 
         def ready():
             assert gateway.runs(), f"the gateway ended with {gateway.exit_code}\n{log_tail(self.log_dir)}"
@@ -157,8 +155,10 @@ class Service:
 
     def spawn_api(self, listener, name="api"):
         """One API process on that socket. The service stops it in the end when it is in self.api."""
-        command = [self.api_program, "-c", self.config_file]
-        return Process.start(name, command, self.log_dir / "api.log", stdin=listener)
+        return self.spawn(name, self.api_program, self.log_dir / "api.log", stdin=listener)
+
+    def spawn(self, name, program, log, **options):
+        return Process.start(name, [*self.environment, program, "-c", self.config_file], log, **options)
 
     def stop_api(self):
         """Stops the API's processes; returns what was wrong, a list of texts."""

@@ -1,0 +1,166 @@
+"""The static programs of `make portable`, out of their tarball: they run where there is nothing but themselves, in an old
+and in a new Debian without anything, and on a kernel that knows no more than Linux 3.10 did."""
+
+import ctypes
+import errno
+import os
+import platform
+import shutil
+import signal
+import sqlite3
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.api import FastCgi, make_token
+from harness.process import GID, UID, Process, adopt_orphans, environment, wait_until
+from harness.service import REPO, Service
+from harness.websocket import authenticated, push_of
+
+ROOTS = REPO / "build/portable/roots"
+MOST_BYTES = 12 << 20
+NOT_AVAILABLE = 69
+
+pytestmark = pytest.mark.alone  # make test builds them beside the other tests
+
+
+@pytest.fixture(scope="module")
+def tarball():
+    """Built by `make test` before; otherwise now. Skipped when Debian's archive does not have the pinned sources any more,
+    or not the systems: that is no fault of the change that is tested."""
+    adopt_orphans()
+    for command in ([".ci/portable", "libraries"], [".ci/portable", "roots"], ["make", "-s", "portable"]):
+        made = subprocess.run(command, cwd=REPO, env=environment(), capture_output=True, text=True)
+        if made.returncode == NOT_AVAILABLE:
+            pytest.skip(made.stderr)
+        assert made.returncode == 0, made.stdout + made.stderr
+    return REPO / made.stdout.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def unpacked(tarball, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("portable")
+    subprocess.run(["tar", "-xzf", tarball, "-C", directory], check=True)
+    (top,) = directory.iterdir()
+    return top
+
+
+def test_the_tarball_is_whole_and_small(tarball, unpacked):
+    assert tarball.stat().st_size <= MOST_BYTES
+    assert unpacked.name == tarball.name.removesuffix(".tar.gz")
+    subprocess.run(["sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS"], cwd=unpacked, check=True)
+    listed = {line.split(maxsplit=1)[1] for line in (unpacked / "SHA256SUMS").read_text().splitlines()}
+    files = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    assert files == listed | {"SHA256SUMS"}
+    for program in ("wavelog-worker-api", "wavelog-worker-gateway"):
+        said = subprocess.run([unpacked / program, "--version"], capture_output=True, text=True, env={}).stdout
+        assert said.split()[-1] == unpacked.name.split("-")[2], said
+    inside = {line.split()[0] for line in (REPO / ".ci/portable-sources").read_text().splitlines() if line[0] != "#"}
+    assert {path.name for path in (unpacked / "licenses").iterdir()} > inside
+    for name in ("examples", "apache", "docs", "sql", "systemd"):
+        here = subprocess.run(["git", "ls-files", name], cwd=REPO, capture_output=True, text=True).stdout.split()
+        assert [file for file in here if not (unpacked / file).exists()] == []
+
+
+class Chrooted(Service):
+    """A service whose programs run in `root`, or in their own directory when it is None, as an unprivileged user."""
+
+    def __init__(self, programs, root):
+        super().__init__(programs=programs, parent=root / "tmp" if root else "/tmp")
+        self.root = root or self.dir
+        self.write_config(state_dir=self.inside(self.state_dir))
+
+    def inside(self, path):
+        return f"/{path.relative_to(self.root)}"
+
+    def spawn(self, name, program, log, **options):
+        command = ["chroot", f"--userspec={UID}:{GID}", self.root, self.inside(program)]
+        return Process.start(name, [*command, "-c", self.inside(self.config_file)], log, as_user=False, **options)
+
+
+def serves(service, listener_dir):
+    """A whole service: a topic, browsers, publishes, the status, a handover; nothing odd in its log."""
+    service.api_socket = listener_dir / "api.sock"  # by the descriptor alone, and its path must be short
+    listener = service.listen_api()
+    service.start_gateway()
+    service.api = [service.spawn_api(listener), service.spawn_api(listener)]
+    call = lambda *arguments, **options: FastCgi(service.api_socket, service.secret).call(*arguments, **options)  # noqa: E731
+
+    reply = call("register", b'{"topic":"t","require_token":true}')
+    assert (reply.status, reply.body) == (200, b""), reply
+    with authenticated(service, "t", make_token(service.secret, "t")) as browser:
+        for number in range(3):
+            assert call("publish", b'{"topic":"t","payload":%d}' % number).status == 200
+            assert browser.read_message() == push_of(str(number))
+    assert call("status", REQUEST_METHOD="GET").json["status"] == "ok"
+    assert call("readyz", REQUEST_METHOD="GET", SCRIPT_NAME="/readyz").status == 200
+
+    old = service.gateway
+    old.send(signal.SIGUSR2)
+
+    def other_gateways():
+        with sqlite3.connect(f"file:{service.database}?mode=ro", uri=True) as database:
+            return [pid for (pid,) in database.execute("SELECT pid FROM gateways") if pid != old.pid]
+
+    service.gateway = Process("successor", wait_until(other_gateways, "a successor introduces itself")[0])
+    assert old.wait() == 0
+    with authenticated(service, "t", make_token(service.secret, "t")) as browser:
+        assert call("publish", b'{"topic":"t","payload":"after"}').status == 200
+        assert browser.read_message() == push_of('"after"')
+    listener.close()
+    log = "".join(path.read_text() for path in service.log_dir.iterdir())
+    assert "level=error" not in log and "level=warn" not in log, log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root directory")
+@pytest.mark.parametrize("system", ["nothing", "bullseye", "trixie"])
+def test_they_serve_in(unpacked, system, tmp_path):
+    service = Chrooted(unpacked, None if system == "nothing" else ROOTS / system)
+    try:
+        serves(service, tmp_path)
+    finally:
+        faults = service.close()
+        shutil.rmtree(service.dir, ignore_errors=True)
+    assert not faults, faults
+
+
+# Of x86-64. Linux 3.10 ended its list of system calls with finit_module; locks that belong to a descriptor came with 3.15.
+SYSTEM_CALLS_OF_3_10, FCNTL, OFD_LOCKS, X86_64 = 314, 72, (36, 38), 0xC000003E
+LOAD, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, JUMP_IF_GREATER, RETURN = 0x20, 0x15, 0x35, 0x25, 0x06
+ALLOW, REFUSE = 0x7FFF0000, 0x00050000
+NUMBER, ARCHITECTURE, COMMAND = 0, 4, 24  # places in struct seccomp_data
+FILTER = (
+    (LOAD, 0, 0, ARCHITECTURE), (JUMP_IF_EQUAL, 0, 6, X86_64),
+    (LOAD, 0, 0, NUMBER), (JUMP_IF_AT_LEAST, 5, 0, SYSTEM_CALLS_OF_3_10), (JUMP_IF_EQUAL, 0, 3, FCNTL),
+    (LOAD, 0, 0, COMMAND), (JUMP_IF_AT_LEAST, 0, 1, OFD_LOCKS[0]), (JUMP_IF_GREATER, 0, 2, OFD_LOCKS[1]),
+    (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE | errno.ENOSYS), (RETURN, 0, 0, REFUSE | errno.EINVAL),
+)  # fmt: skip
+
+
+def as_on_linux_3_10():
+    """For this process and what it starts: younger system calls fail as they did then."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *instruction) for instruction in FILTER))
+    program = struct.pack("@HP", len(FILTER), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privileges, set_seccomp, by_filter = 38, 22, 2
+    if libc.prctl(no_new_privileges, 1, 0, 0, 0) or libc.prctl(set_seccomp, by_filter, program, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+class OnOldKernel(Service):
+    def spawn(self, name, program, log, **options):
+        return super().spawn(name, program, log, preexec_fn=as_on_linux_3_10, **options)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86-64")
+def test_they_serve_on_linux_3_10(unpacked, tmp_path):
+    service = OnOldKernel(programs=unpacked)
+    status = Path("/proc/self/status").read_text()
+    assert "Seccomp:\t0" in status
+    try:
+        serves(service, tmp_path)
+    finally:
+        faults = service.close()
+    assert not faults, faults
