@@ -235,6 +235,7 @@ async function openPoll(carrier) {
 				carrier.take(JSON.stringify({ ...answer, pushes: undefined }));
 			for (const frame of framesOf(text))
 				carrier.take(frame);
+			carrier.passed(answer.last_event_id);
 			pause = answer.pushes.length ? pollMs : Math.min(pollMaxMs, pause * 1.25);
 			if (answer.more)
 				continue;
@@ -351,6 +352,7 @@ function subscribe(given) {
 					carrier.timer = setTimeout(carrier.end, ms, { code: 'timeout', message: 'no answer in time' });
 			},
 			take: (text) => carrier.isOver || take(carrier, text),
+			passed: (id) => carrier === live && (position = id), // there was nothing more up to this one
 			end(fault) {
 				if (carrier.isOver)
 					return;
