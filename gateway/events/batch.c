@@ -53,26 +53,38 @@ void batch_add(struct batch *batch, const struct feed_event *push)
 	plain->frames[batch->count++] = frame_of_push(0, push->payload, push->payload_len);
 }
 
-/* The frames with ids take their payloads from those without. */
-const struct joined *batch_join(struct batch *batch, enum push_form form)
+/* A push in another form, with the payload of the plain one. */
+static struct frame *make(const struct batch *batch, size_t i, unsigned form)
+{
+	size_t len;
+	const char *payload = frame_push_payload(batch->joined[PUSH_PLAIN].frames[i], &len);
+	int64_t id = form & PUSH_WITH_ID ? batch->pushes[i].id : 0;
+	struct frame *frame = frame_of_push(id, payload, len);
+
+	if (form & PUSH_AS_EVENT) {
+		struct frame *text = frame;
+
+		frame = frame_of_event(text);
+		frame_release(text);
+	}
+	return frame;
+}
+
+const struct joined *batch_join(struct batch *batch, unsigned form)
 {
 	struct joined *joined = &batch->joined[form];
-	struct frame **plain = batch->joined[PUSH_PLAIN].frames;
 	size_t len, end = 0;
 	char *bytes;
 
 	if (joined->bytes)
 		return joined;
-	if (form == PUSH_WITH_ID)
+	if (form != PUSH_PLAIN)
 		joined->frames = xreallocarray(NULL, batch->count, sizeof(struct frame *));
 	joined->ends = xreallocarray(NULL, batch->count, sizeof(*joined->ends));
 	joined->is_short = true;
 	for (size_t i = 0; i < batch->count; i++) {
-		if (form == PUSH_WITH_ID) {
-			const char *payload = frame_push_payload(plain[i], &len);
-
-			joined->frames[i] = frame_of_push(batch->pushes[i].id, payload, len);
-		}
+		if (form != PUSH_PLAIN)
+			joined->frames[i] = make(batch, i, form);
 		frame_wire(joined->frames[i], &len);
 		joined->ends[i] = end += len;
 		joined->is_short = joined->is_short && frame_is_short(joined->frames[i]);

@@ -1,8 +1,8 @@
 /*
- * Pushes of one topic that go out together. Each is a frame of its own, with or without its id,
- * made when somebody first needs it; and all of them in a row are one piece of memory, which goes
- * to a subscriber in one write. An order (unregister, disconnect) is a batch without pushes. One
- * thread.
+ * Pushes of one topic that go out together. Each is a frame of its own, with or without its id, for
+ * WebSockets or for streams, made when somebody first needs it; and all of them in a row are one
+ * piece of memory, which goes to a subscriber in one write. An order (unregister, disconnect) is a
+ * batch without pushes. One thread.
  */
 #ifndef GATEWAY_BATCH_H
 #define GATEWAY_BATCH_H
@@ -16,7 +16,12 @@
 #include "gateway/events/frame.h"
 
 /* The forms of a push; all who get the same form share the memory. */
-enum push_form { PUSH_PLAIN, PUSH_WITH_ID, PUSH_FORMS };
+enum push_form {
+	PUSH_PLAIN,
+	PUSH_WITH_ID = 1, /* these two may be ORed */
+	PUSH_AS_EVENT = 2, /* see frame_of_event */
+	PUSH_FORMS = 4
+};
 
 /* The pushes of a batch in one form. */
 struct joined {
@@ -52,8 +57,8 @@ void batch_free(struct batch *batch);
 /* Before any batch_join: a push whose payload has been read, with an id above those before. */
 void batch_add(struct batch *batch, const struct feed_event *push);
 
-/* All of it in that form; it belongs to the batch. */
-const struct joined *batch_join(struct batch *batch, enum push_form form);
+/* All of it in that push_form; it belongs to the batch. */
+const struct joined *batch_join(struct batch *batch, unsigned form);
 
 /* The number of the first push with an id above `id`; batch->count when there is none. */
 size_t batch_first_after(const struct batch *batch, int64_t id);

@@ -46,7 +46,35 @@ struct frame *frame_of_push(int64_t id, const char *payload, size_t payload_len)
 	memcpy(frame->bytes + head_len, payload, payload_len);
 	frame->bytes[head_len + payload_len] = '}';
 	frame->is_push = true;
+	frame->id = id;
 	return frame;
+}
+
+struct frame *frame_of_event(const struct frame *text)
+{
+	enum { ID_MAX = 32 }; /* "id: ", 20 digits and line breaks */
+	const char data[] = "data: ";
+	size_t data_len = strlen(data), lines = 1;
+
+	for (size_t i = 0; i < text->len; i++)
+		lines += text->bytes[i] == '\n' || text->bytes[i] == '\r';
+	struct frame *event = frame_new(text->len + lines * data_len + ID_MAX);
+	char *out = mempcpy(event->bytes, data, data_len);
+	for (size_t i = 0; i < text->len; i++) {
+		if (text->bytes[i] != '\n' && text->bytes[i] != '\r') {
+			*out++ = text->bytes[i];
+			continue;
+		}
+		i += text->bytes[i] == '\r' && i + 1 < text->len && text->bytes[i + 1] == '\n';
+		*out++ = '\n';
+		out = mempcpy(out, data, data_len);
+	}
+	out += text->id > 0 ? snprintf(out, ID_MAX, "\nid: %" PRId64 "\n\n", text->id)
+			    : snprintf(out, ID_MAX, "\n\n");
+	event->len = (size_t)(out - event->bytes);
+	event->is_push = text->is_push;
+	event->is_bare = true;
+	return event;
 }
 
 const char *frame_push_payload(const struct frame *push, size_t *len)
@@ -97,13 +125,16 @@ void frame_release(struct frame *frame)
 		free(frame);
 }
 
-/* RFC 6455, section 5.2: a text frame, the last of its message, not masked. */
+/* Of a WebSocket (RFC 6455, section 5.2): a text frame, the last of its message, not masked. */
 const char *frame_wire(struct frame *frame, size_t *len)
 {
 	enum { FIN_TEXT = 0x81, SHORT_MAX = 125, LEN_16 = 126, LEN_64 = 127 };
 	size_t len_bytes = frame->len <= SHORT_MAX ? 0 : frame->len <= UINT16_MAX ? 2 : 8;
 	unsigned char *header = (unsigned char *)frame->bytes - 2 - len_bytes;
 
+	*len = frame->len;
+	if (frame->is_bare)
+		return frame->bytes;
 	header[0] = FIN_TEXT;
 	header[1] = (unsigned char)(len_bytes == 0   ? frame->len
 				    : len_bytes == 2 ? (size_t)LEN_16

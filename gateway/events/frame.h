@@ -1,6 +1,7 @@
 /*
- * A text frame on its way out: built once, shared by all who get it, freed by the last one. Also
- * the texts of a push and of the status. One thread.
+ * A text on its way out: built once, shared by all who get it, freed by the last one. It is a text
+ * frame of a WebSocket; or, bare, what a stream gets: an event with the same text, or the head of
+ * its answer. Also the texts of pushes and of the status. One thread.
  */
 #ifndef GATEWAY_FRAME_H
 #define GATEWAY_FRAME_H
@@ -18,7 +19,9 @@ struct frame {
 	size_t references;
 	size_t len;
 	size_t waiting; /* in how many outboxes; for outbox.c */
+	int64_t id; /* of a push that says it; 0: it has none */
 	bool is_push; /* a full outbox may lose it */
+	bool is_bare; /* as it is on the wire */
 	char room[FRAME_ROOM]; /* for the header, which is right before the bytes */
 	char bytes[]; /* `len` of them */
 };
@@ -32,6 +35,10 @@ struct frame *frame_of_text(const char *text);
 /* The frame {"type":"push","payload":<payload>}, or with an `id` above 0
  * {"type":"push","id":<id>,"payload":<payload>}, as resumable connections get it. */
 struct frame *frame_of_push(int64_t id, const char *payload, size_t payload_len);
+
+/* A server-sent event: "data: " and the text of a frame, a line with its id if it has one, and an
+ * empty line. A line break in the text (CR, LF or both) begins another "data: " line. */
+struct frame *frame_of_event(const struct frame *text);
 
 /* The payload of one that was made without an id. */
 const char *frame_push_payload(const struct frame *push, size_t *len);

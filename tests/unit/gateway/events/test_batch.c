@@ -75,7 +75,20 @@ static const char *const with_id[] = {
 	"{\"type\":\"push\",\"id\":44,\"payload\":null}",
 	"{\"type\":\"push\",\"id\":45,\"payload\":5}"};
 
-static void pushes_are_joined_in_their_order_in_either_form(void **state)
+static const char *const as_event[] = {
+	"data: {\"type\":\"push\",\"payload\":1}\n\n",
+	"data: {\"type\":\"push\",\"payload\":{\"a\" : \"\xC3\xA9\"}}\n\n",
+	"data: {\"type\":\"push\",\"payload\":[]}\n\n",
+	"data: {\"type\":\"push\",\"payload\":null}\n\n",
+	"data: {\"type\":\"push\",\"payload\":5}\n\n"};
+static const char *const as_event_with_id[] = {
+	"data: {\"type\":\"push\",\"id\":41,\"payload\":1}\nid: 41\n\n",
+	"data: {\"type\":\"push\",\"id\":42,\"payload\":{\"a\" : \"\xC3\xA9\"}}\nid: 42\n\n",
+	"data: {\"type\":\"push\",\"id\":43,\"payload\":[]}\nid: 43\n\n",
+	"data: {\"type\":\"push\",\"id\":44,\"payload\":null}\nid: 44\n\n",
+	"data: {\"type\":\"push\",\"id\":45,\"payload\":5}\nid: 45\n\n"};
+
+static void pushes_are_joined_in_their_order_in_each_form(void **state)
 {
 	(void)state;
 	for (size_t count = 1; count <= 5; count++) {
@@ -86,6 +99,9 @@ static void pushes_are_joined_in_their_order_in_either_form(void **state)
 			assert_joined(batch_join(batch, PUSH_WITH_ID), with_id, count);
 		assert_joined(batch_join(batch, PUSH_PLAIN), plain, count);
 		assert_joined(batch_join(batch, PUSH_WITH_ID), with_id, count);
+		assert_joined(batch_join(batch, PUSH_AS_EVENT), as_event, count);
+		assert_joined(batch_join(batch, PUSH_AS_EVENT | PUSH_WITH_ID), as_event_with_id,
+			      count);
 		batch_free(batch);
 	}
 }
@@ -95,7 +111,7 @@ static void they_are_joined_once_and_shared_by_all(void **state)
 	struct batch *batch = batch_of(payloads, 3);
 
 	(void)state;
-	for (enum push_form form = PUSH_PLAIN; form < PUSH_FORMS; form++) {
+	for (unsigned form = PUSH_PLAIN; form < PUSH_FORMS; form++) {
 		const struct joined *joined = batch_join(batch, form);
 		const char *bytes = joined->bytes;
 		struct frame *first = joined->frames[0];
@@ -200,7 +216,7 @@ static void an_order_is_a_batch_without_pushes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pushes_are_joined_in_their_order_in_either_form),
+		cmocka_unit_test(pushes_are_joined_in_their_order_in_each_form),
 		cmocka_unit_test(they_are_joined_once_and_shared_by_all),
 		cmocka_unit_test(the_frame_of_one_alone_is_not_copied),
 		cmocka_unit_test(a_frame_that_is_held_outlives_its_batch),

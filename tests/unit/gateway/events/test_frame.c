@@ -153,6 +153,45 @@ static void the_longest_id_fits_into_the_room(void **state)
 	assert_push(INT64_MAX, "{\"type\":\"push\",\"id\":9223372036854775807,\"payload\":", "", 0);
 }
 
+static void assert_event(int64_t id, const char *payload, const char *expected)
+{
+	struct frame *text = frame_of_push(id, payload, strlen(payload));
+	struct frame *event = frame_of_event(text);
+	size_t len;
+
+	frame_release(text);
+	assert_true(event->is_push);
+	assert_ptr_equal(frame_wire(event, &len), event->bytes);
+	assert_int_equal(len, event->len);
+	assert_int_equal(len, strlen(expected));
+	assert_memory_equal(event->bytes, expected, len);
+	frame_release(event);
+}
+
+#define EVENT "data: {\"type\":\"push\",\"payload\":"
+#define EVENT_7 "data: {\"type\":\"push\",\"id\":7,\"payload\":"
+
+/* Between the tokens of JSON each may stand, alone and in any row. */
+static void each_line_break_of_a_payload_begins_another_line_of_its_event(void **state)
+{
+	(void)state;
+	assert_event(0, "1", EVENT "1}\n\n");
+	assert_event(7, "1", EVENT_7 "1}\nid: 7\n\n");
+	assert_event(INT64_MAX, "1",
+		     "data: {\"type\":\"push\",\"id\":9223372036854775807,\"payload\":1}\n"
+		     "id: 9223372036854775807\n\n");
+	assert_event(0, "[1,\n2]", EVENT "[1,\ndata: 2]}\n\n");
+	assert_event(0, "[1,\r2]", EVENT "[1,\ndata: 2]}\n\n");
+	assert_event(7, "[1,\r\n2]", EVENT_7 "[1,\ndata: 2]}\nid: 7\n\n");
+	assert_event(0, "[\n\n]", EVENT "[\ndata: \ndata: ]}\n\n");
+	assert_event(0, "[\r\r]", EVENT "[\ndata: \ndata: ]}\n\n");
+	assert_event(0, "[\n\r]", EVENT "[\ndata: \ndata: ]}\n\n");
+	assert_event(0, "[\r\n\r\n]", EVENT "[\ndata: \ndata: ]}\n\n");
+	assert_event(0, "[\r\r\n]", EVENT "[\ndata: \ndata: ]}\n\n");
+	assert_event(0, "[]\r", EVENT "[]\ndata: }\n\n");
+	assert_event(0, "\"\\n\\r\"", EVENT "\"\\n\\r\"}\n\n");
+}
+
 static void assert_status(const struct gauges *status, const char *expected)
 {
 	struct frame *frame = frame_of_status(status);
@@ -221,6 +260,7 @@ int main(void)
 		cmocka_unit_test(a_push_holds_the_payloads_bytes_unchanged),
 		cmocka_unit_test(a_push_has_its_id_in_front_of_its_payload),
 		cmocka_unit_test(the_longest_id_fits_into_the_room),
+		cmocka_unit_test(each_line_break_of_a_payload_begins_another_line_of_its_event),
 		cmocka_unit_test(a_status_frame_has_its_members_in_the_contracts_order),
 		cmocka_unit_test(the_largest_numbers_fit_and_time_is_never_negative),
 	};
