@@ -78,8 +78,8 @@ static bool open_clients(struct gateway *gateway, const char *address)
 	if (access("/dev/urandom", R_OK) != 0) /* without it Debian's libwebsockets crashes */
 		return fail(gateway, "cannot read /dev/urandom", strerror(errno));
 #endif
-	gateway->websockets = websockets_open(gateway->loop, gateway->clients);
-	return gateway->websockets ||
+	gateway->transports = transports_open(gateway->loop, gateway->clients);
+	return gateway->transports ||
 	       fail(gateway, "cannot set up libwebsockets",
 		    "its libuv plugin (libwebsockets-evlib-uv), memory or descriptors are missing");
 }
@@ -115,7 +115,7 @@ static bool open_network(struct gateway *gateway, struct limits limits)
 		.registry = gateway->registry,
 		.tally = gateway->tally,
 		.counters = &gateway->counters,
-		.websockets = gateway->websockets,
+		.transports = gateway->transports,
 	};
 	gateway->upgrades = upgrades_open(&parts);
 	listener_start(gateway->listener, gateway->upgrades);
@@ -162,7 +162,7 @@ void gateway_close(struct gateway *gateway)
 		presence_beat(gateway->presence, &gateway->counters, 0,
 			      housekeeping_limits_of(gateway->config));
 	database_thread_close(gateway->database_thread);
-	websockets_close(gateway->websockets);
+	transports_close(gateway->transports);
 	clients_close(gateway->clients);
 	presence_free(gateway->presence);
 	registry_free(gateway->registry);

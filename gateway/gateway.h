@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 #include "gateway/client/clients.h"
-#include "gateway/client/websocket.h"
+#include "gateway/client/transport.h"
 #include "gateway/door/listener.h"
 #include "shared/database/registry.h"
 #include "gateway/presence/database_thread.h"
@@ -32,7 +32,7 @@ struct gateway {
 	struct presence *presence;
 	struct database_thread *database_thread;
 	struct clients *clients;
-	struct websockets *websockets;
+	struct transports *transports;
 	struct wakeup *wakeup;
 	struct upgrades *upgrades;
 	struct listener *listener;

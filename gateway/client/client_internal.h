@@ -34,6 +34,7 @@ struct session {
 	uint16_t held; /* bytes of a frame that was cut, which the transport sends by itself */
 	bool is_resumable; /* it gets ids, and may be sent away to resume */
 	bool owes_ping; /* it was behind when its ping was due */
+	uint8_t transport;
 
 	uint8_t state;
 	uint8_t ending; /* why it ends */
@@ -43,6 +44,8 @@ struct session {
 	uint32_t status_at_ms; /* the last question; the lower half of the clock, 0: none */
 	char *partial; /* the message that is arriving; NULL: none */
 	char *topic; /* until it has joined the audience */
+	struct stream *stream; /* a request that has not been answered; NULL: there is none */
+	int unread; /* of a stream: what the client had not taken when its ping was due */
 	struct deadline deadline;
 	struct pending pending; /* until it has authenticated */
 	LIST_ENTRY(session) entry;

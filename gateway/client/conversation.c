@@ -6,6 +6,7 @@
 
 #include "gateway/client/client_internal.h"
 #include "gateway/client/session.h"
+#include "gateway/client/stream.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/utf8.h"
@@ -110,6 +111,8 @@ void conversation_on_message(struct session *session, const char *bytes, size_t 
 		session_end(session, ENDING_TOO_MANY_MESSAGES);
 		return;
 	}
+	if (session->transport == TRANSPORT_STREAM && session->state == SESSION_OPEN)
+		return; /* it has said all it can say */
 	if (session->partial_len + len > MESSAGE_MAX_BYTES) {
 		session_end(session, ENDING_TOO_BIG);
 		return;
@@ -129,6 +132,18 @@ void conversation_on_message(struct session *session, const char *bytes, size_t 
 	session->partial_len = 0;
 	on_whole_message(session, whole ? whole : bytes, whole ? whole_len : len, is_text);
 	free(whole);
+}
+
+void conversation_on_body(struct session *session, char *bytes, size_t len)
+{
+	enum body_state state = BODY_WHOLE;
+
+	if (session->state == SESSION_WAITING)
+		state = body_take(&session->stream->body, bytes, &len);
+	if (state == BODY_MALFORMED) /* then it has no auth frame */
+		session_end(session, ENDING_AUTH_REQUIRED);
+	else if (len > 0 || state == BODY_WHOLE)
+		conversation_on_message(session, bytes, len, true, state == BODY_WHOLE);
 }
 
 /* The answer has the same code, or one that says what is wrong with it. */

@@ -14,6 +14,10 @@ struct session;
 void conversation_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
 			     bool is_final);
 
+/* A piece of the request's body of a stream, which is changed. What comes behind its end is not
+ * looked at, but counts as messages do. */
+void conversation_on_body(struct session *session, char *bytes, size_t len);
+
 /* The client's Close frame: `payload` as it came. Answers it; the caller ends the connection. */
 void conversation_on_close(struct session *session, const char *payload, size_t len);
 

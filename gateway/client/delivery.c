@@ -5,7 +5,8 @@
  * Between the two halves of a frame nothing else may be written, and libwebsockets answers pings by
  * itself. So it gets the rest of a short frame, and sends that first. A long frame, whose copies
  * would be many megabytes, is begun only when libwebsockets has nothing to say, as in its writable
- * callback, and nothing is read from the client until the frame is finished.
+ * callback, and nothing is read from the client until the frame is finished. To a stream it never
+ * says anything: the rest of any frame stays in the outbox.
  */
 #include "gateway/client/delivery.h"
 
@@ -77,6 +78,7 @@ static enum delivery queue(struct session *session, struct frame *frame)
  * counts. False: there is no room for it, or the connection is broken. */
 static bool note_written(struct session *session, size_t written)
 {
+	bool may_hold = session->transport == TRANSPORT_WEBSOCKET;
 	struct outbox_pool *pool = &session->clients->pool;
 	struct outbox *outbox = session->outbox;
 	bool was_begun = outbox_written(outbox) > 0, is_good = true;
@@ -87,7 +89,7 @@ static bool note_written(struct session *session, size_t written)
 		const char *wire = frame_wire(frame, &len);
 
 		written += outbox_written(outbox);
-		if (written < len && (written == 0 || !frame_is_short(frame))) {
+		if (written < len && (written == 0 || !may_hold || !frame_is_short(frame))) {
 			outbox_begin(outbox, written);
 			break;
 		}
@@ -119,7 +121,7 @@ static enum delivery queue_rest(struct session *session, struct frame *frame, si
 	return delivery;
 }
 
-enum delivery delivery_send(struct session *session, struct frame *frame)
+static enum delivery send_frame(struct session *session, struct frame *frame)
 {
 	const char *wire;
 	ssize_t sent;
@@ -133,6 +135,16 @@ enum delivery delivery_send(struct session *session, struct frame *frame)
 		return queue_rest(session, frame, (size_t)sent);
 	count(session, sent < 0 ? COUNT_DROP_CLOSED : COUNT_DELIVERIES, frame->is_push);
 	return sent < 0 ? DELIVERY_BROKEN : DELIVERY_SENT;
+}
+
+enum delivery delivery_send(struct session *session, struct frame *frame)
+{
+	bool is_text = session->transport == TRANSPORT_STREAM && !frame->is_bare;
+	struct frame *wanted = is_text ? frame_of_event(frame) : frame_hold(frame);
+	enum delivery delivery = send_frame(session, wanted);
+
+	frame_release(wanted);
+	return delivery;
 }
 
 enum delivery delivery_send_joined(struct session *session, const struct joined *joined,
@@ -155,7 +167,7 @@ enum delivery delivery_send_joined(struct session *session, const struct joined 
 			delivery = queue_rest(session, joined->frames[first++], at - from);
 	}
 	for (; first < end && delivery <= DELIVERY_QUEUED; first++)
-		delivery = delivery_send(session, joined->frames[first]);
+		delivery = send_frame(session, joined->frames[first]);
 	count(session, COUNT_DROP_CLOSED, end - first);
 	return delivery;
 }

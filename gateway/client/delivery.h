@@ -19,8 +19,8 @@ enum delivery {
 	DELIVERY_BROKEN /* the connection must be dropped */
 };
 
-/* Takes its own reference. For the last words of a session that ends there is always room, unless
- * the pool is full. */
+/* Takes its own reference; a stream gets a frame as an event, unless it is bare. For the last words
+ * of a session that ends there is always room, unless the pool is full. */
 enum delivery delivery_send(struct session *session, struct frame *frame);
 
 /* The pushes of `joined` from number `first` to the last one. */

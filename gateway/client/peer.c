@@ -3,9 +3,18 @@
 
 #include <errno.h>
 #include <libwebsockets.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "gateway/presence/presence.h"
+
+static bool is_stream(struct lws *peer)
+{
+	return lws_get_protocol(peer)->id == TRANSPORT_STREAM;
+}
 
 bool peer_is_idle(struct lws *peer)
 {
@@ -45,7 +54,8 @@ ssize_t peer_write_pieces(int fd, struct iovec *pieces, size_t count)
 
 void peer_pause_reading(struct lws *peer, bool pause)
 {
-	lws_rx_flow_control(peer, !pause);
+	if (!is_stream(peer))
+		lws_rx_flow_control(peer, !pause);
 }
 
 bool peer_hold(struct lws *peer, const char *bytes, size_t len)
@@ -56,12 +66,25 @@ bool peer_hold(struct lws *peer, const char *bytes, size_t len)
 /* With a payload, because libwebsockets does not tell of a pong without one. */
 bool peer_ping(struct lws *peer)
 {
+	static const char comment[] = {':', '\n'};
 	unsigned char buffer[LWS_PRE + 1] = {0};
 
 	if (!peer_is_idle(peer))
 		return true;
+	if (is_stream(peer)) {
+		ssize_t sent = peer_write(peer_fd(peer), comment, sizeof(comment));
+
+		return sent == 0 || sent == sizeof(comment);
+	}
 	buffer[LWS_PRE] = '.';
 	return lws_write(peer, buffer + LWS_PRE, 1, LWS_WRITE_PING) >= 0;
+}
+
+int peer_unread(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 void peer_want_write(struct lws *peer)
@@ -80,6 +103,8 @@ bool peer_close(struct lws *peer, uint16_t code, const char *reason)
 	size_t reason_len = strnlen(reason, REASON_MAX);
 	size_t len = code == 0 ? 0 : sizeof(code) + reason_len;
 
+	if (is_stream(peer))
+		return shutdown(peer_fd(peer), SHUT_WR) == 0;
 	frame[0] = FIN_CLOSE;
 	frame[1] = (unsigned char)len;
 	frame[2] = (unsigned char)(code >> 8);

@@ -1,7 +1,7 @@
 /*
  * The sending half of a connection: thin calls onto libwebsockets, so that sessions and delivery
- * need not know it. Never blocks. `struct lws` is libwebsockets' connection, owned by it until
- * websocket.c hears that it has closed. (A second transport would have its switch here.)
+ * need not know it, and where the transports differ on the wire. Never blocks. `struct lws` is
+ * libwebsockets' connection, owned by it until transport.c hears that it has closed.
  */
 #ifndef GATEWAY_PEER_H
 #define GATEWAY_PEER_H
@@ -34,21 +34,26 @@ struct iovec;
 /* The same with several pieces. */
 ssize_t peer_write_pieces(int fd, struct iovec *pieces, size_t count);
 
-/* The rest of a frame: copied, and sent when the kernel takes it. False: broken. */
+/* The rest of a frame of a WebSocket: copied, and sent when the kernel takes it. False: broken. */
 bool peer_hold(struct lws *peer, const char *bytes, size_t len);
 
-/* Reads nothing more from the client until called with false, so that libwebsockets answers no ping
- * in the middle of a frame. */
+/* Reads nothing more from a WebSocket's client until called with false, so that libwebsockets
+ * answers no ping in the middle of a frame. */
 void peer_pause_reading(struct lws *peer, bool pause);
 
-/* Sends a ping; does nothing while output waits, for then it is the peer's turn to read anyway. */
+/* Sends a ping, to a stream a comment line; does nothing while output waits, for then it is the
+ * peer's turn to read anyway. */
 bool peer_ping(struct lws *peer);
 
 /* Asks to be called back (session_on_writable) when the connection can take more. */
 void peer_want_write(struct lws *peer);
 
+/* How many bytes of those written the peer has not taken yet: its kernel for TCP, the peer itself
+ * for a UNIX socket. Of a stream, whose comments nobody answers. */
+int peer_unread(int fd);
+
 /* Sends a Close frame with that code (0: none) and, for people, a reason (a few words or ""), the
- * last frame of all. Only while peer_is_idle. False as peer_hold. */
+ * last frame of all; ends a stream. Only while peer_is_idle. False as peer_hold. */
 bool peer_close(struct lws *peer, uint16_t code, const char *reason);
 
 /* Drops the connection without ceremony, soon after this returns. */

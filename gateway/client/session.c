@@ -9,11 +9,17 @@
 #include "shared/contract/message.h"
 #include "gateway/client/peer.h"
 #include "gateway/client/replay.h"
+#include "gateway/client/stream.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
 
-enum { PING_EVERY_MS = 30000, SILENCE_LIMIT_MS = 60000, CLOSE_LIMIT_MS = 5000 };
+enum { SILENCE_LIMIT_MS = 60000, CLOSE_LIMIT_MS = 5000, LONGEST_WAIT_MS = 30000 };
+
+static const int ping_every_ms[TRANSPORTS] = {
+	[TRANSPORT_WEBSOCKET] = 30000,
+	[TRANSPORT_STREAM] = 15000,
+};
 
 /* The close code and the last words of each cause (docs/clients.md), and how it is counted. */
 static const struct {
@@ -52,6 +58,24 @@ static const struct {
 	[ENDING_SILENT] = {0, NULL, COUNT_CONNECTION_GONE, COUNT_CLOSE_SILENT, NULL},
 };
 
+/* What a stream is told that is not to begin; other causes have begun, or end it without a word. */
+static const struct {
+	int status;
+	const char *text;
+} refusals[ENDINGS] = {
+	[ENDING_AUTH_REQUIRED] = {400, MESSAGE_AUTH_REQUIRED},
+	[ENDING_NOT_UTF8] = {400, MESSAGE_AUTH_REQUIRED},
+	[ENDING_UNAUTHORIZED] = {401, MESSAGE_UNAUTHORIZED},
+	[ENDING_AUTH_EXPIRED] = {401, MESSAGE_AUTH_EXPIRED},
+	[ENDING_UNREGISTERED] = {404, "topic not registered"},
+	[ENDING_AUTH_TIMEOUT] = {408, "request timeout"},
+	[ENDING_TOO_BIG] = {413, "body too large"},
+	[ENDING_TOO_MANY_MESSAGES] = {429, "too many messages"},
+	[ENDING_PENDING_FULL] = {503, "too many connections without authentication"},
+	[ENDING_UNAVAILABLE] = {503, "unavailable: database error"},
+	[ENDING_SHUTDOWN] = {503, "unavailable: shutting down"},
+};
+
 /* The log line of log_connections; only while it is in the audience. */
 static void note(const struct session *session, const char *what)
 {
@@ -77,6 +101,9 @@ struct session *session_new(struct clients *clients, struct lws *peer,
 	session->topic = xstrndup(newcomer->topic, newcomer->topic_len);
 	session->topic_len = (uint16_t)newcomer->topic_len;
 	session->address = newcomer->address;
+	session->transport = (uint8_t)newcomer->transport;
+	if (newcomer->transport == TRANSPORT_STREAM)
+		session->stream = stream_new(newcomer->body, newcomer->cors);
 	session->state = SESSION_WAITING;
 	LIST_INSERT_HEAD(&clients->sessions, session, entry);
 	clients->session_count++;
@@ -118,6 +145,7 @@ void session_free(struct session *session)
 	session->clients->session_count--;
 	tally_remove(session->clients->tally, session->fd);
 	delivery_end(session);
+	stream_free(session->stream);
 	free(session->topic);
 	free(session);
 }
@@ -142,8 +170,7 @@ bool session_give_way(struct pending *pending)
 	struct session *session = container_of(pending, struct session, pending);
 	bool was_waiting = session->state == SESSION_WAITING;
 
-	if (was_waiting && delivery_is_done(session))
-		close_now(session, ENDING_PENDING_FULL);
+	session_end(session, ENDING_PENDING_FULL);
 	session_drop(session, ENDING_PENDING_FULL);
 	return was_waiting;
 }
@@ -161,7 +188,7 @@ static void close_if_drained(struct session *session)
 
 void session_end(struct session *session, enum ending ending)
 {
-	const char *last_words = endings[ending].last_words;
+	struct frame *last_words = NULL;
 	bool was_waiting = session->state == SESSION_WAITING;
 	enum delivery delivery = DELIVERY_SENT;
 
@@ -173,16 +200,18 @@ void session_end(struct session *session, enum ending ending)
 		pending_put(&session->clients->pending, &session->pending, PENDING_LEAVING);
 	deadlines_set(&session->clients->deadlines, &session->deadline,
 		      clock_monotonic_ms() + CLOSE_LIMIT_MS);
-	if (last_words) {
-		struct frame *frame = frame_of_text(last_words);
-
-		delivery = delivery_send(session, frame);
-		if (delivery == DELIVERY_FULL) { /* then what waits gives way */
-			delivery_clear(session);
-			delivery = delivery_send(session, frame);
-		}
-		frame_release(frame);
+	if (session->stream)
+		last_words = stream_refusal(session->stream, refusals[ending].status,
+					    refusals[ending].text);
+	else if (endings[ending].last_words)
+		last_words = frame_of_text(endings[ending].last_words);
+	if (last_words)
+		delivery = delivery_send(session, last_words);
+	if (delivery == DELIVERY_FULL) { /* then what waits gives way */
+		delivery_clear(session);
+		delivery = delivery_send(session, last_words);
 	}
+	frame_release(last_words);
 	if (delivery == DELIVERY_BROKEN)
 		session_drop(session, ENDING_GONE);
 	else
@@ -251,6 +280,18 @@ void session_on_writable(struct session *session)
 	replay_continue(session->replay);
 }
 
+static void begin_stream(struct session *session)
+{
+	struct stream *stream = session->stream;
+	struct frame *head = stream ? stream_head(stream) : NULL;
+
+	session->stream = NULL;
+	if (head)
+		session_send(session, head);
+	frame_release(head);
+	stream_free(stream);
+}
+
 void session_open(struct session *session, const struct message *message, const struct grant *grant)
 {
 	struct clients *clients = session->clients;
@@ -265,14 +306,17 @@ void session_open(struct session *session, const struct message *message, const 
 	session->after_id = session->ordered_after_id = grant->newest_id;
 	session->is_resumable = message->resume != MESSAGE_RESUME_NOT_ASKED;
 	session->heard_ms = now_ms;
-	session->ping_at_ms = now_ms + PING_EVERY_MS;
+	session->ping_at_ms = now_ms + ping_every_ms[session->transport];
 	audience_join(clients->audience, &session->member, session->topic, session->topic_len,
-		      session->expires_s, &session->address);
+		      session->expires_s, &session->address, session->transport);
 	free(session->topic);
 	session->topic = NULL;
 	clients->counters->counts[COUNT_CONNECTION_ACCEPTED]++;
 	note(session, "connected");
 	session_schedule(session);
+	begin_stream(session);
+	if (session->state != SESSION_OPEN)
+		return;
 	if (!session->is_resumable) {
 		session_send(session, clients->auth_ok);
 		return;
@@ -317,19 +361,21 @@ void session_deliver(struct session *session, struct batch *batch)
 		return; /* it has had it, or the replay will come to it */
 	session->after_id = batch->pushes[batch->count - 1].id;
 	const struct joined *joined =
-		batch_join(batch, session->is_resumable ? PUSH_WITH_ID : PUSH_PLAIN);
+		batch_join(batch, (session->is_resumable ? PUSH_WITH_ID : PUSH_PLAIN) |
+					  (session->transport == TRANSPORT_STREAM ? PUSH_AS_EVENT
+										  : PUSH_PLAIN));
 	settle(session, delivery_send_joined(session, joined, first, batch->count));
 }
 
-/* How long until its token ends it, PING_EVERY_MS at most; 0 or less: it has expired. */
+/* How long until its token ends it, LONGEST_WAIT_MS at most; 0 or less: it has expired. */
 static int64_t token_left_ms(const struct session *session)
 {
 	int64_t now_ms = clock_wall_ms();
 
 	if (session->expires_s == 0 ||
 	    session->clients->config->token_expiry == CONFIG_TOKEN_EXPIRY_KEEP ||
-	    session->expires_s - now_ms / 1000 >= PING_EVERY_MS / 1000)
-		return PING_EVERY_MS;
+	    session->expires_s - now_ms / 1000 >= LONGEST_WAIT_MS / 1000)
+		return LONGEST_WAIT_MS;
 	return (session->expires_s + 1) * 1000 - now_ms;
 }
 
@@ -341,8 +387,21 @@ void session_schedule(struct session *session)
 		      expiry_ms < session->ping_at_ms ? expiry_ms : session->ping_at_ms);
 }
 
+/* The client of a stream says nothing. It is alive when it has taken all that was written, or more
+ * than the last time. */
+static void listen_to_stream(struct session *session, int64_t now_ms)
+{
+	int unread = peer_unread(session->fd);
+
+	if (unread == 0 || unread < session->unread)
+		session->heard_ms = now_ms;
+	session->unread = unread;
+}
+
 void session_on_deadline(struct session *session, int64_t now_ms)
 {
+	if (session->state == SESSION_OPEN && session->transport == TRANSPORT_STREAM)
+		listen_to_stream(session, now_ms);
 	if (session->state == SESSION_WAITING) {
 		session_end(session, ENDING_AUTH_TIMEOUT);
 		return;
@@ -356,7 +415,7 @@ void session_on_deadline(struct session *session, int64_t now_ms)
 		return;
 	}
 	if (now_ms >= session->ping_at_ms) {
-		session->ping_at_ms = now_ms + PING_EVERY_MS;
+		session->ping_at_ms = now_ms + ping_every_ms[session->transport];
 		ping(session);
 	}
 	if (session->state == SESSION_OPEN)

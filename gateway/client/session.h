@@ -15,7 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gateway/client/body.h"
 #include "gateway/events/batch.h"
+#include "gateway/presence/presence.h"
 #include "shared/contract/client_address.h"
 #include "shared/contract/token.h"
 
@@ -37,11 +39,12 @@ enum close_code {
 	CLOSE_TRY_AGAIN = 1013
 };
 
-/* Why a connection ends; a new cause needs a row in session.c and counters in counters.h. */
+/* Why a connection ends; a new cause needs a row in session.c (two, if a stream may not begin for
+ * it) and counters in counters.h. */
 enum ending {
 	ENDING_NONE,
 
-	/* With a Close frame. */
+	/* With a Close frame; a stream just ends. */
 	ENDING_AUTH_REQUIRED,
 	ENDING_UNAUTHORIZED,
 	ENDING_AUTH_EXPIRED,
@@ -64,11 +67,16 @@ enum ending {
 	ENDINGS
 };
 
-/* Whom the door lets in. */
+/* Whom the door lets in. All is borrowed for the call. */
 struct newcomer {
-	const char *topic; /* borrowed for the call */
+	enum transport transport;
+	const char *topic;
 	size_t topic_len;
 	struct client_address address;
+
+	/* Of a stream. */
+	struct body body; /* of the request: nothing of it has been taken */
+	const char *cors; /* lines for the head of the answer */
 };
 
 /* What a good auth message brings. */

@@ -10,6 +10,8 @@
 #include <ctype.h>
 #include <strings.h>
 
+#include "shared/contract/message.h"
+
 #define TOKEN_MARKS "!#$%&'*+-.^_`|~"
 
 /* Nothing but ASCII letters, digits (the locale is "C") and those others; not empty. */
@@ -103,6 +105,10 @@ static bool parse_header(struct slice line, struct handshake *handshake)
 		return set_once(&handshake->version, value);
 	if (slice_is(name, "origin"))
 		return set_once(&handshake->origin, value);
+	if (slice_is(name, "content-length"))
+		return set_once(&handshake->length, value);
+	if (slice_is(name, "transfer-encoding"))
+		return set_once(&handshake->coding, value);
 	if (slice_is(name, "upgrade"))
 		handshake->upgrade |= slice_lists(value, "websocket");
 	else if (slice_is(name, "connection"))
@@ -111,9 +117,8 @@ static bool parse_header(struct slice line, struct handshake *handshake)
 		add_forwarded(handshake, value);
 	else if (slice_is(name, "host"))
 		handshake->hosts++;
-	else if (slice_is(name, "transfer-encoding") ||
-		 (slice_is(name, "content-length") && !slice_is(value, "0")))
-		handshake->has_body = true;
+	else if (slice_is(name, "expect"))
+		handshake->expects_100 |= slice_lists(value, "100-continue");
 	return true;
 }
 
@@ -146,11 +151,22 @@ bool handshake_is_for(const struct handshake *handshake, const char *path)
 	       memcmp(handshake->path.at + handshake->path.len - len, path, len) == 0;
 }
 
+bool handshake_is_by(const struct handshake *handshake, const char *method)
+{
+	size_t len = strlen(method);
+
+	return handshake->method.len == len && memcmp(handshake->method.at, method, len) == 0;
+}
+
 const struct refusal *handshake_topic(const struct handshake *handshake,
 				      char topic[TOPIC_MAX_BYTES], size_t *topic_len)
 {
-	if (!handshake_is_for(handshake, "/ws"))
+	bool is_stream = handshake_is_for(handshake, "/stream");
+
+	if (!is_stream && !handshake_is_for(handshake, "/ws"))
 		return &refusal_not_found;
+	if (is_stream && !handshake_is_by(handshake, "POST"))
+		return &refusal_bad_method;
 	switch (topic_of_query(handshake->query, topic, topic_len)) {
 	case TOPIC_NAMED:
 		return NULL;
@@ -170,18 +186,45 @@ const struct refusal *handshake_upgrade(const struct handshake *handshake)
 	struct slice digits = {key.at, HANDSHAKE_KEY_BYTES - 2};
 
 	if (!handshake->upgrade || !handshake->connection || !handshake->is_http_1_1 ||
-	    handshake->method.len != 3 || memcmp(handshake->method.at, "GET", 3) != 0)
+	    !handshake_is_by(handshake, "GET"))
 		return &refusal_not_an_upgrade;
 	if (handshake->version.len != 2 || memcmp(handshake->version.at, "13", 2) != 0)
 		return &refusal_bad_version;
 	if (handshake->hosts != 1)
 		return &refusal_malformed;
-	if (handshake->has_body)
+	if (handshake->coding.at || (handshake->length.at && !slice_is(handshake->length, "0")))
 		return &refusal_has_body;
 	if (key.len != HANDSHAKE_KEY_BYTES || memcmp(key.at + digits.len, "==", 2) != 0 ||
 	    !consists_of(digits, "+/"))
 		return &refusal_bad_key;
 	return NULL;
+}
+
+/* Two lengths, or a length and chunks, have been used to smuggle requests past proxies. */
+const struct refusal *handshake_body(const struct handshake *handshake, struct body *body)
+{
+	struct slice length = handshake->length;
+	uint32_t len = 0;
+
+	if (handshake->hosts > 1 || (handshake->is_http_1_1 && handshake->hosts == 0))
+		return &refusal_malformed;
+	if (handshake->coding.at) {
+		*body = body_in_chunks();
+		return slice_is(handshake->coding, "chunked") && !length.at &&
+				       handshake->is_http_1_1
+			       ? NULL
+			       : &refusal_malformed;
+	}
+	if (length.at && length.len == 0)
+		return &refusal_malformed;
+	for (size_t i = 0; i < length.len; i++) {
+		if (!isdigit((unsigned char)length.at[i]))
+			return &refusal_malformed;
+		if (len <= MESSAGE_MAX_BYTES)
+			len = len * 10 + (uint32_t)(length.at[i] - '0');
+	}
+	*body = body_of_length(len);
+	return len > MESSAGE_MAX_BYTES ? &refusal_body_too_large : NULL;
 }
 
 size_t handshake_canonical(const struct handshake *handshake, char out[HANDSHAKE_CANONICAL_SIZE])

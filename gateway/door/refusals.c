@@ -1,9 +1,6 @@
 /* Who is turned away, and how: see refusals.h. No state of its own; never blocks. */
 #include "gateway/door/refusals.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "shared/base/clock.h"
 
 const struct refusal answer_ready = {200, "ok", 0};
@@ -17,6 +14,8 @@ const struct refusal refusal_bad_version = {426, "upgrade required: Sec-WebSocke
 const struct refusal refusal_bad_key = {400, "bad request: Sec-WebSocket-Key",
 					COUNT_REFUSED_MALFORMED};
 const struct refusal refusal_has_body = {400, "bad request: a body", COUNT_REFUSED_MALFORMED};
+const struct refusal refusal_body_too_large = {413, "body too large", COUNT_REFUSED_MALFORMED};
+const struct refusal refusal_bad_method = {405, "method not allowed", COUNT_REFUSED_NOT_UPGRADE};
 const struct refusal refusal_malformed = {400, "bad request: malformed HTTP",
 					  COUNT_REFUSED_MALFORMED};
 const struct refusal refusal_too_long = {431, "request head too large", COUNT_REFUSED_MALFORMED};
@@ -31,44 +30,6 @@ const struct refusal refusal_address_full = {429, "too many connections from thi
 const struct refusal refusal_pending_full = {503, "too many connections without authentication",
 					     COUNT_REFUSED_PENDING_FULL};
 const struct refusal refusal_timeout = {408, "request timeout", COUNT_REFUSED_TIMEOUT};
-
-/* What goes with a status. */
-static const struct answer {
-	int status;
-	const char *phrase;
-	const char *connection;
-	const char *extra; /* header lines */
-} answers[] = {
-	{200, "OK", "close", "Cache-Control: no-store\r\n"},
-	{400, "Bad Request", "close", ""},
-	{403, "Forbidden", "close", ""},
-	{404, "Not Found", "close", ""},
-	{408, "Request Timeout", "close", ""},
-	{426, "Upgrade Required", "close, Upgrade",
-	 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
-	{429, "Too Many Requests", "close", "Retry-After: 1\r\n"},
-	{431, "Request Header Fields Too Large", "close", ""},
-	{503, "Service Unavailable", "close", "Retry-After: 1\r\n"},
-};
-
-size_t refusal_write(const struct refusal *refusal, char *out, size_t size)
-{
-	const struct answer *answer = answers;
-
-	while (answer->status != refusal->status)
-		answer++;
-	int len = snprintf(out, size,
-			   "HTTP/1.1 %d %s\r\n"
-			   "Content-Type: text/plain; charset=utf-8\r\n"
-			   "Content-Length: %zu\r\n"
-			   "X-Content-Type-Options: nosniff\r\n"
-			   "Connection: %s\r\n"
-			   "%s\r\n%s\n",
-			   answer->status, answer->phrase, strlen(refusal->text) + 1,
-			   answer->connection, answer->extra, refusal->text);
-
-	return len > 0 && (size_t)len < size ? (size_t)len : 0;
-}
 
 enum { FIRST_CAUSE = COUNT_REFUSED_MALFORMED };
 

@@ -1,5 +1,5 @@
 /*
- * Connections that do not become a WebSocket: what each is answered, and who was turned away,
+ * Connections that do not become a session: what each is answered, and who was turned away,
  * counted and logged by cause. A cause that repeats is logged at most once a minute.
  */
 #ifndef GATEWAY_REFUSALS_H
@@ -11,17 +11,18 @@
 #include "shared/base/log_repeat.h"
 #include "shared/counters/counters.h"
 
-/* An answer that is not an upgrade. Constant. */
+/* An answer that is neither an upgrade nor a stream. Constant. */
 struct refusal {
-	int status; /* refusals.c has a row for each */
+	int status; /* answer.c has a row for each */
 	const char *text; /* the body, without its newline */
 	enum counter cause;
 };
 
 /* The request is at fault. */
-extern const struct refusal refusal_malformed, refusal_too_long, refusal_has_body, refusal_bad_key,
-	refusal_bad_version, refusal_not_an_upgrade, refusal_not_found, refusal_missing_topic,
-	refusal_bad_topic, refusal_not_registered;
+extern const struct refusal refusal_malformed, refusal_too_long, refusal_has_body,
+	refusal_body_too_large, refusal_bad_key, refusal_bad_version, refusal_not_an_upgrade,
+	refusal_not_found, refusal_bad_method, refusal_missing_topic, refusal_bad_topic,
+	refusal_not_registered;
 
 /* It comes at a bad time, from a bad place, or too slowly. */
 extern const struct refusal refusal_unavailable, refusal_origin, refusal_full, refusal_address_full,
@@ -29,13 +30,6 @@ extern const struct refusal refusal_unavailable, refusal_origin, refusal_full, r
 
 /* Not a refusal: what GET /readyz is answered with. It is neither counted nor logged. */
 extern const struct refusal answer_ready;
-
-/* Enough for any response of refusal_write. */
-enum { REFUSAL_SIZE = 512 };
-
-/* The refusal as an HTTP response, into `out` of `size` bytes; returns its length, 0 when it does
- * not fit. */
-size_t refusal_write(const struct refusal *refusal, char *out, size_t size);
 
 /* The causes are counters that follow one another. */
 enum { REFUSAL_CAUSES = COUNT_REFUSED_UNAVAILABLE - COUNT_REFUSED_MALFORMED + 1 };

@@ -10,10 +10,11 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "gateway/client/answer.h"
 #include "gateway/client/clients.h"
 #include "gateway/client/deadlines.h"
 #include "gateway/client/pending.h"
-#include "gateway/client/websocket.h"
+#include "gateway/client/transport.h"
 #include "shared/contract/forwarded_for.h"
 #include "gateway/door/handshake.h"
 #include "gateway/door/scripts.h"
@@ -101,13 +102,10 @@ void upgrades_close(struct upgrades *upgrades)
 }
 
 /* Writes what fits into the kernel's buffer, which is all of it. */
-static bool write_refusal(int fd, const struct refusal *refusal, bool is_head)
+static bool write_refusal(int fd, const struct refusal *refusal, const char *cors, bool is_head)
 {
-	char response[REFUSAL_SIZE];
-	size_t len = refusal_write(refusal, response, sizeof(response));
-
-	if (is_head)
-		len -= strlen(refusal->text) + 1;
+	char response[ANSWER_SIZE];
+	size_t len = answer_write(response, refusal->status, refusal->text, cors, !is_head);
 
 	return send(fd, response, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
 }
@@ -162,22 +160,33 @@ static const struct refusal *judge(const struct upgrade *upgrade, const struct h
 		return &refusal_address_full;
 	if (registry_find(parts->registry, topic, newcomer->topic_len, 0, &found) != DATABASE_OK)
 		return &refusal_unavailable;
-	return found.registered ? handshake_upgrade(handshake) : &refusal_not_registered;
+	if (!found.registered)
+		return &refusal_not_registered;
+	return newcomer->transport == TRANSPORT_STREAM ? handshake_body(handshake, &newcomer->body)
+						       : handshake_upgrade(handshake);
 }
 
-/* Hands the connection to libwebsockets, in a request of known form; NULL when that is done. */
+/* Hands the connection to libwebsockets, an upgrade in a request of known form; NULL when that is
+ * done. `cors`: for the head of a stream's answer. */
 static const struct refusal *adopt(struct upgrade *upgrade, const struct handshake *handshake,
-				   const char *rest, size_t rest_len)
+				   const char *rest, size_t rest_len, const char *cors)
 {
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	char topic[TOPIC_MAX_BYTES], request[HANDSHAKE_CANONICAL_SIZE + HANDSHAKE_MAX_BYTES];
-	struct newcomer newcomer;
+	bool is_stream = handshake_is_for(handshake, "/stream");
+	struct newcomer newcomer = {
+		.transport = is_stream ? TRANSPORT_STREAM : TRANSPORT_WEBSOCKET,
+		.cors = cors,
+	};
 	const struct refusal *refusal = judge(upgrade, handshake, topic, &newcomer);
 
 	if (refusal)
 		return refusal;
-	size_t len = handshake_canonical(handshake, request);
+	if (is_stream && handshake->expects_100)
+		send(upgrade->fd, go_on, strlen(go_on), MSG_NOSIGNAL | MSG_DONTWAIT);
+	size_t len = is_stream ? 0 : handshake_canonical(handshake, request);
 	memcpy(request + len, rest, rest_len);
-	websockets_adopt(upgrade->owner->parts.websockets, upgrade->fd, request, len + rest_len,
+	transports_adopt(upgrade->owner->parts.transports, upgrade->fd, request, len + rest_len,
 			 &newcomer);
 	return NULL;
 }
@@ -194,6 +203,7 @@ static enum outcome receive(struct upgrade *upgrade)
 	size_t len = upgrade->len + (size_t)got;
 	const struct refusal *refusal = &refusal_malformed;
 	struct handshake handshake;
+	char cors[ORIGIN_HEAD_SIZE] = "";
 	bool is_head = false;
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
@@ -220,9 +230,12 @@ static enum outcome receive(struct upgrade *upgrade)
 			send_script(upgrade);
 			return REFUSED;
 		}
-		is_head = handshake.method.len == 4 && memcmp(handshake.method.at, "HEAD", 4) == 0;
+		is_head = handshake_is_by(&handshake, "HEAD");
+		if (handshake_is_for(&handshake, "/stream"))
+			origin_head(upgrade->owner->parts.config->allowed_origins,
+				    handshake.origin.at, handshake.origin.len, cors);
 		refusal = adopt(upgrade, &handshake, bytes + handshake.head_len,
-				len - handshake.head_len);
+				len - handshake.head_len, cors);
 		if (!refusal)
 			return ADOPTED;
 		break;
@@ -231,7 +244,7 @@ static enum outcome receive(struct upgrade *upgrade)
 	}
 	if (refusal != &answer_ready)
 		refusals_count(refusals, refusal->cause);
-	if (write_refusal(upgrade->fd, refusal, is_head))
+	if (write_refusal(upgrade->fd, refusal, cors, is_head))
 		shutdown(upgrade->fd, SHUT_WR);
 	return REFUSED;
 }
@@ -294,7 +307,7 @@ static void turn_away(struct upgrade *upgrade, const struct refusal *refusal)
 	if (!upgrade->is_refused) {
 		refusals_count(&upgrade->owner->refusals, refusal->cause);
 		if (upgrade->len > 0)
-			write_refusal(upgrade->fd, refusal, false);
+			write_refusal(upgrade->fd, refusal, "", false);
 	}
 	end(upgrade, true);
 }

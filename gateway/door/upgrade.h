@@ -18,7 +18,7 @@ struct registry;
 struct tally;
 struct upgrades;
 struct uv_loop_s;
-struct websockets;
+struct transports;
 
 /* All pointers are borrowed. */
 struct upgrades_parts {
@@ -29,7 +29,7 @@ struct upgrades_parts {
 	struct registry *registry;
 	const struct tally *tally;
 	struct counters *counters;
-	struct websockets *websockets;
+	struct transports *transports;
 };
 
 struct upgrades *upgrades_open(const struct upgrades_parts *parts);

@@ -42,7 +42,8 @@ static void tell_presence(const struct audience *audience)
 }
 
 void audience_join(struct audience *audience, struct member *member, const char *topic,
-		   size_t topic_len, int64_t expires_s, const struct client_address *address)
+		   size_t topic_len, int64_t expires_s, const struct client_address *address,
+		   enum transport transport)
 {
 	subscriptions_add(&audience->topics, &member->by_topic, topic, topic_len);
 	subscriptions_add(&audience->users, &member->by_user, (const char *)&member->user_id,
@@ -50,7 +51,7 @@ void audience_join(struct audience *audience, struct member *member, const char 
 	audience->sockets++;
 	/* Presence borrows the topic for as long as the member is there. */
 	member->slot = presence_join(audience->presence, member->by_topic.topic->name, topic_len,
-				     member->user_id, expires_s, address);
+				     member->user_id, expires_s, address, transport);
 	tell_presence(audience);
 }
 

@@ -30,7 +30,8 @@ void audience_free(struct audience *audience);
 
 /* member->user_id must be set. `expires_s` is its token's; 0 when it needed none. */
 void audience_join(struct audience *audience, struct member *member, const char *topic,
-		   size_t topic_len, int64_t expires_s, const struct client_address *address);
+		   size_t topic_len, int64_t expires_s, const struct client_address *address,
+		   enum transport transport);
 
 /* Does nothing when it has not joined. */
 void audience_leave(struct audience *audience, struct member *member);

@@ -49,7 +49,8 @@ static const char *const sql[STATEMENTS] = {
 			       "OR gateway NOT IN (SELECT pid FROM gateways)",
 	[COUNT_TOPICS] = "UPDATE topic_count SET topics = (SELECT count(*) FROM topics)",
 	[PUT_SESSION] = "INSERT OR REPLACE INTO sessions (gateway, slot, topic, user_id, address, "
-			"connected_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+			"connected_ms, expires_ms, transport) "
+			"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[DROP_SESSION] = "DELETE FROM sessions WHERE gateway = ?1 AND slot = ?2",
 };
 
@@ -185,6 +186,7 @@ static enum database_status put_session(struct database_thread *thread,
 		sqlite3_bind_text(statement, 3, change->topic, session->topic_len, SQLITE_STATIC);
 		sqlite3_bind_int64(statement, 4, session->user_id);
 		sqlite3_bind_text(statement, 5, address, -1, SQLITE_STATIC);
+		sqlite3_bind_int(statement, 8, session->transport);
 		sqlite3_bind_int64(statement, 6, session->connected_ms);
 		if (session->expires_s > 0 && session->expires_s < INT64_MAX / 1000)
 			sqlite3_bind_int64(statement, 7, session->expires_s * 1000);

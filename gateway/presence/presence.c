@@ -114,7 +114,8 @@ static void mark_changed(struct presence *presence, uint32_t number)
 }
 
 uint32_t presence_join(struct presence *presence, const char *topic, size_t topic_len,
-		       int64_t user_id, int64_t expires_s, const struct client_address *address)
+		       int64_t user_id, int64_t expires_s, const struct client_address *address,
+		       enum transport transport)
 {
 	pthread_mutex_lock(&presence->mutex);
 	/* As many again. The lowest numbers are used first, so that the table stays compact. */
@@ -136,6 +137,7 @@ uint32_t presence_join(struct presence *presence, const char *topic, size_t topi
 		.user_id = user_id,
 		.expires_s = expires_s,
 		.address = *address,
+		.transport = (uint8_t)transport,
 		.connected_ms = clock_wall_ms(),
 	};
 	mark_changed(presence, number);

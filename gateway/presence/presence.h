@@ -34,12 +34,16 @@ struct presence *presence_new(struct uv_loop_s *loop, struct housekeeping_limits
  * to close. NULL is allowed. */
 void presence_free(struct presence *presence);
 
+/* By what a client is connected. The numbers are in the table `sessions`. */
+enum transport { TRANSPORT_WEBSOCKET, TRANSPORT_STREAM, TRANSPORTS };
+
 /* The loop's side. */
 
 /* A socket has authenticated. `topic` must stay valid until presence_leave. `expires_s` 0: no
  * token. Returns its slot. */
 uint32_t presence_join(struct presence *presence, const char *topic, size_t topic_len,
-		       int64_t user_id, int64_t expires_s, const struct client_address *address);
+		       int64_t user_id, int64_t expires_s, const struct client_address *address,
+		       enum transport transport);
 
 /* Its token was renewed. */
 void presence_renew(struct presence *presence, uint32_t slot, int64_t expires_s);
@@ -92,6 +96,7 @@ struct presence_session {
 	int64_t expires_s;
 	int64_t connected_ms;
 	struct client_address address;
+	uint8_t transport;
 };
 
 /* A slot as it was when it was taken. */

@@ -108,7 +108,7 @@ def test_the_numbers_are_right_with_many_sessions_and_topics(make_service, certi
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
         "INSERT INTO topics SELECT printf('a topic of a usual length %06d', i), 0, 1, 9223372036854775806 FROM n;"
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) "
-        f"INSERT INTO sessions SELECT ({pids} LIMIT 1), i + 1000, "
+        f"INSERT INTO sessions (gateway, slot, topic, user_id, address, connected_ms, expires_ms) SELECT ({pids} LIMIT 1), i + 1000, "
         "printf('a topic of a usual length %06d', i), i, '192.0.2.1', 0, NULL FROM n",
     )
 

@@ -13,7 +13,8 @@ from harness.api import is_error, make_token
 from harness.process import LIMIT_S, wait_until
 from harness.service import REPO
 from harness.web_servers import PUBLIC_ADDRESS, VISITOR_ADDRESS, Apache, CgiHosting, Nginx, SharedHosting
-from harness.websocket import refusal
+from harness.stream import Stream, request, started, stream_path
+from harness.websocket import UNAUTHORIZED, auth_frame, refusal
 
 MIB = 1048576
 
@@ -74,6 +75,27 @@ def test_the_main_job_works_from_register_to_unregister(server):
         assert refusal(server.wss_url, topic, tls=server.tls) == 404
         assert api.register(topic).status == 200
         wait_until(lambda: api.status().json["connected_sockets"] == 0, "no socket counted")
+
+
+def test_a_stream_passes_event_by_event(server):
+    secret = server.service.secret
+    assert server.api.register("s", require_token=True).status == 200
+    for port, tls in ((server.plain_port, None), (server.tls_port, server.tls)):
+        prefix = os.path.dirname(server.ws_path)
+        with started(("127.0.0.1", port), "s", make_token(secret, "s"), prefix, tls, last_event_id=None) as stream:
+            assert stream.headers["content-type"] == "text/event-stream" and stream.headers["cache-control"] == "no-store"
+            for n in range(3):
+                id = server.api.call("publish", raw=b'{"topic":"s","payload":[%d,\r\n2]}' % n).json["id"]
+                event = stream.read_event()
+                assert event == (f'{{"type":"push","id":{id},"payload":[{n},\n2]}}', str(id))
+            server.api.unregister("s")
+            assert stream.read_json()["code"] == "topic_unregistered" and stream.is_over()
+        server.api.register("s", require_token=True)
+    with Stream(("127.0.0.1", server.plain_port)) as stream:
+        stream.send(request(stream_path("s", prefix), auth_frame("x"), {"Origin": "https://x.example"}))
+        status, headers = stream.head()
+        assert status == 401 and headers["access-control-allow-origin"] == "*"
+        assert stream.read_until(UNAUTHORIZED)
 
 
 NO_SECRET = {"X-Worker-Secret": None}

@@ -1,4 +1,5 @@
-// needs: gateway/door/handshake.c gateway/door/refusals.c
+// needs: gateway/door/handshake.c gateway/door/refusals.c gateway/client/answer.c
+// needs: gateway/client/body.c
 /*
  * Any bytes as the request that opens a WebSocket. A head is whole with its last byte and not
  * before; what is malformed stays so, whatever comes. What is found lies within the head, a topic
@@ -7,6 +8,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include "gateway/client/answer.h"
 #include "gateway/door/handshake.h"
 
 static enum handshake_state parse(const char *text, size_t len)
@@ -70,12 +72,11 @@ static void check_malformed(const char *text, size_t len)
 
 static void check_refusal(const struct refusal *refusal)
 {
-	char out[512];
-	size_t len = refusal_write(refusal, out, sizeof(out));
+	char out[ANSWER_SIZE];
+	size_t len = answer_write(out, refusal->status, refusal->text, "", true);
 
 	assert(refusal->status >= 400 && len > 0);
 	assert(memmem(out, len, "\r\n\r\n", 4) && out[len - 1] == '\n');
-	assert(refusal_write(refusal, out, len) == 0);
 }
 
 static void check_topic(const struct handshake *handshake)

@@ -87,12 +87,20 @@ class WebServer:
         if other_network and self.as_user:
             self.wrapper = [*OTHER_NETWORK, "setpriv", f"--reuid={UID}", f"--regid={GID}", "--clear-groups"]
         self.write_files()
-        self.process = Process.start(
-            self.name, [*self.wrapper, *self.command()], self.log, as_user=self.as_user and not other_network,
-            env={"WAVELOG_WORKER_CONFIG": str(service.config_file)},
-        )
+        self._start()
         service.closers.append(self.close)
+
+    def _start(self):
+        self.process = Process.start(
+            self.name, [*self.wrapper, *self.command()], self.log, as_user=self.as_user and not self.wrapper,
+            env={"WAVELOG_WORKER_CONFIG": str(self.service.config_file)},
+        )
         wait_until(self._ready, f"{self.name} accepts connections")
+
+    def restart(self):
+        fault = self.process.stop()
+        assert fault is None, fault
+        self._start()
 
     def write_files(self):
         raise NotImplementedError
@@ -322,12 +330,13 @@ class Apache(WebServer):
     def gateway(self):
         """The change from the ProxyPass over TCP to where the gateway listens."""
         if self.service.ws_socket:
-            tcp, unix = 'ProxyPass "/worker/"', '#ProxyPass "/worker/" "unix:/run/wavelog-worker/gateway.sock'
-            scheme = "ws" if self.wstunnel else "http"
-            return {
-                f'{tcp} "{scheme}://127.0.0.1:9000': f'#{tcp} "{scheme}://127.0.0.1:9000',
-                unix: f'{tcp} "unix:{self.service.ws_socket}',
-            }
+            changes = {}
+            for path in ("/worker/stream", "/worker/client", "/worker/") if self.wstunnel else ("/worker/",):
+                scheme = "ws" if self.wstunnel and path == "/worker/" else "http"
+                tcp, unix = f'ProxyPass "{path}"', f'#ProxyPass "{path}" "unix:/run/wavelog-worker/gateway.sock'
+                changes[f'{tcp} "{scheme}://127.0.0.1:9000'] = f'#{tcp} "{scheme}://127.0.0.1:9000'
+                changes[unix] = f'{tcp} "unix:{self.service.ws_socket}'
+            return changes
         return {"127.0.0.1:9000": f"127.0.0.1:{self.service.ws_port}"}
 
 
@@ -346,11 +355,12 @@ class SharedHosting(Apache):
     def site(self):
         service, site = self.service, self.dir / "site"
         folder = site / "worker"
-        tcp, unix = "RewriteRule ^ws$ ws://127.0.0.1:9000/", "RewriteRule ^ws$ unix:/home/me/worker/gateway.sock"
+        gateway = {"//127.0.0.1:9000/": f"//127.0.0.1:{service.ws_port}/"}
         if service.ws_socket:
-            gateway = {tcp: "#" + tcp, "#" + unix: f"RewriteRule ^ws$ unix:{service.ws_socket}"}
-        else:
-            gateway = {tcp: f"RewriteRule ^ws$ ws://127.0.0.1:{service.ws_port}/"}
+            gateway = {"#RewriteRule": "RewriteRule", "/home/me/worker/gateway.sock|": f"{service.ws_socket}|"}
+            for rule in ("RewriteRule ^ws$", r"RewriteRule ^(stream|client(-socket)?\.js)$"):
+                scheme = "ws" if "ws" in rule else "http"
+                gateway[f"{rule} {scheme}://127.0.0.1:9000/"] = f"#{rule} {scheme}://127.0.0.1:9000/"
         copy_with("apache/htaccess", folder / ".htaccess", gateway)
         copy_with("apache/wavelog-worker.fcgi", folder / "wavelog-worker.fcgi", {
             "/home/me/worker/config.yaml": str(service.config_file),

@@ -202,7 +202,8 @@ static void disturb_and_connect(void)
 		 "INSERT OR REPLACE INTO gateways (" GATEWAY_COLUMNS
 		 ") VALUES (%d, '', '', 1, 1, %lld, -1, 5);"
 		 "DELETE FROM sessions;"
-		 "INSERT INTO sessions VALUES (%d, 0, '" TOPIC "', 7, '', 1, NULL), "
+		 "INSERT INTO sessions (gateway, slot, topic, user_id, address, connected_ms, "
+		 "expires_ms) VALUES (%d, 0, '" TOPIC "', 7, '', 1, NULL), "
 		 "(%d, 1, '" TOPIC "', 8, '', 1, NULL), (%d, 2, '" OTHER_TOPIC "', 7, '', 1, NULL);"
 		 "INSERT OR REPLACE INTO counters VALUES ('publishes', '', 3);"
 		 "COMMIT",

@@ -43,7 +43,8 @@ static void with_a_gateway_the_status_counts_and_lists(void **state)
 		 (long long)clock_wall_ms() - 61500);
 	execute(sql);
 	execute("INSERT INTO counters VALUES ('drops', 'pruned', 5), ('drops', 'outbox_full', 7)");
-	execute("INSERT INTO sessions VALUES (4242, 1, 'a \"b\"', 7, '', 0, NULL),"
+	execute("INSERT INTO sessions (gateway, slot, topic, user_id, address, connected_ms, "
+		"expires_ms) VALUES (4242, 1, 'a \"b\"', 7, '', 0, NULL),"
 		"(4242, 2, 'a \"b\"', 7, '', 0, NULL), (4242, 3, 'a \"b\"', 0, '', 0, NULL)");
 
 	assert_string_equal(

@@ -204,7 +204,8 @@ static void active_topics_are_those_of_living_gateways(void **state)
 	execute(handle, "INSERT INTO gateways (pid, version, address, started_ms, seen_ms, "
 			"last_event_id, cluster_nodes) VALUES (11, '', '', 0, 0, 0, -1), "
 			"(12, '', '', 0, 0, 0, -1);"
-			"INSERT INTO sessions VALUES (11, 0, 'b', 0, '', 0, NULL), "
+			"INSERT INTO sessions (gateway, slot, topic, user_id, address, "
+			"connected_ms, expires_ms) VALUES (11, 0, 'b', 0, '', 0, NULL), "
 			"(11, 1, 'b', 0, '', 0, NULL), (11, 2, 'a', 0, '', 0, NULL), "
 			"(12, 0, 'dead', 0, '', 0, NULL)");
 	assert_string_equal(topics(true, -1), "");

@@ -43,11 +43,11 @@ struct lws {
 	size_t room; /* in the kernel's buffer */
 	struct bytes wire, held;
 	bool wants_write, is_paused, owes_pong, is_closed, is_dropped;
-	int close_code, pings;
+	int close_code, pings, unread;
 
 	/* What the test knows of who sits there. */
 	int topic;
-	bool with_id;
+	bool with_id, is_stream;
 	int64_t user_id, joined_at;
 };
 
@@ -136,12 +136,15 @@ ssize_t peer_write_pieces(int fd, struct iovec *pieces, size_t count)
 
 bool peer_hold(struct lws *peer, const char *bytes, size_t len)
 {
+	assert_false(peer->session->transport == TRANSPORT_STREAM); /* it has no use for it */
 	append(&peer->held, bytes, len);
 	return true;
 }
 
 void peer_pause_reading(struct lws *peer, bool pause)
 {
+	if (peer->session->transport == TRANSPORT_STREAM)
+		return;
 	assert_int_not_equal(peer->is_paused, pause);
 	peer->is_paused = pause;
 }
@@ -151,6 +154,11 @@ bool peer_ping(struct lws *peer)
 	assert_true(peer_is_idle(peer) && !peer->is_closed && !peer->is_dropped);
 	peer->pings++;
 	return true;
+}
+
+int peer_unread(int fd)
+{
+	return seats[fd].unread;
 }
 
 void peer_want_write(struct lws *peer)
@@ -210,7 +218,8 @@ void tally_remove(struct tally *tally, int fd)
 }
 
 uint32_t presence_join(struct presence *presence, const char *topic, size_t topic_len,
-		       int64_t user_id, int64_t expires_s, const struct client_address *address)
+		       int64_t user_id, int64_t expires_s, const struct client_address *address,
+		       enum transport transport)
 {
 	(void)presence;
 	(void)topic;
@@ -218,6 +227,7 @@ uint32_t presence_join(struct presence *presence, const char *topic, size_t topi
 	(void)user_id;
 	(void)expires_s;
 	(void)address;
+	(void)transport;
 	return 0;
 }
 

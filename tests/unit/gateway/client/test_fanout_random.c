@@ -1,12 +1,13 @@
 // needs: gateway/client/session.c gateway/client/delivery.c gateway/client/outbox.c
+// needs: gateway/client/stream.c gateway/client/body.c gateway/client/answer.c
 // needs: gateway/client/deadlines.c gateway/client/pending.c
 // needs: gateway/events/fanout.c gateway/events/batch.c gateway/events/frame.c
 // needs: gateway/events/audience.c gateway/events/subscriptions.c
 /*
  * From the feed to the wire, by a fixed sequence of random steps: sessions come and go, pushes and
  * orders are committed, turns of the fan-out end anywhere, and kernels take as much as they like.
- * Each client gets, byte for byte, what a naive reading of the events table says; and a pong of
- * libwebsockets never comes between the two halves of a frame.
+ * Each client, WebSocket or stream, gets, byte for byte, what a naive reading of the events table
+ * says; and a pong of libwebsockets never comes between the two halves of a frame.
  */
 #include "tests/unit/database_fixture.h"
 
@@ -40,13 +41,17 @@ void presence_set_position(struct presence *presence, int64_t position)
 
 /* The model. */
 
-static void append_frame(struct bytes *bytes, struct frame *frame)
+static const struct lws *reader; /* who is to get it */
+
+static void append_frame(struct bytes *bytes, struct frame *text)
 {
 	size_t len;
+	struct frame *frame = reader->is_stream ? frame_of_event(text) : frame_hold(text);
 	const char *wire = frame_wire(frame, &len);
 
 	append(bytes, wire, len);
 	frame_release(frame);
+	frame_release(text);
 }
 
 static void append_push(struct bytes *bytes, size_t index, bool with_id)
@@ -64,7 +69,17 @@ static struct bytes expected_by(const struct lws *peer)
 {
 	struct bytes bytes = {0};
 	char text[MESSAGE_RESUMED_SIZE + 1] = MESSAGE_AUTH_OK;
+	static const char head[] = "HTTP/1.1 200 OK\r\n"
+				   "Content-Type: text/event-stream\r\n"
+				   "Cache-Control: no-store\r\n"
+				   "X-Accel-Buffering: no\r\n"
+				   "X-Content-Type-Options: nosniff\r\n"
+				   "Connection: close\r\n"
+				   "Some: line\r\n\r\n";
 
+	reader = peer;
+	if (peer->is_stream)
+		append(&bytes, head, strlen(head));
 	if (peer->with_id)
 		text[message_resumed_write(text, peer->joined_at, true)] = '\0';
 	append_frame(&bytes, frame_of_text(text));
@@ -103,7 +118,12 @@ static void check(const struct lws *peer, bool is_all)
 	struct bytes expected = expected_by(peer);
 	size_t at = 0;
 
-	for (size_t i = 0; i < peer->wire.len;) {
+	if (peer->is_stream) {
+		assert_true(peer->wire.len <= expected.len);
+		assert_memory_equal(peer->wire.at, expected.at, peer->wire.len);
+		at = peer->wire.len;
+	}
+	for (size_t i = 0; i < peer->wire.len && !peer->is_stream;) {
 		const unsigned char *frame = (const unsigned char *)peer->wire.at + i;
 		size_t left = peer->wire.len - i, len = frame_len(frame, left);
 
@@ -124,12 +144,14 @@ static void check(const struct lws *peer, bool is_all)
 
 static void sit_down(struct lws *peer)
 {
-	struct newcomer newcomer = {.topic_len = 1};
+	struct newcomer newcomer = {.topic_len = 1, .cors = "Some: line\r\n"};
 	struct message message = {.kind = MESSAGE_AUTH};
 	struct grant grant = {.newest_id = first_id + (int64_t)event_count};
 
 	peer->topic = (int)chance(TOPICS);
 	peer->with_id = chance(3) == 0;
+	peer->is_stream = chance(3) == 0;
+	newcomer.transport = peer->is_stream ? TRANSPORT_STREAM : TRANSPORT_WEBSOCKET;
 	peer->user_id = grant.claims.user_id = (int64_t)chance(3);
 	peer->joined_at = grant.newest_id;
 	peer->room = chance(2) ? chance(2000) : LONG * 2;
@@ -217,7 +239,7 @@ static void act(size_t step)
 		if (!peer->session)
 			break;
 		drain(peer, chance(10) ? chance(900) : chance(2 * LONG));
-		if (!peer->is_paused && chance(4) == 0)
+		if (!peer->is_paused && !peer->is_stream && chance(4) == 0)
 			peer->owes_pong = true; /* for a ping that comes in */
 		break;
 	}

@@ -1,4 +1,5 @@
 // needs: gateway/client/session.c gateway/client/delivery.c gateway/client/outbox.c
+// needs: gateway/client/stream.c gateway/client/body.c gateway/client/answer.c
 // needs: gateway/client/deadlines.c gateway/client/pending.c
 // needs: gateway/events/batch.c gateway/events/frame.c
 // needs: gateway/events/audience.c gateway/events/subscriptions.c
@@ -47,31 +48,39 @@ static struct batch *batch_of(const size_t lens[PUSHES])
 }
 
 /* What the wire is to bring of it, from number `first` on. */
-static struct bytes expected_of(const size_t lens[PUSHES], bool with_id, int first)
+static struct bytes expected_of(const size_t lens[PUSHES], unsigned form, int first)
 {
 	struct bytes bytes = {0};
 
 	for (int i = first; i < PUSHES; i++) {
 		char *payload = xcalloc(lens[i], 1);
-		struct frame *frame = frame_of_push(with_id ? FIRST_ID + i : 0,
-						    memset(payload, '0' + i, lens[i]), lens[i]);
+		struct frame *text = frame_of_push(form & PUSH_WITH_ID ? FIRST_ID + i : 0,
+						   memset(payload, '0' + i, lens[i]), lens[i]);
+		struct frame *frame =
+			form & PUSH_AS_EVENT ? frame_of_event(text) : frame_hold(text);
 		size_t len;
 		const char *wire = frame_wire(frame, &len);
 
 		append(&bytes, wire, len);
 		frame_release(frame);
+		frame_release(text);
 		free(payload);
 	}
 	return bytes;
 }
 
 /* A client that has had everything before number `first`. */
-static struct lws *sit_down(bool with_id, int first)
+static struct lws *sit_down(unsigned form, int first)
 {
-	const struct newcomer newcomer = {.topic = "t", .topic_len = 1};
+	const struct newcomer newcomer = {
+		.transport = form & PUSH_AS_EVENT ? TRANSPORT_STREAM : TRANSPORT_WEBSOCKET,
+		.topic = "t",
+		.topic_len = 1,
+		.cors = "",
+	};
 	const struct message message = {.kind = MESSAGE_AUTH,
-					.resume = with_id ? MESSAGE_RESUME_FROM_NOW
-							  : MESSAGE_RESUME_NOT_ASKED};
+					.resume = form & PUSH_WITH_ID ? MESSAGE_RESUME_FROM_NOW
+								      : MESSAGE_RESUME_NOT_ASKED};
 	const struct grant grant = {.newest_id = FIRST_ID + first - 1};
 	struct lws *peer = &seats[0];
 
@@ -82,11 +91,11 @@ static struct lws *sit_down(bool with_id, int first)
 	return peer;
 }
 
-static void deliver(const size_t lens[PUSHES], struct batch *batch, bool with_id, int first,
+static void deliver(const size_t lens[PUSHES], struct batch *batch, unsigned form, int first,
 		    size_t room)
 {
-	struct bytes expected = expected_of(lens, with_id, first);
-	struct lws *peer = sit_down(with_id, first);
+	struct bytes expected = expected_of(lens, form, first);
+	struct lws *peer = sit_down(form, first);
 
 	counters = (struct counters){0};
 	peer->room = room;
@@ -110,10 +119,9 @@ static void whatever_the_kernel_takes_of_it_the_rest_follows(void **state)
 
 	(void)state;
 	for (int first = 0; first < PUSHES; first++)
-		for (size_t room = 0; room < 800; room++) {
-			deliver(short_ones, batch, false, first, room);
-			deliver(short_ones, batch, true, first, room);
-		}
+		for (size_t room = 0; room < 800; room++)
+			for (unsigned form = 0; form < PUSH_FORMS; form++)
+				deliver(short_ones, batch, form, first, room);
 	batch_free(batch);
 }
 
@@ -123,7 +131,7 @@ static void a_long_push_among_them_comes_whole_too(void **state)
 
 	(void)state;
 	for (size_t room = 0; room < LONG + 1000; room += room < 400 ? 1 : 997)
-		deliver(a_long_one, batch, room % 2, (int)(room % 3), room);
+		deliver(a_long_one, batch, (unsigned)(room % PUSH_FORMS), (int)(room % 3), room);
 	batch_free(batch);
 }
 
@@ -131,7 +139,7 @@ static void a_long_push_among_them_comes_whole_too(void **state)
 static void one_who_keeps_up_needs_no_outbox(void **state)
 {
 	struct batch *batch = batch_of(short_ones);
-	struct lws *peer = sit_down(true, 0);
+	struct lws *peer = sit_down(PUSH_WITH_ID, 0);
 
 	(void)state;
 	peer->room = PLENTY;

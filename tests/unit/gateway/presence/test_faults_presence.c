@@ -65,7 +65,8 @@ static uint32_t join(int64_t user_id)
 {
 	static const struct client_address unknown;
 
-	return presence_join(presence, TOPIC, strlen(TOPIC), user_id, 0, &unknown);
+	return presence_join(presence, TOPIC, strlen(TOPIC), user_id, 0, &unknown,
+			     TRANSPORT_STREAM);
 }
 
 static void deliver(int64_t times)
@@ -86,7 +87,8 @@ static void prepare_gateway(void)
 		 "DELETE FROM sessions;"
 		 "DELETE FROM gateways;"
 		 "INSERT INTO gateways (" GATEWAY_COLUMNS ") VALUES (%d, '', '', 1, 1, 1, -1, 0);"
-		 "INSERT INTO sessions VALUES (%d, 0, 'x', 1, '', 1, NULL);"
+		 "INSERT INTO sessions (gateway, slot, topic, user_id, address, connected_ms, "
+		 "expires_ms) VALUES (%d, 0, 'x', 1, '', 1, NULL);"
 		 "INSERT OR REPLACE INTO topics VALUES ('expired', 0, 1, 1);"
 		 "COMMIT",
 		 DEAD_PID, DEAD_PID);

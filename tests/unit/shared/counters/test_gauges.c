@@ -64,8 +64,9 @@ static void add_session(int64_t pid, const char *topic, int64_t user_id)
 	char sql[160];
 
 	snprintf(sql, sizeof(sql),
-		 "INSERT INTO sessions VALUES (%lld, %d, '%s', %lld, '', 0, NULL)", (long long)pid,
-		 slot++, topic, (long long)user_id);
+		 "INSERT INTO sessions (gateway, slot, topic, user_id, address, connected_ms, "
+		 "expires_ms) VALUES (%lld, %d, '%s', %lld, '', 0, NULL)",
+		 (long long)pid, slot++, topic, (long long)user_id);
 	execute(handle, sql);
 }
 
@@ -263,7 +264,8 @@ static void the_same_one_counts_once_however_many_there_are(void **state)
 	add_gateway(ALIVE, 0, -1);
 	snprintf(sql, sizeof(sql),
 		 "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) "
-		 "INSERT INTO sessions SELECT %d, 1000 + i, 't' || (i %% %d), i %% %d + 1, '', 0, "
+		 "INSERT INTO sessions (gateway, slot, topic, user_id, address, connected_ms, "
+		 "expires_ms) SELECT %d, 1000 + i, 't' || (i %% %d), i %% %d + 1, '', 0, "
 		 "NULL "
 		 "FROM n",
 		 SESSIONS - 1, ALIVE, TOPICS, USERS);

@@ -12,7 +12,8 @@ static void topics_are_readable(void **state)
 
 	execute(handle,
 		"INSERT INTO topics VALUES ('club', 0, 1700000000123, 1700086400999);"
-		"INSERT INTO sessions VALUES (1, 0, 'club', 7, 'a', 0, NULL), (1, 1, 'club', 0, "
+		"INSERT INTO sessions (gateway, slot, topic, user_id, address, connected_ms, "
+		"expires_ms) VALUES (1, 0, 'club', 7, 'a', 0, NULL), (1, 1, 'club', 0, "
 		"'a', 0, 1);"
 		"INSERT INTO events (kind, topic, payload, created_ms) VALUES (0, 'club', '1', 1),"
 		" (0, 'club', '2', 1700000001500), (1, 'club', NULL, 1800000000000)");
@@ -40,20 +41,23 @@ static void sessions_and_gateways_are_readable(void **state)
 	sqlite3 *handle = database_handle(database);
 
 	execute(handle,
-		"INSERT INTO sessions VALUES (4711, 0, 'b', 7, '192.0.2.1', 1700000000999, "
-		"1700000060000),"
-		" (4711, 1, 'a', 0, '::1', 1700000000000, NULL);"
+		"INSERT INTO sessions (gateway, slot, topic, user_id, address, connected_ms, "
+		"expires_ms, transport) VALUES (4711, 0, 'b', 7, '192.0.2.1', 1700000000999, "
+		"1700000060000, 1),"
+		" (4711, 1, 'a', 0, '::1', 1700000000000, NULL, 0);"
 		"INSERT INTO gateways (pid, version, address, started_ms, seen_ms, last_event_id, "
 		"cluster_nodes) SELECT 4711, '0.1.0', '0.0.0.0:9000', 1700000000000, "
 		"1700000005000, max(id) - 2, -1 FROM events");
 	assert_string_equal(query(handle,
 				  "SELECT topic || '|' || user_id || '|' || address || '|' || "
+				  "transport || '|' || "
 				  "connected || '|' || coalesce(token_expires, 'none') || '|' "
 				  "|| gateway FROM session_overview"),
-			    "a|0|::1|2023-11-14 22:13:20|none|4711");
-	assert_string_equal(query(handle, "SELECT connected || '|' || token_expires FROM "
-					  "session_overview WHERE topic = 'b'"),
-			    "2023-11-14 22:13:20|2023-11-14 22:14:20");
+			    "a|0|::1|websocket|2023-11-14 22:13:20|none|4711");
+	assert_string_equal(
+		query(handle, "SELECT transport || '|' || connected || '|' || token_expires FROM "
+			      "session_overview WHERE topic = 'b'"),
+		"stream|2023-11-14 22:13:20|2023-11-14 22:14:20");
 	assert_string_equal(
 		query(handle, "SELECT pid || '|' || version || '|' || address || '|' || started "
 			      "|| '|' || seen || '|' || sockets || '|' || events_behind "
@@ -95,9 +99,11 @@ static void no_time_is_too_far_for_a_view(void **state)
 	struct database *database = open_database();
 	sqlite3 *handle = database_handle(database);
 
-	execute(handle, "INSERT INTO topics VALUES ('far', 1, -1, 9223372036854775806);"
-			"INSERT INTO sessions VALUES (1, 0, 'far', 7, 'a', -9223372036854775807, "
-			"9223372036854775807)");
+	execute(handle,
+		"INSERT INTO topics VALUES ('far', 1, -1, 9223372036854775806);"
+		"INSERT INTO sessions (gateway, slot, topic, user_id, address, connected_ms, "
+		"expires_ms) VALUES (1, 0, 'far', 7, 'a', -9223372036854775807, "
+		"9223372036854775807)");
 	assert_string_equal(query(handle, "SELECT coalesce(expires, 'beyond') FROM topic_overview "
 					  "WHERE topic = 'far'"),
 			    "beyond");

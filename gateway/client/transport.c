@@ -1,10 +1,10 @@
 /*
- * The callback of libwebsockets, see websocket.h: a switch of one-line calls. State: its context,
+ * The callback of libwebsockets, see transport.h: a switch of one-line calls. State: its context,
  * and the newcomer while it is being adopted. Never blocks.
  *
- * The user data of a connection is its session, from the upgrade until the connection is gone.
+ * The user data of a connection is its session, from its adoption until the connection is gone.
  */
-#include "gateway/client/websocket.h"
+#include "gateway/client/transport.h"
 
 #include <fcntl.h>
 #include <libwebsockets.h>
@@ -24,7 +24,7 @@ enum {
 	SPARE_DESCRIPTORS = 12 /* what its start and the wake-up need, and some */
 };
 
-struct websockets {
+struct transports {
 	struct uv_loop_s *loop;
 	struct clients *clients;
 	struct lws_context *context;
@@ -37,13 +37,14 @@ static int on_event(struct lws *peer, enum lws_callback_reasons reason, void *us
 		    size_t len)
 {
 	struct session *session = user;
-	struct websockets *websockets;
+	struct transports *transports;
 
 	switch (reason) {
 	case LWS_CALLBACK_ESTABLISHED:
-		websockets = lws_context_user(lws_get_context(peer));
+	case LWS_CALLBACK_RAW_ADOPT:
+		transports = lws_context_user(lws_get_context(peer));
 		lws_set_wsi_user(peer,
-				 session_new(websockets->clients, peer, websockets->newcomer));
+				 session_new(transports->clients, peer, transports->newcomer));
 		break;
 	case LWS_CALLBACK_RECEIVE:
 		if (!session)
@@ -52,11 +53,16 @@ static int on_event(struct lws *peer, enum lws_callback_reasons reason, void *us
 					lws_is_final_fragment(peer) &&
 						lws_remaining_packet_payload(peer) == 0);
 		break;
+	case LWS_CALLBACK_RAW_RX:
+		if (session)
+			conversation_on_body(session, in, len);
+		break;
 	case LWS_CALLBACK_RECEIVE_PONG:
 		if (session)
 			conversation_on_pong(session);
 		break;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
+	case LWS_CALLBACK_RAW_WRITEABLE:
 		if (session)
 			session_on_writable(session);
 		break;
@@ -69,6 +75,7 @@ static int on_event(struct lws *peer, enum lws_callback_reasons reason, void *us
 			session_on_closing(session);
 		break;
 	case LWS_CALLBACK_CLOSED:
+	case LWS_CALLBACK_RAW_CLOSE:
 	case LWS_CALLBACK_WSI_DESTROY:
 		lws_set_wsi_user(peer, NULL);
 		session_free(session);
@@ -79,11 +86,15 @@ static int on_event(struct lws *peer, enum lws_callback_reasons reason, void *us
 	return 0;
 }
 
+#define STREAM "stream"
+
 static const struct lws_protocols protocols[] = {
 	{.name = "push",
 	 .callback = on_event,
+	 .id = TRANSPORT_WEBSOCKET,
 	 .rx_buffer_size = RECEIVE_BYTES,
 	 .tx_packet_size = SEND_BYTES},
+	{.name = STREAM, .callback = on_event, .id = TRANSPORT_STREAM},
 	{.name = NULL},
 };
 
@@ -104,15 +115,15 @@ static bool has_descriptors(void)
 	return count == SPARE_DESCRIPTORS;
 }
 
-struct websockets *websockets_open(struct uv_loop_s *loop, struct clients *clients)
+struct transports *transports_open(struct uv_loop_s *loop, struct clients *clients)
 {
-	struct websockets *websockets = xcalloc(1, sizeof(*websockets));
+	struct transports *transports = xcalloc(1, sizeof(*transports));
 	void *loops[] = {loop};
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN,
 		.protocols = protocols,
-		.user = websockets,
-		.pcontext = &websockets->context,
+		.user = transports,
+		.pcontext = &transports->context,
 		.foreign_loops = loops,
 		.gid = -1,
 		.uid = -1,
@@ -125,37 +136,46 @@ struct websockets *websockets_open(struct uv_loop_s *loop, struct clients *clien
 	};
 
 	lws_set_log_level(0, NULL); /* its messages can contain what clients sent */
-	websockets->loop = loop;
-	websockets->clients = clients;
+	transports->loop = loop;
+	transports->clients = clients;
 	if (has_descriptors())
-		websockets->context = lws_create_context(&info);
-	if (websockets->context)
-		websockets->vhost = lws_create_vhost(websockets->context, &info);
-	if (websockets->vhost)
-		return websockets;
-	websockets_close(websockets);
+		transports->context = lws_create_context(&info);
+	if (transports->context)
+		transports->vhost = lws_create_vhost(transports->context, &info);
+	if (transports->vhost)
+		return transports;
+	transports_close(transports);
 	return NULL;
 }
 
-void websockets_close(struct websockets *websockets)
+void transports_close(struct transports *transports)
 {
-	if (!websockets)
+	if (!transports)
 		return;
-	if (websockets->context)
-		lws_context_destroy(websockets->context);
-	for (int i = 0; i < CLOSING_TURNS && uv_run(websockets->loop, UV_RUN_NOWAIT); i++)
+	if (transports->context)
+		lws_context_destroy(transports->context);
+	for (int i = 0; i < CLOSING_TURNS && uv_run(transports->loop, UV_RUN_NOWAIT); i++)
 		;
 	/* Its handles have closed: the rest of it goes now, in up to two more steps, which set
-	 * websockets->context to NULL. */
-	for (int i = 0; i < 2 && websockets->context; i++)
-		lws_context_destroy(websockets->context);
-	free(websockets);
+	 * transports->context to NULL. */
+	for (int i = 0; i < 2 && transports->context; i++)
+		lws_context_destroy(transports->context);
+	free(transports);
 }
 
-void websockets_adopt(struct websockets *websockets, int fd, const char *request, size_t len,
+void transports_adopt(struct transports *transports, int fd, char *bytes, size_t len,
 		      const struct newcomer *newcomer)
 {
-	websockets->newcomer = newcomer;
-	lws_adopt_socket_vhost_readbuf(websockets->vhost, fd, request, len);
-	websockets->newcomer = NULL;
+	lws_sock_file_fd_type socket = {.sockfd = fd};
+	struct lws *peer = NULL;
+
+	transports->newcomer = newcomer;
+	if (newcomer->transport == TRANSPORT_WEBSOCKET)
+		lws_adopt_socket_vhost_readbuf(transports->vhost, fd, bytes, len);
+	else
+		peer = lws_adopt_descriptor_vhost(transports->vhost, LWS_ADOPT_SOCKET, socket,
+						  STREAM, NULL);
+	transports->newcomer = NULL;
+	if (peer)
+		conversation_on_body(lws_wsi_user(peer), bytes, len);
 }
