@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/autostart.h"
 #include "api/cgi.h"
 #include "api/listener.h"
 #include "api/request.h"
@@ -52,6 +53,7 @@ static void serve(struct service *service, struct requests *requests, struct res
 		quiet_ms = service_upkeep_due(service);
 		if (quiet_ms == 0 || (quiet_ms > 0 && listener_is_quiet(quiet_ms)))
 			service_upkeep(service);
+		autostart_look(service->config);
 		/* One process that goes on is faster than several that take turns. */
 		if (database_is_crowded(service->database))
 			listener_stand_back();
@@ -74,6 +76,8 @@ static int serve_cgi(struct config *config)
 		routes_answer(service, request, &response);
 		cgi_answer(response.bytes, response.len);
 		service_tap(service);
+		log_open(); /* nothing is opened as 0 or 1, which are closed now */
+		autostart_look(config);
 		service_settle(service);
 	}
 	free(response.bytes);

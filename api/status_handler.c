@@ -5,12 +5,11 @@
  */
 #include <cjson/cJSON.h>
 
+#include "api/autostart.h"
 #include "api/handlers.h"
 #include "shared/base/alloc.h"
 #include "shared/contract/duration.h"
 #include "shared/base/version.h"
-
-#define NO_GATEWAY "no gateway is running"
 
 enum { DEFAULT_TOPICS = 1000 };
 
@@ -35,7 +34,7 @@ static enum database_status add_list(struct service *service, cJSON *object, con
 static enum database_status fill(struct service *service, cJSON *object, struct gauges *gauges,
 				 enum lists lists)
 {
-	char uptime[DURATION_TEXT_SIZE];
+	char uptime[DURATION_TEXT_SIZE], reason[AUTOSTART_TEXT_SIZE];
 	enum database_status status = gauges_read(service->gauges, gauges);
 	bool is_alive = gauges->gateway_alive;
 	int64_t limit = !is_alive ? 0 : lists == ALL_LISTS ? -1 : DEFAULT_TOPICS;
@@ -53,8 +52,10 @@ static enum database_status fill(struct service *service, cJSON *object, struct 
 	cJSON_AddNumberToObject(object, "cluster_nodes", (double)gauges->cluster_nodes);
 	cJSON_AddNumberToObject(object, "dropped_pushes", (double)gauges->dropped_pushes);
 
-	if (!is_alive)
-		cJSON_AddStringToObject(object, "reason", NO_GATEWAY);
+	if (!is_alive) {
+		autostart_explain(service->config, reason);
+		cJSON_AddStringToObject(object, "reason", reason);
+	}
 	if (status == DATABASE_OK && lists == ALL_LISTS)
 		status = add_list(service, object, "active_topic_list", true, limit);
 	return status;
@@ -101,7 +102,7 @@ void handle_readyz(struct service *service, const struct request *request,
 {
 	bool is_ready = false;
 	enum database_status status = store_has_gateway(service->store, &is_ready);
-	const char *body = is_ready ? "ok\n" : "unavailable: " NO_GATEWAY "\n";
+	const char *body = is_ready ? "ok\n" : "unavailable: no gateway is running\n";
 
 	(void)request;
 	if (service_available(service, SERVICE_READ, status, response))

@@ -130,6 +130,9 @@ static void on_beat(uv_timer_t *timer)
 	liveness_beat(gateway->liveness, getpid());
 	if (gateway->listener && !inheritance_keep(gateway->inheritance, gateway->config))
 		uv_stop(gateway->loop); /* it was slow to notice that the directory had gone */
+	if (gateway->listener && !serving->successor && !is_worker(gateway) &&
+	    tally_is_idle(gateway->tally, gateway->config->gateway_idle_exit_ms))
+		begin_drain(serving, false);
 	presence_beat(gateway->presence, &gateway->counters, clients_outbox_bytes(gateway->clients),
 		      housekeeping_limits_of(gateway->config));
 	if (gateway->listener && !serving->successor)
@@ -153,7 +156,7 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 				 listen_file_look(&gateway->listen_file, gateway->config));
 		serving->successor =
 			successor_start(gateway->loop, gateway->inheritance, gateway->config,
-					SUCCESSOR_LIMIT_MS, on_successor, serving);
+					HANDED_DOWN_LIMIT_MS, on_successor, serving);
 	} else if (number == SIGHUP && reload_now(gateway->reload)) {
 		clients_configure(gateway->clients);
 	} else if (number == SIGINT ||

@@ -10,11 +10,14 @@
 #include <sys/mman.h>
 
 #include "shared/base/alloc.h"
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
 
 struct tally {
 	size_t workers, most, row_size;
 	char *rows;
 	struct row *own;
+	int64_t busy_ms; /* monotonic, when a connection was last seen; 0: nobody has looked */
 };
 
 struct row {
@@ -37,7 +40,7 @@ struct tally *tally_new(size_t workers, size_t most)
 
 	if (rows != MAP_FAILED) {
 		tally = xcalloc(1, sizeof(*tally));
-		*tally = (struct tally){workers, most, row_size, rows, NULL};
+		*tally = (struct tally){workers, most, row_size, rows, NULL, 0};
 	}
 	return tally;
 }
@@ -97,6 +100,19 @@ size_t tally_of(const struct tally *tally, const struct client_address *address)
 			count += atomic_load_explicit(&row->who[i], memory_order_relaxed) == who;
 	}
 	return count;
+}
+
+bool tally_is_idle(struct tally *tally, int64_t limit_ms)
+{
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (tally->busy_ms == 0 || tally_connections(tally) > 0)
+		tally->busy_ms = now_ms;
+	if (limit_ms == 0 || now_ms - tally->busy_ms < limit_ms)
+		return false;
+	log_event(LOG_INFO, "nobody is connected any more",
+		  log_number("since_s", (now_ms - tally->busy_ms) / 1000));
+	return true;
 }
 
 void tally_forget(struct tally *tally, size_t worker)

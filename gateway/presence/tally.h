@@ -6,6 +6,7 @@
 #ifndef GATEWAY_TALLY_H
 #define GATEWAY_TALLY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,10 @@ void tally_remove(struct tally *tally, int fd);
 /* Over all workers. tally_of looks at each connection: 40 microseconds with 65,536 of them. */
 size_t tally_connections(const struct tally *tally);
 size_t tally_of(const struct tally *tally, const struct client_address *address);
+
+/* To be called about once a second, by one process. True, after logging it, when there has been no
+ * connection for so long, as far as these calls can tell. 0: never. */
+bool tally_is_idle(struct tally *tally, int64_t limit_ms);
 
 /* For the parent, once that worker is dead. */
 void tally_forget(struct tally *tally, size_t worker);

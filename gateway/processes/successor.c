@@ -2,9 +2,6 @@
  * Successors and what is inherited, see successor.h. State: for each successor its process, a pipe
  * on which it says that it is serving, and the time it has for that. Never blocks. A successor that
  * does not come up changes nothing here.
- *
- * An environment variable says, after the version of its form, which descriptors a successor has:
- * the right to serve, the pipe, how many sockets and which, and where they listen.
  */
 #include "gateway/processes/successor.h"
 
@@ -18,15 +15,16 @@
 
 #include "gateway/processes/signals.h"
 #include "shared/base/alloc.h"
+#include "shared/base/held_file.h"
 #include "shared/base/log.h"
 #include "shared/base/service_manager.h"
 #include "shared/base/state_dir.h"
 #include "shared/config/options.h"
 
-#define VARIABLE "WAVELOG_WORKER_INHERITS"
-#define FORM "v2 "
-
 enum { PLACE_SIZE = 256, WHY_SIZE = 512 };
+
+/* Looks, a second apart, at which a new program must be the same: whoever writes it is done. */
+enum { STEADY_LOOKS = 3 };
 
 struct successor {
 	pid_t pid; /* 0: it has ended */
@@ -56,20 +54,21 @@ static int take_fd(char **at)
 
 bool inheritance_take(struct inheritance *inheritance, const struct config *config, char **argv)
 {
-	char *there = getenv(VARIABLE), *at = there, here[PLACE_SIZE];
+	char *there = getenv(HANDED_DOWN_VARIABLE), *at = there, here[PLACE_SIZE];
 
 	*inheritance = (struct inheritance){.argv = argv,
 					    .directory = get_current_dir_name(),
 					    .service_fd = -1,
 					    .ready_fd = -1,
 					    .wakeup_fd = -1};
+	stat(argv[0], &inheritance->program);
 	if (!there)
 		return true;
-	if (strncmp(there, FORM, strlen(FORM)) != 0) {
+	if (strncmp(there, HANDED_DOWN_FORM, strlen(HANDED_DOWN_FORM)) != 0) {
 		log_event(LOG_ERROR, "cannot take over from a gateway of another version");
 		return false;
 	}
-	at += strlen(FORM);
+	at += strlen(HANDED_DOWN_FORM);
 	inheritance->service_fd = take_fd(&at);
 	inheritance->ready_fd = take_fd(&at);
 	inheritance->listen_count = strtoul(at, &at, 10) % (SUCCESSOR_MAX_LISTEN + 1);
@@ -78,7 +77,7 @@ bool inheritance_take(struct inheritance *inheritance, const struct config *conf
 	write_place(config, here);
 	while (strcmp(at + strspn(at, " "), here) != 0 && inheritance->listen_count > 0)
 		close(inheritance->listen_fds[--inheritance->listen_count]);
-	unsetenv(VARIABLE);
+	unsetenv(HANDED_DOWN_VARIABLE);
 	return true;
 }
 
@@ -127,10 +126,38 @@ struct liveness *inheritance_claim(struct inheritance *inheritance, const struct
 	return NULL;
 }
 
+/* A handover to a program that was put in the place of ours, and that we have not tried yet. */
+static void look_at_program(struct inheritance *inheritance)
+{
+	const char *path = inheritance->argv[0];
+	struct stat now;
+
+	if (!strchr(path, '/') || stat(path, &now) != 0 || access(path, X_OK) != 0 ||
+	    file_is_the_same(&inheritance->program, &now)) {
+		inheritance->steady_looks = 0;
+		return;
+	}
+	if (!file_is_the_same(&inheritance->newer, &now))
+		inheritance->steady_looks = 0;
+	inheritance->newer = now;
+	if (++inheritance->steady_looks < STEADY_LOOKS)
+		return;
+	inheritance->program = now;
+	log_event(LOG_INFO, "the program was replaced, handing over", log_text("program", path));
+	kill(getpid(), SIGUSR2);
+}
+
 bool inheritance_keep(struct inheritance *inheritance, const struct config *config)
 {
-	if (inheritance->worker > 0)
+	bool is_worker = inheritance->worker > 0;
+	char log_path[STATE_DIR_PATH_SIZE];
+
+	if (state_dir_file(config->state_dir, GATEWAY_LOG_NAME, log_path))
+		log_look_after(log_path, config->gateway_log_max_bytes, !is_worker);
+	if (is_worker)
 		return true;
+	if (config->gateway_autostart)
+		look_at_program(inheritance);
 	inheritance->service_fd =
 		liveness_claim_service(config->state_dir, inheritance->service_fd);
 	if (inheritance->service_fd < 0)
@@ -268,7 +295,7 @@ static int spawn(struct successor *successor, const struct inheritance *inherita
 	posix_spawn_file_actions_init(&actions);
 	if (inheritance->directory && access(inheritance->directory, X_OK) == 0)
 		posix_spawn_file_actions_addchdir_np(&actions, inheritance->directory);
-	fputs(FORM, text);
+	fputs(HANDED_DOWN_FORM, text);
 	hand_down(&actions, inheritance->service_fd, text);
 	hand_down(&actions, ready_fd, text);
 	fprintf(text, "%zu ", inheritance->listen_count);
@@ -277,7 +304,7 @@ static int spawn(struct successor *successor, const struct inheritance *inherita
 	write_place(config, place);
 	fputs(place, text);
 	fclose(text);
-	setenv(VARIABLE, terms, 1);
+	setenv(HANDED_DOWN_VARIABLE, terms, 1);
 	free(terms);
 	sigemptyset(&none);
 	posix_spawnattr_init(&attributes);
@@ -285,7 +312,7 @@ static int spawn(struct successor *successor, const struct inheritance *inherita
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
 	int error = posix_spawnp(&successor->pid, inheritance->argv[0], &actions, &attributes,
 				 inheritance->argv, environ);
-	unsetenv(VARIABLE);
+	unsetenv(HANDED_DOWN_VARIABLE);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return error;

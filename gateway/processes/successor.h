@@ -10,11 +10,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
+#include "shared/base/handed_down.h"
 #include "shared/config/config.h"
 #include "shared/database/liveness.h"
 
-enum { SUCCESSOR_MAX_LISTEN = 64, SUCCESSOR_LIMIT_MS = 60000 };
+enum { SUCCESSOR_MAX_LISTEN = 64 };
 
 struct tally;
 
@@ -23,6 +25,9 @@ struct tally;
 struct inheritance {
 	char **argv; /* borrowed */
 	char *directory; /* where it was started, by the name it had then; NULL: unknown */
+	struct stat program; /* what was last started of it; st_ino 0: unknown */
+	struct stat newer; /* what is in its place since */
+	int steady_looks;
 	int signals_fd; /* see signals.h */
 	int worker; /* of a worker: its number, from 1; 0: it is not a worker, see supervisor.h */
 	size_t workers; /* how many there are */
@@ -45,8 +50,10 @@ void inheritance_clear(struct inheritance *inheritance);
 struct liveness *inheritance_claim(struct inheritance *inheritance, const struct config *config,
 				   int *exit_code);
 
-/* About once a second, unless it is a worker's: holds the right to serve on the state_dir, should
- * it be another directory by now. False, after logging that, when another gateway has it. */
+/* About once a second: looks after gateway.log; and, unless it is a worker's, holds the right to
+ * serve on the state_dir, should it be another directory by now, and with gateway_autostart sends
+ * this process SIGUSR2 when the program on the disk was replaced. False, after logging that, when
+ * another gateway has the right. */
 bool inheritance_keep(struct inheritance *inheritance, const struct config *config);
 
 /* Tells the predecessor, or the parent of a worker, that this process is serving; and, unless it is

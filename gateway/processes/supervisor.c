@@ -147,7 +147,9 @@ static int pass_tap_on(void *context)
 		supervisor->looked_ms = now_ms;
 		look_after_socket(supervisor);
 		liveness_look_after(supervisor->liveness);
-		if (!inheritance_keep(supervisor->inheritance, supervisor->config))
+		if (!inheritance_keep(supervisor->inheritance, supervisor->config) ||
+		    (!supervisor->successor &&
+		     tally_is_idle(supervisor->tally, supervisor->config->gateway_idle_exit_ms)))
 			begin_to_end(supervisor, SIGTERM);
 	}
 	for (size_t i = 0; i < supervisor->count; i++)
@@ -208,7 +210,7 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 	if (number == SIGUSR2 && !supervisor->is_ending && !supervisor->successor) {
 		look_after_socket(supervisor);
 		supervisor->successor = successor_start(&supervisor->loop, supervisor->inheritance,
-							supervisor->config, SUCCESSOR_LIMIT_MS,
+							supervisor->config, HANDED_DOWN_LIMIT_MS,
 							on_successor, supervisor);
 	} else if (number == SIGTERM || number == SIGINT)
 		begin_to_end(supervisor, supervisor->is_ending ? SIGINT : number);

@@ -2,7 +2,6 @@
 #include "shared/base/held_file.h"
 
 #include <errno.h>
-#include <sys/stat.h>
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
@@ -57,4 +56,11 @@ void held_file_note(struct held_file *file, enum held_file_state state)
 		log_repeat_event(
 			&file->trouble, clock_monotonic_ms(),
 			log_text("what", state == HELD_FILE_DELETED ? "deleted" : "replaced"));
+}
+
+bool file_is_the_same(const struct stat *before, const struct stat *now)
+{
+	return now->st_mtim.tv_sec == before->st_mtim.tv_sec &&
+	       now->st_mtim.tv_nsec == before->st_mtim.tv_nsec && now->st_size == before->st_size &&
+	       now->st_ino == before->st_ino && now->st_dev == before->st_dev;
 }

@@ -6,6 +6,8 @@
 #ifndef SHARED_HELD_FILE_H
 #define SHARED_HELD_FILE_H
 
+#include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "shared/base/log_repeat.h"
@@ -36,5 +38,8 @@ enum held_file_state held_file_look(const struct held_file *file);
 
 /* Says in the log that it is not in its place, or that it is again. */
 void held_file_note(struct held_file *file, enum held_file_state state);
+
+/* Of two looks at a path: whether it is the same file, with the same content. */
+bool file_is_the_same(const struct stat *before, const struct stat *now);
 
 #endif

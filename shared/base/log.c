@@ -15,10 +15,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -111,6 +111,7 @@ void log_open(void)
 	struct stat info;
 	int fd;
 
+	log_fd = STDERR_FILENO;
 	do {
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 		if (fd <
@@ -135,6 +136,37 @@ void log_setup(const char *program, enum log_level level)
 void log_set_level(enum log_level level)
 {
 	level_now = level;
+}
+
+static bool is_at(const char *path, const struct stat *file)
+{
+	struct stat info;
+
+	return stat(path, &info) == 0 && info.st_ino == file->st_ino && info.st_dev == file->st_dev;
+}
+
+/* Only one process may rotate: of two that do so at once, the second would take the new file, and
+ * the old one would be lost. */
+void log_look_after(const char *path, int64_t max_bytes, bool may_rotate)
+{
+	static bool is_ours; /* once it has been, it is, even if somebody deletes it */
+	char old_path[PATH_MAX];
+	struct stat file;
+	bool is_there;
+
+	snprintf(old_path, sizeof(old_path), "%s.1", path);
+	if (fstat(STDERR_FILENO, &file) != 0)
+		return;
+	is_there = is_at(path, &file);
+	is_ours = is_ours || is_there || is_at(old_path, &file);
+	if (!is_ours ||
+	    (is_there && (file.st_size < max_bytes || !may_rotate || rename(path, old_path) != 0)))
+		return;
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0) {
+		dup2(fd, STDERR_FILENO);
+		close(fd);
+	}
 }
 
 /* False: it would have to wait, or there is nobody to write to. */

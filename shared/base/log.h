@@ -15,6 +15,7 @@
 #ifndef SHARED_LOG_H
 #define SHARED_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,11 @@ void log_setup(const char *program, enum log_level level);
 
 /* Changes the level alone. */
 void log_set_level(enum log_level level);
+
+/* To be called about once a second: when stderr is the file at `path`, and that has grown to
+ * `max_bytes`, makes it path.1 and begins a new one, if `may_rotate`. When another process has done
+ * so, or the file was deleted, goes on with the one that is there now. */
+void log_look_after(const char *path, int64_t max_bytes, bool may_rotate);
 
 /* Writes one line: `message` is a constant sentence without client data. */
 void log_fields(enum log_level level, const char *message, const struct log_field *fields,

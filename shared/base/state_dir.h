@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+/* In it: the log of a gateway that the API has started. */
+#define GATEWAY_LOG_NAME "gateway.log"
+
 enum { STATE_DIR_PATH_SIZE = 4096, STATE_DIR_USER_SIZE = 64 };
 
 /* Makes the directory (mode 0700; its parent must exist) unless it is there, and checks that this

@@ -54,6 +54,9 @@ struct config {
 	int64_t busy_timeout_ms;
 	char *trusted_proxies; /* addresses and CIDR blocks, comma-separated, no spaces */
 	int64_t gateway_processes;
+	bool gateway_autostart; /* the API starts a gateway when there is none */
+	int64_t gateway_idle_exit_ms; /* without a connection; 0: it never ends by itself */
+	int64_t gateway_log_max_bytes; /* of gateway.log */
 	int64_t outbox_max_frames; /* queued frames of a connection */
 	int64_t outbox_max_bytes; /* queued bytes of a connection */
 	int64_t outbox_total_max_bytes; /* queued bytes of all connections */

@@ -31,7 +31,7 @@ extern const struct config_key {
 	enum config_type type;
 	const char *default_text; /* as in the file; NULL: required */
 	int64_t min, max;
-	const char *zero_word; /* of a number: the word that stands for 0; may be NULL */
+	const char *zero_word; /* of a number or duration: the word for 0; may be NULL */
 	const char *const *choices; /* ends in NULL */
 	const char *environment; /* the variable that wins over the file; may be NULL */
 	bool needs_restart; /* a running program keeps the old value */

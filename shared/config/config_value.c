@@ -186,12 +186,12 @@ static void write_value(const struct config_key *key, const void *field,
 		snprintf(out, DURATION_TEXT_SIZE, "%s", key->choices[*(const unsigned *)field]);
 	else if (key->type == CONFIG_MODE)
 		snprintf(out, DURATION_TEXT_SIZE, "\"%04" PRIo64 "\"", (uint64_t)*number);
+	else if (key->zero_word && *number == 0)
+		snprintf(out, DURATION_TEXT_SIZE, "%s", key->zero_word);
 	else if (key->type == CONFIG_DURATION && *number % 1000 == 0)
 		duration_format(*number / 1000, out);
 	else if (key->type == CONFIG_DURATION)
 		snprintf(out, DURATION_TEXT_SIZE, "%" PRId64 "ms", *number);
-	else if (key->zero_word && *number == 0)
-		snprintf(out, DURATION_TEXT_SIZE, "%s", key->zero_word);
 	else
 		snprintf(out, DURATION_TEXT_SIZE, "%" PRId64, *number);
 }
@@ -216,15 +216,17 @@ void config_expected(const struct config_key *key, char out[CONFIG_EXPECTED_SIZE
 				       "https://*.example.org or http://localhost:8080, without a "
 				       "path, at most 1000",
 	};
+	const char *or_zero = key->zero_word ? ", or " : "";
+	const char *zero = key->zero_word ? key->zero_word : "";
 	char min[DURATION_TEXT_SIZE], max[DURATION_TEXT_SIZE];
 
 	write_value(key, &key->min, min);
 	write_value(key, &key->max, max);
 	if (key->type == CONFIG_INTEGER)
-		expect(out, "a whole number from %s to %s%s%s", min, max,
-		       key->zero_word ? ", or " : "", key->zero_word ? key->zero_word : "");
+		expect(out, "a whole number from %s to %s%s%s", min, max, or_zero, zero);
 	else if (key->type == CONFIG_DURATION && key->max == INT64_MAX)
-		expect(out, "a duration such as 90s, 5m or 24h, at least %s", min);
+		expect(out, "a duration such as 90s, 5m or 24h, at least %s%s%s", min, or_zero,
+		       zero);
 	else if (key->type == CONFIG_DURATION)
 		expect(out, "a duration such as 500ms, from %s to %s", min, max);
 	else

@@ -4,10 +4,9 @@
  */
 #include "shared/config/reload.h"
 
-#include <sys/stat.h>
-
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
+#include "shared/base/held_file.h"
 #include "shared/base/log.h"
 #include "shared/config/config_internal.h"
 #include "shared/config/options.h"
@@ -25,9 +24,7 @@ static bool look(struct reload *reload)
 
 	if (stat(reload->config->path, now) != 0)
 		*now = (struct stat){.st_size = -1}; /* which no file has */
-	return now->st_mtim.tv_sec != old.st_mtim.tv_sec ||
-	       now->st_mtim.tv_nsec != old.st_mtim.tv_nsec || now->st_size != old.st_size ||
-	       now->st_ino != old.st_ino;
+	return !file_is_the_same(&old, now);
 }
 
 struct reload *reload_new(struct config *config)

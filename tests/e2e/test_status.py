@@ -195,7 +195,7 @@ def assert_degraded(reply):
     assert (now["status"], now["version"], now["uptime"], now["cluster_nodes"]) == ("degraded", "0.1.0", "0s", -1)
     assert [now[name] for name in COUNTS] == [0, 0, 0, 0]
     why = {name: text for name, text in now.items() if name not in (*MEMBERS, "active_topic_list")}
-    assert list(why.values()) == ["no gateway is running"]
+    assert list(why.values()) == ["no gateway is running, and gateway_autostart is off"]
 
 
 def test_without_a_gateway_the_answer_is_503_degraded_with_zero_counts_and_the_reason(make_service, certificates):

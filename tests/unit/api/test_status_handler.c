@@ -1,6 +1,6 @@
 // needs: api/routes.c api/poll_handler.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/polls.c api/store.c
-// needs: api/notify.c api/metrics_handler.c
+// needs: api/notify.c api/metrics_handler.c api/autostart.c
 /*
  * GET /internal/status: the object's bytes, with and without a gateway, and its lists.
  */
@@ -23,7 +23,8 @@ static void without_a_gateway_the_status_is_degraded(void **state)
 			    "\"registered_topics\":0,\"active_topics\":0,\"connected_clients\":0,"
 			    "\"connected_sockets\":0,\"topic_list\":[],\"cluster_nodes\":-1,"
 			    "\"dropped_pushes\":0,"
-			    "\"reason\":\"no gateway is running\"}");
+			    "\"reason\":\"no gateway is running, and gateway_autostart "
+			    "is off\"}");
 	assert_non_null(strstr(response.bytes, "\r\nRetry-After: 1\r\n"));
 	assert_non_null(strstr(response.bytes, "application/json\r\n"));
 }

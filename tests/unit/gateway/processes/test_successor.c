@@ -179,11 +179,12 @@ static void one_that_is_not_there_is_said(void **state)
 /* What it would find, in a program that is one of ours. */
 static struct inheritance inherited(const char *text, bool is_known)
 {
+	static char name[] = "gateway", *argv[] = {name, NULL};
 	struct inheritance inheritance;
 	bool is_taken;
 
 	setenv("WAVELOG_WORKER_INHERITS", text, 1);
-	CAPTURED(is_taken = inheritance_take(&inheritance, &config, NULL));
+	CAPTURED(is_taken = inheritance_take(&inheritance, &config, argv));
 	assert_int_equal(is_taken, is_known);
 	unsetenv("WAVELOG_WORKER_INHERITS");
 	return inheritance;
