@@ -361,6 +361,8 @@ class SharedHosting(Apache):
             for rule in ("RewriteRule ^ws$", r"RewriteRule ^(stream|client(-socket)?\.js)$"):
                 scheme = "ws" if "ws" in rule else "http"
                 gateway[f"{rule} {scheme}://127.0.0.1:9000/"] = f"#{rule} {scheme}://127.0.0.1:9000/"
+        if service.config.get("gateway_autostart"):
+            gateway |= uncomment("ErrorDocument 503 /worker/readyz")
         copy_with("apache/htaccess", folder / ".htaccess", gateway)
         copy_with("apache/wavelog-worker.fcgi", folder / "wavelog-worker.fcgi", {
             "/home/me/worker/config.yaml": str(service.config_file),
