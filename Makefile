@@ -151,7 +151,7 @@ $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CLANG) $(ALL_CPPFLAGS) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
 
-$(B)/fuzz/libshared.a: $(call fuzz_objects,$(SHARED_SRC))
+$(B)/fuzz/libshared.a: $(call fuzz_objects,$(SHARED_SRC)) $(B)/gen/schema.o
 	rm -f $@
 	$(AR) rcs $@ $^
 

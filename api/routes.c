@@ -95,7 +95,7 @@ static const struct {
 	[COMMAND_REGISTER] = {COUNT_REGISTERS, NULL, 503, "unavailable: too many topics"},
 	[COMMAND_UNREGISTER] = {.counter = COUNT_UNREGISTERS},
 	[COMMAND_PUBLISH] = {COUNT_PUBLISHES, "id", 404, "topic not registered"},
-	[COMMAND_DISCONNECT] = {COUNT_DISCONNECTS, "sockets"},
+	[COMMAND_DISCONNECT] = {.counter = COUNT_DISCONNECTS, .number = "sockets"},
 };
 
 static void execute(struct service *service, const struct command *command,

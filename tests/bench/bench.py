@@ -24,7 +24,7 @@ from driver.load import Failure  # noqa: E402
 SCENARIOS = (
     deliveries.fan_out, deliveries.last_subscriber, deliveries.gateway_processes, deliveries.burst,
     deliveries.newcomers, keeping.connecting, keeping.idle_connections, keeping.large_database,
-    publishes.one_publisher, publishes.eight_publishers, publishes.durable, publishes.delivery, keeping.replay,
+    publishes.one_publisher, publishes.idle_poll, publishes.eight_publishers, publishes.durable, publishes.delivery, keeping.replay,
     keeping.status,
 )  # fmt: skip
 

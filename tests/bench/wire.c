@@ -185,6 +185,8 @@ bool reply_read(const char *bytes, size_t len, struct reply *reply)
 	const char *connection = header(bytes, head_len, "Connection");
 	reply->status = (int)strtol(bytes + LEN(version), NULL, 10);
 	reply->closes = connection && strncasecmp(connection, "close", 5) == 0;
+	if (reply->status == 204)
+		return body_len == 0;
 	if (length)
 		return body_len == strtoull(length, NULL, 10);
 	if (!header(bytes, head_len, "Transfer-Encoding"))

@@ -1,10 +1,11 @@
-"""The way of a publish through the web server, against a bare FastCGI program in the place of the API. The gateway runs
-and is tapped each time; whether it has somebody to deliver to makes rows of their own."""
+"""The way of a publish or a poll through the web server, against a bare FastCGI program in the place of the API. The
+gateway runs and is tapped each time; whether it has somebody to deliver to makes rows of their own."""
 
+from harness.api import make_token
 from harness.web_servers import Apache, Nginx
 
 from .contenders import IN_MEMORY, Worker, file_system
-from .load import ALL, Load
+from .load import ALL, Failure, Load, usage
 from .report import Row
 
 PUBLISHERS = 8
@@ -38,6 +39,31 @@ def _one_publisher(bench, load, name, ours, bare):
             answers = load.publish(worker, topic, groups, count)["answers"]
             bench.add(f"{name} {key}", answers["p50"])
             bench.add(f"{name} {key} p99", answers["p99"])
+
+
+def idle_poll(bench):
+    bench.rows(
+        Row("poll through nginx for which nothing is new, median, against the bare FastCGI program", "µs", "poll ours",
+            "poll bare", "<= 1.3"),
+        Row("(CPU of the API)", "µs", "poll ours CPU", "poll bare CPU"),
+    )  # fmt: skip
+    for _ in bench.each_round():
+        with Worker(poll_rate=0) as ours, Worker(bare=True) as bare, Load() as load:
+            ours.register("poll")
+            token = make_token(ours.service.secret, "poll")
+            position = ours.web.poll("poll", token=token).json["last_event_id"]
+            before = f'{{"type":"auth","token":"{token}","last_event_id":{position},"more":'
+            for number in range(bench.scale.slices + 1):
+                for key, worker, status in (("ours", ours, "204"), ("bare", bare, "200")):
+                    cpu_us = usage(worker.api_pids).cpu_us
+                    load.begin("publish", path="/worker/poll?topic=poll", before=before, after="}", bytes=150,
+                               count=bench.scale.publishes, **worker.asking)  # fmt: skip
+                    result = load.end()
+                    if list(result["statuses"]) != [status]:
+                        raise Failure(f"polls were answered with {result['statuses']}")
+                    if number > 0:  # the first one is to warm up
+                        bench.add(f"poll {key}", result["answers"]["p50"])
+                        bench.add(f"poll {key} CPU", (usage(worker.api_pids).cpu_us - cpu_us) / bench.scale.publishes)
 
 
 def eight_publishers(bench):
