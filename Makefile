@@ -70,7 +70,7 @@ BENCH_BIN := $(addprefix $(B)/bench/,load bare_loop bare_fastcgi)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(PROGRAMS)
+all: $(PROGRAMS) client
 
 help:
 	@echo 'make            build both programs into build/'
@@ -256,7 +256,7 @@ shellcheck:
 SHARE := $(DESTDIR)$(PREFIX)/share/wavelog-worker
 DOC := $(DESTDIR)$(PREFIX)/share/doc/wavelog-worker
 
-install: all client
+install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/sql $(SHARE)/client $(DOC)/nginx
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 config.sample.yaml nginx/demo.html $(SHARE)
@@ -278,7 +278,7 @@ uninstall:
 portable:
 	@.ci/packages portable
 	@.ci/portable libraries
-	@$(MAKE) -s -j$(JOBS) PORTABLE=1 SAN= WERROR= all client
+	@$(MAKE) -s -j$(JOBS) PORTABLE=1 SAN= WERROR= all
 	@.ci/portable pack
 
 # What tests/e2e/test_portable.py needs: besides the programs, systems to run them in.

@@ -1,46 +1,31 @@
 """The demo page in Chromium, over https and wss, through each web server."""
 
 import subprocess
-import tempfile
 from urllib.parse import quote
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.by import By
 
+from harness import browser as chromium
 from harness import sqlite
 from harness.api import make_token
 from harness.process import wait_until
 from harness.web_servers import Apache, Nginx
 
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
-    "--disable-background-networking --disable-component-update --disable-sync --ignore-certificate-errors"
-).split()
-
 SHOW_LIMIT_S = 20.0  # the page may be in its longest wait before it connects again
 
 
-class Browser:
-    """A headless Chromium with an empty profile and no connections of its own."""
-
-    def __init__(self):
-        self.profile = tempfile.TemporaryDirectory(prefix="wlw-chromium-", ignore_cleanup_errors=True)
-        options = webdriver.ChromeOptions()
-        options.binary_location = "/usr/bin/chromium"
-        for flag in (*FLAGS, f"--user-data-dir={self.profile.name}"):
-            options.add_argument(flag)
-        self.driver = webdriver.Chrome(service=Driver("/usr/bin/chromedriver"), options=options)
-
-    def open(self, url):
-        self.driver.get("about:blank")  # so that a change after # loads the page anew
-        self.driver.get(url)
+class Browser(chromium.Browser):
+    """With the demo page in it."""
 
     @property
     def state(self):
         """connecting, live, waiting or refused."""
-        return self.driver.find_element(By.TAG_NAME, "body").get_attribute("data-state")
+        return self.run("return document.body.dataset.state")
+
+    @property
+    def transport(self):
+        return self.run("return document.body.dataset.transport")
 
     @property
     def status_text(self):
@@ -58,12 +43,11 @@ class Browser:
     def wait_for_state(self, state):
         wait_until(lambda: self.state == state, f"the page is {state}", SHOW_LIMIT_S)
 
+    def wait_for_transport(self, transport):
+        wait_until(lambda: self.transport == transport, f"the page is live by {transport}", SHOW_LIMIT_S)
+
     def wait_for_push(self, payload):
         wait_until(lambda: self.pushes[:1] == [payload], f"the page shows {payload} first", SHOW_LIMIT_S)
-
-    def close(self):
-        self.driver.quit()
-        self.profile.cleanup()
 
 
 @pytest.fixture(params=[Nginx, Apache], ids=["nginx", "apache"])
@@ -83,11 +67,11 @@ def browser(server):
     browser.close()
 
 
-def test_a_page_shows_each_push_and_comes_back_after_a_restart_of_the_gateway(server, browser):
+def test_a_page_shows_each_push_polls_without_a_gateway_and_comes_back_to_the_next_one(server, browser):
     assert server.api.register("demo").status == 200
     browser.open(server.demo_url)
-    browser.wait_for_state("live")
-    assert "Connected" in browser.status_text
+    browser.wait_for_transport("websocket")
+    assert "Connected by WebSocket" in browser.status_text
 
     server.api.publish("demo", "first")
     browser.wait_for_push('"first"')
@@ -96,10 +80,11 @@ def test_a_page_shows_each_push_and_comes_back_after_a_restart_of_the_gateway(se
     browser.wait_for_push(payload)
 
     assert server.service.gateway.stop() is None
-    browser.wait_for_state("waiting")
-    server.api.publish("demo", "missed")
+    server.api.publish("demo", "without a gateway")
+    browser.wait_for_push('"without a gateway"')
+    assert browser.transport == "poll" and "Connected by polling" in browser.status_text
     server.service.start_gateway()
-    browser.wait_for_push('"missed"')
+    browser.wait_for_transport("websocket")
     server.api.publish("demo", "after the restart")
     browser.wait_for_push('"after the restart"')
     assert len(browser.pushes) == 4
@@ -133,13 +118,14 @@ def test_a_page_says_why_its_topic_is_refused_and_goes_on_once_it_is_not(server,
     assert server.api.register("demo").status == 200
     browser.driver.find_element(By.ID, "again").click()
     browser.wait_for_state("live")
+    browser.open(server.demo_url + "#transports=stream")
     assert server.service.gateway.stop() is None
-    wait_until(lambda: "the web server answers" in browser.status_text, "it says who is missing", SHOW_LIMIT_S)
+    wait_until(lambda: "the web server answers 50" in browser.status_text, "it says who is missing", SHOW_LIMIT_S)
 
 
 def test_a_page_that_missed_what_is_no_longer_kept_says_so(server, browser):
     assert server.api.register("demo").status == 200
-    browser.open(server.demo_url)
+    browser.open(server.demo_url + "#transports=websocket")
     browser.wait_for_state("live")
     assert server.service.gateway.stop() is None
     browser.wait_for_state("waiting")

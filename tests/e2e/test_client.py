@@ -2,7 +2,6 @@
 while the page runs: what is published arrives once and in order, by whatever transport is left."""
 
 import gzip
-import http.client
 import json
 import socket
 import subprocess
@@ -10,6 +9,7 @@ import time
 
 import pytest
 
+from harness import sqlite
 from harness.api import make_token
 from harness.browser import Browser, Switchboard
 from harness.process import wait_until
@@ -27,7 +27,7 @@ function go(options) {
 		options.getToken = async () => options.tokens[Math.min(seen.tokens++, options.tokens.length - 1)];
 	window.seen = seen;
 	window.sub = WavelogWorker.subscribe({
-		url: '/worker', retryMs: 50, retryMaxMs: 300, climbMs: 300, climbMaxMs: 400, pollMs: 100, pollMaxMs: 200,
+		url: '/worker', retryMs: 50, retryMaxMs: 300, climbMs: 300, climbMaxMs: 400, pollMs: 100, pollMaxMs: 200, pollHiddenMs: 200,
 		onPush(payload, { text }) { seen.pushes.push(payload); seen.texts.push(text); },
 		onState(news) { seen.states.push(news); },
 		onGap() { seen.gaps++; },
@@ -132,7 +132,6 @@ def test_a_websocket_is_resumed_whatever_happens_to_it_and_to_the_page(page, wor
     for happens in (
         lambda: (board.shut("ws"), view.publish(), board.open("ws")),
         lambda: (worker.service.gateway.kill(), view.publish(), worker.service.start_gateway()),
-        lambda: worker.api.call("disconnect", {"topic": "elsewhere"}),
     ):
         happens()
         view.publish()
@@ -183,6 +182,51 @@ def test_a_token_is_renewed_in_time_and_asked_for_once_more_when_it_is_refused(p
     assert view.seen("states")[-1]["message"] == "invalid or expired token"
     # No token is in an address or in the console.
     assert not [head for head in board.heads if bad in head] and bad not in browser.console()
+
+
+def test_what_works_is_remembered_and_what_says_nothing_is_not_waited_for(page, worker, board, browser):
+    board.jam("ws", "stream")
+    began = time.monotonic()
+    view = page("jammed", climbMs=60000, climbMaxMs=60000)
+    view.is_live("poll")
+    assert time.monotonic() - began < 5, "a second for each of two"
+    board.open("stream")
+    board.open("ws")
+    browser.open("about:blank")
+    before = board.seen.copy()
+    browser.open(f"{board.url}/page")
+    browser.run("go({ topic: 'jammed', climbMs: 60000 })")
+    view.is_live("poll")
+    assert (board.seen["ws"], board.seen["stream"]) == (before["ws"], before["stream"])
+    browser.run("sub.retry()")  # as when the network is back
+    view.is_live("websocket")
+
+
+def test_polls_are_few_take_what_is_there_and_heed_the_server(page, worker, board, browser):
+    view = page("polls", transports=["poll"])
+    view.is_live("poll")
+    board.answer("poll", b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    count = board.seen["poll"]
+    wait_until(lambda: board.seen["poll"] > count, lambda: f"it is told to wait: {view.seen('states')[-3:]} {board.seen}")
+    began, count = time.monotonic(), board.seen["poll"]
+    board.open("poll")
+    view.publish(250)  # more than two answers hold
+    view.has_all()
+    assert time.monotonic() - began > 1.7
+    assert board.seen["poll"] - count < 8 and view.seen("states")[-1]["state"] == "live"
+    payload = '{"id":9007199254740993,  "text":"\\u00e9}]\\"", "e":1E2}'
+    worker.api.call("publish", raw=f'{{"topic":"polls","payload":{payload}}}'.encode())
+    browser.wait_for("seen.texts[250]", "it comes")
+    assert view.seen("texts")[-1] == payload
+    # What is no longer kept is missed, and said so.
+    board.shut("poll")
+    browser.wait_for("sub.state === 'waiting'", "it is cut off")
+    view.publish(3)
+    sqlite.change(worker.service.database, "DELETE FROM events WHERE id < (SELECT max(id) FROM events)")
+    board.open("poll")
+    browser.wait_for("seen.gaps === 1", "it is told")
+    worker.api.publish("polls", "after")
+    browser.wait_for("seen.pushes.at(-1) === 'after'", "it goes on")
 
 
 # As Wavelog's scripts: 1.5 s to connect, three tries a second apart, then deaf until the page is loaded anew.

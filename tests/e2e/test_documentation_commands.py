@@ -155,6 +155,7 @@ WALKS = {
         Read("docs/shared-hosting.md", "Setting it up", account="me"),
         Read("docs/shared-hosting.md", "Check it", (UP, "upgrade required: Sec-WebSocket-Version 13"), account="me"),
         Do("curl -sS https://www.example.org/worker/demo.html", ("<html",)),
+        Do("curl -sS https://www.example.org/worker/client.js", ("WavelogWorker = ",)),
         Read("docs/shared-hosting.md", "Upgrading", account="me"),
         Do("sleep 3; cat /home/me/worker/gateway.log", ('msg="draining".* successor="yes"', 'msg="ended"')),
         Read("docs/shared-hosting.md", "Check it", (UP, "upgrade required: Sec-WebSocket-Version 13"), account="me"),

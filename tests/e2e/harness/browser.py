@@ -17,6 +17,9 @@ FLAGS = (
 ).split()
 
 
+BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
 class Browser:
     """With an empty profile and no connections of its own."""
 
@@ -81,6 +84,10 @@ class Switchboard:
         for way in ways:
             self._set(way, "jammed")
 
+    def answer(self, way, response):
+        """Requests that come are answered with that."""
+        self._set(way, response)
+
     def deaden(self, way):
         with self._lock:
             self._dead |= self._open[way]
@@ -143,8 +150,9 @@ class Switchboard:
             client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/%b; charset=utf-8\r\nConnection: close\r\n"
                            b"Content-Length: %d\r\n\r\n%b" % (kind, len(page), page))  # fmt: skip
             return
-        if self._states.get(way) == "shut":
-            client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        state = self._states.get(way)
+        if state and state != "jammed":
+            client.sendall(BAD_GATEWAY if state == "shut" else state)
             return
         with socket.create_connection(("127.0.0.1", self.upstream_port)) as server:
             pair = (client, server)
@@ -152,7 +160,7 @@ class Switchboard:
                 self._open[way].add(pair)
                 self.tops[way] = max(self.tops[way], len(self._open[way]))
             try:
-                if self._states.get(way) == "jammed":
+                if state == "jammed":
                     client.recv(65536)
                     while client.recv(65536):
                         pass

@@ -32,7 +32,7 @@ mkdir -p /home/me/www /home/me/wavelog-worker/build
 cd {REPO}
 git_free=$(ls -A | grep -vxE '\\.git|build|run')
 cp -a $git_free /home/me/wavelog-worker/
-cp -a $(ls -d {BUILD}/api {BUILD}/gateway {BUILD}/shared {BUILD}/gen {BUILD}/*.a {BUILD}/wavelog-*) /home/me/wavelog-worker/build/
+cp -a $(ls -d {BUILD}/api {BUILD}/gateway {BUILD}/shared {BUILD}/gen {BUILD}/client {BUILD}/*.a {BUILD}/wavelog-*) /home/me/wavelog-worker/build/
 chown -R me: /home/me
 chmod 755 /home/me
 echo '127.0.0.1 localhost worker.example.org www.example.org' >/etc/hosts
