@@ -194,10 +194,10 @@ int gateway_run(struct gateway *gateway)
 	if (gateway->listener)
 		stop_accepting(gateway, successor_settle(&serving.successor));
 	upgrades_end_all(gateway->upgrades);
-	clients_end_all(gateway->clients);
+	clients_end_all(gateway->clients, false);
 	while (clients_count(gateway->clients) > 0) {
 		if (clock_monotonic_ms() >= give_up_ms)
-			clients_drop_all(gateway->clients);
+			clients_end_all(gateway->clients, true);
 		uv_run(gateway->loop, UV_RUN_ONCE);
 	}
 	successor_free(serving.successor);

@@ -226,12 +226,12 @@ struct pending_list *clients_pending(struct clients *clients)
 	return &clients->pending;
 }
 
-void clients_end_all(struct clients *clients)
+void clients_end_all(struct clients *clients, bool is_late)
 {
 	struct session *session;
 
 	LIST_FOREACH(session, &clients->sessions, entry)
-	session_end_unsent(session, ENDING_SHUTDOWN);
+	(is_late ? session_drop : session_end_unsent)(session, ENDING_SHUTDOWN);
 }
 
 void clients_end_some(struct clients *clients, size_t left)
@@ -250,12 +250,4 @@ void clients_end_some(struct clients *clients, size_t left)
 		session_end(session, ENDING_SHUTDOWN);
 		open--;
 	}
-}
-
-void clients_drop_all(struct clients *clients)
-{
-	struct session *session;
-
-	LIST_FOREACH(session, &clients->sessions, entry)
-	session_drop(session, ENDING_SHUTDOWN);
 }

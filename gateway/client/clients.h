@@ -62,13 +62,11 @@ size_t clients_outbox_bytes(const struct clients *clients);
 /* Those that have not authenticated yet; the door puts its handshakes among them. */
 struct pending_list *clients_pending(struct clients *clients);
 
-/* Ends all clients with 1001, without a word. */
-void clients_end_all(struct clients *clients);
+/* Ends all clients with 1001, without a word. `is_late`: drops those that are left, which are gone
+ * after a few turns of the loop. */
+void clients_end_all(struct clients *clients, bool is_late);
 
 /* The same, until `left` remain; what waits in their outboxes is still sent. */
 void clients_end_some(struct clients *clients, size_t left);
-
-/* Drops those that are left; they are gone after a few turns of the loop. */
-void clients_drop_all(struct clients *clients);
 
 #endif

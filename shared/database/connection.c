@@ -14,14 +14,6 @@ sqlite3 *database_handle(struct database *database)
 	return database->handle;
 }
 
-enum database_status database_run(sqlite3_stmt *statement)
-{
-	enum database_status status = database_status_of(sqlite3_step(statement));
-
-	sqlite3_reset(statement);
-	return status;
-}
-
 enum database_status database_read_numbers(sqlite3_stmt *statement, int64_t *numbers, int count)
 {
 	enum database_status status = database_status_of(sqlite3_step(statement));
@@ -30,6 +22,11 @@ enum database_status database_read_numbers(sqlite3_stmt *statement, int64_t *num
 		numbers[i] = sqlite3_column_int64(statement, i);
 	sqlite3_reset(statement);
 	return status;
+}
+
+enum database_status database_run(sqlite3_stmt *statement)
+{
+	return database_read_numbers(statement, NULL, 0);
 }
 
 bool database_is_prepared(const struct database *database, char why[DATABASE_WHY_SIZE])

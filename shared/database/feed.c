@@ -51,11 +51,6 @@ struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
 
 void feed_close(struct feed *feed)
 {
-	if (!feed)
-		return;
-	sqlite3_finalize(feed->next);
-	sqlite3_finalize(feed->payload);
-	sqlite3_finalize(feed->ends);
 	free(feed);
 }
 

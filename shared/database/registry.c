@@ -25,8 +25,6 @@ struct registry *registry_new(struct database *database)
 
 void registry_free(struct registry *registry)
 {
-	if (registry)
-		sqlite3_finalize(registry->find);
 	free(registry);
 }
 
