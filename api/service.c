@@ -22,8 +22,8 @@ enum {
 	UPKEEP_BYTES = 4 * 1024 * 1024, /* of payloads, by which the write-ahead log grows */
 	UPKEEP_STEPS = 4, /* a longer backlog is left for the next time */
 	UPKEEP_WAIT_MS = 50,
-	SETTLE_PAGES = 1024 * 1024 / DATABASE_PAGE_BYTES, /* of the log, which whoever opens the
-							     database alone has to read */
+	SETTLE_BYTES = 1024 * 1024, /* of the log, which whoever opens the database alone has to
+				       read */
 	TICK_INTERVAL_MS = 1000,
 	LAST_WAIT_MS = 500
 };
@@ -178,15 +178,15 @@ void service_upkeep(struct service *service)
  * more. That is what service_close does, for there is something to be counted. */
 void service_settle(struct service *service)
 {
-	int pages = database_wal_pages(service->database);
+	int64_t bytes = database_wal_bytes(service->database);
 	bool more;
 
-	if (pages >= SETTLE_PAGES) {
+	if (bytes >= SETTLE_BYTES) {
 		housekeeping_step(service->housekeeping, housekeeping_limits_of(service->config),
 				  clock_wall_ms(), UPKEEP_WAIT_MS, &more);
 		database_checkpoint(service->database, clock_monotonic_ms() + UPKEEP_WAIT_MS);
 	}
 	/* To count would be all that this process writes. */
-	if (pages == 0)
+	if (bytes == 0)
 		totals_added(service->totals, &service->counters);
 }

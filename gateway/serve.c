@@ -127,7 +127,7 @@ static void on_beat(uv_timer_t *timer)
 	struct gateway *gateway = serving->gateway;
 
 	liveness_look_after(gateway->liveness);
-	liveness_beat(gateway->liveness, getpid());
+	liveness_beat(gateway->liveness);
 	if (gateway->listener && !inheritance_keep(gateway->inheritance, gateway->config))
 		uv_stop(gateway->loop); /* it was slow to notice that the directory had gone */
 	if (gateway->listener && !serving->successor && !is_worker(gateway) &&

@@ -36,7 +36,7 @@ CREATE TABLE gateways (
   version       TEXT    NOT NULL,
   address       TEXT    NOT NULL, -- where it listens
   started_ms    INTEGER NOT NULL,
-  seen_ms       INTEGER NOT NULL, -- it was alive then; written every few seconds
+  seen_ms       INTEGER NOT NULL, -- the row was written last; nothing is while nothing changes
   last_event_id INTEGER NOT NULL, -- it has handed out all events up to this one
   cluster_nodes INTEGER NOT NULL  -- -1: no cluster
 );

@@ -2,8 +2,7 @@
  * The database thread of the gateway, see database_thread.h. State: its own connection, prepared
  * statements, what was written last, and how much of the counters is in the totals already. It
  * waits only in presence_wait; a lock that is not free is tried again soon after. About once a
- * second it takes a step of housekeeping, and every few seconds it writes that the gateway is
- * alive. What fails is rolled back.
+ * second it takes a step of housekeeping. What fails is rolled back.
  */
 #include "gateway/presence/database_thread.h"
 
@@ -16,12 +15,7 @@
 #include "shared/base/version.h"
 #include "shared/counters/totals.h"
 
-enum {
-	HOUSEKEEPING_MS = 1000,
-	SEEN_MS = 5000, /* the gateways row is written at least this often */
-	GOODBYE_MS = 1000,
-	GOODBYE_RETRY_MS = 25
-};
+enum { HOUSEKEEPING_MS = 1000, GOODBYE_MS = 1000, GOODBYE_RETRY_MS = 25 };
 
 enum statement {
 	COMMIT,
@@ -66,7 +60,7 @@ struct database_thread {
 	int64_t pid, started_ms;
 	sqlite3_stmt *statements[STATEMENTS];
 	struct presence_batch batch;
-	int64_t seen_at_ms, kept_at_ms;
+	int64_t kept_at_ms;
 	struct log_repeat trouble;
 	pthread_t id;
 	bool is_started;
@@ -100,7 +94,6 @@ struct database_thread *database_thread_open(const struct config *config, struct
 		.address = xstrdup(address), /* the listener closes before the thread */
 		.pid = getpid(),
 		.started_ms = clock_wall_ms(),
-		.seen_at_ms = -SEEN_MS,
 		.trouble = {.level = LOG_ERROR, .message = "cannot write to the database"},
 	};
 	database_add_function(database, (struct database_function){.name = "gateway_exists",
@@ -242,18 +235,15 @@ static void note(struct database_thread *thread, enum database_status status)
 static bool write_changes(struct database_thread *thread)
 {
 	struct presence_batch *batch = &thread->batch;
-	int64_t now_ms = clock_monotonic_ms();
 	enum database_status status;
 
 	presence_take(thread->presence, batch);
-	if (!batch->has_news && now_ms - thread->seen_at_ms < SEEN_MS)
+	if (!batch->has_news && thread->is_introduced)
 		return false;
 	status = write_rows(thread, false);
 	note(thread, status);
 	batch->has_news = status != DATABASE_OK;
-	if (status == DATABASE_OK)
-		thread->seen_at_ms = now_ms;
-	else
+	if (status != DATABASE_OK)
 		presence_give_back(thread->presence, batch);
 	return status != DATABASE_OK || batch->count == PRESENCE_BATCH;
 }

@@ -144,14 +144,14 @@ const char *database_error(struct database *database)
 	return sqlite3_errmsg(database->handle);
 }
 
-int database_wal_pages(const struct database *database)
+int64_t database_wal_bytes(const struct database *database)
 {
-	return database->wal_pages;
+	return database->wal_bytes;
 }
 
 bool database_log_is_full(const struct database *database)
 {
-	return database->wal_pages >= database->max_bytes / DATABASE_PAGE_BYTES;
+	return database->wal_bytes >= database->max_bytes;
 }
 
 /* Whoever reads holds one of five locks on bytes of the log's index (walformat.html of SQLite). To
@@ -246,6 +246,6 @@ enum database_status database_checkpoint(struct database *database, int64_t dead
 	database->is_in_doubt |= status == DATABASE_ERROR;
 	database_write_end(database);
 	if (status == DATABASE_OK)
-		database->wal_pages = copied < in_log ? in_log : 0;
+		database->wal_bytes = copied < in_log ? in_log * database->page_bytes : 0;
 	return status;
 }

@@ -23,12 +23,7 @@
 
 #include "shared/config/config.h"
 
-enum {
-	DATABASE_WHY_SIZE = 256,
-	DATABASE_START_WAIT_MS = 10000,
-	DATABASE_FUNCTIONS = 4,
-	DATABASE_PAGE_BYTES = 4096
-};
+enum { DATABASE_WHY_SIZE = 256, DATABASE_START_WAIT_MS = 10000, DATABASE_FUNCTIONS = 4 };
 
 enum database_status {
 	DATABASE_OK,
@@ -121,9 +116,9 @@ const char *database_status_text(enum database_status status);
 /* The last error of the connection, for the log. Valid until the next call. */
 const char *database_error(struct database *database);
 
-/* Pages in the write-ahead log after this connection's last commit, or that its last checkpoint had
- * to leave. */
-int database_wal_pages(const struct database *database);
+/* Bytes of pages in the write-ahead log after this connection's last commit, or that its last
+ * checkpoint had to leave. */
+int64_t database_wal_bytes(const struct database *database);
 
 /* True when the log is as long as the database file may become: write no more then. It cannot be
  * shortened while somebody's transaction is open: the process that reads, 0: unknown. */

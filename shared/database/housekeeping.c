@@ -13,8 +13,8 @@
 enum {
 	BATCH_ROWS = 500,
 	BATCH_BYTES = 4 * 1024 * 1024, /* of payloads: the lock is held for as long as they take */
-	CHECKPOINT_PAGES = 1000, /* 4 MiB of log */
-	HELD_PAGES = 4 * CHECKPOINT_PAGES, /* of the log, that a checkpoint had to leave */
+	CHECKPOINT_BYTES = 4 * 1024 * 1024, /* of log */
+	HELD_BYTES = 4 * CHECKPOINT_BYTES, /* of the log, that a checkpoint had to leave */
 	HELD_STEPS = 3,
 	CROWDED_TENTHS = 9
 };
@@ -146,20 +146,20 @@ enum database_status housekeeping_step(struct housekeeping *housekeeping,
 	/* On a full disk not even a DELETE finds room until the log can start again from its
 	 * beginning. */
 	if (status == DATABASE_FULL ||
-	    (status == DATABASE_OK && database_wal_pages(database) >= CHECKPOINT_PAGES)) {
+	    (status == DATABASE_OK && database_wal_bytes(database) >= CHECKPOINT_BYTES)) {
 		enum database_status copied = database_checkpoint(database, deadline_in(wait_ms));
 		if (status == DATABASE_OK)
 			status = copied;
 	}
 	/* A checkpoint leaves nothing of the log, unless somebody reads; ours read for moments
 	 * only. */
-	int64_t pages = database_wal_pages(database), clock_ms = clock_monotonic_ms();
-	housekeeping->held_steps = pages >= HELD_PAGES ? housekeeping->held_steps + 1 : 0;
+	int64_t bytes = database_wal_bytes(database), clock_ms = clock_monotonic_ms();
+	housekeeping->held_steps = bytes >= HELD_BYTES ? housekeeping->held_steps + 1 : 0;
 	if (housekeeping->held_steps >= HELD_STEPS)
 		log_repeat_event(&housekeeping->held, clock_ms,
 				 log_number("pid", database_find_reader(database)),
-				 log_number("bytes", pages * DATABASE_PAGE_BYTES));
-	else if (pages < HELD_PAGES)
+				 log_number("bytes", bytes));
+	else if (bytes < HELD_BYTES)
 		log_repeat_ends(&housekeeping->held, clock_ms, "the log can be shortened again");
 	return status;
 }

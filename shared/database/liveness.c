@@ -2,9 +2,9 @@
  * Which gateways are alive, see liveness.h. State: a descriptor, and what it is locked for. Never
  * blocks.
  *
- * Gateway `pid` owns the eight bytes at 8 * pid: it holds a lock on the first of them and keeps its
- * last heartbeat in all eight. A process of the API holds a lock on the second of its own. The file
- * is sparse; its size says nothing.
+ * Process `pid` has the bytes from pid << PLACE_BITS on to itself, none of which is ever written: a
+ * lock needs no byte in the file. A gateway locks one of the first half, whose number is the time
+ * of its last heartbeat; a process of the API locks the first one of the second half.
  */
 #include "shared/database/liveness.h"
 
@@ -21,10 +21,13 @@
 
 #define LOCK_NAME "gateway.lock"
 
+enum { PLACE_BITS = 31, API_BYTE = 1 << (PLACE_BITS - 1), TICK_MS = 100 };
+
 struct liveness {
 	int fd;
 	struct held_file file;
 	int64_t claimed_pid; /* the lock that is ours: the kernel does not report it to us */
+	off_t beat; /* where it is */
 	int64_t api_pid; /* likewise; 0: none */
 	int64_t signed_pid; /* what we have written down; 0: nothing */
 };
@@ -37,7 +40,13 @@ static bool is_pid(int64_t pid)
 
 static off_t place_of(int64_t pid)
 {
-	return (off_t)(pid * (int64_t)sizeof(int64_t));
+	return (off_t)(pid << PLACE_BITS);
+}
+
+/* They come again after three years. */
+static off_t tick_now(void)
+{
+	return (off_t)(clock_monotonic_ms() / TICK_MS % API_BYTE);
 }
 
 /* Linux before 3.15 does not know a lock that belongs to a descriptor: one that belongs to the
@@ -48,9 +57,10 @@ static bool ask_lock(int fd, int command, int old_command, struct flock *lock)
 	       (errno == EINVAL && fcntl(fd, old_command, lock) == 0);
 }
 
-static bool claim(int fd, off_t start)
+/* Locks that byte, or unlocks it (F_UNLCK). */
+static bool claim(int fd, off_t start, short type)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = 1};
+	struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = 1};
 
 	return ask_lock(fd, F_OFD_SETLK, F_SETLK, &lock);
 }
@@ -94,13 +104,6 @@ void liveness_close(struct liveness *liveness)
 	free(liveness);
 }
 
-/* On a full disk only the first write to a place can fail; then the locks alone tell. */
-static void write_number(const struct liveness *liveness, int64_t pid, int64_t number)
-{
-	if (pwrite(liveness->fd, &number, sizeof(number), place_of(pid)) < 0)
-		return;
-}
-
 int liveness_claim_service(const char *state_dir, int held_fd)
 {
 	int fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -125,7 +128,8 @@ int liveness_claim_service(const char *state_dir, int held_fd)
 void liveness_sign(struct liveness *liveness, int64_t pid)
 {
 	liveness->signed_pid = pid;
-	write_number(liveness, 0, pid);
+	if (pwrite(liveness->fd, &pid, sizeof(pid), 0) < 0)
+		return; /* a full disk; it is for people */
 }
 
 int64_t liveness_server(const struct liveness *liveness)
@@ -137,41 +141,52 @@ int64_t liveness_server(const struct liveness *liveness)
 
 bool liveness_claim_pid(struct liveness *liveness, int64_t pid)
 {
-	liveness_beat(liveness, pid);
-	if (!claim(liveness->fd, place_of(pid)))
+	if (!is_pid(pid) || liveness_exists(liveness, pid))
+		return false;
+	liveness->beat = place_of(pid) + tick_now();
+	if (!claim(liveness->fd, liveness->beat, F_WRLCK))
 		return false;
 	liveness->claimed_pid = pid;
 	return true;
 }
 
-void liveness_beat(struct liveness *liveness, int64_t pid)
+/* The new lock first, so that there is always one. */
+void liveness_beat(struct liveness *liveness)
 {
-	write_number(liveness, pid, clock_monotonic_ms());
+	off_t beat = place_of(liveness->claimed_pid) + tick_now();
+
+	if (beat == liveness->beat || !claim(liveness->fd, beat, F_WRLCK))
+		return;
+	claim(liveness->fd, liveness->beat, F_UNLCK);
+	liveness->beat = beat;
+}
+
+/* Of somebody else. */
+static struct flock find_gateway(const struct liveness *liveness, int64_t pid)
+{
+	return find_lock(liveness->fd, place_of(pid), place_of(pid) + API_BYTE);
 }
 
 bool liveness_exists(const struct liveness *liveness, int64_t pid)
 {
 	return is_pid(pid) &&
-	       (pid == liveness->claimed_pid ||
-		find_lock(liveness->fd, place_of(pid), place_of(pid) + 1).l_type != F_UNLCK);
+	       (pid == liveness->claimed_pid || find_gateway(liveness, pid).l_type != F_UNLCK);
 }
 
 bool liveness_check(const struct liveness *liveness, int64_t pid)
 {
-	int64_t beat_ms = 0;
+	struct flock lock;
 
-	if (!liveness_exists(liveness, pid))
-		return false;
-	if (pread(liveness->fd, &beat_ms, sizeof(beat_ms), place_of(pid)) != sizeof(beat_ms))
-		return true;
-	return clock_monotonic_ms() - beat_ms < LIVENESS_LIMIT_MS;
+	if (!is_pid(pid) || pid == liveness->claimed_pid)
+		return is_pid(pid);
+	lock = find_gateway(liveness, pid);
+	off_t age = tick_now() + API_BYTE - (lock.l_start - place_of(pid));
+	return lock.l_type != F_UNLCK && age % API_BYTE < LIVENESS_LIMIT_MS / TICK_MS;
 }
-
-enum { API_BYTE = 1 };
 
 void liveness_claim_api(struct liveness *liveness, int64_t pid)
 {
-	bool is_claimed = is_pid(pid) && claim(liveness->fd, place_of(pid) + API_BYTE);
+	bool is_claimed = is_pid(pid) && claim(liveness->fd, place_of(pid) + API_BYTE, F_WRLCK);
 
 	liveness->api_pid = is_claimed ? pid : 0;
 }
@@ -189,7 +204,7 @@ void liveness_look_after(struct liveness *liveness)
 	close(fd);
 	held_file_take(file, file->path, LOCK_NAME, 0600);
 	if (liveness->claimed_pid > 0)
-		liveness_claim_pid(liveness, liveness->claimed_pid);
+		claim(liveness->fd, liveness->beat, F_WRLCK);
 	if (liveness->api_pid > 0)
 		liveness_claim_api(liveness, liveness->api_pid);
 	if (liveness->signed_pid > 0)

@@ -1,10 +1,10 @@
 /*
  * Which gateways are alive, according to the kernel and not to a row that a killed process has
- * left: the file <state_dir>/gateway.lock. Each gateway process locks the bytes of its own pid
- * there (fcntl(2) open file description locks: they end with the process, and can be asked about
- * without being taken), and writes the monotonic time into them every second, so that one that
- * hangs is noticed too. Whoever serves writes its pid into the first bytes. Processes of the API
- * lock a byte too, just to be counted.
+ * left: the file <state_dir>/gateway.lock. Each gateway process locks a byte there that says whose
+ * it is (fcntl(2) open file description locks: they end with the process, and can be asked about
+ * without being taken) and, by moving on every second, that it does not hang: nothing is written to
+ * a disk. Whoever serves writes its pid into the first bytes, once. Processes of the API lock a
+ * byte too, just to be counted.
  */
 #ifndef SHARED_LIVENESS_H
 #define SHARED_LIVENESS_H
@@ -37,9 +37,10 @@ int64_t liveness_server(const struct liveness *liveness);
 
 /* Marks this process as a living gateway; then liveness_beat once a second. */
 bool liveness_claim_pid(struct liveness *liveness, int64_t pid);
-void liveness_beat(struct liveness *liveness, int64_t pid);
+void liveness_beat(struct liveness *liveness);
 
-/* True when that gateway process lives, even if it hangs; and when it also beats. */
+/* True when that gateway process lives, even if it hangs; and when it also beats, or is the one
+ * that asks. */
 bool liveness_exists(const struct liveness *liveness, int64_t pid);
 bool liveness_check(const struct liveness *liveness, int64_t pid);
 

@@ -82,13 +82,13 @@ enum database_status opening_sync(struct database *database, char why[DATABASE_W
 }
 
 /* SQLite's own checkpoint after a commit is off: this only remembers how long the log is. */
-static int remember_wal_pages(void *context, sqlite3 *handle, const char *name, int pages)
+static int remember_wal_bytes(void *context, sqlite3 *handle, const char *name, int pages)
 {
 	struct database *database = context;
 
 	(void)handle;
 	(void)name;
-	database->wal_pages = pages;
+	database->wal_bytes = pages * database->page_bytes;
 	return SQLITE_OK;
 }
 
@@ -97,29 +97,38 @@ static int remember_wal_pages(void *context, sqlite3 *handle, const char *name, 
  * DATABASE_FULL. */
 static bool set_up(struct database *database, sqlite3 *handle, char why[DATABASE_WHY_SIZE])
 {
-	char mode[SQL_ANSWER_SIZE], limit[SQL_ANSWER_SIZE];
+	char mode[SQL_ANSWER_SIZE], answer[SQL_ANSWER_SIZE], limit[SQL_ANSWER_SIZE];
+	bool good;
 
 	sqlite3_extended_result_codes(handle, 1);
 	/* Closing the last connection would take a checkpoint without asking for the write lock. */
 	sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	snprintf(limit, sizeof(limit), "PRAGMA max_page_count = %lld",
-		 (long long)(database->max_bytes / DATABASE_PAGE_BYTES));
-	if (!sql_execute(handle, "PRAGMA wal_autocheckpoint = 0") || /* before there is a log */
-	    !sql_ask(handle, "PRAGMA journal_mode = WAL", mode) ||
-	    !sql_execute(handle, "PRAGMA journal_size_limit = 33554432;"
-				 "PRAGMA mmap_size = 0;"
-				 "PRAGMA secure_delete = FAST;"
-				 "PRAGMA cache_size = -1024;"
-				 "PRAGMA temp_store = MEMORY;"
-				 "PRAGMA synchronous = NORMAL;") ||
-	    !sql_execute(handle, limit)) {
+	/* The size of the pages, for a database that is new: a publish writes one or two of them.
+	 * No checkpoints, before there is a log. */
+	good = sql_execute(handle, "PRAGMA page_size = 1024;"
+				   "PRAGMA wal_autocheckpoint = 0") &&
+	       sql_ask(handle, "PRAGMA journal_mode = WAL", mode) &&
+	       sql_execute(handle, "PRAGMA journal_size_limit = 33554432;"
+				   "PRAGMA mmap_size = 0;"
+				   "PRAGMA secure_delete = FAST;"
+				   "PRAGMA cache_size = -1024;"
+				   "PRAGMA temp_store = MEMORY;"
+				   "PRAGMA synchronous = NORMAL;") &&
+	       sql_ask(handle, "PRAGMA page_size", answer);
+	if (good) {
+		database->page_bytes = strtoll(answer, NULL, 10);
+		snprintf(limit, sizeof(limit), "PRAGMA max_page_count = %lld",
+			 (long long)(database->max_bytes / database->page_bytes));
+		good = sql_execute(handle, limit);
+	}
+	if (!good) {
 		snprintf(why, DATABASE_WHY_SIZE, "cannot open the database: %s",
 			 sqlite3_errmsg(handle));
 		return false;
 	}
 	/* After the pragmas: wal_autocheckpoint installs a hook of its own. */
-	sqlite3_wal_hook(handle, remember_wal_pages, database);
+	sqlite3_wal_hook(handle, remember_wal_bytes, database);
 	if (strcmp(mode, "wal") == 0)
 		return true;
 	snprintf(why, DATABASE_WHY_SIZE,

@@ -25,7 +25,7 @@ SCENARIOS = (
     deliveries.fan_out, deliveries.last_subscriber, deliveries.gateway_processes, deliveries.burst,
     deliveries.newcomers, keeping.connecting, keeping.idle_connections, keeping.large_database,
     publishes.one_publisher, publishes.idle_poll, publishes.eight_publishers, publishes.durable, publishes.delivery, keeping.replay,
-    keeping.status,
+    keeping.status, keeping.writes,
 )  # fmt: skip
 
 
@@ -46,13 +46,14 @@ class Scale:
     topics: int = 100_000
     events: int = 1_000_000
     replayed: int = 200_000
+    idle_seconds: int = 20
     gateway_processes: int = 2
 
 
 SMOKE = Scale(
     slices=2, burst_slices=1,
     fan=((20, 5), (50, 5)), last=(50, 3), burst=((20, 50, 50),), crowd=(50, 40, 0.3), connections=40, idle=50,
-    publishes=50, paced=50, durable=10, topics=100, events=1000, replayed=1000,
+    publishes=50, paced=50, durable=10, topics=100, events=1000, replayed=1000, idle_seconds=1,
 )  # fmt: skip
 
 

@@ -4,13 +4,14 @@ database, a client that replays, and questions about all of it."""
 import json
 import sqlite3
 import threading
+import time
 from contextlib import ExitStack, closing
 
 from harness.api import make_token
 from harness.websocket import WebSocket
 
 from .contenders import BareLoop, Nchan, Worker
-from .load import Failure, Load, usage
+from .load import Failure, Load, usage, written
 from .report import Row
 
 STEPS = 4  # in which a crowd comes, in turns with the others
@@ -158,6 +159,31 @@ def replay(bench):
             with Replayer(worker.service) as replayer:
                 _push(bench, load, worker, "replay", count)
             bench.add("replays", replayer.finished / (count / PUSHES_A_SECOND))
+        load.drop("one")
+
+
+def writes(bench):
+    """What hosts that allow 1 MB a second count: the bytes that API and gateway write, wherever the page cache has them."""
+    bench.rows(
+        Row("bytes written a publish to 1 subscriber, at full speed, checkpoints included", "KB", "written", None, "<= 2.5"),
+        Row(f"({PUSHES_A_SECOND} a second)", "KB", "written paced"),
+        Row("bytes written a minute by a service with a subscriber, to which nothing happens", "KB", "written idle", None,
+            "<= 0"),
+    )  # fmt: skip
+    publishes, idle_s = 20 * bench.scale.publishes, bench.scale.idle_seconds
+    with Worker(on_disk=True) as worker, Load() as load:
+        worker.register("one")
+        load.connect(worker, "one", "one", 1)
+        for _ in bench.each_round():
+            for name, count, rate in (("", publishes, None), (" paced", bench.scale.paced, PUSHES_A_SECOND)):
+                worker.settle(1)
+                before = written(worker.pids)
+                load.publish(worker, "one", "one", count, rate=rate)
+                time.sleep(2)  # what is counted is written within a second
+                bench.add(f"written{name}", (written(worker.pids) - before) / count / 1000)
+            before = written(worker.pids)
+            time.sleep(idle_s)
+            bench.add("written idle", (written(worker.pids) - before) * 60 / idle_s / 1000)
         load.drop("one")
 
 

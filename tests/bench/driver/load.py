@@ -65,6 +65,11 @@ def usage(pids):
     return Usage(cpu_us, rss_bytes)
 
 
+def written(pids):
+    """Bytes that processes have made the kernel write."""
+    return sum(int(Path(f"/proc/{pid}/io").read_text().partition("\nwrite_bytes:")[2].split()[0]) for pid in pids)
+
+
 class Load:
     """One load generator; load.c says what its commands are."""
 

@@ -196,7 +196,7 @@ static void disturb_and_connect(void)
 	char sql[512];
 
 	disturb();
-	liveness_beat(liveness, getpid());
+	liveness_beat(liveness);
 	snprintf(sql, sizeof(sql),
 		 "BEGIN IMMEDIATE;"
 		 "INSERT OR REPLACE INTO gateways (" GATEWAY_COLUMNS

@@ -80,7 +80,7 @@ static void prepare_gateway(void)
 {
 	char sql[512];
 
-	liveness_beat(liveness, getpid());
+	liveness_beat(liveness);
 	snprintf(sql, sizeof(sql),
 		 "BEGIN IMMEDIATE;"
 		 "DELETE FROM counters;"
