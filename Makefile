@@ -54,7 +54,7 @@ BENCH_SRC := $(wildcard tests/bench/*.c)
 SCHEMA := $(sort $(wildcard sql/*.sql))
 C_FILES := $(SHARED_SRC) $(API_SRC) $(GATEWAY_SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c tests/bench/*.c)
 H_FILES := $(wildcard $(patsubst %,%/*.h,api gateway gateway/* shared/* tests/* tests/unit/* tests/unit/*/*))
-SCRIPTS := .ci/packages .ci/portable .ci/run nginx/run nginx/run-site.sh $(wildcard tests/run tests/*/run)
+SCRIPTS := .ci/packages .ci/portable .ci/run nginx/run nginx/run-site.sh $(wildcard tests/run tests/*/run) $(wildcard examples/hosting/*.sh)
 
 objects = $(patsubst %.c,$(B)/%.o,$(1))
 fuzz_objects = $(patsubst %.c,$(B)/fuzz/%.o,$(1))

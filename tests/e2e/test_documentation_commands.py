@@ -150,6 +150,11 @@ WALKS = {
         Read("docs/install-apache.md", "4. Apache", ("Syntax OK",)),
         APACHE_CHECK,
     ],
+    "shared hosting, one command": [
+        Do(APACHE_IN_FRONT_OF_AN_ACCOUNT),
+        Read("docs/shared-hosting.md", "One command", ("by FastCGI", "browsers use WebSockets"), account="me"),
+        Read("docs/shared-hosting.md", "Check it", (UP, "upgrade required: Sec-WebSocket-Version 13"), account="me"),
+    ],
     "shared hosting": [
         Do(APACHE_IN_FRONT_OF_AN_ACCOUNT),
         Read("docs/shared-hosting.md", "Setting it up", account="me"),

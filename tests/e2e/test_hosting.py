@@ -88,3 +88,92 @@ def test_check_php_says_what_a_host_can_do_and_leaves_nothing_behind():
             assert re.search(each, said[step]), f"{each!r} is not said at {step!r}:\n{said[step]}"
     assert set(said["no key set"].split("\n")) == {"<p>Put a key of 16 characters or more into this file first: see its first lines.", ""}
     assert said["strangers"].strip().count("<form") == 4 and not re.search("home|PHP|Apache", said["strangers"])
+
+
+# `install NAME ARGUMENTS` with what everything needs; `watched ... install ...` while numbers are published.
+INSTALL = r"""
+installer=/home/me/wavelog-worker/examples/hosting/install.sh
+secret() { sed -n 's/^worker_secret: "\(.*\)"/\1/p' /home/me/worker/config.yaml; }
+install() { runuser -u me -- ${shell:-} $installer "$@" </dev/null; }
+watched()
+{
+	PYTHONPATH=/home/me/wavelog-worker/tests/e2e /usr/bin/python3 -B -m harness.witness https://www.example.org/worker \
+		"$(secret)" ${api:-} -- "$@"
+}
+now() { install; watched sleep 0.3; }
+again() { watched runuser -u me -- ${shell:-} $installer </dev/null; }
+as_me 'mkdir -p ~/www/worker; printf "# mine\nAddType text/plain .mine\n" >~/www/worker/.htaccess; echo mine >~/www/worker/my.mine'
+cp -a /home/me/www /tmp/before
+step refused
+for arguments in '' '--web-root /nowhere' '--web-root /home/me/www --url www.example.org' \
+	'--web-root /home/me --url https://www.example.org' '--web-root /home/me/www --url https://www.example.org/else' \
+	'--web-root /home/me/www --url https://www.example.org --dir /home/me/www/in' \
+	'--web-root /home/me/www --url https://www.example.org --prefix ../up' '--uninstall' '--what'; do
+	! install $arguments || echo "NOT REFUSED: $arguments"
+done
+rm -rf /home/me/worker
+diff -r /tmp/before /home/me/www && echo unchanged
+step new
+shell='busybox sh' install --web-root /home/me/www --url https://www.example.org/
+stat -c '%a %U %n' /home/me/worker/config.yaml /home/me/worker/state /home/me/worker/wavelog.php
+cat /home/me/worker/wavelog.php
+head -n 2 /home/me/www/worker/.htaccess
+step again
+cp -a /home/me/worker/config.yaml /tmp/config
+again
+cmp /home/me/worker/config.yaml /tmp/config && echo the same configuration
+step upgrade
+for program in api gateway; do printf x >>/home/me/wavelog-worker/build/wavelog-worker-$program; done
+again
+gateways() { ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's/.* -> \(.*wavelog-worker-gateway\)/\1/p'; }
+for i in $(seq 100); do gateways | grep -q deleted || break; sleep 0.1; done
+gateways
+step interrupted
+for signal in KILL INT TERM HUP; do
+	for after in 0.15 0.4; do
+		timeout -s $signal $after setpriv --reuid=me --regid=me --init-groups env HOME=/home/me $installer </dev/null >/dev/null || true
+	done
+done
+ls -A /home/me/www/worker /home/me/worker | grep -e probe- -e new || true
+step 'no Upgrade'
+echo 'RequestHeader unset Upgrade early' >/etc/apache2/conf-enabled/upgrade.conf
+reload
+again
+step 'no FastCGI, no proxy'
+lacks fcgid proxy_http
+now
+step 'all again'
+rm /etc/apache2/conf-enabled/upgrade.conf
+has fcgid proxy_http cgid
+now
+step uninstall
+install --uninstall
+ls -A /home/me/worker; ls -l /proc/[0-9]*/exe 2>/dev/null | grep wavelog || echo nothing runs
+diff -r /tmp/before /home/me/www && echo as before
+install --uninstall --purge
+ls /home/me/worker || echo gone
+"""
+
+INSTALLED = {
+    "refused": ("is not a folder", "must begin with https", "does not show the files", "cannot be reached|does not show",
+                "in the web root", "letters, digits, - and _", "nothing was installed", "usage:", "unchanged"),
+    "new": ("by FastCGI", "browsers use WebSockets, by unix:/home/me/worker/gateway.sock", "600 me .*config.yaml", "700 me .*state",
+            "600 me .*wavelog.php", r"worker_urls'\] = \['https://www.example.org/worker'\]",
+            "worker_client_url'\\] = 'wss://www.example.org/worker'", "# mine\nAddType"),
+    "again": ("by FastCGI", "WebSockets", "each once and in order by websocket\n", "the same configuration"),
+    "upgrade": ("each once and in order by websocket\n", "^/home/me/worker/wavelog-worker-gateway$"),
+    "no Upgrade": ("by FastCGI", "use streams", "each once and in order by stream\n", "<script src="),
+    "no FastCGI, no proxy": ("by CGI", "browsers poll", "each once and in order by poll\n"),
+    "all again": ("by FastCGI", "browsers use WebSockets", "each once and in order by"),
+    "uninstall": ("removed", "kept: /home/me/worker/config.yaml", "^nothing runs", "^as before", "^gone"),
+}  # fmt: skip
+
+
+def test_install_sh_finds_the_best_way_that_the_host_has_and_loses_no_push_on_the_way():
+    said = answers(INSTALL)
+    for step, words in INSTALLED.items():
+        for each in words:
+            assert re.search(each, said[step], re.M), f"{each!r} is not said at {step!r}:\n{said[step]}"
+    assert "NOT REFUSED" not in said["refused"] and not re.search("probe-|new", said["interrupted"]), said
+    everything = "".join(said.values())
+    assert "BAD" not in everything and "Traceback" not in everything, everything
