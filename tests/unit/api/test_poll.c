@@ -122,10 +122,11 @@ static void add_events(const char *topic, int count)
 /* Open topic t, closed topic c, and nothing of what the test before did. */
 static int begin(void **state)
 {
+	static char none[] = "";
+
 	(void)state;
 	config.poll_rate = 0;
-	config.allowed_origins = (char[]){""};
-	config.trusted_proxies = (char[]){""};
+	config.allowed_origins = config.trusted_proxies = none;
 	execute("DELETE FROM topics WHERE topic <> 'worker.status'; "
 		"INSERT INTO topics VALUES ('t', 0, 0, 9e18), ('c', 1, 0, 9e18), ('old', 0, 0, 1); "
 		"DELETE FROM id_jumps WHERE before_id > 0");
