@@ -28,6 +28,7 @@
 enum { FULL_WAIT_MS = 100 };
 
 static int epoll_fd = -1, signal_fd = -1;
+static int taken_since_told; /* to end */
 static sigset_t ending_signals;
 
 void listener_hold_signals(void)
@@ -87,9 +88,11 @@ int listener_accept(void)
 		int count = epoll_wait(epoll_fd, events, 2, LISTENER_IDLE_MS);
 
 		errno = 0;
+		bool is_told = false;
 		for (int i = 0; i < count; i++)
-			if (events[i].data.fd == signal_fd)
-				return -1;
+			is_told |= events[i].data.fd == signal_fd;
+		if (is_told && taken_since_told++ == LISTENER_LAST)
+			return -1;
 		if (count == 0)
 			return LISTENER_IDLE;
 
@@ -98,6 +101,10 @@ int listener_accept(void)
 			setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 			setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 			return fd;
+		}
+		if (is_told && errno == EAGAIN) {
+			errno = 0;
+			return -1;
 		}
 		/* The rest is said of one connection, or of this moment. */
 		if (errno == EBADF || errno == EFAULT || errno == EINVAL || errno == ENOTSOCK ||

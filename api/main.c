@@ -11,6 +11,7 @@
 #include "api/autostart.h"
 #include "api/cgi.h"
 #include "api/listener.h"
+#include "api/processes.h"
 #include "api/request.h"
 #include "api/routes.h"
 #include "api/service.h"
@@ -19,14 +20,22 @@
 #include "shared/config/options.h"
 #include "shared/base/version.h"
 
+static struct listen_options listening;
+
 static const struct program program = {
 	.name = "wavelog-worker-api",
 	.short_name = "api",
 	.summary =
 		"Takes register, publish, unregister and status requests from the web server by\n"
-		"FastCGI or CGI. Started by Apache's mod_fcgid, or for nginx by spawn-fcgi:\n"
-		"  spawn-fcgi -s /run/wavelog-worker/api.sock -F 4 -- wavelog-worker-api -c "
-		"FILE\n",
+		"FastCGI or CGI. A web server may start it, and so may spawn-fcgi, or it listens "
+		"by\n"
+		"itself:\n"
+		"  --listen unix:PATH | ADDRESS:PORT  for FastCGI from nginx or mod_proxy_fcgi\n"
+		"  --processes N      so many processes (4), which are started again when they "
+		"end\n"
+		"  --socket-mode MODE permission bits of the UNIX socket (0660)\n"
+		"SIGUSR2 goes on with the program that is on disk now; nobody is refused.\n",
+	.listening = &listening,
 };
 
 /* The answer goes out before the tap, and the connection is closed before it too, for nginx passes
@@ -101,6 +110,12 @@ int main(int argc, char **argv)
 
 	if (is_cgi)
 		return serve_cgi(config);
+	if (processes_are_wanted(&listening)) {
+		code = processes_run(&listening, argv);
+		if (code != PROCESSES_CHILD)
+			goto out;
+		code = EXIT_FAILURE;
+	}
 	if (!listener_start()) {
 		if (errno) {
 			log_event(LOG_ERROR, "cannot wait for connections",
@@ -109,7 +124,8 @@ int main(int argc, char **argv)
 		}
 		fprintf(stderr,
 			"%s: descriptor 0 is not a listening socket: this program is started by a "
-			"web server (mod_fcgid, CGI) or by spawn-fcgi, see --help\n",
+			"web server (mod_fcgid, CGI) or by spawn-fcgi, or with --listen, see "
+			"--help\n",
 			program.name);
 		code = EXIT_USAGE;
 		goto out;

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "gateway/gateway.h"
-#include "gateway/processes/signals.h"
+#include "shared/base/signals.h"
 #include "gateway/processes/supervisor.h"
 #include "shared/base/log.h"
 #include "shared/config/options.h"

@@ -19,7 +19,7 @@
 #include "gateway/door/listener.h"
 #include "gateway/door/upgrade.h"
 #include "gateway/events/wakeup.h"
-#include "gateway/processes/signals.h"
+#include "shared/base/signals.h"
 #include "gateway/processes/successor.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"

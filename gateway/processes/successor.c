@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "gateway/processes/signals.h"
+#include "shared/base/signals.h"
 #include "shared/base/alloc.h"
 #include "shared/base/held_file.h"
 #include "shared/base/log.h"

@@ -22,7 +22,7 @@
 #include "gateway/door/listener.h"
 #include "gateway/events/wakeup.h"
 #include "gateway/presence/tally.h"
-#include "gateway/processes/signals.h"
+#include "shared/base/signals.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"

@@ -16,13 +16,24 @@
 #include "shared/base/state_dir.h"
 #include "shared/base/version.h"
 
-enum { OPTION_CHECK = 256, OPTION_VERSION, OPTION_HELP, WHY_SIZE = 320 };
+enum {
+	OPTION_CHECK = 256,
+	OPTION_VERSION,
+	OPTION_HELP,
+	OPTION_LISTEN,
+	OPTION_PROCESSES,
+	OPTION_SOCKET_MODE,
+	WHY_SIZE = 320
+};
 
 static const struct option long_options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"check-config", no_argument, NULL, OPTION_CHECK},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{"help", no_argument, NULL, OPTION_HELP},
+	{"listen", required_argument, NULL, OPTION_LISTEN},
+	{"processes", required_argument, NULL, OPTION_PROCESSES},
+	{"socket-mode", required_argument, NULL, OPTION_SOCKET_MODE},
 	{0},
 };
 
@@ -139,6 +150,15 @@ struct config *options_start(const struct program *program, int argc, char **arg
 			printf("Usage: %s [-c FILE] [--check-config | --version | --help]\n\n%s%s",
 			       program->name, program->summary, help_text);
 			end_after_printing();
+		case OPTION_LISTEN:
+		case OPTION_PROCESSES:
+		case OPTION_SOCKET_MODE:
+			if (!program->listening)
+				usage_error(program, "only the API listens by itself");
+			*(option == OPTION_LISTEN      ? &program->listening->listen
+			  : option == OPTION_PROCESSES ? &program->listening->processes
+						       : &program->listening->socket_mode) = optarg;
+			break;
 		default:
 			usage_error(program, NULL);
 		}

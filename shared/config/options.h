@@ -11,10 +11,16 @@
  * configuration. */
 enum { EXIT_USAGE = 64, EXIT_TEMPORARY = 75, EXIT_CONFIGURATION = 78 };
 
+/* What a program that listens by itself is told besides; NULL: nothing. */
+struct listen_options {
+	const char *listen, *processes, *socket_mode;
+};
+
 struct program {
 	const char *name; /* "wavelog-worker-gateway" */
 	const char *short_name; /* for the log: "gateway" */
 	const char *summary; /* what it is and how to start it, for --help, a few lines */
+	struct listen_options *listening; /* to be filled; NULL: it has no such options */
 };
 
 /* Does what the command line asks. Returns the loaded configuration (free with config_free), with

@@ -152,13 +152,14 @@ def pairs(parameters):
 
 
 class FastCgi:
-    """A connection to `path`, a UNIX socket. call() does all; the other methods do one step each."""
+    """A connection to `path`, a UNIX socket or ("127.0.0.1", port). call() does all; the other methods do one step each."""
 
     def __init__(self, path, secret):
         self.secret = secret
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        is_tcp = isinstance(path, tuple)
+        self.socket = socket.socket(socket.AF_INET if is_tcp else socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(LIMIT_S)
-        self.socket.connect(str(path))
+        self.socket.connect(path if is_tcp else str(path))
 
     def begin(self, verb="publish", length=None, **parameters):
         """BEGIN_REQUEST and the parameters of a POST to /internal/`verb`; others replace or, when None, remove."""

@@ -20,9 +20,9 @@ UNITS = Path("/etc/systemd/system")
 CONTROL = "/run/systemctl.sock"
 READY_LIMIT_S = 20
 KNOWN = {
-    "Unit": "Description After StartLimitIntervalSec",
-    "Socket": "ListenStream SocketGroup SocketMode Service",
-    "Service": "Type NotifyAccess User Group Sockets StandardInput StandardOutput StandardError ExecStart ExecReload "
+    "Unit": "Description Requires After StartLimitIntervalSec",
+    "Socket": "ListenStream SocketGroup SocketMode",
+    "Service": "Type NotifyAccess User Group ExecStart ExecReload "
     "Restart RestartSec RestartPreventExitStatus StateDirectory StateDirectoryMode RuntimeDirectory "
     "RuntimeDirectoryPreserve NoNewPrivileges ProtectSystem ProtectHome PrivateTmp",
     "Install": "WantedBy",
@@ -38,8 +38,8 @@ def full_name(name):
 
 
 def read_unit(name):
-    """Its sections. An instance (x@1.service) is made from its template (x@.service)."""
-    file = UNITS / re.sub(r"@.*\.", "@.", name)
+    """Its sections."""
+    file = UNITS / name
     unit = configparser.RawConfigParser(comment_prefixes=("#",), delimiters=("=",), strict=True)
     unit.optionxform = str
     unit.read_string(file.read_text())
@@ -83,12 +83,16 @@ class Manager:
         account = pwd.getpwnam(settings["User"])
         group = grp.getgrnam(settings["Group"]).gr_gid if "Group" in settings else account.pw_gid
         self.make_directories(settings, account.pw_uid, group)
-        listener = self.sockets.get(settings.get("Sockets"))
+        listener = self.sockets.get(name.replace(".service", ".socket"))
+        command, inherited = settings["ExecStart"].split(), {}
+        if listener:  # sd_listen_fds(3): descriptor 3, for this very process
+            command = ["/bin/sh", "-c", f'exec 3<&{listener.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', "sh", *command]
+            inherited = {"pass_fds": [listener.fileno()]}
         self.expect_news(name)
         self.children[name] = child = subprocess.Popen(
-            settings["ExecStart"].split(), stdin=listener or subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             cwd="/", env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": "@" + name}, user=account.pw_uid, group=group,
-            extra_groups=[],
+            extra_groups=[], **inherited,
         )  # fmt: skip
         self.main_pid[name] = child.pid
         if settings.get("Type") == "notify":
@@ -122,22 +126,20 @@ class Manager:
 
     def reload(self, name):
         command = read_unit(name)["Service"]["ExecReload"]
-        before = self.main_pid[name]
-        subprocess.run(command.replace("$MAINPID", str(before)).split(), check=True)
+        self.ready[name].clear()
+        subprocess.run(command.replace("$MAINPID", str(self.main_pid[name])).split(), check=True)
         if "-USR2" in command:
-            self.wait_for_successor(name, before)
+            self.wait_for_successor(name)
 
     def kill(self, number, name):
-        before = self.main_pid[name]
-        os.kill(before, signal.Signals["SIG" + number])
+        self.ready[name].clear()
+        os.kill(self.main_pid[name], signal.Signals["SIG" + number])
         if number == "USR2":
-            self.wait_for_successor(name, before)
+            self.wait_for_successor(name)
 
-    def wait_for_successor(self, name, before):
-        until = time.monotonic() + READY_LIMIT_S
-        while self.main_pid[name] == before:
-            assert time.monotonic() < until, f"{name}: no successor"
-            time.sleep(0.05)
+    def wait_for_successor(self, name):
+        """Another process, or the same with another program, tells us that it serves."""
+        assert self.ready[name].wait(READY_LIMIT_S), f"{name}: no successor"
 
     def obey(self, arguments):
         verb, *names = arguments

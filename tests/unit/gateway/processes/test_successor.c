@@ -1,4 +1,4 @@
-// needs: gateway/processes/successor.c gateway/processes/signals.c
+// needs: gateway/processes/successor.c
 // links: uv
 /*
  * Successors, which are shells here: one that serves, one that ends, one that hangs, one that is
@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "gateway/processes/signals.h"
+#include "shared/base/signals.h"
 #include "gateway/processes/successor.h"
 #include "tests/unit/captured_log.h"
 

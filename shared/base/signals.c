@@ -1,5 +1,5 @@
 /* Signals on a loop, see signals.h. No state; never blocks. */
-#include "gateway/processes/signals.h"
+#include "shared/base/signals.h"
 
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -31,15 +31,20 @@ int signals_next(int fd)
 	return read(fd, &info, sizeof(info)) == sizeof(info) ? (int)info.ssi_signo : 0;
 }
 
+void child_log(pid_t pid, int status, enum log_level level, const char *message)
+{
+	log_event(status == 0 ? LOG_INFO : level, message, log_number("pid", pid),
+		  log_number("code", WIFEXITED(status) ? WEXITSTATUS(status) : 0),
+		  log_number("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+}
+
 bool child_reap(pid_t *pid, enum log_level level, const char *message)
 {
 	int status;
 
 	if (*pid <= 0 || waitpid(*pid, &status, WNOHANG) != *pid)
 		return false;
-	log_event(status == 0 ? LOG_INFO : level, message, log_number("pid", *pid),
-		  log_number("code", WIFEXITED(status) ? WEXITSTATUS(status) : 0),
-		  log_number("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+	child_log(*pid, status, level, message);
 	*pid = 0;
 	return true;
 }

@@ -1,10 +1,10 @@
 /*
- * The signals that a gateway process takes on its loop: SIGTERM, SIGINT, SIGHUP, SIGUSR2 and
- * SIGCHLD. They are blocked from the start, and read from a descriptor (signalfd(2)): one that
- * comes while nobody can deal with it waits, and a fork begins without any.
+ * The signals that a process takes on its loop, if it has others to look after: SIGTERM, SIGINT,
+ * SIGHUP, SIGUSR2 and SIGCHLD. They are blocked from the start, and read from a descriptor
+ * (signalfd(2)): one that comes while nobody can deal with it waits, and a fork begins without any.
  */
-#ifndef GATEWAY_SIGNALS_H
-#define GATEWAY_SIGNALS_H
+#ifndef SHARED_SIGNALS_H
+#define SHARED_SIGNALS_H
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -21,5 +21,8 @@ int signals_next(int fd);
 /* For SIGCHLD: whether that child (0: there is none) has ended. Then *pid is 0, and `message` is
  * logged, at `level` unless it has ended well. */
 bool child_reap(pid_t *pid, enum log_level level, const char *message);
+
+/* The same for a child of which waitpid(2) has told. */
+void child_log(pid_t pid, int status, enum log_level level, const char *message);
 
 #endif
