@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <libwebsockets.h>
-#include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -80,11 +79,12 @@ bool peer_ping(struct lws *peer)
 	return lws_write(peer, buffer + LWS_PRE, 1, LWS_WRITE_PING) >= 0;
 }
 
+/* SIOCOUTQ by its other name, which needs no header of the kernel. */
 int peer_unread(int fd)
 {
 	int bytes = 0;
 
-	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+	return ioctl(fd, TIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 void peer_want_write(struct lws *peer)

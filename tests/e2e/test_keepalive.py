@@ -1,10 +1,14 @@
-"""The server pings every 30 s and drops a peer silent for 60 s. One test, because it takes a minute: all
-connections are open at once."""
+"""The server pings every 30 s and drops a peer silent for 60 s; streams get a comment every 15 s, and are dropped when nothing
+is taken for 60 s. Two tests, because each takes a minute: all connections are open at once."""
 
 import select
 import time
 
-from harness.websocket import CLOSE, PING, PONG, TEXT, ConnectionEnded, authenticated, push_of
+import pytest
+
+from harness.sqlite import rows, wait_until_counted
+from harness.stream import Stream, StreamEnded, request, stream_path, streaming
+from harness.websocket import CLOSE, PING, PONG, TEXT, ConnectionEnded, auth_frame, authenticated, push_of
 
 PING_EVERY_S, SILENCE_LIMIT_S = 30, 60
 SLACK_S = 2.5
@@ -63,3 +67,30 @@ def test_it_pings_every_30_s_and_drops_whoever_is_silent_for_60_s(worker):
         pass
     for client in clients.values():
         client.close()
+
+
+def test_a_stream_gets_a_comment_every_15_s_and_goes_when_nothing_is_taken_for_60_s(make_server):
+    """Over a UNIX socket: there it is the client that takes, not its kernel."""
+    service = make_server(unix=True).service
+    reads, stands = streaming(service), Stream(service.ws_address)
+    stands.send(request(stream_path("t"), auth_frame()))
+    started, comments = time.monotonic(), []
+    while time.monotonic() < started + SILENCE_LIMIT_S + 3:
+        try:
+            reads.read_event(0.1)
+        except TimeoutError:
+            pass
+        if reads.comments > len(comments):
+            comments.append(time.monotonic() - started)
+        is_there = len(rows(service, "SELECT * FROM gateways WHERE sockets = 2")) == 1
+        if time.monotonic() < started + SILENCE_LIMIT_S - 1 and time.monotonic() > started + 5:
+            assert is_there
+    assert len(comments) == 4, comments
+    for i, at in enumerate(comments):
+        assert (i + 1) * 15 - 0.5 <= at <= (i + 1) * 15 + SLACK_S, comments
+    wait_until_counted(service, "closes", "silent", 1)
+    assert stands.head()[0] == 200
+    with pytest.raises(StreamEnded):
+        while True:
+            stands.read_event()
+    reads.close()

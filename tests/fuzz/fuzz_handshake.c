@@ -1,10 +1,10 @@
 // needs: gateway/door/handshake.c gateway/door/refusals.c gateway/client/answer.c
 // needs: gateway/client/body.c
 /*
- * Any bytes as the request that opens a WebSocket. A head is whole with its last byte and not
- * before; what is malformed stays so, whatever comes. What is found lies within the head, a topic
- * is one that the contract allows, and what goes on to libwebsockets is a good request with the
- * same key.
+ * Any bytes as the request that opens a WebSocket or a stream. A head is whole with its last byte
+ * and not before; what is malformed stays so, whatever comes. What is found lies within the head, a
+ * topic is one that the contract allows, and what goes on to libwebsockets is a good request with
+ * the same key.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -109,6 +109,17 @@ static void check_upgrade(const struct handshake *handshake)
 	assert(memcmp(again.key.at, handshake->key.at, again.key.len) == 0);
 }
 
+static void check_body(const struct handshake *handshake)
+{
+	struct body body;
+	const struct refusal *refusal = handshake_body(handshake, &body);
+
+	if (refusal)
+		check_refusal(refusal);
+	else
+		assert(body.left <= 4096 && (body.left == 0 || handshake->length.len > 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data;
@@ -121,6 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_whole(text, size, &handshake);
 		check_topic(&handshake);
 		check_upgrade(&handshake);
+		check_body(&handshake);
 		break;
 	case HANDSHAKE_MALFORMED:
 		check_malformed(text, size);

@@ -3,9 +3,11 @@
 import ctypes
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import threading
+from pathlib import Path
 from urllib.parse import quote
 
 from .api import InternalApi
@@ -73,6 +75,7 @@ class WebServer:
     demo_path = "/worker-demo"
     ready_path = "/worker/readyz"  # after the prefix
     as_user = True
+    reload_signal = signal.SIGHUP
 
     def __init__(self, service, certificates, other_network=False):
         self.service, self.certificates = service, certificates
@@ -101,6 +104,13 @@ class WebServer:
         fault = self.process.stop()
         assert fault is None, fault
         self._start()
+
+    def reload(self):
+        """As logrotate does for Apache: new processes take over, and old ones keep their connections."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        before = set(children.read_text().split())
+        self.process.send(self.reload_signal)
+        wait_until(lambda: set(children.read_text().split()) - before, f"{self.name} starts new processes")
 
     def write_files(self):
         raise NotImplementedError
@@ -280,6 +290,7 @@ class Apache(WebServer):
 
     name = "apache"
     as_user = False  # it becomes www-data by itself
+    reload_signal = signal.SIGUSR1
     modules = APACHE_MODULES
 
     def __init__(self, service, certificates, wstunnel=False, **options):

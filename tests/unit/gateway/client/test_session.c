@@ -15,6 +15,7 @@
 enum { SECOND = 1000, PUSH = 1000, LONG = 100000, PLENTY = 10000000 };
 
 static int64_t now_ms;
+static struct newcomer newcomer; /* by which transport they come */
 
 int64_t clock_monotonic_ms(void)
 {
@@ -42,6 +43,7 @@ static int begin(void **state)
 	now_ms = 1000000;
 	counters = (struct counters){0};
 	clients = (struct clients){0};
+	newcomer = (struct newcomer){.topic = "t", .topic_len = 1, .cors = ""};
 	open_clients();
 	return 0;
 }
@@ -61,7 +63,6 @@ static int end(void **state)
 /* A client that is subscribed, and whose kernel takes `room` bytes from then on. */
 static struct lws *sit_down(size_t seat, bool is_resumable, size_t room)
 {
-	const struct newcomer newcomer = {.topic = "t", .topic_len = 1};
 	const struct message message = {.kind = MESSAGE_AUTH,
 					.resume = is_resumable ? MESSAGE_RESUME_FROM_NOW
 							       : MESSAGE_RESUME_NOT_ASKED};
@@ -293,6 +294,119 @@ static void last_words_take_the_room_of_what_waits_before_them(void **state)
 	assert_int_equal(clients.pool.bytes, 0);
 }
 
+static bool has_got(const struct lws *peer, const char *text)
+{
+	return memmem(peer->wire.at, peer->wire.len, text, strlen(text)) != NULL;
+}
+
+static struct lws *sit_down_to_stream(size_t seat, bool is_resumable, size_t room)
+{
+	newcomer.transport = TRANSPORT_STREAM;
+	return sit_down(seat, is_resumable, room);
+}
+
+static void a_stream_is_alive_as_long_as_what_it_was_sent_is_taken(void **state)
+{
+	struct lws *takes = sit_down_to_stream(0, false, PLENTY);
+	struct lws *slow = sit_down_to_stream(1, false, PLENTY);
+	struct lws *stands = sit_down_to_stream(2, false, PLENTY);
+
+	(void)state;
+	stands->unread = 2;
+	for (int i = 1; i <= 16; i++) {
+		slow->unread = 1000 - i; /* a little less each time */
+		pass(15);
+		assert_false(takes->is_dropped || slow->is_dropped);
+		assert_int_equal(takes->pings, i);
+		assert_int_equal(stands->is_dropped, i >= 4);
+	}
+	assert_int_equal(counters.counts[COUNT_CLOSE_SILENT], 1);
+}
+
+static void what_a_stream_was_cut_in_the_middle_of_stays_in_its_outbox(void **state)
+{
+	struct lws *peer = sit_down_to_stream(0, true, 100);
+	struct bytes all = {0};
+
+	(void)state;
+	push(peer, PUSH);
+	assert_int_equal(peer->session->held, 0);
+	pass(16);
+	assert_int_equal(peer->pings, 0); /* not in the middle of an event */
+	session_end(peer->session, ENDING_UNREGISTERED);
+	for (int i = 0; i < 100 && !peer->is_closed; i++)
+		drain(peer, 77);
+	assert_true(peer->is_closed);
+	append(&all, peer->wire.at, peer->wire.len);
+	append(&all, "", 1);
+	assert_non_null(strstr(all.at, "777}\n\ndata: " MESSAGE_TOPIC_UNREGISTERED "\n\n"));
+	free(all.at);
+}
+
+static void a_stream_that_is_full_loses_the_oldest_or_ends(void **state)
+{
+	struct lws *plain = sit_down_to_stream(0, false, 100);
+	struct lws *resumes = sit_down_to_stream(1, true, 100);
+
+	(void)state;
+	limits.outbox_max_frames = 2;
+	for (int i = 0; i < 5; i++) {
+		push(plain, PUSH);
+		push(resumes, PUSH);
+	}
+	limits.outbox_max_frames = 1000000;
+	assert_int_equal(counters.counts[COUNT_DROP_OUTBOX_FULL], 2);
+	assert_int_equal(counters.counts[COUNT_CLOSE_SLOW], 1);
+	assert_false(plain->is_dropped);
+	drain(plain, PLENTY);
+	assert_true(has_got(plain, "777}\n\ndata: {"));
+	drain(resumes, PLENTY); /* what has begun is finished */
+	assert_true(resumes->is_closed);
+	assert_memory_equal(resumes->wire.at + resumes->wire.len - 4, "7}\n\n", 4);
+}
+
+/* Not a 200: what a stream that ends before it begins is told. */
+static void before_it_begins_a_stream_gets_an_answer_by_its_cause(void **state)
+{
+	static const struct {
+		enum ending ending;
+		const char *line, *body;
+	} causes[] = {
+		{ENDING_AUTH_REQUIRED, "400 Bad Request", MESSAGE_AUTH_REQUIRED},
+		{ENDING_NOT_UTF8, "400 Bad Request", MESSAGE_AUTH_REQUIRED},
+		{ENDING_UNAUTHORIZED, "401 Unauthorized", MESSAGE_UNAUTHORIZED},
+		{ENDING_AUTH_EXPIRED, "401 Unauthorized", MESSAGE_AUTH_EXPIRED},
+		{ENDING_UNREGISTERED, "404 Not Found", "topic not registered\n"},
+		{ENDING_AUTH_TIMEOUT, "408 Request Timeout", "request timeout\n"},
+		{ENDING_TOO_BIG, "413 Content Too Large", "body too large\n"},
+		{ENDING_TOO_MANY_MESSAGES, "429 Too Many Requests", "too many messages\n"},
+		{ENDING_PENDING_FULL, "503 Service Unavailable",
+		 "too many connections without authentication\n"},
+		{ENDING_UNAVAILABLE, "503 Service Unavailable", "unavailable: database error\n"},
+		{ENDING_SHUTDOWN, "503 Service Unavailable", "unavailable: shutting down\n"},
+	};
+	struct lws *peer = &seats[0];
+
+	(void)state;
+	newcomer.transport = TRANSPORT_STREAM;
+	newcomer.cors = "Vary: Origin\r\n";
+	for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
+		peer->room = PLENTY;
+		peer->session = session_new(&clients, peer, &newcomer);
+		if (causes[i].ending == ENDING_PENDING_FULL)
+			session_give_way(&peer->session->pending);
+		else
+			session_end(peer->session, causes[i].ending);
+		assert_true(peer->is_closed);
+		assert_memory_equal(peer->wire.at + strlen("HTTP/1.1 "), causes[i].line,
+				    strlen(causes[i].line));
+		assert_true(has_got(peer, "\r\nVary: Origin\r\n\r\n"));
+		assert_memory_equal(peer->wire.at + peer->wire.len - strlen(causes[i].body),
+				    causes[i].body, strlen(causes[i].body));
+		vacate(peer);
+	}
+}
+
 #define SESSION_TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -309,6 +423,10 @@ int main(void)
 		SESSION_TEST(a_full_pool_takes_nothing_of_one_whose_kernel_is_full),
 		SESSION_TEST(a_long_push_may_pass_by_a_full_pool_but_not_wait),
 		SESSION_TEST(last_words_take_the_room_of_what_waits_before_them),
+		SESSION_TEST(a_stream_is_alive_as_long_as_what_it_was_sent_is_taken),
+		SESSION_TEST(what_a_stream_was_cut_in_the_middle_of_stays_in_its_outbox),
+		SESSION_TEST(a_stream_that_is_full_loses_the_oldest_or_ends),
+		SESSION_TEST(before_it_begins_a_stream_gets_an_answer_by_its_cause),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

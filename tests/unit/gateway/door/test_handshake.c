@@ -224,6 +224,54 @@ static void what_is_handed_on_has_nothing_of_the_client_but_its_key(void **state
 	assert_null(strstr(out, "rotocol"));
 }
 
+/* NULL: a body in chunks, or one of so many bytes. */
+static void assert_body(const char *headers, const struct refusal *refusal, bool is_chunked,
+			unsigned len)
+{
+	char request[1024];
+	struct body body, expected = is_chunked ? body_in_chunks() : body_of_length(len);
+	int request_len = snprintf(request, sizeof(request),
+				   "POST /stream?topic=t HTTP/1.1\r\n%s\r\n", headers);
+	enum handshake_state parsed = handshake_parse(request, (size_t)request_len, &handshake);
+
+	if (parsed == HANDSHAKE_MALFORMED) {
+		assert_ptr_equal(refusal, &refusal_malformed);
+		return;
+	}
+	assert_int_equal(parsed, HANDSHAKE_WHOLE);
+	assert_ptr_equal(handshake_body(&handshake, &body), refusal);
+	if (!refusal)
+		assert_memory_equal(&body, &expected, sizeof(body));
+}
+
+static void a_stream_says_once_what_body_it_has(void **state)
+{
+	(void)state;
+	assert_body(HOST, NULL, false, 0);
+	assert_body(HOST "Content-Length: 0\r\n", NULL, false, 0);
+	assert_body(HOST "Content-Length: 4096\r\n", NULL, false, 4096);
+	assert_body(HOST "Content-Length: 0004096\r\n", NULL, false, 4096);
+	assert_body(HOST "Content-Length: 4097\r\n", &refusal_body_too_large, false, 0);
+	assert_body(HOST "Content-Length: 99999999999999999999\r\n", &refusal_body_too_large, false,
+		    0);
+	assert_body(HOST "Transfer-Encoding: Chunked\r\n", NULL, true, 0);
+	static const char *const malformed[] = {
+		"",
+		HOST "Host: x\r\n",
+		HOST "Content-Length: \r\n",
+		HOST "Content-Length: -1\r\n",
+		HOST "Content-Length: +1\r\n",
+		HOST "Content-Length: 1, 1\r\n",
+		HOST "Content-Length: 1\r\nContent-Length: 1\r\n",
+		HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+		HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+		HOST "Transfer-Encoding: gzip, chunked\r\n",
+		HOST "Transfer-Encoding: \r\n",
+	};
+	for (size_t i = 0; i < sizeof(malformed) / sizeof(malformed[0]); i++)
+		assert_body(malformed[i], &refusal_malformed, false, 0);
+}
+
 static size_t write_answer(const struct refusal *refusal, char out[ANSWER_SIZE])
 {
 	return answer_write(out, refusal->status, refusal->text, "", true);
@@ -294,6 +342,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_upgrade_is_426),
 		cmocka_unit_test(an_upgrade_with_a_wrong_header_is_400),
 		cmocka_unit_test(malformed_http_is_told_from_the_rest),
+		cmocka_unit_test(a_stream_says_once_what_body_it_has),
 		cmocka_unit_test(forwarding_headers_are_joined_and_their_end_is_kept),
 		cmocka_unit_test(what_is_handed_on_has_nothing_of_the_client_but_its_key),
 		cmocka_unit_test(a_refusal_is_a_whole_http_response),
