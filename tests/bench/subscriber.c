@@ -101,9 +101,23 @@ static size_t write_auth(char out[AUTH_MAX], const char *secret, const char *top
 				signature_hex);
 }
 
+/* Its auth frame; returns the length. */
+static size_t make_auth(const struct subscriber *subscriber, char auth[AUTH_MAX])
+{
+	const struct group_options *options = subscriber->group->options;
+	char topic[TOPIC_SIZE];
+
+	if (!*options->secret)
+		return (size_t)snprintf(auth, AUTH_MAX, OPEN_AUTH);
+	write_topic(subscriber, topic);
+	return write_auth(auth, options->secret, topic, subscriber->number + 1);
+}
+
 static void connected(struct subscriber *subscriber)
 {
-	char topic[TOPIC_SIZE], target[REQUEST_MAX / 2], request[REQUEST_MAX];
+	char topic[TOPIC_SIZE], target[REQUEST_MAX / 2], request[REQUEST_MAX + AUTH_MAX];
+	char auth[AUTH_MAX];
+	size_t len;
 	int error = 0;
 	socklen_t error_len = sizeof(error);
 
@@ -112,7 +126,12 @@ static void connected(struct subscriber *subscriber)
 		errx(EXIT_FAILURE, "connect: %s", strerror(error));
 	write_topic(subscriber, topic);
 	snprintf(target, sizeof(target), "%s%s", subscriber->group->options->target, topic);
-	put(subscriber, request, upgrade_request(request, sizeof(request), target));
+	if (subscriber->group->streams)
+		len = stream_request(request, sizeof(request), target, auth,
+				     make_auth(subscriber, auth));
+	else
+		len = upgrade_request(request, sizeof(request), target);
+	put(subscriber, request, len);
 	subscriber->state = HANDSHAKE;
 	loop_watch(&subscriber->watched, EPOLLIN);
 }
@@ -125,18 +144,14 @@ static void opened(struct subscriber *subscriber)
 
 static void authenticate(struct subscriber *subscriber)
 {
-	const struct group_options *options = subscriber->group->options;
-	char topic[TOPIC_SIZE], auth[AUTH_MAX] = OPEN_AUTH;
-	size_t len = sizeof(OPEN_AUTH) - 1;
+	char auth[AUTH_MAX];
 
-	if (!options->sends_auth) {
+	if (!subscriber->group->options->sends_auth) {
 		opened(subscriber);
 		return;
 	}
-	write_topic(subscriber, topic);
-	if (*options->secret)
-		len = write_auth(auth, options->secret, topic, subscriber->number + 1);
-	put_frame(subscriber, FRAME_TEXT, auth, len);
+	if (!subscriber->group->streams)
+		put_frame(subscriber, FRAME_TEXT, auth, make_auth(subscriber, auth));
 	subscriber->state = AUTH;
 }
 
@@ -148,7 +163,7 @@ static size_t take_handshake(struct subscriber *subscriber, const char *bytes, s
 
 	if (!end)
 		return 0;
-	if (!upgrade_accepted(bytes, head_len))
+	if (!(subscriber->group->streams ? stream_accepted : upgrade_accepted)(bytes, head_len))
 		errx(EXIT_FAILURE, "a handshake was refused: %.*s", (int)strcspn(bytes, "\r"),
 		     bytes);
 	authenticate(subscriber);
@@ -206,6 +221,8 @@ static void take_frame(struct subscriber *subscriber, const struct frame *frame)
 		put_frame(subscriber, FRAME_PONG, frame->payload, frame->len);
 	else if (frame->opcode == FRAME_CLOSE)
 		ended(subscriber);
+	else if (frame->opcode == FRAME_PONG && subscriber->group->streams)
+		return; /* a comment */
 	else if (frame->opcode != FRAME_TEXT || !frame->is_final)
 		subscriber->group->corrupt++;
 	else if (subscriber->state == OPEN)
@@ -226,7 +243,8 @@ static size_t take(struct subscriber *subscriber, const char *bytes, size_t len)
 	if (subscriber->state == HANDSHAKE)
 		at = taken = take_handshake(subscriber, bytes, len);
 	while (taken > 0 && at < len && subscriber->state != CLOSED) {
-		taken = frame_read(bytes + at, len - at, &frame);
+		taken = (subscriber->group->streams ? event_read : frame_read)(bytes + at, len - at,
+									       &frame);
 		if (taken > 0)
 			take_frame(subscriber, &frame);
 		at += taken;
@@ -294,6 +312,7 @@ struct group *group_connect(const struct group_options *options)
 
 	group->name = xstrdup(options->name);
 	group->options = options;
+	group->streams = strstr(options->target, "/stream?") != NULL;
 	group->count = (size_t)options->count;
 	group->subscribers = xcalloc(group->count, sizeof(struct subscriber));
 	SLIST_INSERT_HEAD(&groups, group, next);

@@ -19,7 +19,7 @@ enum { LANES = 8, LANE_SHIFT = 24 };
 struct group_options {
 	const char *name;
 	struct sockaddr_in server;
-	const char *target; /* of the request, up to the topic: "/ws?topic=" */
+	const char *target; /* of the request, up to the topic: "/ws?topic=", "/stream?topic=" */
 	const char *topic; /* letters, digits, dots and dashes */
 	int64_t topics; /* more than 1: topic.0, topic.1 and so on, in turn */
 	int64_t first; /* number of the first subscriber: it decides on topic, user and address */
@@ -35,6 +35,7 @@ struct group {
 	const struct group_options *options; /* while they connect */
 	struct subscriber *subscribers;
 	size_t count, open;
+	bool streams; /* its connections are, not WebSockets */
 
 	uint32_t published[LANES]; /* pushes of this run so far; set by publishers */
 	size_t payload_len; /* of the next one */

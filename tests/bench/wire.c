@@ -110,6 +110,25 @@ bool upgrade_accepted(const char *head, size_t len)
 	       memmem(head, len, ACCEPT, LEN(ACCEPT));
 }
 
+size_t stream_request(char *out, size_t size, const char *target, const char *auth, size_t auth_len)
+{
+	int len = snprintf(out, size,
+			   "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+			   "Content-Length: %zu\r\n\r\n%.*s",
+			   target, auth_len, (int)auth_len, auth);
+
+	if (len < 0 || (size_t)len >= size)
+		errx(EXIT_FAILURE, "the request does not fit");
+	return (size_t)len;
+}
+
+bool stream_accepted(const char *head, size_t len)
+{
+	static const char status[] = "HTTP/1.1 200 ";
+
+	return len > sizeof(status) && memcmp(head, status, LEN(status)) == 0;
+}
+
 size_t frame_write(char *out, int opcode, const char *payload, size_t len)
 {
 	size_t at = 0;
@@ -154,6 +173,25 @@ size_t frame_read(const char *bytes, size_t len, struct frame *frame)
 		return 0;
 	*frame = (struct frame){at[0] & 0x0f, at[0] & FINAL, bytes + header, (size_t)payload_len};
 	return header + (size_t)payload_len;
+}
+
+size_t event_read(const char *bytes, size_t len, struct frame *frame)
+{
+	static const char data[] = "data: ";
+	const char *line = memchr(bytes, '\n', len);
+	const char *end = memmem(bytes, len, "\n\n", 2);
+
+	if (line && bytes[0] == ':') {
+		*frame = (struct frame){FRAME_PONG, true, bytes, 0};
+		return (size_t)(line - bytes) + 1;
+	}
+	if (!end)
+		return 0;
+	if (memcmp(bytes, data, LEN(data)) != 0)
+		errx(EXIT_FAILURE, "an event that no server may send");
+	bytes += LEN(data);
+	*frame = (struct frame){FRAME_TEXT, true, bytes, (size_t)(line - bytes)};
+	return (size_t)(end - bytes) + LEN(data) + 2;
 }
 
 /* The value of a header, up to the end of its line; NULL when there is none. */

@@ -36,6 +36,10 @@ size_t upgrade_request(char *out, size_t size, const char *target);
 /* True when `head` (`len` bytes, up to and with the empty line) accepts that request. */
 bool upgrade_accepted(const char *head, size_t len);
 
+/* The same for a stream: a POST whose body is `auth`. */
+size_t stream_request(char *out, size_t size, const char *target, const char *auth, size_t len);
+bool stream_accepted(const char *head, size_t len);
+
 /* Writes a client's frame; `out` has room for header and payload. Returns its length. */
 size_t frame_write(char *out, int opcode, const char *payload, size_t len);
 
@@ -48,6 +52,9 @@ struct frame {
 
 /* Reads a server's frame. Returns how many bytes it takes, 0 when it is not whole yet. */
 size_t frame_read(const char *bytes, size_t len, struct frame *frame);
+
+/* Reads a stream's event as a text frame, and a comment as a pong. */
+size_t event_read(const char *bytes, size_t len, struct frame *frame);
 
 struct reply {
 	int status;

@@ -260,6 +260,16 @@ class BareLoop(Contender):
         return {"port": self.port, "path": self.publish_target + topic, "before": PUSH[0], "after": PUSH[1]}
 
 
+class Streams(Worker):
+    """The same service, whose subscribers have streams."""
+
+    name = "wavelog-worker's streams"
+
+    @property
+    def subscribing(self):
+        return {**super().subscribing, "target": "/stream?topic="}
+
+
 class Nchan(BareLoop):
     """Debian's nginx with libnginx-mod-nchan: one worker process, which publishers and subscribers talk to."""
 

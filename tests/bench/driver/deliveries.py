@@ -4,7 +4,7 @@ publishes come faster than they can be sent."""
 import time
 from contextlib import ExitStack
 
-from .contenders import BareLoop, Nchan, Worker
+from .contenders import BareLoop, Nchan, Streams, Worker
 from .load import ALL, LOAD_CORES, Load, usage
 from .report import Row
 
@@ -52,6 +52,7 @@ def fan_out(bench):
             bench.rows(
                 Row(f"{what}, against the bare loop", "µs", ours, bare, "<= 1.15"),
                 Row("(the gateway alone)", "µs", f"{ours} alone", bare),
+                Row("(to streams)", "µs", _key(subscribers, size, Streams), bare, "<= 1.2"),
                 Row("(readers that sleep in between)", "µs", f"{ours} asleep", f"{bare} asleep"),
                 Row(f"{what}, against nginx + nchan", "µs", ours, nchan, "< 1"),
             )
@@ -64,8 +65,9 @@ def _fan_out(bench, subscribers, publishes):
     """Readers stay awake: who sends would be charged for waking them, which a server whose readers are on other machines
     is not."""
     with ExitStack() as stack:
-        ours, bare, *nchan = _crowds(bench, stack, subscribers, Worker, BareLoop, Nchan)
-        for size, awake, crowds in ((150, 1, (ours, bare, *nchan)), (150, 0, (ours, bare)), (LARGE, 1, (ours, bare))):
+        ours, streams, bare, *nchan = _crowds(bench, stack, subscribers, Worker, Streams, BareLoop, Nchan)
+        sides = ((150, 1, (ours, streams, bare, *nchan)), (150, 0, (ours, bare)), (LARGE, 1, (ours, streams, bare)))
+        for size, awake, crowds in sides:
             for _ in bench.each_slice():
                 for contender, load in crowds:
                     options = {"size": size, "until_delivered": 1, "awake": awake}

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from harness.api import make_token
 from harness.websocket import WebSocket
 
-from .contenders import BareLoop, Nchan, Worker
+from .contenders import BareLoop, Nchan, Streams, Worker
 from .load import Failure, Load, usage, written
 from .report import Row
 
@@ -58,22 +58,25 @@ def connecting(bench):
         Row(f"memory of an idle authenticated connection, of {count:,}, ten a topic", "KB", "memory ours",
             bar="<= 2.2"),
         Row("(each on a topic of its own)", "KB", "memory own"),
+        Row("the same of a stream", "KB", "memory stream", bar="<= 2.5"),
         Row("(nginx + nchan)", "KB", "memory nchan"),
         Row(f"CPU a connection, {count:,} authenticated, against the bare loop's handshake and auth frame", "µs",
             "connect ours", "connect bare", "<= 3"),
         Row("(against the bare loop's handshake without the auth frame)", "µs", "connect ours", "connect handshake"),
         Row("(each on a topic of its own)", "µs", "connect own", "connect bare"),
+        Row("(by streams)", "µs", "connect stream", "connect bare"),
         Row("(nginx + nchan, without the auth frame)", "µs", "connect nchan", "connect handshake"),
         Row(f"CPU a connection that ends, {count:,} at once", "µs", "disconnect ours", "disconnect bare"),
     )  # fmt: skip
     for _ in bench.each_round():
         with ExitStack() as stack:
-            ours, own, bare, handshake, *nchan = bench.start(
-                stack, lambda: Worker(seed={"topics": topics}), lambda: Worker(seed={"topics": count}), BareLoop,
-                BareLoop, Nchan,
+            ours, streams, own, bare, handshake, *nchan = bench.start(
+                stack, lambda: Worker(seed={"topics": topics}), lambda: Streams(seed={"topics": topics}),
+                lambda: Worker(seed={"topics": count}), BareLoop, BareLoop, Nchan,
             )  # fmt: skip
             crowds = [
                 Crowd(bench, stack, "ours", ours, topics),
+                Crowd(bench, stack, "stream", streams, topics),
                 Crowd(bench, stack, "bare", bare, topics),
                 Crowd(bench, stack, "handshake", handshake, topics, auth=0),
                 Crowd(bench, stack, "own", own, count),
