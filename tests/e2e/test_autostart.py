@@ -1,6 +1,8 @@
 """gateway_autostart: where nobody else keeps a gateway running the API starts one; it lives on by itself, ends when nobody
 needs it, and takes up a program that was put in its place."""
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -90,6 +92,15 @@ def received(client, count):
     return [client.receive_json()["payload"] for _ in range(count)]
 
 
+@contextlib.contextmanager
+def open_directory(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def in_threads(count, call):
     with ThreadPoolExecutor(count) as pool:
         return [future.result() for future in [pool.submit(call) for _ in range(count)]]
@@ -123,6 +134,11 @@ def test_fifty_first_requests_start_one_gateway_that_owes_the_api_nothing(make_l
             group = group or process.pid
             service.api.append(process)
         os.close(write_end)
+        with open_directory(service.state_dir) as held:  # as a gateway would that is just starting
+            fcntl.flock(held, fcntl.LOCK_EX)
+            in_threads(FIRST_REQUESTS, lambda: call(service, "register", {"topic": "t"}))
+            assert "starting a gateway" not in (service.log_dir / "api.log").read_text()
+        time.sleep(0.6)  # until each looks again
         in_threads(FIRST_REQUESTS, lambda: call(service, "register", {"topic": "t"}))
         gateway = when_started(service)
         wait_until(lambda: log_of(service).count('msg="listening"') == 1, "it says so")
@@ -318,6 +334,7 @@ def test_a_program_that_was_replaced_is_taken_up_unless_it_is_broken(make_lonely
     wait_until(lambda: 'msg="cannot start a successor"' in log_of(service), "the log says so")
     last = publish(service, 1)
     assert received(client, 1) == [1] and gateway.runs()
+    assert client.is_quiet(4)  # longer than a new program must be unchanged: it is not tried again
     replace(service, good)
     assert client.close_code() == 1001 and gateway.wait() == 0
     publish(service, 2)
