@@ -1,4 +1,4 @@
-// needs: api/store.c
+// needs: api/store.c api/polls.c
 /*
  * The API's SQL while SQLite's calls fail, see fault_sweep.h: an operation that says that it was
  * done was committed, one that says that it was not has changed nothing (when the disk could not be
@@ -6,6 +6,7 @@
  */
 #include "tests/unit/fault_sweep.h"
 
+#include "api/polls.h"
 #include "api/store.h"
 #include "shared/counters/totals.h"
 #include "shared/counters/gauges.h"
@@ -21,6 +22,7 @@ static struct liveness *liveness;
 static struct totals *totals;
 static struct gauge_reader *gauge_reader;
 static struct store *store;
+static struct polls *polls;
 static char payload[PAYLOAD_LEN + 1];
 
 static int open_store(void **state)
@@ -34,6 +36,9 @@ static int open_store(void **state)
 	gauge_reader = gauge_reader_new(database, liveness);
 	store = store_open(&config, database);
 	totals = totals_new(database);
+	config.worker_secret = config.worker_secret_previous = (char *)"";
+	polls = polls_open(&config, database, (char[DATABASE_WHY_SIZE]){0});
+	assert_non_null(polls);
 	memset(payload, '1', PAYLOAD_LEN);
 	open_witness();
 	return 0;
@@ -42,6 +47,7 @@ static int open_store(void **state)
 static int close_store(void **state)
 {
 	tell_attempt();
+	polls_close(polls);
 	store_close(store);
 	gauge_reader_free(gauge_reader);
 	totals_free(totals);
@@ -311,6 +317,62 @@ static void what_is_counted_and_listed_is_true_or_not_said(void **state)
 				  check_topics});
 }
 
+static struct poll poll;
+
+/* Two pushes of the topic, one of them long, between those of others. */
+static void disturb_and_push(void)
+{
+	char sql[512];
+
+	disturb_and_enrol();
+	snprintf(sql, sizeof(sql),
+		 "INSERT INTO events (kind, topic, created_ms, payload) VALUES (0, '" TOPIC
+		 "', 0, '2'), (0, 'x', 0, 'x'), (0, '" TOPIC
+		 "', 0, replace(hex(zeroblob(%d)), '0', '1')), (0, 'x', 0, 'x')",
+		 PAYLOAD_LEN / 2);
+	execute(witness, sql);
+}
+
+static bool run_poll(void)
+{
+	const struct message message = {
+		.kind = MESSAGE_AUTH, .resume = MESSAGE_RESUME_AFTER, .last_event_id = newest_id};
+
+	free(poll.text);
+	poll = (struct poll){0};
+	enum database_status status = store_read_begin(store);
+	if (status == DATABASE_OK)
+		status = polls_ask(polls, TOPIC, strlen(TOPIC), &message, &poll);
+	store_read_end(store);
+	return is_done(status);
+}
+
+static void check_poll(bool done)
+{
+	char expected[PAYLOAD_LEN + 256];
+
+	assert_at_rest(database);
+	if (!done)
+		return;
+	assert_true(poll.is_registered && poll.verdict == AUTH_GOOD && !poll.is_quiet);
+	int len = snprintf(expected, sizeof(expected),
+			   "{\"type\":\"auth_ok\",\"last_event_id\":%lld,\"recovered\":true,"
+			   "\"pushes\":[{\"id\":%lld,\"payload\":2},{\"id\":%lld,\"payload\":%s}]}",
+			   (long long)newest_id + 4, (long long)newest_id + 1,
+			   (long long)newest_id + 3, payload);
+	assert_int_equal(poll.len, len);
+	assert_memory_equal(poll.text, expected, (size_t)len);
+}
+
+static void a_poll_brings_all_or_says_that_it_could_not(void **state)
+{
+	(void)state;
+	sweep(&(struct operation){
+		"poll", REACHES(CALL_READ) | REACHES(CALL_SHM_LOCK) | REACHES(CALL_MALLOC),
+		disturb_and_push, run_poll, check_poll});
+	free(poll.text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +381,7 @@ int main(void)
 		FAULT_TEST(a_topic_goes_with_its_order_or_not_at_all),
 		FAULT_TEST(an_order_to_disconnect_is_there_or_refused),
 		FAULT_TEST(what_is_counted_and_listed_is_true_or_not_said),
+		FAULT_TEST(a_poll_brings_all_or_says_that_it_could_not),
 	};
 
 	return faults_prepare() ? cmocka_run_group_tests(tests, NULL, NULL) : EXIT_FAILURE;
