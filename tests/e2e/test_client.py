@@ -5,6 +5,7 @@ import gzip
 import json
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -81,8 +82,7 @@ def page(browser, board, worker):
         return Page(browser, board, worker, topic, **options)
 
     yield page
-    for way in ("ws", "stream", "poll"):
-        board.open(way)
+    board.open("ws", "stream", "poll")
     browser.run("window.sub && sub.close()")
 
 
@@ -161,9 +161,9 @@ def test_a_websocket_is_resumed_whatever_happens_to_it_and_to_the_page(page, wor
 def test_a_token_is_renewed_in_time_and_asked_for_once_more_when_it_is_refused(page, worker, board, browser):
     meta = {"require_token": True}
     sign = lambda topic, seconds: make_token(worker.service.secret, topic, expires=int(time.time()) + seconds)
-    view = page("renewed", meta, transports=["websocket"], tokens=[sign("renewed", 5), sign("renewed", 3600)])
+    view = page("renewed", meta, transports=["websocket"], tokens=[sign("renewed", 3), sign("renewed", 3600)])
     view.is_live()
-    count, until = board.seen["ws"], time.time() + 7
+    count, until = board.seen["ws"], time.time() + 5
     browser.wait_for("seen.tokens === 2", "it asks for another")
     wait_until(lambda: time.time() > until, "the first one has expired", 8)
     view.publish()
@@ -184,17 +184,62 @@ def test_a_token_is_renewed_in_time_and_asked_for_once_more_when_it_is_refused(p
     assert not [head for head in board.heads if bad in head] and bad not in browser.console()
 
 
+class Publishing:
+    """Publishes the next number every 20 ms, while it is open."""
+
+    def __init__(self, view):
+        self.view, self.is_over = view, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.is_over.wait(0.02):
+            self.view.publish(1)
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.thread.join()
+
+
+def test_a_page_goes_down_the_ladder_and_comes_back_up(page, worker, board, browser):
+    view = page("ladder")
+    view.is_live("websocket")
+    with Publishing(view):
+        board.shut("ws")
+        view.is_live("stream")
+        board.shut("stream")
+        view.is_live("poll")
+        board.shut("poll")
+        browser.wait_for("sub.state === 'waiting'", "nothing is left")
+        board.open("poll")
+        view.is_live("poll")
+        worker.service.gateway.kill()
+        worker.service.start_gateway()
+        board.open("stream")
+        view.is_live("stream")
+        board.open("ws")
+        view.is_live("websocket")
+    view.has_all()
+    assert view.seen("gaps") == 0 and view.seen("errors") == []
+    transports = [news["transport"] for news in view.seen("states") if news["state"] == "live"]
+    assert [one for one, before in zip(transports, [None, *transports]) if one != before] == [
+        "websocket", "stream", "poll", "stream", "websocket",
+    ]  # fmt: skip
+    wait_until(lambda: not board.connections("stream"), "a stream that is not needed any more ends")
+
+
 def test_what_works_is_remembered_and_what_says_nothing_is_not_waited_for(page, worker, board, browser):
     board.jam("ws", "stream")
     began = time.monotonic()
     view = page("jammed", climbMs=60000, climbMaxMs=60000)
     view.is_live("poll")
     assert time.monotonic() - began < 5, "a second for each of two"
-    board.open("stream")
-    board.open("ws")
-    browser.open("about:blank")
+    browser.driver.get("about:blank")
+    board.open("ws", "stream")
     before = board.seen.copy()
-    browser.open(f"{board.url}/page")
+    browser.driver.get(f"{board.url}/page")
     browser.run("go({ topic: 'jammed', climbMs: 60000 })")
     view.is_live("poll")
     assert (board.seen["ws"], board.seen["stream"]) == (before["ws"], before["stream"])
@@ -229,20 +274,58 @@ def test_polls_are_few_take_what_is_there_and_heed_the_server(page, worker, boar
     browser.wait_for("seen.pushes.at(-1) === 'after'", "it goes on")
 
 
+def test_a_stream_leaves_connections_for_others_and_renews_its_token(page, worker, board, browser):
+    sign = lambda seconds: make_token(worker.service.secret, "streams", expires=int(time.time()) + seconds)
+    tokens = [sign(3), sign(3600)]
+    view = page("streams", {"require_token": True}, transports=["stream"], tokens=tokens)
+    view.is_live("stream")
+    until = time.time() + 5
+    with Publishing(view):
+        wait_until(lambda: time.time() > until, "the first one has expired", 6)
+    view.has_all()
+    assert view.seen("errors") == [] and {news["state"] for news in view.seen("states")} == {"connecting", "live"}
+
+    first = browser.driver.current_window_handle
+    tabs = []
+    for _ in range(4):
+        browser.driver.switch_to.new_window("tab")
+        tabs.append(browser.driver.current_window_handle)
+        browser.driver.get(f"{board.url}/page")
+        browser.run("go(arguments[0])", {"topic": "streams", "transports": ["stream", "poll"], "token": tokens[1]})
+        browser.wait_for("sub.state === 'live'", "it is live")
+        tabs[-1] = (tabs[-1], browser.run("return sub.transport"))
+    assert [transport for _, transport in tabs] == ["stream", "stream", "poll", "poll"]
+    worker.api.publish("streams", "for all")
+    for tab, _ in tabs:
+        browser.driver.switch_to.window(tab)
+        browser.wait_for("seen.pushes[0] === 'for all'", "each has it")
+    browser.driver.switch_to.window(tabs[0][0])
+    browser.driver.close()
+
+    def transport_of(tab):
+        browser.driver.switch_to.window(tab)
+        return browser.run("return sub.transport")
+
+    wait_until(lambda: "stream" in (transport_of(tabs[2][0]), transport_of(tabs[3][0])), "another takes its place")
+    for tab, _ in tabs[1:]:
+        browser.driver.switch_to.window(tab)
+        browser.driver.close()
+    browser.driver.switch_to.window(first)
+
+
 # As Wavelog's scripts: 1.5 s to connect, three tries a second apart, then deaf until the page is loaded anew.
 SCRIPT = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script>const Native = WebSocket;</script><script src="/worker/client-socket.js"></script>
 <script>
 'use strict';
-function go(topic, auth) {
-	const seen = { texts: [], closes: [], errors: 0, opens: 0, slowest: 0, isDeaf: false };
+function go(topic, auth, seen = {}) {
 	let tries = 3;
-	window.seen = seen;
+	Object.assign(seen, { texts: [], closes: [], errors: 0, opens: 0, slowest: 0, isDeaf: false });
 	(function connect() {
 		const began = performance.now();
 		const socket = new WebSocket(`ws://${location.host}/worker/ws?topic=${encodeURIComponent(topic)}`);
 		const timer = setTimeout(() => socket.close(), 1500);
-		window.ws = socket;
+		seen.socket = socket;
 		socket.onopen = () => {
 			clearTimeout(timer);
 			seen.opens++;
@@ -268,42 +351,84 @@ function go(topic, auth) {
 </script>"""
 
 
+class Script:
+    """A page with such scripts in it."""
+
+    def __init__(self, browser, board, worker):
+        self.browser, self.worker = browser, worker
+        board.pages["script"] = SCRIPT
+        browser.open(f"{board.url}/script")
+        browser.run("sessionStorage.clear()")
+
+    def start(self, name, topic, meta=None, **auth):
+        """What it sees is in window.<name>."""
+        if meta is not None:
+            assert self.worker.api.register(topic, meta=meta).status == 200
+        self.browser.run("go(arguments[1], arguments[2], window[arguments[0]] = {})", name, topic, auth)
+
+    def has(self, expression, what):
+        self.browser.wait_for(expression, what)
+
+    def see(self, expression):
+        return self.browser.run(f"return {expression}")
+
+
 @pytest.fixture
 def script(browser, board, worker):
-    board.pages["script"] = SCRIPT
-
-    def script(topic, meta=None, **auth):
-        if meta is not None:
-            assert worker.api.register(topic, meta=meta).status == 200
-        browser.open(f"{board.url}/script")
-        browser.run("sessionStorage.clear(); go(...arguments)", topic, auth)
-
-    yield script
-    browser.run("window.ws && ws.close()")
+    yield Script(browser, board, worker)
+    board.open("ws", "stream", "poll")
+    browser.driver.get("about:blank")
 
 
-def test_a_script_that_knows_only_websockets_misses_nothing(script, worker, board, browser):
-    script("s", {"require_token": True}, token=make_token(worker.service.secret, "s"))
-    browser.wait_for("seen.texts.length === 1", "auth_ok")
+def test_a_script_that_knows_only_websockets_misses_nothing(script, worker, board):
+    token = lambda topic: make_token(worker.service.secret, topic)
+    script.start("seen", "s", {"require_token": True}, token=token("s"))
+    script.has("seen.texts.length === 1", "auth_ok")
     push = lambda text: worker.api.call("publish", raw=f'{{"topic":"s","payload":{text}}}'.encode())
     push('{"a": 1.0}')
-    browser.wait_for("seen.texts.length === 2", "a push")
+    script.has("seen.texts.length === 2", "a push")
     board.shut("ws", "stream", "poll")
     push("2")
-    time.sleep(6)  # a native one would be deaf by now
-    for way in ("ws", "stream", "poll"):
-        board.open(way)
-    browser.wait_for("seen.texts.length === 3", "what came meanwhile")
-    assert browser.run("return seen.texts") == [
+    # Where nothing is, it ends as a native one does, and the script gives up.
+    script.start("none", "nothing there")
+    script.has("none.isDeaf", "it gives up")
+    assert script.see("none.closes") == [[1006, False, 3]] * 4 and script.see("none.errors") == 4
+    board.open("ws", "stream", "poll")
+    script.see("dispatchEvent(new Event('online'))")
+    script.has("seen.texts.length === 3", "what came meanwhile")
+    assert script.see("seen.texts") == [
         '{"type":"auth_ok"}', '{"type":"push","payload":{"a": 1.0}}', '{"type":"push","payload":2}',
     ]  # fmt: skip
-    assert browser.run("return [seen.opens, seen.closes]") == [1, []]
+    assert script.see("[seen.opens, seen.closes]") == [1, []]
+    # When something is gone it is told, and comes back.
+    board.shut("ws", "stream", "poll")
+    push("3")
+    push("4")
+    sqlite.change(worker.service.database, "DELETE FROM events WHERE id < (SELECT max(id) FROM events)")
+    board.open("ws", "stream", "poll")
+    script.see("dispatchEvent(new Event('online'))")
+    script.has("seen.opens === 2 && seen.texts.length === 4", "it connects again")
+    assert script.see("seen.closes") == [[1013, True, 3]]
+    push("5")
+    script.has("seen.texts[4] === '{\"type\":\"push\",\"payload\":5}'", "it goes on")
 
-    # As native ones: what it is, what it takes, how it ends.
-    assert browser.run("""
+
+def test_a_stand_in_is_what_a_websocket_is_and_others_are_left_alone(script, worker, board, browser):
+    token = lambda topic: make_token(worker.service.secret, topic)
+    # Upgrades are swallowed: it is open before the script gives up, and polls.
+    board.jam("ws")
+    board.shut("stream")
+    script.start("seen", "s2", {"require_token": True}, token=token("s2"))
+    script.has("seen.texts[0] === '{\"type\":\"auth_ok\"}'", "auth_ok")
+    assert script.see("seen.slowest") < 1500 and script.see("seen.opens") == 1
+    worker.api.publish("s2", "by poll")
+    script.has("seen.texts[1] === '{\"type\":\"push\",\"payload\":\"by poll\"}'", "a push")
+    board.open("ws")
+    assert script.see("""(() => {
+        const ws = seen.socket;
         const other = new WebSocket(`ws://${location.host}/elsewhere/ws?topic=s`);
         const name = (call) => { try { call(); } catch (error) { return error.name; } };
-        const young = new WebSocket(`ws://${location.host}/worker/ws?topic=s`, ['x']);
+        const young = new WebSocket(`ws://${location.host}/worker/ws?topic=s2`, ['x']);
         const facts = [ws instanceof WebSocket, ws instanceof EventTarget, ws.readyState, ws.OPEN, WebSocket.OPEN, ws.url === young.url,
             ws.protocol, ws.binaryType, other.constructor === Native && Object.getPrototypeOf(other) === Native.prototype,
             name(() => young.send('x')), name(() => ws.close(1001)), name(() => ws.close(1000, 'x'.repeat(124))),
@@ -312,23 +437,18 @@ def test_a_script_that_knows_only_websockets_misses_nothing(script, worker, boar
         other.close();
         ws.send('{"type":"auth","token":"x.y"}');
         return facts;
-    """) == [True, True, 1, 1, 1, True, "", "blob", True, "InvalidStateError", "InvalidAccessError", "SyntaxError",
-             "SyntaxError", "SyntaxError"]  # fmt: skip
-    browser.wait_for("seen.closes.length", "a bad token ends it")
-    assert browser.run("return seen.closes[0]") == [1008, True, 3]
-    assert json.loads(browser.run("return seen.texts[3]"))["code"] == "unauthorized"
+    })()""") == [True, True, 1, 1, 1, True, "", "blob", True, "InvalidStateError", "InvalidAccessError", "SyntaxError",
+                 "SyntaxError", "SyntaxError"]  # fmt: skip
+    script.has("seen.closes.length", "a bad token ends it")
+    assert script.see("seen.closes[0]") == [1008, True, 3]
+    assert json.loads(script.see("seen.texts.at(-1)"))["code"] == "unauthorized"
 
-    # Where nothing is, it ends as a native one does, and the script gives up.
-    script("nothing there")
-    browser.wait_for("seen.isDeaf", "it gives up")
-    assert browser.run("return seen.closes") == [[1006, False, 3]] * 4 and browser.run("return seen.errors") == 4
-
-    script("worker.status", token=make_token(worker.service.secret, "worker.status"), last_event_id=None)
-    browser.wait_for("seen.texts.length === 1", "auth_ok")
-    assert json.loads(browser.run("return seen.texts[0]"))["recovered"] is True
-    browser.run("ws.send('{\"type\":\"status\"}')")
-    browser.wait_for("seen.texts.length === 2", "a status")
-    assert json.loads(browser.run("return seen.texts[1]"))["type"] == "status"
-    browser.run("ws.close(3000, 'enough')")
-    browser.wait_for("seen.closes.length", "it is closed")
-    assert browser.run("return seen.closes[0]") == [3000, True, 3]
+    script.see("sessionStorage.clear()")
+    script.start("counts", "worker.status", token=token("worker.status"), last_event_id=None)
+    script.has("counts.texts.length === 1", "auth_ok")
+    assert json.loads(script.see("counts.texts[0]"))["recovered"] is True
+    script.has("(counts.socket.send('{\"type\":\"status\"}'), counts.texts.length > 1)", "a status, once it goes by WebSocket")
+    assert json.loads(script.see("counts.texts[1]"))["type"] == "status"
+    browser.run("counts.socket.close(3000, 'enough')")
+    script.has("counts.closes.length", "it is closed")
+    assert script.see("counts.closes[0]") == [3000, True, 3]

@@ -73,8 +73,9 @@ class Switchboard:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def open(self, way):
-        self._set(way, None)
+    def open(self, *ways):
+        for way in ways:
+            self._set(way, None)
 
     def shut(self, *ways):
         for way in ways:
