@@ -41,7 +41,7 @@ CC := $(B)/cc
 WARN := $(filter-out -Wconversion,$(WARN)) # some members have another type in musl
 ALL_CPPFLAGS += -DWITHOUT_URANDOM
 HARDEN := $(if $(filter %/x86_64,$(B)),$(HARDEN),$(filter-out -fcf-protection,$(HARDEN)))
-SHARED_LIBS := -lsqlite3 -lcrypto -lyaml -lcjson
+SHARED_LIBS := -lsqlite3 -lcrypto -lyaml -lcjson -lmimalloc
 GATEWAY_LIBS := -lwebsockets -luv $(SHARED_LIBS)
 endif
 

@@ -17,15 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.process import adopt_orphans  # noqa: E402
 
-from driver import deliveries, keeping, publishes, report  # noqa: E402
+from driver import deliveries, keeping, portable, publishes, report  # noqa: E402
 from driver.contenders import Nchan  # noqa: E402
 from driver.load import Failure  # noqa: E402
 
 SCENARIOS = (
     deliveries.fan_out, deliveries.last_subscriber, deliveries.gateway_processes, deliveries.burst,
     deliveries.newcomers, keeping.connecting, keeping.idle_connections, keeping.large_database,
-    publishes.one_publisher, publishes.idle_poll, publishes.eight_publishers, publishes.durable, publishes.delivery, keeping.replay,
-    keeping.status, keeping.writes,
+    publishes.one_publisher, publishes.idle_poll, publishes.eight_publishers, publishes.durable, publishes.delivery,
+    keeping.replay, keeping.status, keeping.writes, portable.portable,
 )  # fmt: skip
 
 

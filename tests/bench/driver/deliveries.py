@@ -28,7 +28,7 @@ def _crowds(bench, stack, subscribers, *makes, cores=LOAD_CORES):
     return crowds
 
 
-def _publish(bench, crowd, key, publishes, **options):
+def publish(bench, crowd, key, publishes, **options):
     """Publishes, and notes the microseconds of processor time a delivery: of all that serves, and of the gateway
     alone."""
     contender, load = crowd
@@ -73,7 +73,7 @@ def _fan_out(bench, subscribers, publishes):
                     options = {"size": size, "until_delivered": 1, "awake": awake}
                     load.publish(contender, "fan", "fan", WARM_UP, **options)
                     key = _key(subscribers, size, contender, awake)
-                    _publish(bench, (contender, load), key, publishes, **options)
+                    publish(bench, (contender, load), key, publishes, **options)
 
 
 def last_subscriber(bench):
@@ -107,7 +107,7 @@ def gateway_processes(bench):
             for _ in bench.each_slice():
                 for (contender, load), count in zip(crowds, (1, several)):
                     load.publish(contender, "fan", "fan", WARM_UP, until_delivered=1, awake=1)
-                    _publish(bench, (contender, load), f"processes {count}", publishes, until_delivered=1, awake=1)
+                    publish(bench, (contender, load), f"processes {count}", publishes, until_delivered=1, awake=1)
 
 
 def burst(bench):
@@ -139,7 +139,7 @@ def burst(bench):
 
 
 def _burst(bench, crowd, key, count):
-    result = _publish(bench, crowd, key, count, may_lose=True, publishers=PUBLISHERS)
+    result = publish(bench, crowd, key, count, may_lose=True, publishers=PUBLISHERS)
     deliveries = result["deliveries"]
     bench.add(f"{key} p99", deliveries["p99"] / 1000)
     bench.add(f"{key} p50", deliveries["p50"] / 1000)

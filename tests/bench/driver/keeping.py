@@ -97,7 +97,7 @@ def _publish_rows(bench, what, name):
     )  # fmt: skip
 
 
-def _publish_in_turns(bench, *sides):
+def publish_in_turns(bench, *sides):
     """Publishes to one subscriber of each in turn, slice by slice."""
     publishes = bench.scale.publishes
     for worker, load, _ in sides:
@@ -122,7 +122,7 @@ def idle_connections(bench):
         with Worker() as empty, Worker(seed={"topics": count}) as crowded, Load() as load, Load() as crowded_load:
             crowded_load.connect(crowded, "idle", "seed", count, topics=count)
             crowded.settle(count)
-            _publish_in_turns(bench, (empty, load, "idle none"), (crowded, crowded_load, "idle"))
+            publish_in_turns(bench, (empty, load, "idle none"), (crowded, crowded_load, "idle"))
             crowded_load.drop("idle")
 
 
@@ -132,7 +132,7 @@ def large_database(bench):
     with Worker() as empty, Worker(seed={"topics": topics, "events": events}) as large, Load() as load, \
             Load() as large_load:
         for _ in bench.each_round():
-            _publish_in_turns(bench, (empty, load, "large none"), (large, large_load, "large"))
+            publish_in_turns(bench, (empty, load, "large none"), (large, large_load, "large"))
 
 
 def _push(bench, load, worker, name, count):
