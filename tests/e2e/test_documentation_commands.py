@@ -145,9 +145,11 @@ WALKS = {
     ],
     "apache, step by step": [
         Read("docs/install-apache.md", "1. Build and install"),
-        Read("docs/install-apache.md", "2. Configuration", (r"worker_secret: \(hidden\)", "yaml: ok")),
-        Read("docs/install-apache.md", "3. The gateway", ('msg="listening"',)),
+        Read("docs/install-apache.md", "2. User and configuration", (r"worker_secret: \(hidden\)", "yaml: ok")),
+        Read("docs/install-apache.md", "3. The programs", ('msg="listening"',)),
         Read("docs/install-apache.md", "4. Apache", ("Syntax OK",)),
+        APACHE_CHECK,
+        Read("docs/install-apache.md", "With mod_fcgid"),
         APACHE_CHECK,
     ],
     "shared hosting, one command": [

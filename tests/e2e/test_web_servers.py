@@ -2,13 +2,18 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
 
+from harness import sqlite
 from harness.api import is_error, make_token
 from harness.process import LIMIT_S, wait_until
 from harness.service import REPO
@@ -21,10 +26,10 @@ MIB = 1048576
 MOUNTS = {
     "nginx-tcp": (Nginx, False, {}),
     "nginx-unix": (Nginx, True, {}),
-    "apache-scriptalias-upgrade-tcp": (Apache, False, {}),
-    "apache-scriptalias-upgrade-unix": (Apache, True, {}),
-    "apache-scriptalias-wstunnel-tcp": (Apache, False, {"wstunnel": True}),
-    "apache-scriptalias-wstunnel-unix": (Apache, True, {"wstunnel": True}),
+    "apache-upgrade-tcp": (Apache, False, {}),
+    "apache-fcgid-upgrade-unix": (Apache, True, {"fcgid": True}),
+    "apache-fcgid-wstunnel-tcp": (Apache, False, {"wstunnel": True, "fcgid": True}),
+    "apache-wstunnel-unix": (Apache, True, {"wstunnel": True}),
     "apache-htaccess-tcp": (SharedHosting, False, {}),
     "apache-htaccess-unix": (SharedHosting, True, {}),
     "apache-htaccess-cgid": (CgiHosting, False, {}),
@@ -231,7 +236,7 @@ def test_the_clients_address_of_x_forwarded_for_reaches_the_log(make_service, ce
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network of its own")
-@pytest.mark.parametrize("mount", ["nginx-tcp", "apache-scriptalias-upgrade-tcp", "apache-htaccess-tcp"])
+@pytest.mark.parametrize("mount", ["nginx-tcp", "apache-upgrade-tcp", "apache-fcgid-upgrade-unix", "apache-htaccess-tcp"])
 def test_internal_is_refused_to_callers_from_elsewhere(make_service, certificates, mount):
     server = start(make_service, certificates, mount, other_network=True)
     url = f"https://{PUBLIC_ADDRESS}:{server.tls_port}{server.prefix}/internal/status"
@@ -301,3 +306,34 @@ def test_what_a_host_lacks_shows_as_the_documentation_says(make_service, certifi
     assert ask("ws?topic=t", "Upgrade: websocket", "Connection: Upgrade") == host.ws
     assert host.logged in server.log.read_text()
     assert host.explained in re.sub(r"\s+", " ", (REPO / "docs/troubleshooting.md").read_text())
+
+
+BURST, RELOADS = 64, 3
+
+
+def test_bursts_after_a_reload_of_apache_are_answered(make_service, certificates):
+    """mod_proxy_fcgi onto the API that listens. How long they took is printed, and not judged here."""
+    service = make_service()
+    service.start_gateway()
+    service.start_api(4)
+    server = Apache(service, certificates)
+    assert server.api.register("t").status == 200
+    taken = []
+
+    def publish(number):
+        gate.wait(LIMIT_S)
+        start = time.monotonic()
+        reply = server.api.publish("t", number)
+        taken.append(time.monotonic() - start)
+        return reply.status
+
+    with ThreadPoolExecutor(BURST) as pool:
+        for reload in range(1, RELOADS + 1):
+            gate = threading.Barrier(BURST)
+            server.process.send(signal.SIGUSR1)
+            wait_until(lambda: server.log.read_text().count("resuming normal operations") > reload, "Apache has reloaded")
+            assert list(pool.map(publish, range(BURST))) == [200] * BURST
+    count = sqlite.value(service.database, "SELECT count(*) FROM events WHERE kind = 0")
+    assert count == BURST * RELOADS
+    print(f"{count} publishes in bursts of {BURST}: {1000 * max(taken):.0f} ms at most, "
+          f"{sum(seconds > 0.3 for seconds in taken)} over 300 ms")  # fmt: skip

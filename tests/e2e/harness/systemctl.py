@@ -116,6 +116,12 @@ class Manager:
         child.send_signal(signal.SIGTERM)
         assert child.wait(READY_LIMIT_S) == 0, f"{name} ended with {child.returncode}"
 
+    def disable(self, name):
+        if name.endswith(".socket"):
+            self.sockets.pop(name).close()
+        else:
+            self.stop(name)
+
     def ask_server(self, verb, name):
         subprocess.run(OWN_COMMANDS[name][verb].split(), check=True, stdout=self.log, stderr=self.log)
         time.sleep(1)  # both reload in the background, and nothing says when they have
@@ -150,6 +156,9 @@ class Manager:
             for name in names[1:]:
                 assert "WantedBy" in read_unit(full_name(name))["Install"]
                 self.start(full_name(name))
+        elif verb == "disable" and names[0] == "--now":
+            for name in names[1:]:
+                self.disable(full_name(name))
         elif verb == "kill" and names[0] == "-s" and names[2] == "--kill-who=main":
             self.kill(names[1], full_name(names[3]))
         elif verb in ("restart", "reload"):

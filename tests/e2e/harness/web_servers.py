@@ -230,7 +230,7 @@ class Nginx(WebServer):
 
 APACHE_MODULES = (
     "mpm_event authn_core authz_core authz_host alias mime dir headers env rewrite setenvif reqtimeout ssl "
-    "socache_shmcb proxy proxy_http proxy_wstunnel fcgid"
+    "socache_shmcb proxy proxy_http proxy_wstunnel proxy_fcgi fcgid"
 ).split()  # as Debian enables them, and the ones that the site file asks for
 
 APACHE_MAIN = """
@@ -286,15 +286,16 @@ Listen 127.0.0.1:{plain_port}
 
 
 class Apache(WebServer):
-    """`wstunnel`: mod_proxy_wstunnel instead of upgrade=websocket."""
+    """`wstunnel`: mod_proxy_wstunnel instead of upgrade=websocket. `fcgid`: mod_fcgid starts the API; otherwise it listens,
+    and is started if it does not run."""
 
     name = "apache"
     as_user = False  # it becomes www-data by itself
     reload_signal = signal.SIGUSR1
     modules = APACHE_MODULES
 
-    def __init__(self, service, certificates, wstunnel=False, **options):
-        self.wstunnel = wstunnel
+    def __init__(self, service, certificates, wstunnel=False, fcgid=False, **options):
+        self.wstunnel, self.fcgid = wstunnel, fcgid
         super().__init__(service, certificates, **options)
 
     def write_files(self):
@@ -325,8 +326,15 @@ class Apache(WebServer):
             "Include wavelog-worker/websocket.conf": f"Include wavelog-worker/{websocket}",
             **uncomment("Include wavelog-worker/demo.conf"),
         }
+        if self.fcgid:
+            changes["Include wavelog-worker/internal.conf"] = "Include wavelog-worker/internal-fcgid.conf"
+        elif not service.api:
+            service.start_api()
         copy_with("apache/wavelog-worker.conf", self.dir / "site.conf", changes)
         copy_with("apache/wavelog-worker/internal.conf", self.dir / "wavelog-worker/internal.conf", {
+            "/run/wavelog-worker/api.sock": str(service.api_socket),
+        })  # fmt: skip
+        copy_with("apache/wavelog-worker/internal-fcgid.conf", self.dir / "wavelog-worker/internal-fcgid.conf", {
             "/usr/local/bin/wavelog-worker-api": str(service.api_program),
             '<Directory "/usr/local/bin">': f'<Directory "{service.bin}">',
             "/etc/wavelog-worker/config.yaml": str(service.config_file),
