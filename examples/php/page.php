@@ -33,8 +33,9 @@ if ($_SERVER['REQUEST_METHOD'] === 'POST') {
 }
 $worker->register(TOPIC);
 $problem = $worker->error();
+$client = preg_replace('~^ws~', 'http', $client_url) . '/client.js';
 // 0 would be the id of the user who is logged in.
-$settings = ['url' => "$client_url/ws?topic=" . rawurlencode(TOPIC), 'token' => $worker->token(TOPIC, 0, 3600)];
+$settings = ['url' => $client_url, 'topic' => TOPIC, 'token' => $worker->token(TOPIC, 0, 3600)];
 header('Content-Type: text/html; charset=utf-8');
 header('Cache-Control: no-store'); // there is a token in it
 ?>
@@ -49,40 +50,28 @@ body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 3rem au
 input { font: inherit; width: 70%; padding: .3rem .5rem; }
 button { font: inherit; padding: .3rem 1rem; }
 #note { font-size: 1.8rem; min-height: 2.8rem; overflow-wrap: anywhere; }
-#state, #said { opacity: .7; }
+#state, #said, #when { opacity: .7; }
 </style>
 <h1>A note</h1>
 <p id="note">…</p>
+<p id="when"></p>
 <form id="form"><input name="note" placeholder="Change it for everybody" autocomplete="off" autofocus> <button>Push</button></form>
 <p id="said"><?= htmlspecialchars($problem) ?></p>
 <p id="state">connecting</p>
+<script src="<?= htmlspecialchars($client) ?>"></script>
 <script>
 'use strict';
 const settings = <?= json_encode($settings, JSON_HEX_TAG | JSON_UNESCAPED_SLASHES) ?>;
 const show = (id, text) => { document.getElementById(id).textContent = text; };
 
-let wait = 500;
-function connect() {
-	const socket = new WebSocket(settings.url);
-	socket.onopen = () => socket.send(JSON.stringify({ type: 'auth', token: settings.token }));
-	socket.onmessage = (event) => {
-		const message = JSON.parse(event.data);
-		if (message.type === 'auth_ok') {
-			wait = 500;
-			show('state', 'connected');
-		} else if (message.type === 'push') {
-			show('note', message.payload.note);
-			show('state', 'changed at ' + message.payload.at);
-		} else if (message.type === 'error') {
-			show('state', message.message);
-		}
-	};
-	socket.onclose = () => {
-		show('state', 'disconnected');
-		setTimeout(connect, wait *= 1 + Math.random());
-	};
-}
-connect();
+WavelogWorker.subscribe({
+	...settings,
+	onPush: (change) => {
+		show('note', change.note);
+		show('when', 'changed at ' + change.at);
+	},
+	onState: ({ state, transport }) => show('state', transport ? `${state} by ${transport}` : state),
+});
 
 document.getElementById('form').onsubmit = async (event) => {
 	event.preventDefault();

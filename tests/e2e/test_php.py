@@ -294,7 +294,8 @@ def test_the_page_shows_how_an_application_uses_it(worker):
         html = urllib.request.urlopen(url, timeout=20).read().decode()
         assert worker.service.secret not in html
         settings = json.loads(re.search(r"settings = (\{.*\});", html)[1])
-        assert settings["url"] == "ws://127.0.0.1:9001/worker/ws?topic=note"
+        assert (settings["url"], settings["topic"]) == ("ws://127.0.0.1:9001/worker", "note")
+        assert '<script src="http://127.0.0.1:9001/worker/client.js">' in html
         with worker.subscribe("note") as browser:
             assert browser.authenticate(settings["token"]) == AUTH_OK
             note = "</script><b>é"
