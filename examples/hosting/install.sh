@@ -11,13 +11,15 @@ fail() { say "install.sh: $*" >&2; exit 1; }
 usage()
 {
 	cat <<'END'
-usage: install.sh [--web-root DIR] [--url URL] [--prefix NAME] [--dir DIR]
+usage: install.sh [--web-root DIR] [--url URL] [--prefix NAME] [--dir DIR] [--backend PORT]
        install.sh --uninstall [--purge] [--dir DIR]
 
   --web-root DIR  the folder whose files the web server shows, such as ~/public_html
   --url URL       its address, such as https://www.example.org
   --prefix NAME   the folder in it, and the path behind the address, for wavelog-worker (worker)
   --dir DIR       where programs, configuration and database go, outside the web root (~/worker)
+  --backend PORT  for hosts that send paths to a port of yours themselves (Uberspace): NAME/ws and NAME/stream
+                  go to this one; 0: no longer
   --uninstall     removes what was installed, but for the configuration and the database
   --purge         removes those too
 
@@ -26,16 +28,17 @@ END
 }
 
 here=$(cd "$(dirname "$0")" && pwd)
-web_root='' url='' prefix='' dir=${HOME:-}/worker uninstall='' purge=''
+web_root='' url='' prefix='' backend='' dir=${HOME:-}/worker uninstall='' purge=''
 while [ $# -gt 0 ]; do
 	case $1 in
-	--web-root | --url | --prefix | --dir)
+	--web-root | --url | --prefix | --dir | --backend)
 		[ $# -gt 1 ] || fail "$1 needs a value"
 		case $1 in
 		--web-root) web_root=$2 ;;
 		--url) url=$2 ;;
 		--prefix) prefix=$2 ;;
 		--dir) dir=$2 ;;
+		--backend) backend=$2 ;;
 		esac
 		shift
 		;;
@@ -177,6 +180,11 @@ ask prefix 'The folder in it for wavelog-worker' worker
 case $prefix in
 *[!A-Za-z0-9_-]* | '') fail '--prefix: letters, digits, - and _ only' ;;
 esac
+[ "$backend" ] || backend=$(remembered backend)
+case $backend in
+*[!0-9]* | ??????*) fail '--backend: the number of a port' ;;
+0) backend='' ;;
+esac
 web=$web_root/$prefix
 case $dir/ in
 "$web_root"/*) fail "--dir: $dir is in the web root, where strangers could fetch the secret" ;;
@@ -254,7 +262,7 @@ fi
 
 # The lines of .htaccess. $api: fcgid, cgi or php. $options: whether Options may be set. $guard: who may call the API,
 # local: only this machine (the secret is asked for in any case), all: as far as Apache cares everybody.
-# $gateway: its address, or nothing.
+# $gateway: its address, or nothing; a plain number is a port to which the host itself sends browsers.
 htaccess()
 {
 	say "$mark (made by install.sh, which replaces what is between these lines)"
@@ -285,7 +293,7 @@ htaccess()
 		RewriteBase $base_path/$1
 		RewriteRule ^(internal/.*|readyz|poll)\$ $entry/\$1 [L]
 	END
-	if [ "$gateway" ]; then
+	if [ "${gateway#"$backend"}" ]; then
 		cat <<-END
 			RewriteCond %{HTTP:Upgrade} =websocket [NC]
 			RewriteRule ^ws\$ $(proxied ws)$base_path/ws [P,L]
@@ -371,7 +379,7 @@ find_api || fail "the API cannot be reached in any way (last: status $status): s
 gateway_runs()
 {
 	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		fetch "$probe/readyz" && grep -q '^ok' "$answer" && return
+		fetch "$probe/${direct:+$direct/}readyz" && grep -q '^ok' "$answer" && return
 		pause
 	done
 	return 1
@@ -381,19 +389,22 @@ gateway_runs()
 try_gateway()
 {
 	browsers=
-	htaccess "$probe/" >"$web/$probe/.htaccess"
+	[ "$direct" ] || htaccess "$probe/" >"$web/$probe/.htaccess"
+	at=$probe/
+	[ "$gateway" != "$backend" ] || at=
+	rm -f "$(key state_dir)/gateway.start" # how often one has failed: the API would wait before it tries again
 	if ! gateway_runs; then
-		fetch "$probe/internal/status" -K "$dir/secret.new" || :
+		fetch "$probe/${direct:+$direct/}internal/status" -K "$dir/secret.new" || :
 		say "  the gateway does not run: $(sed -n 's/.*"reason":"\([^"]*\)".*/\1/p' "$answer")"
 		return
 	fi
 	# A topic that is always there, and needs a token, which this is not.
-	if fetch "$probe/stream?topic=worker.status" -d '{"type":"auth","token":"0.0"}' -H 'Content-Type: text/plain' &&
+	if fetch "${at}stream?topic=worker.status" -d '{"type":"auth","token":"0.0"}' -H 'Content-Type: text/plain' &&
 		grep -q '"unauthorized"' "$answer"; then
 		browsers=stream
 	fi
 	for limit in 1 5; do # a WebSocket stays open, so curl waits as long as it may
-		fetch "$probe/ws?topic=worker.status" --http1.1 --max-time $limit -H 'Connection: Upgrade' -H 'Upgrade: websocket' \
+		fetch "${at}ws?topic=worker.status" --http1.1 --max-time $limit -H 'Connection: Upgrade' -H 'Upgrade: websocket' \
 			-H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: d2F2ZWxvZy13b3JrZXIhIQ==' || :
 		[ "$status" != 101 ] || browsers=websocket
 		[ "$status" = 000 ] || break
@@ -411,9 +422,16 @@ set_gateway()
 
 find_gateway()
 {
-	browsers='' gateway=''
+	browsers='' gateway=$backend
+	if [ "$backend" ]; then
+		if [ "$(key ws_port)" != "$backend" ]; then
+			set_gateway true "ws_bind: \"0.0.0.0\"\nws_port: $backend\n"
+		fi
+		try_gateway
+		return
+	fi
 	[ -z "$direct" ] || return 0
-	if [ "$(remembered browsers)" ] || ! grep -q '^# Made by install.sh' "$config"; then
+	if [ "$(remembered browsers)" ] && [ -z "$(remembered backend)" ] || ! grep -q '^# Made by install.sh' "$config"; then
 		gateway=$(key ws_bind)
 		case $gateway in
 		unix:*) ;;
@@ -449,7 +467,8 @@ for file in $files; do
 	esac
 done
 {
-	printf '%s=%s\n' web_root "$web_root" url "$url" prefix "$prefix" web "$web" made_web "$made_web" browsers "$browsers"
+	printf '%s=%s\n' web_root "$web_root" url "$url" prefix "$prefix" web "$web" made_web "$made_web" \
+		backend "$backend" browsers "$browsers"
 	for file in $files; do say "file=$file"; done
 } >"$answers.new"
 mv "$answers.new" "$answers"
@@ -499,9 +518,13 @@ cgi) say '  PHP reaches the API by CGI, some milliseconds a call' ;;
 php) say "  PHP reaches the API by worker.php${direct:+, at $api_url}" ;;
 esac
 case $browsers in
-websocket) say "  browsers use WebSockets, by $gateway" ;;
-stream) say "  browsers use streams, by $gateway: WebSockets do not pass" ;;
-*) say "  browsers poll $api_url/poll: no proxy was found" ;;
+websocket) say "  browsers use WebSockets, by ${backend:+port }$gateway" ;;
+stream) say "  browsers use streams, by ${backend:+port }$gateway: WebSockets do not pass" ;;
+*)
+	why="no proxy was found"
+	[ -z "$backend" ] || why="nothing that is sent to $url/$prefix/ws comes to port $backend"
+	say "  browsers poll $api_url/poll: $why"
+	;;
 esac
 [ "$guard" = local ] || say '  the web server cannot tell who calls: the secret alone keeps strangers from the API'
 [ -z "$gateway" ] || say '  the API starts the gateway when there is none'

@@ -146,6 +146,17 @@ step 'all again'
 rm /etc/apache2/conf-enabled/upgrade.conf
 has fcgid proxy_http cgid
 now
+step 'back end'
+for path in 'ws upgrade=websocket' 'stream flushpackets=on'; do
+	echo "ProxyPass /worker/${path% *} http://127.0.0.1:9000/worker/$path"
+done >/etc/apache2/conf-enabled/backend.conf
+reload
+install --backend 9000
+watched sleep 0.3
+sed -n '/^ws_/p' /home/me/worker/config.yaml
+grep '\[P' /home/me/www/worker/.htaccess || echo no proxy of ours
+install --backend 0
+sed -n '/^ws_/p' /home/me/worker/config.yaml
 step uninstall
 install --uninstall
 ls -A /home/me/worker; ls -l /proc/[0-9]*/exe 2>/dev/null | grep wavelog || echo nothing runs
@@ -165,6 +176,8 @@ INSTALLED = {
     "no Upgrade": ("by FastCGI", "use streams", "each once and in order by stream\n", "<script src="),
     "no FastCGI, no proxy": ("by CGI", "browsers poll", "each once and in order by poll\n"),
     "all again": ("by FastCGI", "browsers use WebSockets", "each once and in order by"),
+    "back end": ("browsers use WebSockets, by port 9000\n", "each once and in order by websocket\n", 'ws_bind: "0.0.0.0"\nws_port: 9000',
+                 "^no proxy of ours", "by unix:/home/me/worker/gateway.sock\n(.*\n)*ws_bind: .unix:"),
     "uninstall": ("removed", "kept: /home/me/worker/config.yaml", "^nothing runs", "^as before", "^gone"),
 }  # fmt: skip
 
