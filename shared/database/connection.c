@@ -45,6 +45,8 @@ static bool has_transaction(struct database *database)
 static bool roll_back(struct database *database)
 {
 	if (has_transaction(database)) {
+		snprintf(database->rolled_back_for, DATABASE_WHY_SIZE, "%s",
+			 sqlite3_errmsg(database->handle));
 		sqlite3_step(database->roll_back);
 		sqlite3_reset(database->roll_back);
 	}
@@ -67,6 +69,7 @@ enum database_status database_write_begin(struct database *database, int64_t dea
 	enum database_status status = DATABASE_OK;
 	bool is_free = write_lock_try(database->lock);
 
+	database->rolled_back_for[0] = '\0';
 	database->has_waited |= !is_free;
 	if (!is_free && !write_lock_take(database->lock, deadline_ms))
 		return DATABASE_BUSY;
@@ -141,7 +144,8 @@ bool database_is_crowded(struct database *database)
 
 const char *database_error(struct database *database)
 {
-	return sqlite3_errmsg(database->handle);
+	return sqlite3_errcode(database->handle) == SQLITE_OK ? database->rolled_back_for
+							      : sqlite3_errmsg(database->handle);
 }
 
 int64_t database_wal_bytes(const struct database *database)

@@ -113,7 +113,8 @@ enum database_status database_status_of(int result);
 /* The status for people: "database is locked", "disk is full", "database error". Constant. */
 const char *database_status_text(enum database_status status);
 
-/* The last error of the connection, for the log. Valid until the next call. */
+/* The last error of the connection, for the log; "": there was none, it was the write lock that
+ * could not be had. Valid until the next call. */
 const char *database_error(struct database *database);
 
 /* Bytes of pages in the write-ahead log after this connection's last commit, or that its last

@@ -25,6 +25,7 @@ struct database {
 	bool has_waited; /* for the write lock */
 	bool is_in_doubt; /* pages of the log may be lost, though the kernel takes them for clean */
 	sqlite3_stmt *roll_back; /* of the last database_begin; NULL: there was none */
+	char rolled_back_for[DATABASE_WHY_SIZE]; /* SQLite's message, "": nothing was */
 	int64_t page_bytes, wal_bytes;
 	char fault[DATABASE_WHY_SIZE]; /* why a statement could not be prepared; "": all could */
 

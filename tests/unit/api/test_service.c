@@ -44,7 +44,7 @@ static void totals_that_cannot_be_written_are_said_once_and_when_they_can(void *
 		"BEGIN SELECT raise(ABORT, 'in the way'); END");
 	CAPTURED(service_tick(service));
 	assert_non_null(strstr(next_write(), "msg=\"database unavailable\" use=\"counting\" "
-					     "why=\"database error\""));
+					     "why=\"database error\" sqlite=\"in the way\""));
 	CAPTURED(service_tick(service));
 	assert_string_equal(next_write(), "");
 	execute("DROP TRIGGER in_the_way");
