@@ -12,6 +12,7 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
+#include "shared/base/state_dir.h"
 #include "shared/config/reload.h"
 
 enum {
@@ -25,14 +26,15 @@ enum {
 	SETTLE_BYTES = 1024 * 1024, /* of the log, which whoever opens the database alone has to
 				       read */
 	TICK_INTERVAL_MS = 1000,
-	LAST_WAIT_MS = 500
+	LAST_WAIT_MS = 500,
+	REASON_SIZE = 200
 };
 
 struct service *service_open(struct config *config, int64_t wait_ms)
 {
 	static const char *const uses[SERVICE_USES] = {"read", "write", "housekeeping", "counting"};
 	struct service *service = xcalloc(1, sizeof(*service));
-	char why[DATABASE_WHY_SIZE];
+	char why[DATABASE_WHY_SIZE], reason[REASON_SIZE], path[STATE_DIR_PATH_SIZE];
 
 	service->config = config;
 	for (size_t i = 0; i < SERVICE_USES; i++)
@@ -45,7 +47,9 @@ struct service *service_open(struct config *config, int64_t wait_ms)
 		goto failed;
 	service->liveness = liveness_open(config->state_dir);
 	if (!service->liveness) {
-		snprintf(why, sizeof(why), "cannot open gateway.lock: %s", strerror(errno));
+		state_dir_file(config->state_dir, "gateway.lock", path);
+		state_dir_explain(path, errno, reason, sizeof(reason));
+		snprintf(why, sizeof(why), "cannot open gateway.lock: %s", reason);
 		goto failed;
 	}
 	service->gauges = gauge_reader_new(service->database, service->liveness);
@@ -110,7 +114,6 @@ bool service_available(struct service *service, enum service_use use, enum datab
 		log_repeat_ends(trouble, clock_monotonic_ms(), "database available again");
 		return true;
 	}
-	/* SQLite says "not an error": the write lock was not to be had. */
 	log_repeat_event(trouble, clock_monotonic_ms(), log_text("why", why),
 			 log_text("sqlite", database_error(service->database)));
 	if (response)

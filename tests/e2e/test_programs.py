@@ -324,6 +324,16 @@ def test_what_root_has_left_is_named_with_its_owner(make_service):
     assert named == left - {"wakeup.sock"}  # which is made anew at each start
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user than the service's")
+def test_the_api_says_whose_lock_file_it_cannot_open(make_service):
+    service = make_service()
+    (service.state_dir / "gateway.lock").touch(0o600)
+    with service.listen_api() as listener:
+        assert service.spawn_api(listener).wait() == 1
+    why = f"cannot open gateway.lock: Permission denied (it belongs to root, this program runs as {USER})"
+    assert f'msg="no database" state_dir="{service.state_dir}" why="{why}"' in (service.log_dir / "api.log").read_text()
+
+
 def test_gateways_with_a_state_dir_each_run_side_by_side(make_service):
     one, two = make_service(), make_service()
     one.start_gateway()
