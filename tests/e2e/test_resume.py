@@ -2,17 +2,19 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import threading
 
 import pytest
 
+from harness.api import make_token
 from harness.crowd import Crowd
-from harness.process import wait_until
+from harness.process import log_tail, wait_until
 from harness.sqlite import rows, wait_until_counted
 from harness.web_servers import Nginx
-from harness.websocket import ConnectionEnded, Subscriber, auth_frame, upgraded
+from harness.websocket import ConnectionEnded, Subscriber, auth_frame, ends_with, upgraded
 
 
 def subscriber(worker, topic):
@@ -115,6 +117,46 @@ def test_pruned_events_are_not_recovered(make_service, certificates):
     for position, recovered in ((ids[0], False), (ids[-3], True)):
         with subscriber(server, "t") as client:
             assert json.loads(client.authenticate(last_event_id=position))["recovered"] is recovered
+
+
+def test_of_several_workers_the_one_that_missed_events_says_so_to_its_own_browsers(make_service, certificates):
+    kinds = ("busy", {"last_event_id": None}), ("busy", {}), ("quiet", {"last_event_id": None})
+    server = Nginx(make_service(gateway_processes=2, event_limit=100, event_retention="1h").start(), certificates)
+    service = server.service
+    for topic in ("busy", "quiet"):
+        server.api.register(topic, require_token=True)
+    with contextlib.ExitStack() as stack:
+        places, user = {}, 0  # (process, kind) -> clients
+        while len(places) < 2 * len(kinds):
+            kind, user = user % len(kinds), user + 1
+            topic, members = kinds[kind]
+            client = stack.enter_context(upgraded(service, topic))
+            client.send_frame(auth_frame(make_token(service.secret, topic, user), **members))
+            assert json.loads(client.read_message())["type"] == "auth_ok"
+            query = f"SELECT gateway FROM sessions WHERE user_id = {user}"
+            process = wait_until(lambda query=query: rows(service, query), "it has a row")[0][0]
+            places.setdefault((process, kind), []).append(client)
+            assert user < 100
+        (hung, other) = {process for process, _ in places}
+        os.kill(hung, signal.SIGSTOP)
+        try:
+            ids = publish_many(server.api, "busy", 300)
+            wait_until_gone(server, ids[0])
+        finally:
+            os.kill(hung, signal.SIGCONT)
+        for client in places[hung, 0]:
+            assert ends_with(client, 1013)
+        for client in places[other, 0]:
+            assert [json.loads(client.read_message())["id"] for _ in ids] == ids
+        only = server.api.publish("quiet", "only").json["id"]
+        for client in places[hung, 2] + places[other, 2]:
+            assert json.loads(client.read_message())["id"] == only
+        for client in places[hung, 1] + places[other, 1]:
+            while json.loads(client.read_message())["payload"]["n"] < 299:
+                pass
+        told = re.findall(r'"pruned" after=\d+ closed=(\d+) drops=(\d+)', log_tail(service.log_dir))
+        assert sum(int(closed) for closed, _ in told) == len(places[hung, 0])
+        assert sum(int(drops) for _, drops in told) >= len(places[hung, 1])
 
 
 def test_a_quiet_topic_is_recovered_although_events_of_others_were_pruned(make_service, certificates):
