@@ -78,3 +78,6 @@ export interface Subscription {
 
 /** Throws a TypeError when url or topic is none. */
 export function subscribe(options: Options): Subscription;
+
+/** Of wavelog-worker-socket.js only: what loading it by a script tag does by itself. */
+export function replaceWebSocket(options: Pick<Options, 'url' | 'pollUrl'> & Partial<Options>): void;

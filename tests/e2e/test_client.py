@@ -17,6 +17,7 @@ from harness.browser import Browser, Switchboard
 from harness.process import GID, LIMIT_S, UID, Process, wait_until
 from harness.service import REPO
 from harness.web_servers import in_network_of
+from test_restart import replace
 
 CLIENT = REPO / "gateway/client"
 MOST_BYTES = 6144  # minified and gzipped
@@ -24,12 +25,12 @@ MOST_BYTES = 6144  # minified and gzipped
 PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script src="/worker/client.js"></script>
 <script>
 'use strict';
-function go(options) {
+function go(options, name = 'sub') {
 	const seen = { pushes: [], texts: [], states: [], gaps: 0, errors: [], tokens: 0 };
 	if (options.tokens)
 		options.getToken = async () => options.tokens[Math.min(seen.tokens++, options.tokens.length - 1)];
 	window.seen = seen;
-	window.sub = WavelogWorker.subscribe({
+	window[name] = WavelogWorker.subscribe({
 		url: '/worker', retryMs: 50, retryMaxMs: 300, climbMs: 300, climbMaxMs: 400, pollMs: 100, pollMaxMs: 200, pollHiddenMs: 200,
 		onPush(payload, { text }) { seen.pushes.push(payload); seen.texts.push(text); },
 		onState(news) { seen.states.push(news); },
@@ -172,6 +173,10 @@ def test_a_websocket_is_resumed_whatever_happens_to_it_and_to_the_page(page, wor
     view.publish()
     freeze("active")
     view.has_all()
+    browser.driver.get(f"{board.url}/worker/client.js")  # and the page is kept for the way back
+    view.publish()
+    browser.driver.back()
+    view.has_all()
     # Asleep: timers stood still, and the connection has died without a word.
     board.deaden("ws")
     view.publish(1)
@@ -249,6 +254,34 @@ def test_a_page_goes_down_the_ladder_and_comes_back_up(page, worker, board, brow
         "websocket", "stream", "poll", "stream", "websocket",
     ]  # fmt: skip
     wait_until(lambda: not board.connections("stream"), "a stream that is not needed any more ends")
+
+
+RUNGS = ("websocket", "stream", "poll")
+
+
+def test_each_rung_brings_each_push_once_and_in_order_whatever_is_killed(page, worker, board, browser):
+    """From another origin: the page is the switchboard's, what it talks to is nginx."""
+    view = page("killed")
+    for rung in RUNGS:
+        browser.run("go(arguments[0], arguments[0].transports[0]); window[arguments[0].transports[0]].seen = seen", {
+            "topic": "killed", "transports": [rung], "url": f"{worker.plain_url}/worker", "lastEventId": None,
+        })  # fmt: skip
+        browser.wait_for(f"{rung}.state === 'live'", f"it is live by {rung}")
+
+    service = worker.service
+    for happens in (
+        lambda: (service.gateway.kill(), service.start_gateway()),
+        lambda: (service.api[0].kill(), service.api.pop(0)),
+        lambda: replace(service),
+        worker.restart,
+    ):
+        view.publish(3)
+        happens()
+        view.publish(2)
+    for rung in RUNGS:
+        browser.wait_for(f"{rung}.seen.pushes.length >= {view.number}", f"all have come by {rung}")
+        assert browser.run(f"return {rung}.seen.pushes") == list(range(view.number)), rung
+        assert browser.run(f"return [{rung}.seen.gaps, {rung}.seen.errors]") == [0, []]
 
 
 def test_what_works_is_remembered_and_what_says_nothing_is_not_waited_for(page, worker, board, browser):
