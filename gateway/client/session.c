@@ -76,6 +76,8 @@ static const struct {
 	[ENDING_SHUTDOWN] = {503, "unavailable: shutting down"},
 };
 
+static const char *const transports[TRANSPORTS] = {"websocket", "stream"};
+
 /* The log line of log_connections; only while it is in the audience. */
 static void note(const struct session *session, const char *what)
 {
@@ -86,6 +88,7 @@ static void note(const struct session *session, const char *what)
 		return;
 	client_address_format(&session->address, address);
 	log_event(LOG_INFO, what, log_text("address", address),
+		  log_text("transport", transports[session->transport]),
 		  log_bytes("topic", topic->name, topic->name_len),
 		  log_number("user", session->member.user_id));
 }

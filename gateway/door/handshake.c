@@ -215,7 +215,10 @@ const struct refusal *handshake_body(const struct handshake *handshake, struct b
 			       ? NULL
 			       : &refusal_malformed;
 	}
-	if (length.at && length.len == 0)
+	*body = body_of_length(0);
+	if (!length.at)
+		return NULL;
+	if (length.len == 0)
 		return &refusal_malformed;
 	for (size_t i = 0; i < length.len; i++) {
 		if (!isdigit((unsigned char)length.at[i]))

@@ -16,6 +16,7 @@ import pytest
 from harness.crowd import bystanders
 from harness.process import Process, accepts, log_tail, wait_until
 from harness.sqlite import wait_until_counted
+from harness.stream import request, stream_path
 from harness.web_servers import Nginx
 from harness.websocket import (
     AUTH_OK, ConnectionEnded, WebSocket, auth_frame, build_frame, path_of, push_of, upgraded,
@@ -89,6 +90,7 @@ FLOODS = {
     "half a request": REQUEST[: len(REQUEST) // 2],
     "no first frame": REQUEST,
     "half a first frame": REQUEST + build_frame(auth_frame().encode())[:-1],
+    "half a body": request(stream_path("t"), headers={"Content-Length": "100"}),
     "refused": WebSocket.request(path_of("no such topic")),
     "wrong token": WebSocket.request(path_of("closed")) + build_frame(auth_frame("wrong").encode()),
 }

@@ -53,7 +53,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	enum body_state state = take(text, size, size, whole, &whole_len);
 	for (size_t piece = 1; piece <= 64; piece *= 2) {
-		assert(take(text, size, piece, pieces, &pieces_len) == state);
+		enum body_state again = take(text, size, piece, pieces, &pieces_len);
+
+		assert(again == state);
 		if (state != BODY_MALFORMED)
 			assert(pieces_len == whole_len && memcmp(pieces, whole, whole_len) == 0);
 	}
@@ -63,6 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	copy[size] = '\0';
 	if (memchr(copy, '\0', size))
 		return 0; /* the second reader reads texts */
-	assert(join(copy, joined) == whole_len && memcmp(joined, whole, whole_len) == 0);
+	size_t joined_len = join(copy, joined);
+	assert(joined_len == whole_len && memcmp(joined, whole, whole_len) == 0);
 	return 0;
 }
