@@ -26,15 +26,12 @@ static const struct program program = {
 	.name = "wavelog-worker-api",
 	.short_name = "api",
 	.summary =
-		"Takes register, publish, unregister and status requests from the web server by\n"
-		"FastCGI or CGI. A web server may start it, and so may spawn-fcgi, or it listens "
-		"by\n"
-		"itself:\n"
-		"  --listen unix:PATH | ADDRESS:PORT  for FastCGI from nginx or mod_proxy_fcgi\n"
-		"  --processes N      so many processes (4), which are started again when they "
-		"end\n"
+		"Takes requests to register, publish and so on from the web server, by FastCGI or\n"
+		"CGI. The web server or spawn-fcgi starts it, or it listens by itself:\n"
+		"  --listen WHERE     unix:PATH or ADDRESS:PORT, for nginx or mod_proxy_fcgi\n"
+		"  --processes N      so many (4), which are started again when they end\n"
 		"  --socket-mode MODE permission bits of the UNIX socket (0660)\n"
-		"SIGUSR2 goes on with the program that is on disk now; nobody is refused.\n",
+		"Then SIGUSR2 goes on with the program that is on disk, and nobody is refused.\n",
 	.listening = &listening,
 };
 

@@ -119,7 +119,7 @@ class Worker(Contender):
 
     def __init__(self, front=Nginx, bare=False, cores=SERVER_CORES, seed=None, on_disk=False, processes=4, **config):
         self.front, self.bare, self.cores, self.seed, self.on_disk = front, bare, cores, seed, on_disk
-        self.processes = processes  # of the API, behind nginx
+        self.processes = processes  # of the API
         self.service = Service(event_limit=10_000_000, event_retention="24h", drain="10ms", **config)
 
     def start(self):
@@ -131,8 +131,7 @@ class Worker(Contender):
             if self.seed:
                 self._seed(**self.seed)
             self.service.start_gateway()
-        if self.front is Nginx:
-            self.service.start_api(self.processes)
+        self.service.start_api(self.processes)
         self.web = self.front(self.service, certificates())
         self.api = InternalApi(self.web.plain_url, self.service.secret)
 
