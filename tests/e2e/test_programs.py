@@ -491,6 +491,25 @@ def test_gateway_listens_on_a_unix_socket_of_the_mode_that_is_configured(make_se
     assert not service.ws_socket.exists() and not (service.state_dir / "wakeup.sock").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user than the service's")
+def test_a_web_server_of_another_user_reaches_the_socket_and_nothing_else(make_service):
+    """As docs/security.md has it: mode 0711 for the directory, 0666 for the socket."""
+    service = make_service(unix=True, ws_socket_mode="0666")
+    service.dir.chmod(0o711)
+    service.start_gateway()
+
+    def other(*command):
+        done = subprocess.run(command, user="nobody", group="nogroup", extra_groups=[], capture_output=True, text=True)
+        return done.stdout if done.returncode == 0 else None
+
+    ask = ["curl", "-sS", "--unix-socket", service.ws_socket, "http://localhost/readyz"]
+    assert other(*ask) == "ok\n"
+    for command, name in ("ls", ""), ("touch", "new"), ("rm", "gateway.sock"), ("cat", "config.yaml"), ("ls", "state"):
+        assert other(command, service.dir / name) is None
+    service.ws_socket.chmod(0o660)
+    assert other(*ask) is None
+
+
 def test_gateway_takes_no_socket_from_another_program_and_no_file_from_anybody(make_service):
     service = make_service(unix=True)
     with socket.socket(socket.AF_UNIX) as other:
