@@ -322,8 +322,12 @@ proxied()
 put()
 {
 	if [ "$api" = php ]; then
-		sed "s,^const PROGRAM = .*,const PROGRAM = '$dir/wavelog-worker-api';,; s,^const CONFIG = .*,const CONFIG = '$config';," \
-			"$top/examples/php/worker.php" >"$1/worker.php.new"
+		from=local
+		[ "$guard" = local ] || from='*'
+		printf "<?php return ['program' => '%s', 'config' => '%s', 'internal_from' => ['%s']];\n" \
+			"$dir/wavelog-worker-api" "$config" "$from" >"$1/worker-settings.php.new"
+		mv -f "$1/worker-settings.php.new" "$1/worker-settings.php"
+		cp "$top/examples/php/worker.php" "$1/worker.php.new"
 		mv -f "$1/worker.php.new" "$1/worker.php"
 		return
 	fi
@@ -352,7 +356,6 @@ find_api()
 {
 	gateway=
 	for api in fcgid cgi php; do
-		[ "$api" != php ] || [ -f "$top/examples/php/worker.php" ] || continue
 		for options in yes ''; do
 			for guard in local all; do
 				if try_api; then return; fi
@@ -360,11 +363,13 @@ find_api()
 		done
 	done
 	# Without .htaccess: a PHP file that gets the path behind its name, or after a question mark.
-	api=php options='' guard=all
-	[ -f "$top/examples/php/worker.php" ] || return 1
+	options=''
 	rm -f "$web/$probe/.htaccess"
-	for direct in worker.php 'worker.php?'; do
-		if api_answers "$probe/$direct"; then return; fi
+	for guard in local all; do
+		put "$web/$probe"
+		for direct in worker.php 'worker.php?'; do
+			if api_answers "$probe/$direct"; then return; fi
+		done
 	done
 	return 1
 }
@@ -459,7 +464,7 @@ find_gateway
 
 old_files=$(remembered file)
 files='client.js client-socket.js demo.html'
-if [ "$api" = php ]; then files="$files worker.php"; else files="$files wavelog-worker.fcgi"; fi
+if [ "$api" = php ]; then files="$files worker.php worker-settings.php"; else files="$files wavelog-worker.fcgi"; fi
 for file in $files; do
 	case " $(say "$old_files" | tr '\n' ' ') " in
 	*" $file "*) ;;
@@ -472,8 +477,10 @@ done
 	for file in $files; do say "file=$file"; done
 } >"$answers.new"
 mv "$answers.new" "$answers"
-cp "$top/gateway/client/wavelog-worker.js" "$web/client.js"
-cp "$top/gateway/client/wavelog-worker-socket.js" "$web/client-socket.js"
+clients=$top/gateway/client
+[ -d "$clients" ] || clients=$top/client # in the archive
+cp "$clients/wavelog-worker.js" "$web/client.js"
+cp "$clients/wavelog-worker-socket.js" "$web/client-socket.js"
 cp "$top/nginx/demo.html" "$web/demo.html"
 put "$web"
 other_lines >"$dir/before.new"
@@ -537,7 +544,7 @@ if [ "$browsers" != websocket ]; then
 	say
 	say "and, before Wavelog's own scripts, in its pages:"
 	say
-	say "<script src=\"$url/$prefix/client-socket.js\"${direct:+ data-poll-url=\"$api_url\"}></script>"
+	say "<script src=\"$url/$prefix/client-socket.js\"${direct:+ data-poll-url=\"$api_url/poll\"}></script>"
 fi
 say
-say "To see pushes: $url/$prefix/demo.html"
+[ "$direct" ] || say "To see pushes: $url/$prefix/demo.html"

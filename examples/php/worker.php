@@ -6,7 +6,7 @@
  *	https://www.example.org/worker.php/poll?topic=...	for browsers
  *	https://www.example.org/worker.php/readyz		for uptime checks
  *
- * or, with a rewrite to this file, any URL that ends so. The API is reached at its socket, or started for each request.
+ * or, with a rewrite to this file, any URL that ends so; or worker.php?/internal/publish, where a web server passes PHP no path. The API is reached at its socket, or started for each request.
  * Nothing of a request or an answer is changed; a body may have 1 MiB. What goes wrong is in PHP's error log.
  *
  * The settings below may stand in worker-settings.php beside this file instead, as `<?php return ['socket' => ...];`
@@ -41,13 +41,17 @@ function server(string $name): string
 	return is_string($value) ? $value : '';
 }
 
-function path_asked_for(): string
+/** The API's path and the query behind it. Where a web server knows no path behind a file's name: worker.php?/poll?topic=... */
+function asked_for(): array
 {
 	$path = server('PATH_INFO') !== '' ? server('PATH_INFO') : (string)strtok(server('REQUEST_URI'), '?#');
+	$query = server('QUERY_STRING');
+	if ($query !== '' && $query[0] === '/')
+		[$path, $query] = preg_split('/[?&]/', $query, 2) + [1 => ''];
 	// The end is all that counts, and all that is handed on.
 	if (!preg_match('#/(?:internal/[a-z]{1,32}|poll|readyz)$#D', $path, $found))
 		throw new Refusal('not found', 404);
-	return $found[0];
+	return [$found[0], $query];
 }
 
 function check_caller(string $path, array $allowed): void
@@ -76,9 +80,8 @@ function read_body(): string
 	return $body;
 }
 
-function describe_request(string $path, string $body): array
+function describe_request(string $path, string $query, string $body): array
 {
-	$query = server('QUERY_STRING');
 	$variables = [
 		'GATEWAY_INTERFACE' => 'CGI/1.1',
 		'SERVER_PROTOCOL' => 'HTTP/1.1',
@@ -249,10 +252,10 @@ try {
 	if (is_file(__DIR__ . '/worker-settings.php'))
 		$settings = (require __DIR__ . '/worker-settings.php') + $settings;
 	$deadline = microtime(true) + $settings['timeout'];
-	$path = path_asked_for();
+	[$path, $query] = asked_for();
 	check_caller($path, $settings['internal_from']);
 	$body = read_body();
-	$variables = describe_request($path, $body);
+	$variables = describe_request($path, $query, $body);
 	$answer = $settings['socket'] === '' ? null
 		: ask_socket($settings['socket'], $variables, $body, $deadline, $settings['max_answer']);
 	if ($answer === null && $settings['program'] !== '')

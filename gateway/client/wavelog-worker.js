@@ -73,7 +73,7 @@ function address(options, rung) {
 	if (!own)
 		url.pathname = url.pathname.replace(/(\/ws)?\/*$/, PATHS[rung]);
 	url.protocol = (rung ? 'http' : 'ws') + (/^(https|wss):/.test(url.protocol) ? 's:' : ':');
-	url.search = '?topic=' + encodeURIComponent(options.topic);
+	url.search = (own && url.search ? url.search + '&' : '?') + 'topic=' + encodeURIComponent(options.topic);
 	url.hash = '';
 	return url.href;
 }

@@ -142,8 +142,14 @@ again
 step 'no FastCGI, no proxy'
 lacks fcgid proxy_http
 now
+step 'no CGI'
+lacks cgid
+now
+step 'no .htaccess'
+sed -i 's/AllowOverride All/AllowOverride None/' /etc/apache2/sites-available/host.conf; reload
+api=https://www.example.org/worker/worker.php now
 step 'all again'
-rm /etc/apache2/conf-enabled/upgrade.conf
+sed -i 's/AllowOverride None/AllowOverride All/' /etc/apache2/sites-available/host.conf; rm /etc/apache2/conf-enabled/upgrade.conf
 has fcgid proxy_http cgid
 now
 step 'back end'
@@ -157,6 +163,36 @@ sed -n '/^ws_/p' /home/me/worker/config.yaml
 grep '\[P' /home/me/www/worker/.htaccess || echo no proxy of ours
 install --backend 0
 sed -n '/^ws_/p' /home/me/worker/config.yaml
+step nginx
+cat >/etc/nginx/host.conf <<'END'
+user www-data;
+error_log /var/log/nginx/host.log;
+events { }
+http {
+	server {
+		listen 8443 ssl;
+		root /home/me/www;
+		ssl_certificate /etc/ssl/certs/worker.example.org.pem;
+		ssl_certificate_key /etc/ssl/private/worker.example.org.key;
+		location ~ \.php$ {
+			include /etc/nginx/snippets/fastcgi-php.conf;
+			fastcgi_pass unix:/run/php-me.sock;
+		}
+		location = /worker/ws {
+			proxy_pass http://127.0.0.1:9000;
+			proxy_http_version 1.1;
+			proxy_set_header Upgrade $http_upgrade;
+			proxy_set_header Connection upgrade;
+		}
+	}
+}
+END
+nginx -c /etc/nginx/host.conf
+install --url https://www.example.org:8443 --backend 9000
+php=https://www.example.org:8443/worker/worker.php
+curl -sS -d '{"topic":"a&b?c"}' -H "X-Worker-Secret: $(secret)" "$php?/internal/register" -w '%{http_code}\n'
+curl -sS -d '{"type":"auth","last_event_id":null}' -H 'Content-Type: text/plain' "$php?/poll&topic=a%26b%3Fc"
+curl -sS -o /dev/null -w '%{http_code}\n' "$php?/etc/passwd"
 step uninstall
 install --uninstall
 ls -A /home/me/worker; ls -l /proc/[0-9]*/exe 2>/dev/null | grep wavelog || echo nothing runs
@@ -175,9 +211,14 @@ INSTALLED = {
     "upgrade": ("each once and in order by websocket\n", "^/home/me/worker/wavelog-worker-gateway$"),
     "no Upgrade": ("by FastCGI", "use streams", "each once and in order by stream\n", "<script src="),
     "no FastCGI, no proxy": ("by CGI", "browsers poll", "each once and in order by poll\n"),
+    "no CGI": ("by worker.php", "browsers poll", "each once and in order by poll"),
+    "no .htaccess": ("by worker.php, at https://www.example.org/worker/worker.php", "each once and in order by poll",
+                     'data-poll-url="https://www.example.org/worker/worker.php/poll"'),
     "all again": ("by FastCGI", "browsers use WebSockets", "each once and in order by"),
     "back end": ("browsers use WebSockets, by port 9000\n", "each once and in order by websocket\n", 'ws_bind: "0.0.0.0"\nws_port: 9000',
                  "^no proxy of ours", "by unix:/home/me/worker/gateway.sock\n(.*\n)*ws_bind: .unix:"),
+    "nginx": (r"by worker.php, at https://www.example.org:8443/worker/worker.php\?", "WebSockets, by port 9000\n",
+              '^200\n.*"auth_ok".*404$'),
     "uninstall": ("removed", "kept: /home/me/worker/config.yaml", "^nothing runs", "^as before", "^gone"),
 }  # fmt: skip
 
