@@ -289,7 +289,7 @@ def test_what_works_is_remembered_and_what_says_nothing_is_not_waited_for(page, 
     began = time.monotonic()
     view = page("jammed", climbMs=60000, climbMaxMs=60000)
     view.is_live("poll")
-    assert time.monotonic() - began < 5, "a second for each of two"
+    assert time.monotonic() - began < 8, "a second for each of two, not the time in which each gives up"
     browser.driver.get("about:blank")
     board.open("ws", "stream")
     before = board.seen.copy()
@@ -387,16 +387,14 @@ SCRIPT = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 'use strict';
 function go(topic, auth, seen = {}) {
 	let tries = 3;
-	Object.assign(seen, { texts: [], closes: [], errors: 0, opens: 0, slowest: 0, isDeaf: false });
+	Object.assign(seen, { texts: [], closes: [], errors: 0, opens: 0, isDeaf: false });
 	(function connect() {
-		const began = performance.now();
 		const socket = new WebSocket(`ws://${location.host}/worker/ws?topic=${encodeURIComponent(topic)}`);
 		const timer = setTimeout(() => socket.close(), 1500);
 		seen.socket = socket;
 		socket.onopen = () => {
 			clearTimeout(timer);
 			seen.opens++;
-			seen.slowest = Math.max(seen.slowest, performance.now() - began);
 			socket.send(JSON.stringify({ type: 'auth', ...auth }));
 		};
 		socket.addEventListener('message', (event) => {
@@ -487,7 +485,7 @@ def test_a_stand_in_is_what_a_websocket_is_and_others_are_left_alone(script, wor
     board.shut("stream")
     script.start("seen", "s2", {"require_token": True}, token=token("s2"))
     script.has("seen.texts[0] === '{\"type\":\"auth_ok\"}'", "auth_ok")
-    assert script.see("seen.slowest") < 1500 and script.see("seen.opens") == 1
+    assert script.see("[seen.opens, seen.closes]") == [1, []]
     worker.api.publish("s2", "by poll")
     script.has("seen.texts[1] === '{\"type\":\"push\",\"payload\":\"by poll\"}'", "a push")
     board.open("ws")
