@@ -72,6 +72,8 @@ static void put_gauges(FILE *out, const struct gauges *gauges)
 		 "The newest event that every living gateway has handed out."},
 		{"database_bytes", gauges->database_bytes, "Size of the database."},
 		{"wal_bytes", gauges->wal_bytes, "Size of the write-ahead log's file."},
+		{"log_reader_pid", gauges->log_reader_pid,
+		 "Process whose open transaction keeps a long log from being shortened; 0: none."},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -114,6 +114,8 @@ bool service_available(struct service *service, enum service_use use, enum datab
 		log_repeat_ends(trouble, clock_monotonic_ms(), "database available again");
 		return true;
 	}
+	if (status == DATABASE_FULL && !database_log_is_full(service->database))
+		housekeeping_make_room(service->housekeeping);
 	log_repeat_event(trouble, clock_monotonic_ms(), log_text("why", why),
 			 log_text("sqlite", database_error(service->database)));
 	if (response)

@@ -52,6 +52,8 @@ static enum database_status fill(struct service *service, cJSON *object, struct 
 	cJSON_AddNumberToObject(object, "cluster_nodes", (double)gauges->cluster_nodes);
 	cJSON_AddNumberToObject(object, "dropped_pushes", (double)gauges->dropped_pushes);
 
+	if (gauges->log_reader_pid > 0)
+		cJSON_AddNumberToObject(object, "log_reader_pid", (double)gauges->log_reader_pid);
 	if (!is_alive) {
 		autostart_explain(service->config, reason);
 		cJSON_AddStringToObject(object, "reason", reason);

@@ -224,7 +224,9 @@ static void note(struct database_thread *thread, enum database_status status)
 	if (status == DATABASE_OK)
 		log_repeat_ends(&thread->trouble, clock_monotonic_ms(),
 				"the database can be written again");
-	else if (status != DATABASE_BUSY)
+	else if (status == DATABASE_FULL)
+		housekeeping_make_room(thread->housekeeping);
+	if (status != DATABASE_OK && status != DATABASE_BUSY)
 		log_repeat_event(&thread->trouble, clock_monotonic_ms(),
 				 log_text("why", database_status_text(status)),
 				 log_text("sqlite", database_error(thread->database)));

@@ -50,6 +50,7 @@ struct config {
 	int64_t event_limit; /* rows */
 	int64_t max_topics;
 	int64_t database_max_bytes;
+	int64_t disk_reserve; /* bytes; 0: none */
 	enum config_durability durability;
 	int64_t busy_timeout_ms;
 	char *trusted_proxies; /* addresses and CIDR blocks, comma-separated, no spaces */

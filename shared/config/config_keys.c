@@ -42,6 +42,7 @@ const struct config_key config_keys[] = {
 	{KEY(max_topics), CONFIG_INTEGER, "1000000", 1, ROWS},
 	{KEY(database_max_bytes), CONFIG_INTEGER, "1073741824", 16 * MIB, 1024 * (int64_t)GIB,
 	 RESTART},
+	{KEY(disk_reserve), CONFIG_INTEGER, "8388608", 0, GIB},
 	{KEY(durability), CONFIG_CHOICE, "normal", .choices = durabilities, RESTART},
 	{KEY_MS(busy_timeout), CONFIG_DURATION, "700ms", 1, 900},
 	{KEY(max_connections), CONFIG_INTEGER, "0", 0, CONNECTIONS, RESTART},

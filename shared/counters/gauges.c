@@ -67,10 +67,19 @@ void gauge_reader_free(struct gauge_reader *reader)
 enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gauges)
 {
 	enum { COUNT, START, NODES, BYTES, LAST, KNOWN, DROPS, SOCKETS, TOPICS, CLIENTS, NUMBERS };
-	int64_t row[NUMBERS] = {0}, now_ms = clock_wall_ms();
+	const char *path = sqlite3_db_filename(database_handle(reader->database), "main");
+	int64_t row[NUMBERS] = {0}, now_ms = clock_wall_ms(), log_reader = 0;
 	enum database_status status;
+	struct stat wal = {0};
 
-	*gauges = (struct gauges){.cluster_nodes = -1};
+	stat(sqlite3_filename_wal(path), &wal);
+	/* Its file stays that long for a while; ours read for moments. */
+	if (wal.st_size >= DATABASE_LONG_LOG_BYTES)
+		log_reader = database_find_reader(reader->database);
+	if (liveness_is_ours(reader->liveness, log_reader))
+		log_reader = 0;
+	*gauges = (struct gauges){
+		.cluster_nodes = -1, .wal_bytes = wal.st_size, .log_reader_pid = log_reader};
 	sqlite3_bind_int64(reader->statements[GATEWAYS], 1, now_ms);
 	status = database_read_numbers(reader->statements[GATEWAYS], row, NUMBERS);
 	if (status == DATABASE_OK && (row[COUNT] > 1 || row[SOCKETS] < 0))
@@ -90,17 +99,17 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 		.gateways = row[COUNT],
 		.outbox_bytes = row[BYTES],
 		.delivered_event_id = row[LAST],
+		.wal_bytes = wal.st_size,
+		.log_reader_pid = log_reader,
 	};
 	return DATABASE_OK;
 }
 
 enum database_status gauges_read_all(struct gauge_reader *reader, struct gauges *gauges)
 {
-	const char *path = sqlite3_db_filename(database_handle(reader->database), "main");
 	enum { NEWEST, EVENTS, BYTES, NUMBERS };
 	int64_t row[NUMBERS] = {0};
 	enum database_status status = gauges_read(reader, gauges);
-	struct stat wal;
 
 	if (status == DATABASE_OK)
 		status = database_read_numbers(reader->statements[STORE], row, NUMBERS);
@@ -108,6 +117,5 @@ enum database_status gauges_read_all(struct gauge_reader *reader, struct gauges 
 	gauges->committed_event_id = row[NEWEST];
 	gauges->event_rows = row[EVENTS];
 	gauges->database_bytes = row[BYTES];
-	gauges->wal_bytes = stat(sqlite3_filename_wal(path), &wal) == 0 ? wal.st_size : 0;
 	return status;
 }

@@ -28,6 +28,10 @@ struct gauges {
 	int64_t cluster_nodes;
 	int64_t dropped_pushes; /* by subscribers, since the database was made */
 
+	/* Also without a gateway. */
+	int64_t wal_bytes; /* the write-ahead log's file */
+	int64_t log_reader_pid; /* whose open transaction keeps a long log; 0: nobody's */
+
 	/* gauges_read_all only. */
 	int64_t api_processes;
 	int64_t gateways; /* living ones */
@@ -36,7 +40,6 @@ struct gauges {
 	int64_t committed_event_id;
 	int64_t event_rows;
 	int64_t database_bytes;
-	int64_t wal_bytes; /* the write-ahead log's file */
 };
 
 struct gauge_reader;

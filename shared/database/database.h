@@ -23,7 +23,12 @@
 
 #include "shared/config/config.h"
 
-enum { DATABASE_WHY_SIZE = 256, DATABASE_START_WAIT_MS = 10000, DATABASE_FUNCTIONS = 4 };
+enum {
+	DATABASE_WHY_SIZE = 256,
+	DATABASE_START_WAIT_MS = 10000,
+	DATABASE_FUNCTIONS = 4,
+	DATABASE_LONG_LOG_BYTES = 16 * 1024 * 1024 /* more than a checkpoint leaves to nobody */
+};
 
 enum database_status {
 	DATABASE_OK,

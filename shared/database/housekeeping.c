@@ -9,18 +9,20 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log_repeat.h"
+#include "shared/database/database_internal.h"
+#include "shared/database/reserve.h"
 
 enum {
 	BATCH_ROWS = 500,
 	BATCH_BYTES = 4 * 1024 * 1024, /* of payloads: the lock is held for as long as they take */
 	CHECKPOINT_BYTES = 4 * 1024 * 1024, /* of log */
-	HELD_BYTES = 4 * CHECKPOINT_BYTES, /* of the log, that a checkpoint had to leave */
 	HELD_STEPS = 3,
-	CROWDED_TENTHS = 9
+	CROWDED_TENTHS = 9,
+	RESERVE_RETRY_MS = 5000
 };
 
 /* What the look gives. */
-enum { HAS_OLD_TOPICS, NEWEST_ID, EVENTS, BYTES, NUMBERS };
+enum { HAS_OLD_TOPICS, NEWEST_ID, EVENTS, BYTES, FREE_BYTES, NUMBERS };
 
 struct housekeeping {
 	struct database *database;
@@ -30,6 +32,9 @@ struct housekeeping {
 	sqlite3_stmt *delete_events;
 	struct log_repeat held;
 	int held_steps; /* how often in a row */
+	bool is_full; /* the disk; until the next step */
+	bool is_short; /* of room on it: the reserve was given up, and cannot be had again yet */
+	int64_t reserve_ms; /* when to look after the reserve again; monotonic */
 };
 
 struct housekeeping_limits housekeeping_limits_of(const struct config *config)
@@ -38,6 +43,7 @@ struct housekeeping_limits housekeeping_limits_of(const struct config *config)
 		.event_retention_ms = config->event_retention_ms,
 		.event_limit = config->event_limit,
 		.database_max_bytes = config->database_max_bytes,
+		.disk_reserve = config->disk_reserve,
 	};
 }
 
@@ -49,11 +55,12 @@ struct housekeeping *housekeeping_new(struct database *database)
 	housekeeping->held = (struct log_repeat){
 		.level = LOG_WARN,
 		.message = "an open transaction keeps the log from being shortened"};
-	database_prepare(database, &housekeeping->look,
-			 "SELECT EXISTS (SELECT 1 FROM topics WHERE expires_ms <= ?1), "
-			 "(SELECT max(id) FROM events), (SELECT events FROM event_count), "
-			 "(page_count - freelist_count) * page_size FROM "
-			 "pragma_page_count, pragma_freelist_count, pragma_page_size");
+	database_prepare(
+		database, &housekeeping->look,
+		"SELECT EXISTS (SELECT 1 FROM topics WHERE expires_ms <= ?1), "
+		"(SELECT max(id) FROM events), (SELECT events FROM event_count), "
+		"(page_count - freelist_count) * page_size, freelist_count * page_size FROM "
+		"pragma_page_count, pragma_freelist_count, pragma_page_size");
 	database_prepare(database, &housekeeping->delete_topics,
 			 "DELETE FROM topics WHERE topic IN (SELECT topic FROM topics "
 			 "WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)");
@@ -71,14 +78,21 @@ void housekeeping_free(struct housekeeping *housekeeping)
 	free(housekeeping);
 }
 
-/* The batch of old events that is to go: up to *last, 0: none. `crowded`: the pages in use come
- * near the limit of database_max_bytes. *more when it is as large as it may be. */
+void housekeeping_make_room(struct housekeeping *housekeeping)
+{
+	housekeeping->is_full = true;
+}
+
+/* The batch of old events that is to go: up to *last, 0: none. *more when it is as large as it may
+ * be. `crowded`: the pages in use come near the limit of database_max_bytes; or the disk is full,
+ * and there is less room within the file than until the checkpoint after the next. */
 static enum database_status plan_events(struct housekeeping *housekeeping,
 					struct housekeeping_limits limits, int64_t now_ms,
 					const int64_t seen[NUMBERS], int64_t *last, bool *more)
 {
 	sqlite3_stmt *oldest = housekeeping->oldest_events;
-	bool crowded = seen[BYTES] > limits.database_max_bytes / 10 * CROWDED_TENTHS;
+	bool crowded = seen[BYTES] > limits.database_max_bytes / 10 * CROWDED_TENTHS ||
+		       (housekeeping->is_short && seen[FREE_BYTES] < 2 * CHECKPOINT_BYTES);
 	int64_t bytes = 0, rows = 0;
 	int result = SQLITE_OK;
 
@@ -140,26 +154,39 @@ enum database_status housekeeping_step(struct housekeeping *housekeeping,
 				       int64_t wait_ms, bool *more)
 {
 	struct database *database = housekeeping->database;
+	bool is_full = housekeeping->is_full;
 
 	*more = false;
+	if (is_full && limits.disk_reserve > 0) {
+		reserve_give_up(database->state_dir);
+		housekeeping->is_short = true;
+	}
 	enum database_status status = prune(housekeeping, limits, now_ms, wait_ms, more);
 	/* On a full disk not even a DELETE finds room until the log can start again from its
 	 * beginning. */
-	if (status == DATABASE_FULL ||
+	if (is_full || status == DATABASE_FULL ||
 	    (status == DATABASE_OK && database_wal_bytes(database) >= CHECKPOINT_BYTES)) {
 		enum database_status copied = database_checkpoint(database, deadline_in(wait_ms));
 		if (status == DATABASE_OK)
 			status = copied;
 	}
+	housekeeping->is_full = status == DATABASE_FULL || (is_full && status == DATABASE_BUSY);
 	/* A checkpoint leaves nothing of the log, unless somebody reads; ours read for moments
 	 * only. */
 	int64_t bytes = database_wal_bytes(database), clock_ms = clock_monotonic_ms();
-	housekeeping->held_steps = bytes >= HELD_BYTES ? housekeeping->held_steps + 1 : 0;
+	housekeeping->held_steps =
+		bytes >= DATABASE_LONG_LOG_BYTES ? housekeeping->held_steps + 1 : 0;
 	if (housekeeping->held_steps >= HELD_STEPS)
 		log_repeat_event(&housekeeping->held, clock_ms,
 				 log_number("pid", database_find_reader(database)),
 				 log_number("bytes", bytes));
-	else if (bytes < HELD_BYTES)
+	else if (bytes < DATABASE_LONG_LOG_BYTES)
 		log_repeat_ends(&housekeeping->held, clock_ms, "the log can be shortened again");
+	if (status == DATABASE_OK && clock_ms >= housekeeping->reserve_ms) {
+		bool is_kept = reserve_keep(database->state_dir, limits.disk_reserve);
+
+		housekeeping->is_short = housekeeping->is_short && !is_kept;
+		housekeeping->reserve_ms = is_kept ? 0 : clock_ms + RESERVE_RETRY_MS;
+	}
 	return status;
 }

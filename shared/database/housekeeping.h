@@ -19,6 +19,7 @@ struct housekeeping_limits {
 	int64_t event_retention_ms;
 	int64_t event_limit;
 	int64_t database_max_bytes; /* nearly full: the oldest events go early */
+	int64_t disk_reserve; /* bytes, see reserve.h */
 };
 
 struct housekeeping_limits housekeeping_limits_of(const struct config *config);
@@ -26,6 +27,10 @@ struct housekeeping_limits housekeeping_limits_of(const struct config *config);
 /* Free with housekeeping_free before the database is closed. */
 struct housekeeping *housekeeping_new(struct database *database);
 void housekeeping_free(struct housekeeping *housekeeping);
+
+/* A write has failed with DATABASE_FULL: the next step gives up the reserve, lets the oldest events
+ * go early, and shortens the log. */
+void housekeeping_make_room(struct housekeeping *housekeeping);
 
 /* One step at `now_ms` (wall clock), waiting for the write lock for at most `wait_ms` (0 in a
  * program with threads). *more is set when a batch was full and another step should follow soon. */

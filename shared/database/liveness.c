@@ -184,6 +184,13 @@ bool liveness_check(const struct liveness *liveness, int64_t pid)
 	return lock.l_type != F_UNLCK && age % API_BYTE < LIVENESS_LIMIT_MS / TICK_MS;
 }
 
+bool liveness_is_ours(const struct liveness *liveness, int64_t pid)
+{
+	return is_pid(pid) &&
+	       (pid == liveness->claimed_pid || pid == liveness->api_pid ||
+		find_lock(liveness->fd, place_of(pid), place_of(pid + 1)).l_type != F_UNLCK);
+}
+
 void liveness_claim_api(struct liveness *liveness, int64_t pid)
 {
 	bool is_claimed = is_pid(pid) && claim(liveness->fd, place_of(pid) + API_BYTE, F_WRLCK);

@@ -44,6 +44,9 @@ void liveness_beat(struct liveness *liveness);
 bool liveness_exists(const struct liveness *liveness, int64_t pid);
 bool liveness_check(const struct liveness *liveness, int64_t pid);
 
+/* True when that process is a gateway or one of the API's. */
+bool liveness_is_ours(const struct liveness *liveness, int64_t pid);
+
 /* Marks this process as one of the API's, for as long as `liveness` is open; and how many there
  * are, this one included. */
 void liveness_claim_api(struct liveness *liveness, int64_t pid);

@@ -18,12 +18,12 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount 
 
 @pytest.fixture
 def small_disk(make_service):
-    """A service whose state_dir is a file system of 8 MiB."""
+    """A service whose state_dir is a file system of so many MiB."""
     mounted = []
 
-    def make(**config):
+    def make(size=8, **config):
         service = make_service(**config)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", service.state_dir], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=0700", "tmpfs", service.state_dir], check=True)
         mounted.append(service.state_dir)
         give_to_user(service.state_dir, 0o700)
         return service
@@ -67,6 +67,31 @@ def test_a_full_disk_is_503_while_commits_are_still_pushed_until_there_is_room(s
         wait_until(lambda: server.api.publish("t", "room again").status == 200, "publishing works again")
         assert client.receive_json()["payload"] == "room again"
     with sqlite3.connect(service.database) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@needs_root
+def test_a_disk_that_the_service_has_filled_by_itself_heals(small_disk, certificates):
+    server = Nginx(small_disk(30).start(), certificates)
+    reserve, ballast = (server.service.state_dir / name for name in ("reserve", "ballast"))
+    size = 8 << 20
+
+    def is_there():
+        return reserve.exists() and (reserve.stat().st_size, reserve.stat().st_blocks) == (size, size // 512)
+
+    def publish(_=None):
+        return server.api.publish("t", "x" * 20_000).status
+
+    wait_until(is_there, "there is a reserve")
+    ballast.write_bytes(bytes(10 << 20))
+    server.api.register("t")
+    assert 503 in map(publish, range(1000))
+    for _ in range(1000):  # more than the disk has room for
+        wait_until(lambda: publish() == 200, "publishing works again", 10)
+    assert not reserve.exists()
+    ballast.unlink()
+    wait_until(is_there, "there is a reserve again", 10)
+    with sqlite3.connect(server.service.database) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 

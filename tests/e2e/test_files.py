@@ -35,7 +35,10 @@ FILES = {
 
 def remove(path):
     if path.is_dir():
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except OSError:  # the programs have put a file back meanwhile
+            shutil.rmtree(path)
     else:
         path.unlink()
 

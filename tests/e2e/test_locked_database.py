@@ -12,6 +12,7 @@ import pytest
 
 from harness import sqlite
 from harness.api import make_token
+from harness.metrics import scrape
 from harness.process import give_to_user, wait_until
 from harness.web_servers import Nginx
 
@@ -139,7 +140,11 @@ def test_a_reader_that_stays_is_named_and_cannot_fill_the_disk(make_service, cer
         assert wal.stat().st_size < 20 * 1024 * 1024
         named = f'msg="an open transaction keeps the log from being shortened" pid={reader.process.pid} '
         wait_until(lambda: named in (service.log_dir / "gateway.log").read_text(), "the gateway says who")
+        assert server.api.status().json["log_reader_pid"] == reader.process.pid
+        assert scrape(server)["log_reader_pid"] == reader.process.pid
         reader.end()
+    assert "log_reader_pid" not in server.api.status().json
+    assert scrape(server)["log_reader_pid"] == 0
     wait_until(lambda: server.api.publish("t", payload).status == 200, "publishing works again", 5)
     wait_until(
         lambda: "the log can be shortened again" in (service.log_dir / "gateway.log").read_text(), "the log says so"

@@ -362,6 +362,8 @@ static void processes_of_the_api_are_counted_while_they_live(void **state)
 	assert_int_equal(liveness_count_api(liveness), PROCESSES + 1);
 	assert_true(liveness_check(liveness, PID));
 	assert_false(liveness_check(liveness, children[0]));
+	assert_true(liveness_is_ours(liveness, PID) && liveness_is_ours(liveness, children[0]));
+	assert_false(liveness_is_ours(liveness, PID + 1) || liveness_is_ours(liveness, 0));
 	kill_child(gateway);
 	for (int i = 0; i < PROCESSES; i++) {
 		kill_child(children[(i * 5) % PROCESSES]);
