@@ -171,8 +171,7 @@ static int open_socket(struct parent *parent)
 		return cannot_listen(parent->where, strerror(errno), EXIT_FAILURE);
 	dup2(fd, STDIN_FILENO);
 	close(fd);
-	unsetenv("LISTEN_FDS");
-	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS"); /* LISTEN_PID tells what comes after SIGUSR2 that it is wanted */
 	return listener_is_there()
 		       ? EXIT_SUCCESS
 		       : cannot_listen("LISTEN_FDS", "not a listening socket", EXIT_USAGE);

@@ -23,25 +23,26 @@ PUBLISH = b'{"topic":"t","payload":1}'
 
 
 class Listening:
-    """A parent with 3 processes, in a Service."""
+    """A parent with 3 processes, in a Service; of systemd's, with 4."""
 
-    def __init__(self, service, *options, where=None, start=(), stdin=subprocess.DEVNULL, name="api"):
+    def __init__(self, service, *options, where=None, start=(), name="api"):
         self.service = service
         self.address = where or service.dir / "run/api.sock"
         if not where:
             self.address.parent.mkdir(exist_ok=True)
             give_to_user(self.address.parent, 0o755)
         listen = f"{where[0]}:{where[1]}" if where else f"unix:{self.address}"
-        given = [] if start or stdin != subprocess.DEVNULL else ["--listen", listen]
+        given = [] if start else ["--listen", listen, "--processes", "3"]
+        self.count = 4 if start else 3
         self.log = service.log_dir / f"{name}.log"
         self.parent = Process.start(
-            name, [*start, service.api_program, "-c", service.config_file, *given, "--processes", "3", *options],
-            self.log, stdin=stdin, pass_fds=[3] if start else [],
+            name, [*start, service.api_program, "-c", service.config_file, *given, *options],
+            self.log, pass_fds=[3] if start else [],
         )  # fmt: skip
         service.closers.append(self.close)
 
     def wait(self):
-        wait_until(lambda: len(self.pids()) == 3 and self.call("register", b'{"topic":"t"}').status == 200, self.log.read_text)
+        wait_until(lambda: len(self.pids()) == self.count and self.call("register", b'{"topic":"t"}').status == 200, self.log.read_text)
         return self
 
     def pids(self):
@@ -219,7 +220,7 @@ def test_a_socket_of_systemds(make_service):
     assert two.parent.wait() == 64
     before = listening.pids()
     listening.parent.send(signal.SIGUSR2)
-    wait_until(lambda: len(listening.pids() - before) == 3, listening.log.read_text)
+    wait_until(lambda: len(listening.pids() - before) == 4, listening.log.read_text)
     assert listening.close() == [] and service.api_socket.exists()  # it is systemd's
 
 

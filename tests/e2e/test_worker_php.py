@@ -134,6 +134,13 @@ def test_requests_and_answers_pass_unchanged(php, worker_of=None):
     assert api.call("/readyz", method="GET").body == b"ok\n"
     assert api.call("publish", raw=body_of(MIB)).status == 200
     assert is_error(api.call("publish", raw=body_of(MIB + 1)), 413, "body too large")
+    pages = {"X-Worker-Secret": None, "Content-Type": "text/plain", "Origin": "https://log.example.org"}
+    position = api.call("/poll?topic=t", {"type": "auth", "last_event_id": None}, pages).json["last_event_id"]
+    nothing = api.call("/poll?topic=t", {"type": "auth", "last_event_id": position}, pages)
+    assert (nothing.status, nothing.body, nothing.headers["Access-Control-Allow-Origin"]) == (204, b"", "*")
+    assert api.publish("t", "news").status == 200
+    news = api.call("/poll?topic=t", {"type": "auth", "last_event_id": position}, pages)
+    assert news.body.endswith(b'"payload":"news"}]}') and len(news.json["pushes"]) == 1
     bearer = {"X-Worker-Secret": None, "Authorization": f"Bearer {service.secret}"}
     assert api.call("register", {"topic": "t"}, headers=bearer).status == 200
     for verb, body, method in [("publish", b'{"topic":"none","payload":1}', "POST"), ("publish", b"{", "POST"), ("publish", b"", "GET"),
