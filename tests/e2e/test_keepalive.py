@@ -1,5 +1,5 @@
 """The server pings every 30 s and drops a peer silent for 60 s; streams get a comment every 15 s, and are dropped when nothing
-is taken for 60 s. Two tests, because each takes a minute: all connections are open at once."""
+is taken for 60 s. One test, because it takes a minute: all connections are open at once."""
 
 import select
 import time
@@ -14,7 +14,38 @@ PING_EVERY_S, SILENCE_LIMIT_S = 30, 60
 SLACK_S = 2.5
 
 
-def test_it_pings_every_30_s_and_drops_whoever_is_silent_for_60_s(worker):
+class Streams:
+    """Two, over a UNIX socket: there it is the client that takes what is sent, not its kernel."""
+
+    def __init__(self, service):
+        self.service, self.reads, self.stands = service, streaming(service), Stream(service.ws_address)
+        self.stands.send(request(stream_path("t"), auth_frame()))
+        self.started, self.comments = time.monotonic(), []
+
+    def look(self):
+        try:
+            self.reads.read_event(0.01)
+        except TimeoutError:
+            pass
+        if self.reads.comments > len(self.comments):
+            self.comments.append(time.monotonic() - self.started)
+        if 5 < time.monotonic() - self.started < SILENCE_LIMIT_S - 1:
+            assert rows(self.service, "SELECT sockets FROM gateways") == [(2,)]
+
+    def check(self):
+        assert len(self.comments) == 4, self.comments
+        for i, at in enumerate(self.comments):
+            assert (i + 1) * 15 - 0.5 <= at <= (i + 1) * 15 + SLACK_S, self.comments
+        wait_until_counted(self.service, "closes", "silent", 1)
+        assert self.stands.head()[0] == 200
+        with pytest.raises(StreamEnded):
+            while True:
+                self.stands.read_event()
+        self.reads.close()
+
+
+def test_it_pings_every_30_s_and_drops_whoever_is_silent_for_60_s(worker, make_server):
+    streams = Streams(make_server(unix=True).service)
     worker.api.register("t")
     service = worker.service
     clients = {name: authenticated(service, "t") for name in ("silent", "answers", "talks", "reads nothing")}
@@ -24,6 +55,7 @@ def test_it_pings_every_30_s_and_drops_whoever_is_silent_for_60_s(worker):
     number = 0
     while time.monotonic() < started + SILENCE_LIMIT_S + PING_EVERY_S / 10 + SLACK_S:
         now = time.monotonic()
+        streams.look()
         if now - talked_at > 20:
             clients["talks"].send_frame("anything")
             talked_at = now
@@ -67,30 +99,4 @@ def test_it_pings_every_30_s_and_drops_whoever_is_silent_for_60_s(worker):
         pass
     for client in clients.values():
         client.close()
-
-
-def test_a_stream_gets_a_comment_every_15_s_and_goes_when_nothing_is_taken_for_60_s(make_server):
-    """Over a UNIX socket: there it is the client that takes, not its kernel."""
-    service = make_server(unix=True).service
-    reads, stands = streaming(service), Stream(service.ws_address)
-    stands.send(request(stream_path("t"), auth_frame()))
-    started, comments = time.monotonic(), []
-    while time.monotonic() < started + SILENCE_LIMIT_S + 3:
-        try:
-            reads.read_event(0.1)
-        except TimeoutError:
-            pass
-        if reads.comments > len(comments):
-            comments.append(time.monotonic() - started)
-        is_there = len(rows(service, "SELECT * FROM gateways WHERE sockets = 2")) == 1
-        if time.monotonic() < started + SILENCE_LIMIT_S - 1 and time.monotonic() > started + 5:
-            assert is_there
-    assert len(comments) == 4, comments
-    for i, at in enumerate(comments):
-        assert (i + 1) * 15 - 0.5 <= at <= (i + 1) * 15 + SLACK_S, comments
-    wait_until_counted(service, "closes", "silent", 1)
-    assert stands.head()[0] == 200
-    with pytest.raises(StreamEnded):
-        while True:
-            stands.read_event()
-    reads.close()
+    streams.check()

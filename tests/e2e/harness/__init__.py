@@ -5,6 +5,7 @@
 	web_servers     nginx and Apache in front of it, with the repository's site files; certificates
 	api             what PHP does: the internal API, tokens; and FastCGI without a web server
 	websocket       one client: well-behaved, or breaking every rule
+	stream          one stream (server-sent events): any request, byte by byte, and a strict reader
 	crowd           a thousand of them in one thread, who come back whenever they are sent away
 	ledger          publishes that carry numbers, and who lost, repeated or reordered them
 	crashes         random kills, and the supervisor that starts what has been killed

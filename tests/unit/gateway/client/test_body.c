@@ -90,6 +90,7 @@ static void broken_framing_is_malformed(void **state)
 		";x\r\na\r\n",
 		"1\na\r\n0\r\n\r\n",
 		"1\r\nab\r\n",
+		"1\r\nab\n0\r\n\r\n",
 		"1\r\na\n0\r\n\r\n",
 		"1\r\na\r0\r\n\r\n",
 		"1;x\ny\r\na\r\n",
