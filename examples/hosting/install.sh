@@ -477,10 +477,8 @@ done
 	for file in $files; do say "file=$file"; done
 } >"$answers.new"
 mv "$answers.new" "$answers"
-clients=$top/gateway/client
-[ -d "$clients" ] || clients=$top/client # in the archive
-cp "$clients/wavelog-worker.js" "$web/client.js"
-cp "$clients/wavelog-worker-socket.js" "$web/client-socket.js"
+cp "$bin/client/wavelog-worker.js" "$web/client.js"
+cp "$bin/client/wavelog-worker-socket.js" "$web/client-socket.js" # with the other one in front
 cp "$top/nginx/demo.html" "$web/demo.html"
 put "$web"
 other_lines >"$dir/before.new"

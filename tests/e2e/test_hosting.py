@@ -118,6 +118,7 @@ shell='busybox sh' install --web-root /home/me/www --url https://www.example.org
 stat -c '%a %U %n' /home/me/worker/config.yaml /home/me/worker/state /home/me/worker/wavelog.php
 cat /home/me/worker/wavelog.php
 head -n 2 /home/me/www/worker/.htaccess
+grep -l 'WavelogWorker = { subscribe }' /home/me/www/worker/client-socket.js
 step again
 cp -a /home/me/worker/config.yaml /tmp/config
 again
@@ -206,7 +207,7 @@ INSTALLED = {
                 "in the web root", "letters, digits, - and _", "nothing was installed", "usage:", "unchanged"),
     "new": ("by FastCGI", "browsers use WebSockets, by unix:/home/me/worker/gateway.sock", "600 me .*config.yaml", "700 me .*state",
             "600 me .*wavelog.php", r"worker_urls'\] = \['https://www.example.org/worker'\]",
-            "worker_client_url'\\] = 'wss://www.example.org/worker'", "# mine\nAddType"),
+            "worker_client_url'\\] = 'wss://www.example.org/worker'", "# mine\nAddType", "/client-socket.js$"),
     "again": ("by FastCGI", "WebSockets", "each once and in order by websocket\n", "the same configuration"),
     "upgrade": ("each once and in order by websocket\n", "^/home/me/worker/wavelog-worker-gateway$"),
     "no Upgrade": ("by FastCGI", "use streams", "each once and in order by stream\n", "<script src="),
