@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import hosting, sandbox
 from harness.api import FastCgi, make_token
 from harness.process import GID, UID, Process, adopt_orphans, environment, wait_until
 from harness.service import REPO, Service
@@ -62,6 +63,32 @@ def test_the_tarball_is_whole_and_small(tarball, unpacked):
     for name in ("examples", "apache", "docs", "sql", "systemd"):
         here = subprocess.run(["git", "ls-files", name], cwd=REPO, capture_output=True, text=True).stdout.split()
         assert [file for file in here if not (unpacked / file).exists()] == []
+
+
+# What was built of the sources goes away, and so do the libraries that it needs.
+INSTALL = r"""
+rm -rf /home/me/wavelog-worker
+rm /usr/lib/*/libwebsockets.so* /usr/lib/*/libuv.so* /usr/lib/*/libcjson.so* /usr/lib/*/libfcgi.so*
+cp {tarball} /tmp/archive.tar.gz
+cd /home/me
+as_me 'tar -xzf /tmp/archive.tar.gz'
+as_me 'wavelog-worker-*/examples/hosting/install.sh --web-root ~/www --url https://www.example.org'
+ask() {{
+	as_me "sed -n 's/^worker_secret: *\"\(.*\)\"/X-Worker-Secret: \1/p' ~/worker/config.yaml" | curl -sS -H @- "$@"
+}}
+ask -d '{{"topic":"t"}}' https://www.example.org/worker/internal/register
+ask -d '{{"topic":"t","payload":1}}' https://www.example.org/worker/internal/publish
+ask https://www.example.org/worker/internal/status
+curl -sS https://www.example.org/worker/client-socket.js | grep -c 'WavelogWorker = '
+"""
+
+
+@pytest.mark.skipif(not sandbox.is_allowed(), reason="needs root, and leave to mount")
+def test_the_tarball_installs_itself_on_a_host_without_the_libraries(tarball):
+    code, output = hosting.run(INSTALL.format(tarball=tarball))
+    assert code == 0, output
+    assert "by FastCGI" in output and "browsers use WebSockets" in output, output
+    assert '{"id":' in output and '"status":"ok"' in output and output.endswith("}1\n"), output
 
 
 class Chrooted(Service):
