@@ -114,7 +114,13 @@ def make_lonely(make_service):
         service = make_service(gateway_autostart=True, drain="100ms", **config)
         if api_processes:
             service.start_api(api_processes)
-        service.closers.append(lambda: [fault for pid in parents(service) if (fault := Process("gateway", pid).stop())])
+
+        def stop():
+            faults = service.stop_api()
+            wait_until(lambda: not running(service.api_program), "nobody starts another")
+            return faults + [fault for pid in parents(service) if (fault := Process("gateway", pid).stop())]
+
+        service.closers.append(stop)
         return service
 
     return make
