@@ -9,6 +9,8 @@
 	crowd           a thousand of them in one thread, who come back whenever they are sent away
 	ledger          publishes that carry numbers, and who lost, repeated or reordered them
 	crashes         random kills, and the supervisor that starts what has been killed
+	hosting         a host of shared hosting with one customer, in a sandbox to throw away (sandbox)
+	witness         run in it: publishes while a command runs, and follows by whatever the site lets through
 	sqlite          the database as people look into it
 	metrics         GET /internal/metrics, read as strictly as Prometheus does
 """
