@@ -273,7 +273,7 @@ class Host(NamedTuple):
 
 HOSTS = {
     "everything": Host(),
-    "mod_proxy": Host(("proxy", "proxy_http", "proxy_wstunnel"), ws="403 HTML", logged="without proxy enabled",
+    "mod_proxy": Host(("proxy", "proxy_http", "proxy_wstunnel", "proxy_fcgi"), ws="403 HTML", logged="without proxy enabled",
                       explained="the host's Apache has no mod_proxy"),
     "mod_fcgid": Host(("fcgid",), internal="404 HTML", explained="has neither mod_fcgid nor CGI"),
     "mod_rewrite": Host(("rewrite",), internal="500 HTML", ws="500 HTML",
