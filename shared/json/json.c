@@ -197,9 +197,9 @@ static bool scan_value(struct scan *scan)
 		enum json_kind kind;
 		const char *word; /* NULL: not a word */
 	} kinds[UCHAR_MAX + 1] = {
-		['{'] = {.kind = JSON_OBJECT}, ['['] = {.kind = JSON_ARRAY},
-		['"'] = {.kind = JSON_STRING}, ['t'] = {JSON_TRUE, "true"},
+		['"'] = {JSON_STRING, NULL},   ['t'] = {JSON_TRUE, "true"},
 		['f'] = {JSON_FALSE, "false"}, ['n'] = {JSON_NULL, "null"},
+		['{'] = {JSON_OBJECT, NULL},   ['['] = {JSON_ARRAY, NULL},
 	};
 	unsigned char first = (unsigned char)*scan->at;
 	struct json_value value = {.at = scan->at, .kind = kinds[first].kind};
