@@ -18,7 +18,7 @@ from harness import hosting, sandbox
 from harness.api import FastCgi, make_token
 from harness.process import GID, UID, Process, adopt_orphans, environment, wait_until
 from harness.service import REPO, Service
-from harness.websocket import authenticated, push_of
+from harness.websocket import PROTOCOL_ERROR, authenticated, ends_with, push_of
 
 ROOTS = REPO / "build/portable/roots"
 MOST_BYTES = 12 << 20
@@ -136,6 +136,8 @@ def serves(service, listener_dir):
     with authenticated(service, "t", make_token(service.secret, "t")) as browser:
         assert call("publish", b'{"topic":"t","payload":"after"}').status == 200
         assert browser.read_message() == push_of('"after"')
+        browser.send_frame(b"{}", rsv=4)  # which this build of libwebsockets would let through
+        assert ends_with(browser, PROTOCOL_ERROR)
     listener.close()
     log = "".join(path.read_text() for path in service.log_dir.iterdir())
     assert "level=error" not in log and "level=warn" not in log, log
