@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "shared/base/log.h"
 
@@ -34,6 +35,7 @@ enum config_token_expiry { CONFIG_TOKEN_EXPIRY_CLOSE, CONFIG_TOKEN_EXPIRY_KEEP }
 struct config {
 	char *path; /* the file this came from */
 	bool has_file; /* false: there is none, and the environment is enough */
+	struct stat seen; /* the file, when it was read; see reload.h */
 
 	char *ws_bind; /* "": all interfaces; an address; "unix:/path" */
 	int64_t ws_port;

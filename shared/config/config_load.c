@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shared/base/alloc.h"
@@ -79,21 +78,22 @@ struct config *config_load(const char *path, config_report *report, void *contex
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
 	char why[WHY_SIZE], *text;
-	struct stat status;
+	struct stat *status = &reading.config->seen;
 	size_t len;
 
 	while (lacking->name && (lacking->default_text || config_environment(lacking)))
 		lacking++;
 	if (fd < 0 && errno == ENOENT && !lacking->name) {
 		reading.config->has_file = false;
-	} else if (!file || fstat(fd, &status) != 0) {
+		status->st_size = -1; /* which no file has */
+	} else if (!file || fstat(fd, status) != 0) {
 		state_dir_explain(path, errno, why, sizeof(why));
 		config_error(&reading, 0, "cannot open the file: %s", why);
-	} else if (!S_ISREG(status.st_mode)) {
+	} else if (!S_ISREG(status->st_mode)) {
 		config_error(&reading, 0, "%s",
-			     S_ISDIR(status.st_mode) ? "is a directory" : "not a regular file");
+			     S_ISDIR(status->st_mode) ? "is a directory" : "not a regular file");
 	} else {
-		if (status.st_mode & S_IROTH)
+		if (status->st_mode & S_IROTH)
 			config_warning(&reading, 0,
 				       "others can read this file and the secret in it: chmod o-r");
 		text = xcalloc(CONFIG_MAX_BYTES + 1, 1);

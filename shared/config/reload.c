@@ -1,6 +1,7 @@
 /*
  * Taking over a changed configuration, see reload.h. State: what the file looked like when it was
- * read. Reads one small file; a missing or faulty one changes nothing.
+ * read, in the configuration itself: a process that is forked later sees what has changed since.
+ * Reads one small file; a missing or faulty one changes nothing.
  */
 #include "shared/config/reload.h"
 
@@ -13,16 +14,15 @@
 
 struct reload {
 	struct config *config;
-	struct stat last;
 	int64_t looked_ms;
 };
 
 /* True when the file was written in place, replaced or deleted since the last look. */
-static bool look(struct reload *reload)
+static bool look(struct config *config)
 {
-	struct stat old = reload->last, *now = &reload->last;
+	struct stat old = config->seen, *now = &config->seen;
 
-	if (stat(reload->config->path, now) != 0)
+	if (stat(config->path, now) != 0)
 		*now = (struct stat){.st_size = -1}; /* which no file has */
 	return !file_is_the_same(&old, now);
 }
@@ -32,7 +32,6 @@ struct reload *reload_new(struct config *config)
 	struct reload *reload = xcalloc(1, sizeof(*reload));
 
 	reload->config = config;
-	look(reload);
 	return reload;
 }
 
@@ -46,7 +45,7 @@ bool reload_now(struct reload *reload)
 	struct config *live = reload->config, *fresh;
 	char message[128], kept[sizeof(int64_t)];
 
-	look(reload); /* before reading, so that a change during it is seen the next time */
+	look(live); /* before reading, so that a change during it is seen the next time */
 	fresh = config_load(live->path, options_log_finding, NULL);
 	if (!fresh || (live->has_file && !fresh->has_file)) {
 		if (fresh)
@@ -86,5 +85,5 @@ bool reload_if_changed(struct reload *reload)
 	if (now_ms - reload->looked_ms < RELOAD_INTERVAL_MS)
 		return false;
 	reload->looked_ms = now_ms;
-	return look(reload) && reload_now(reload);
+	return look(reload->config) && reload_now(reload);
 }

@@ -11,8 +11,7 @@
 
 struct reload;
 
-/* Remembers what the file of `config` looks like now. `config` is borrowed, and changed in place.
- * Free with reload_free. */
+/* `config` is borrowed, and changed in place. Free with reload_free. */
 struct reload *reload_new(struct config *config);
 
 /* NULL is allowed. */
@@ -22,7 +21,7 @@ void reload_free(struct reload *reload);
  * the old values stay. */
 bool reload_now(struct reload *reload);
 
-/* The same when the file has changed since it was last read; looks at most every
+/* The same when the file has changed since `config` was read; looks at most every
  * RELOAD_INTERVAL_MS. True when something was taken over. */
 bool reload_if_changed(struct reload *reload);
 

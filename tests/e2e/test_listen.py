@@ -99,6 +99,17 @@ def test_what_is_killed_is_started_again(listening):
     assert f'level=warn program=api msg="a process has ended" pid={victim} code=0 signal=9' in listening.log.read_text()
 
 
+def test_one_that_is_started_again_has_the_configuration_of_its_siblings(listening):
+    listening.service.write_config(worker_secret="n" * 48)
+    wait_until(lambda: all(listening.call().status == 403 for _ in range(20)), listening.log.read_text)
+    listening.service.secret = "n" * 48
+    before = listening.pids()
+    for victim in before:
+        os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: len(listening.pids() - before) == 3, listening.log.read_text)
+    wait_until(lambda: [listening.call().status for _ in range(20)] == [200] * 20, listening.log.read_text)
+
+
 def test_when_the_parent_is_killed_all_end_and_the_next_takes_the_dead_socket(listening):
     pids = listening.pids()
     listening.parent.kill()

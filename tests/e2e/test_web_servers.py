@@ -255,6 +255,11 @@ def test_internal_is_refused_to_callers_from_elsewhere(make_service, certificate
         capture_output=True, text=True,
     ).stdout  # fmt: skip
     assert reply == "ok\n"
+    status_url = url
+    for below in (ready_url, ready_url.replace("readyz", "poll")):
+        url = below + "/internal/status"
+        assert '"status"' not in get("--interface", VISITOR_ADDRESS), url
+    url = status_url
     url = url.replace(PUBLIC_ADDRESS + f":{server.tls_port}", f"127.0.0.1:{server.plain_port}").replace("https", "http")
     assert get().endswith("\n200"), get()
 
