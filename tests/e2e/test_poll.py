@@ -9,10 +9,12 @@ import socket
 import time
 from collections import Counter
 
+import pytest
 from harness import sqlite
 from harness.api import InternalApi, is_error, make_token
 from harness.browser import Browser, Switchboard
 from harness.process import wait_until
+from harness.web_servers import Apache, Nginx
 
 OTHERS = 10_500  # events of others: more than one poll looks at
 
@@ -120,13 +122,15 @@ def test_a_flood_of_polls_writes_nothing_is_held_back_and_leaves_no_trace(make_s
     assert server.api.publish("t", 1).status == 200
 
 
-def test_slow_bodies_hold_up_nobody(worker, service):
-    slow = []
+@pytest.mark.parametrize("front", [Nginx, Apache])
+def test_slow_bodies_hold_up_nobody(make_service, certificates, front):
+    server, slow = front(make_service().start(), certificates), []
+    server.api.register("t")
     for _ in range(50):
-        slow.append(socket.create_connection(("127.0.0.1", worker.plain_port), 10))
+        slow.append(socket.create_connection(("127.0.0.1", server.plain_port), 10))
         slow[-1].sendall(b'POST /worker/poll?topic=t HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{"type":')
     begin = time.monotonic()
-    assert worker.poll("t").status == 200
+    assert server.poll("t").status == 200
     assert time.monotonic() - begin < 5
     for connection in slow:
         connection.sendall(b'"auth"}')

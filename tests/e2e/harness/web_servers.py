@@ -230,7 +230,7 @@ class Nginx(WebServer):
 
 APACHE_MODULES = (
     "mpm_event authn_core authz_core authz_host alias mime dir headers env rewrite setenvif reqtimeout ssl "
-    "socache_shmcb proxy proxy_http proxy_wstunnel proxy_fcgi fcgid"
+    "socache_shmcb buffer proxy proxy_http proxy_wstunnel proxy_fcgi fcgid"
 ).split()  # as Debian enables them, and the ones that the site file asks for
 
 APACHE_MAIN = """
