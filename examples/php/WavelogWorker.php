@@ -26,7 +26,8 @@
  *	'socket'             => ''      path of a UNIX socket on which the web server listens (for HTTP)
  *	'curl'               => []      further options of curl, such as [CURLOPT_CAINFO => '/path/ca.pem']
  *
- * An object keeps its connection: make one and use it for all calls.
+ * An object keeps its connection: make one and use it for all calls. Should the web server end that connection after it
+ * has passed a publish on and before any of the answer, curl sends it again by itself, and the event comes twice.
  */
 
 declare(strict_types=1);

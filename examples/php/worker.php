@@ -6,8 +6,10 @@
  *	https://www.example.org/worker.php/poll?topic=...	for browsers
  *	https://www.example.org/worker.php/readyz		for uptime checks
  *
- * or, with a rewrite to this file, any URL that ends so; or worker.php?/internal/publish, where a web server passes PHP no path. The API is reached at its socket, or started for each request.
- * Nothing of a request or an answer is changed; a body may have 1 MiB. What goes wrong is in PHP's error log.
+ * or, with a rewrite to this file, any URL that ends so; or worker.php?/internal/publish, where a web server passes PHP
+ * no path. The API is reached at its socket, or started for each request. It gets the end of the path, the query, the few
+ * headers that it looks at, and the body, of which 1 MiB may come; the answer is its own. What goes wrong is in PHP's
+ * error log.
  *
  * The settings below may stand in worker-settings.php beside this file instead, as `<?php return ['socket' => ...];`
  */
@@ -28,7 +30,7 @@ $settings = [
 
 const BODY_MAX = 1024 * 1024, VALUE_MAX = 8192, LOG_MAX = 8192;
 // What the API looks at.
-const PASSED_ON = ['CONTENT_TYPE', 'HTTP_X_WORKER_SECRET', 'HTTP_ORIGIN', 'HTTP_HOST', 'HTTP_X_FORWARDED_FOR', 'REMOTE_ADDR'];
+const PASSED_ON = ['HTTP_X_WORKER_SECRET', 'HTTP_ORIGIN', 'HTTP_X_FORWARDED_FOR', 'REMOTE_ADDR'];
 
 /** An answer of this file's own. */
 final class Refusal extends Exception
@@ -41,15 +43,19 @@ function server(string $name): string
 	return is_string($value) ? $value : '';
 }
 
-/** The API's path and the query behind it. Where a web server knows no path behind a file's name: worker.php?/poll?topic=... */
+/**
+ * The API's path and the query behind it. Where a web server knows no path behind a file's name: worker.php?/poll?topic=...
+ * A path that says what is asked for counts alone: rules of the web server may depend on it.
+ */
 function asked_for(): array
 {
 	$path = server('PATH_INFO') !== '' ? server('PATH_INFO') : (string)strtok(server('REQUEST_URI'), '?#');
 	$query = server('QUERY_STRING');
-	if ($query !== '' && $query[0] === '/')
+	$verb = '#/(?:internal/[a-z]{1,32}|poll|readyz)$#D';
+	if (!preg_match($verb, $path) && $query !== '' && $query[0] === '/')
 		[$path, $query] = preg_split('/[?&]/', $query, 2) + [1 => ''];
 	// The end is all that counts, and all that is handed on.
-	if (!preg_match('#/(?:internal/[a-z]{1,32}|poll|readyz)$#D', $path, $found))
+	if (!preg_match($verb, $path, $found))
 		throw new Refusal('not found', 404);
 	return [$found[0], $query];
 }
@@ -63,25 +69,21 @@ function check_caller(string $path, array $allowed): void
 		throw new Refusal('forbidden', 403);
 }
 
+/** As much as the API needs to see that there is too much. */
 function read_body(): string
 {
-	$announced = server('CONTENT_LENGTH');
-	if (ctype_digit($announced) && (strlen($announced) > 9 || (int)$announced > BODY_MAX))
-		throw new Refusal('body too large', 413);
 	$body = (string)file_get_contents('php://input', false, null, 0, BODY_MAX + 1);
-	if (strlen($body) > BODY_MAX)
-		throw new Refusal('body too large', 413);
 	// php-fpm knows nothing of chunked bodies.
 	if ($body === '' && server('HTTP_TRANSFER_ENCODING') !== '')
 		throw new Refusal('length required', 411);
-	// PHP keeps multipart/form-data to itself, and what is longer than post_max_size.
-	if (ctype_digit($announced) && strlen($body) < (int)$announced)
-		throw new Refusal('bad request: body is shorter than announced', 400);
 	return $body;
 }
 
 function describe_request(string $path, string $query, string $body): array
 {
+	// PHP keeps multipart/form-data to itself, and what is longer than post_max_size: the API sees by the length.
+	$announced = server('CONTENT_LENGTH');
+	$is_length = ctype_digit($announced) && strlen($announced) <= 18;
 	$variables = [
 		'GATEWAY_INTERFACE' => 'CGI/1.1',
 		'SERVER_PROTOCOL' => 'HTTP/1.1',
@@ -89,7 +91,7 @@ function describe_request(string $path, string $query, string $body): array
 		'SCRIPT_NAME' => $path,
 		'REQUEST_URI' => $query === '' ? $path : "$path?$query",
 		'QUERY_STRING' => $query,
-		'CONTENT_LENGTH' => (string)strlen($body),
+		'CONTENT_LENGTH' => $is_length ? $announced : (string)strlen($body),
 	];
 	foreach (PASSED_ON as $name)
 		$variables[$name] = server($name);
@@ -114,21 +116,21 @@ function exchange($to, string $input, array $from, float $deadline, int $limit, 
 	foreach (array_merge([$to], array_values($from)) as $stream)
 		stream_set_blocking($stream, false);
 	for ($written = 0; $from && !($is_complete && $is_complete($output)); ) {
+		if ($to && $written >= strlen($input) && !in_array($to, $from, true)) {
+			fclose($to);
+			$to = null;
+		}
 		$readable = $from;
 		$writable = $to && $written < strlen($input) ? [$to] : null;
 		$others = null;
 		$left = $deadline - microtime(true);
 		if ($left <= 0)
-			throw new Refusal('unavailable: the API does not answer in time', 503);
+			throw new Refusal('the API does not answer in time', 504); // not 503: it may have done what it was asked
 		if (!@stream_select($readable, $writable, $others, (int)$left, (int)(fmod($left, 1) * 1e6)))
 			continue;
 		if ($writable) {
 			$count = @fwrite($to, substr($input, $written, 65536));
 			$written = $count ? $written + $count : strlen($input); // whoever does not read has his answer ready
-			if ($written >= strlen($input) && !in_array($to, $from, true)) {
-				fclose($to);
-				$to = null;
-			}
 		}
 		foreach ($readable as $name => $stream) {
 			$piece = (string)@fread($stream, 65536);

@@ -273,6 +273,7 @@ def test_php_tries_a_503_again_only_when_it_may():
         ({"retry": True}, [(503, {"Retry-After": "99999"}, b"")], None, 1),
         ({"retry": True}, [(503, {}, b"")], None, 1),
         ({"retry": True}, [(500, {"Retry-After": "0"}, b"")], None, 1),
+        ({"retry": True}, [(504, {"Retry-After": "0"}, b"the API does not answer in time\n")], None, 1),
     ):
         with scripted(*answers) as server:
             start = time.monotonic()
