@@ -146,7 +146,9 @@ function run(array $command)
 	if (!allowed('proc_open'))
 		return null;
 	$line = PHP_VERSION_ID >= 70400 ? $command : implode(' ', array_map('escapeshellarg', $command));
-	$process = @proc_open($line, [['file', '/dev/null', 'r'], ['pipe', 'w'], ['file', '/dev/null', 'w']], $pipes);
+	// Where PHP runs by CGI, its environment would tell wavelog-worker-api that this is a request.
+	$environment = ['PATH' => getenv('PATH') ?: '/usr/local/bin:/usr/bin:/bin'];
+	$process = @proc_open($line, [['file', '/dev/null', 'r'], ['pipe', 'w'], ['file', '/dev/null', 'w']], $pipes, null, $environment);
 	if (!is_resource($process))
 		return null;
 	stream_set_blocking($pipes[1], false);
@@ -275,7 +277,7 @@ function report_cgi(array &$web, array $php, $word)
 {
 	$program = $php['found'] ? "{$php['folder']}/program" : '';
 	$script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n%s%s ' $word ''\nid -u\n"
-		. ($program === '' ? '' : escapeshellarg($program) . " --version\n");
+		. ($program === '' ? '' : "unset GATEWAY_INTERFACE REQUEST_METHOD\n" . escapeshellarg($program) . " --version\n");
 	foreach (CGI as $name => $lines) {
 		if (probe($name, $lines, ['probe.cgi' => $script], 'probe.cgi', $word, $answer)) {
 			$web['cgi'] = $name;

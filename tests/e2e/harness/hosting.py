@@ -1,5 +1,5 @@
 """A host of shared hosting, in a sandbox: Apache that runs the customer's programs as the customer (suexec) and has all that
-a .htaccess file may ask for, PHP by php-fpm, and an account `me` that is not root and has one site, www.example.org."""
+a .htaccess file may ask for, PHP by php-fpm (with the environment that it has as a CGI program), and an account `me` that is not root and has one site, www.example.org."""
 
 from . import sandbox
 
@@ -37,6 +37,8 @@ listen = /run/php-me.sock
 listen.owner = www-data
 pm = static
 pm.max_children = 4
+env[GATEWAY_INTERFACE] = CGI/1.1
+env[REQUEST_METHOD] = POST
 END
 php-fpm8.2 -y /tmp/fpm.conf
 echo ServerName localhost >/etc/apache2/conf-enabled/name.conf
