@@ -53,6 +53,13 @@ case $dir in
 /*) ;;
 *) dir=$PWD/$dir ;;
 esac
+# Without symbolic links, as far as it is there: the kernel knows programs by that path.
+there=$dir
+while [ ! -d "$there" ]; do
+	there=${there%/*}
+	there=${there:-/}
+done
+dir=$(cd "$there" && pwd -P)${dir#"$there"}
 dir=${dir%/}
 # It stands in .htaccess and in scripts.
 case $dir in
@@ -117,6 +124,14 @@ end()
 	done
 }
 
+# remove_old_probes: folders of ours that are left of one that was killed; each holds its own name.
+remove_old_probes()
+{
+	for old in "$web"/probe-????????????????; do
+		[ "$(cat "$old/there.txt" 2>/dev/null)" != "${old##*/}" ] || rm -rf "$old"
+	done
+}
+
 pause() { sleep 0.25 2>/dev/null || sleep 1; }
 
 remove_everything()
@@ -129,7 +144,7 @@ remove_everything()
 	else
 		rm -f "$web/.htaccess"
 	fi
-	rm -rf "$web"/probe-????????????????
+	remove_old_probes
 	sed -n 's/^file=//p' "$answers" | while IFS= read -r file; do rm -f "$web/$file"; done
 	[ "$(remembered made_web)" != yes ] || rmdir "$web" 2>/dev/null || say "kept, for there is something else in it: $web"
 	end wavelog-worker-api
@@ -167,7 +182,7 @@ for place in "$HOME/public_html" "$HOME/html" "$HOME/www" "$HOME/htdocs"; do
 done
 ask web_root 'The folder whose files the web server shows' "$guess"
 [ -d "$web_root" ] || fail "--web-root: '$web_root' is not a folder"
-web_root=$(cd "$web_root" && pwd)
+web_root=$(cd "$web_root" && pwd -P)
 ask url "The site's address, such as https://www.example.org" ''
 case $url in
 http://?* | https://?*) url=${url%/} ;;
@@ -235,8 +250,9 @@ clean_up()
 }
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
-rm -rf "$web"/probe-???????????????? # of one that was killed
+remove_old_probes
 mkdir "$web/$probe"
+echo "$probe" >"$web/$probe/there.txt"
 (umask 077 && printf 'header = "X-Worker-Secret: %s"\n' "$(key worker_secret)" >"$dir/secret.new")
 
 # fetch PATH [OPTIONS OF CURL]: $status, and the body in the file $answer. Fails when there is none.
@@ -245,13 +261,12 @@ fetch()
 	path=$1
 	shift
 	rm -f "$answer"
-	status=$(curl -sS --connect-timeout 5 --max-time 15 -o "$answer" -w '%{http_code}' "$@" "$url/$prefix/$path" 2>"$dir/why.new") || :
+	status=$(umask 077 && curl -sS --connect-timeout 5 --max-time 15 -o "$answer" -w '%{http_code}' "$@" "$url/$prefix/$path" 2>"$dir/why.new") || :
 	why=$(cat "$dir/why.new")
 	rm -f "$dir/why.new"
 	[ -f "$answer" ]
 }
 
-echo "$probe" >"$web/$probe/there.txt"
 if ! fetch "$probe/there.txt" || [ "$(cat "$answer")" != "$probe" ]; then
 	case $status in
 	000) fail "$url cannot be reached from here: $why" ;;
@@ -416,13 +431,14 @@ try_gateway()
 	done
 }
 
-# set_gateway AUTOSTART LINES: in our own configuration, for programs that have ended.
+# set_gateway AUTOSTART LINES: in our own configuration. The gateway ends when that is in place: the API may start another
+# one at any moment.
 set_gateway()
 {
-	end wavelog-worker-gateway
 	(umask 077 && sed '/^ws_bind:/d; /^ws_port:/d; /^ws_socket_mode:/d; /^gateway_autostart:/d' "$config" >"$config.new")
 	printf 'gateway_autostart: %s\n%b' "$1" "$2" >>"$config.new"
 	mv "$config.new" "$config"
+	end wavelog-worker-gateway
 }
 
 find_gateway()
@@ -496,7 +512,8 @@ done
 # 6. New programs: the API's processes are others from now on, for its file is another, and the gateway hands over.
 
 if [ "$was_new" ] && [ "$gateway" ] && [ "$(key gateway_autostart)" != true ]; then
-	kill -USR2 "$(($(od -An -td8 -N8 "$(key state_dir)/gateway.lock")))" 2>/dev/null || say 'no gateway was running'
+	pid=$(od -An -td8 -N8 "$(key state_dir)/gateway.lock" 2>/dev/null | tr -d ' ')
+	is "$pid" wavelog-worker-gateway && kill -USR2 "$pid" 2>/dev/null || say 'no gateway of this folder was running'
 fi
 if ! api_answers "$direct"; then
 	[ "$direct" ] || cp "$dir/before.new" "$web/.htaccess"

@@ -102,12 +102,15 @@ watched()
 }
 now() { install; watched sleep 0.3; }
 again() { watched runuser -u me -- ${shell:-} $installer </dev/null; }
-as_me 'mkdir -p ~/www/worker; printf "# mine\nAddType text/plain .mine\n" >~/www/worker/.htaccess; echo mine >~/www/worker/my.mine'
+as_me 'mkdir -p ~/www/worker; printf "# mine\nAddType text/plain .mine\n" >~/www/worker/.htaccess; echo mine >~/www/worker/my.mine
+	mkdir ~/www/worker/probe-my-own-measuring; echo mine >~/www/worker/probe-my-own-measuring/there.txt; ln -s www ~/html'
 cp -a /home/me/www /tmp/before
 step refused
 for arguments in '' '--web-root /nowhere' '--web-root /home/me/www --url www.example.org' \
 	'--web-root /home/me --url https://www.example.org' '--web-root /home/me/www --url https://www.example.org/else' \
 	'--web-root /home/me/www --url https://www.example.org --dir /home/me/www/in' \
+	'--web-root /home/me/www --url https://www.example.org --dir /home/me/html/in' \
+	'--web-root /home/me/html --url https://www.example.org --dir /home/me/www/in' \
 	'--web-root /home/me/www --url https://www.example.org --prefix ../up' '--uninstall' '--what'; do
 	! install $arguments || echo "NOT REFUSED: $arguments"
 done
@@ -129,13 +132,19 @@ again
 gateways() { ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's/.* -> \(.*wavelog-worker-gateway\)/\1/p'; }
 for i in $(seq 100); do gateways | grep -q deleted || break; sleep 0.1; done
 gateways
+step 'no pid'
+sed -i 's/^gateway_autostart: true/gateway_autostart: false/' /home/me/worker/config.yaml
+: >/home/me/worker/state/gateway.lock
+printf x >>/home/me/wavelog-worker/build/wavelog-worker-api
+install || true
+sed -i 's/^gateway_autostart: false/gateway_autostart: true/' /home/me/worker/config.yaml
 step interrupted
 for signal in KILL INT TERM HUP; do
 	for after in 0.15 0.4; do
 		timeout -s $signal $after setpriv --reuid=me --regid=me --init-groups env HOME=/home/me $installer </dev/null >/dev/null || true
 	done
 done
-ls -A /home/me/www/worker /home/me/worker | grep -e probe- -e new || true
+ls -A /home/me/www/worker /home/me/worker | grep -e probe- -e new | grep -v measuring || true
 step 'no Upgrade'
 echo 'RequestHeader unset Upgrade early' >/etc/apache2/conf-enabled/upgrade.conf
 reload
@@ -158,7 +167,20 @@ for path in 'ws upgrade=websocket' 'stream flushpackets=on'; do
 	echo "ProxyPass /worker/${path% *} http://127.0.0.1:9000/worker/$path"
 done >/etc/apache2/conf-enabled/backend.conf
 reload
-install --backend 9000
+# Somebody polls while the configuration is being replaced.
+mkdir /tmp/slow
+cat >/tmp/slow/mv <<'END'
+#!/bin/sh
+case $* in
+*/config.yaml)
+	stat -c '%a %n' /home/me/worker/*.new
+	for i in 1 2 3 4; do curl -sS https://www.example.org/worker/readyz; sleep 0.2; done
+	;;
+esac
+exec /bin/mv "$@"
+END
+chmod 755 /tmp/slow/mv
+PATH=/tmp/slow:$PATH install --backend 9000
 watched sleep 0.3
 sed -n '/^ws_/p' /home/me/worker/config.yaml
 grep '\[P' /home/me/www/worker/.htaccess || echo no proxy of ours
@@ -204,19 +226,21 @@ ls /home/me/worker || echo gone
 
 INSTALLED = {
     "refused": ("is not a folder", "must begin with https", "does not show the files", "cannot be reached|does not show",
-                "in the web root", "letters, digits, - and _", "nothing was installed", "usage:", "unchanged"),
+                "in the web root", "letters, digits, - and _", "nothing was installed", "usage:", "unchanged",
+                "(?s)in the web root.*in the web root.*in the web root"),
     "new": ("by FastCGI", "browsers use WebSockets, by unix:/home/me/worker/gateway.sock", "600 me .*config.yaml", "700 me .*state",
             "600 me .*wavelog.php", r"worker_urls'\] = \['https://www.example.org/worker'\]",
             "worker_client_url'\\] = 'wss://www.example.org/worker'", "# mine\nAddType", "/client-socket.js$"),
     "again": ("by FastCGI", "WebSockets", "each once and in order by websocket\n", "the same configuration"),
     "upgrade": ("each once and in order by websocket\n", "^/home/me/worker/wavelog-worker-gateway$"),
+    "no pid": ("no gateway of this folder was running", "installed in"),
     "no Upgrade": ("by FastCGI", "use streams", "each once and in order by stream\n", "<script src="),
     "no FastCGI, no proxy": ("by CGI", "browsers poll", "each once and in order by poll\n"),
     "no CGI": ("by worker.php", "browsers poll", "each once and in order by poll"),
     "no .htaccess": ("by worker.php, at https://www.example.org/worker/worker.php", "each once and in order by poll",
                      'data-poll-url="https://www.example.org/worker/worker.php/poll"'),
     "all again": ("by FastCGI", "browsers use WebSockets", "each once and in order by"),
-    "back end": ("browsers use WebSockets, by port 9000\n", "each once and in order by websocket\n", 'ws_bind: "0.0.0.0"\nws_port: 9000',
+    "back end": ("^600 .*/answer.new", "browsers use WebSockets, by port 9000\n", "each once and in order by websocket\n", 'ws_bind: "0.0.0.0"\nws_port: 9000',
                  "^no proxy of ours", "by unix:/home/me/worker/gateway.sock\n(.*\n)*ws_bind: .unix:"),
     "nginx": (r"by worker.php, at https://www.example.org:8443/worker/worker.php\?", "WebSockets, by port 9000\n",
               '^200\n.*"auth_ok".*404$'),
