@@ -513,7 +513,11 @@ done
 
 if [ "$was_new" ] && [ "$gateway" ] && [ "$(key gateway_autostart)" != true ]; then
 	pid=$(od -An -td8 -N8 "$(key state_dir)/gateway.lock" 2>/dev/null | tr -d ' ')
-	is "$pid" wavelog-worker-gateway && kill -USR2 "$pid" 2>/dev/null || say 'no gateway of this folder was running'
+	if is "$pid" wavelog-worker-gateway; then
+		kill -USR2 "$pid" 2>/dev/null || true
+	else
+		say 'no gateway of this folder was running'
+	fi
 fi
 if ! api_answers "$direct"; then
 	[ "$direct" ] || cp "$dir/before.new" "$web/.htaccess"

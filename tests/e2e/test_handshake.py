@@ -42,7 +42,8 @@ def test_readyz_is_answered_without_a_secret_and_head_without_a_body(service, pa
 
 
 def test_readyz_says_when_the_database_cannot_be_read(make_service):
-    service = make_service().start()
+    service = make_service()
+    service.start_gateway()
     assert ask(service, "/readyz")[::2] == (200, b"ok\n")
     with sqlite3.connect(service.database) as database:
         database.execute("ALTER TABLE topics RENAME TO gone")
