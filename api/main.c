@@ -113,7 +113,8 @@ int main(int argc, char **argv)
 			goto out;
 		code = EXIT_FAILURE;
 	}
-	if (!listener_start()) {
+	requests = requests_open();
+	if (!requests || !listener_start()) {
 		if (errno) {
 			log_event(LOG_ERROR, "cannot wait for connections",
 				  log_text("why", strerror(errno)));
@@ -130,8 +131,6 @@ int main(int argc, char **argv)
 	service = service_open(config, DATABASE_START_WAIT_MS);
 	if (!service)
 		goto out;
-	requests = requests_open();
-
 	log_event(LOG_INFO, "started", log_number("pid", getpid()),
 		  log_text("version", WORKER_VERSION));
 	serve(service, requests, &response);

@@ -17,6 +17,7 @@
 #include <fastcgi.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@
 
 struct requests {
 	FCGX_Request fastcgi;
+	int epoll_fd;
 	timer_t timer;
 	bool has_timer, is_timed; /* is_timed: the request in hand */
 	struct request request;
@@ -56,6 +58,11 @@ struct requests *requests_open(void)
 	const struct sigaction action = {.sa_handler = end_input, .sa_flags = SA_RESTART};
 	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
 
+	requests->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (requests->epoll_fd < 0) {
+		free(requests);
+		return NULL;
+	}
 	sigaction(SIGRTMIN, &action, NULL);
 	requests->has_timer = timer_create(CLOCK_MONOTONIC, &event, &requests->timer) == 0;
 	FCGX_Init();
@@ -71,6 +78,7 @@ void requests_close(struct requests *requests)
 	requests_done(requests);
 	if (requests->has_timer)
 		timer_delete(requests->timer);
+	close(requests->epoll_fd);
 	free(requests);
 }
 
@@ -138,7 +146,10 @@ static enum arrival judge(struct requests *requests, size_t len)
 static bool await_parameters(struct requests *requests, int fd, bool *is_whole)
 {
 	const int64_t deadline_ms = clock_monotonic_ms() + LISTENER_PEER_TIMEOUT_S * 1000;
-	struct pollfd end = {.fd = fd, .events = POLLRDHUP};
+	/* Edges, for what has arrived stays where it is: Apache's mod_proxy_fcgi sends by pieces.
+	 */
+	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
+	int64_t left_ms;
 	ssize_t len, before = 0;
 
 	for (;; before = len) {
@@ -152,9 +163,14 @@ static bool await_parameters(struct requests *requests, int fd, bool *is_whole)
 		*is_whole = arrival == WHOLE;
 		if (arrival != PART)
 			return arrival != BROKEN;
-		if ((size_t)len == sizeof(requests->arrived) ||
-		    clock_monotonic_ms() > deadline_ms || (len == before && poll(&end, 1, 1) > 0))
+		if (before == 0 && epoll_ctl(requests->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
 			return false;
+		left_ms = deadline_ms - clock_monotonic_ms();
+		if ((size_t)len == sizeof(requests->arrived) || left_ms <= 0 ||
+		    (len == before && event.events & EPOLLRDHUP))
+			return false;
+		event.events = 0;
+		epoll_wait(requests->epoll_fd, &event, 1, (int)left_ms);
 	}
 }
 

@@ -40,7 +40,7 @@ void request_describe(struct request *request, char **variables);
 
 struct requests;
 
-/* After listener_start. Free with requests_close. */
+/* Free with requests_close. NULL, with errno, when there is no descriptor to be had. */
 struct requests *requests_open(void);
 void requests_close(struct requests *requests);
 
