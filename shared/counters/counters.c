@@ -80,6 +80,23 @@ const struct counter_name counter_names[COUNTERS] = {
 	[COUNT_REFUSED_TIMEOUT] = {"refused_connections", "cause", "timeout", NULL},
 	[COUNT_REFUSED_GONE] = {"refused_connections", "cause", "gone", NULL},
 	[COUNT_REFUSED_UNAVAILABLE] = {"refused_connections", "cause", "unavailable", NULL},
+
+	[COUNT_CLUSTER_RELAYED] = {"cluster_relayed", NULL, "",
+				   "Events and orders that Redis has taken from this node."},
+	[COUNT_CLUSTER_RECEIVED] = {"cluster_received", NULL, "",
+				    "Events and orders that came from other nodes."},
+	[COUNT_CLUSTER_REFUSED_TOO_BIG] = {"cluster_refused", "cause", "too_big",
+					   "What stood in Redis and was not taken."},
+	[COUNT_CLUSTER_REFUSED_NOT_UTF8] = {"cluster_refused", "cause", "not_utf8", NULL},
+	[COUNT_CLUSTER_REFUSED_NOT_JSON] = {"cluster_refused", "cause", "not_json", NULL},
+	[COUNT_CLUSTER_REFUSED_MALFORMED] = {"cluster_refused", "cause", "malformed", NULL},
+	[COUNT_CLUSTER_REFUSED_BAD_TOPIC] = {"cluster_refused", "cause", "bad_topic", NULL},
+	[COUNT_CLUSTER_REFUSED_TOO_MANY_NODES] = {"cluster_refused", "cause", "too_many_nodes",
+						  NULL},
+	[COUNT_CLUSTER_RECONNECTS] = {"cluster_reconnects", NULL, "",
+				      "Times that Redis was reached, the first one included."},
+	[COUNT_CLUSTER_GAPS] = {"cluster_gaps", NULL, "",
+				"Times that events of another node were missing."},
 };
 
 const struct latency_name latency_names[LATENCIES] = {

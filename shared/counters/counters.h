@@ -81,6 +81,18 @@ enum counter {
 	COUNT_REFUSED_GONE,
 	COUNT_REFUSED_UNAVAILABLE,
 
+	/* Of the thread that has to do with Redis. */
+	COUNT_CLUSTER_RELAYED,
+	COUNT_CLUSTER_RECEIVED, /* those that were added, not those that were here already */
+	COUNT_CLUSTER_REFUSED_TOO_BIG,
+	COUNT_CLUSTER_REFUSED_NOT_UTF8,
+	COUNT_CLUSTER_REFUSED_NOT_JSON,
+	COUNT_CLUSTER_REFUSED_MALFORMED, /* something is missing, or of another type */
+	COUNT_CLUSTER_REFUSED_BAD_TOPIC,
+	COUNT_CLUSTER_REFUSED_TOO_MANY_NODES,
+	COUNT_CLUSTER_RECONNECTS, /* the first connection included */
+	COUNT_CLUSTER_GAPS,
+
 	COUNTERS
 };
 
