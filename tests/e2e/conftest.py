@@ -6,6 +6,7 @@
 	                for tests that do their worst to it: before and after, a neighbour on "t" is served
 	make_service    a factory of services of a test's own: make_service(topic_ttl="1s").start()
 	make_server     the same behind an Nginx, started, with the topic "t"
+	make_cluster    nodes that share a Redis: make_cluster(3, proxied=True, topic_ttl="1m"), see harness/cluster.py
 	certificates    a throw-away authority and a certificate for 127.0.0.1
 
 When a service is closed each of its processes must end with 0, and no log may hold a sanitizer's report
@@ -16,6 +17,7 @@ import pytest
 
 pytest.register_assert_rewrite("harness")  # before it is imported: what failed is shown there too
 
+from harness.cluster import Cluster
 from harness.process import adopt_orphans
 from harness.service import Service
 from harness.web_servers import Certificates, Nginx
@@ -81,6 +83,18 @@ def make_server(make_service, certificates):
         return server
 
     return make
+
+
+@pytest.fixture
+def make_cluster(certificates):
+    clusters = []
+
+    def make(nodes=2, start=True, **options):
+        clusters.append(Cluster(certificates, nodes, **options))
+        return clusters[-1].start() if start else clusters[-1]
+
+    yield make
+    _close(clusters)
 
 
 @pytest.fixture(scope="module")

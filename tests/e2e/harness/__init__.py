@@ -4,6 +4,8 @@
 	service         an installation: its configuration, the gateway, the processes of the API
 	web_servers     nginx and Apache in front of it, with the repository's site files; certificates
 	api             what PHP does: the internal API, tokens; and FastCGI without a web server
+	cluster         nodes that share a Redis, and a stand-in for those of the existing implementation
+	redis_server    a redis-server, and a proxy before it that delays, hangs and cuts
 	websocket       one client: well-behaved, or breaking every rule
 	stream          one stream (server-sent events): any request, byte by byte, and a strict reader
 	crowd           a thousand of them in one thread, who come back whenever they are sent away
