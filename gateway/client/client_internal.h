@@ -5,10 +5,12 @@
 #ifndef GATEWAY_CLIENT_INTERNAL_H
 #define GATEWAY_CLIENT_INTERNAL_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "gateway/client/body.h"
 #include "gateway/client/deadlines.h"
 #include "gateway/client/outbox.h"
 #include "gateway/client/pending.h"
@@ -21,6 +23,14 @@
 #include "shared/counters/counters.h"
 
 enum session_state { SESSION_WAITING, SESSION_OPEN, SESSION_ENDING };
+
+/* With what a connection began. */
+struct opening {
+	struct body body; /* of a stream: what is left of its request */
+	const char *cors; /* and lines for the head of its answer */
+	size_t topic_len;
+	char topic[]; /* and those lines */
+};
 
 struct session {
 	/* What a delivery looks at, kept together so that it fits into a cache line or two. */
@@ -40,12 +50,16 @@ struct session {
 	uint8_t ending; /* why it ends */
 	bool wants_status;
 	bool close_sent; /* or dropped: nothing more is written */
-	uint16_t partial_len, topic_len;
-	uint32_t status_at_ms; /* the last question; the lower half of the clock, 0: none */
+	uint16_t partial_len;
+	union {
+		/* The last question; the lower half of the clock, 0: none. */
+		uint32_t status_at_ms;
+		/* Of a stream, which asks nothing: what the client had not taken when its ping was
+		 * due. */
+		int unread;
+	};
 	char *partial; /* the message that is arriving; NULL: none */
-	char *topic; /* until it has joined the audience */
-	struct stream *stream; /* a request that has not been answered; NULL: there is none */
-	int unread; /* of a stream: what the client had not taken when its ping was due */
+	struct opening *opening; /* until it is answered */
 	struct deadline deadline;
 	struct pending pending; /* until it has authenticated */
 	LIST_ENTRY(session) entry;
@@ -55,6 +69,9 @@ struct session {
 	int64_t heard_ms, ping_at_ms;
 	int64_t paid_us; /* its account of message_rate_take */
 };
+
+/* Most connections are idle, so this is much of what they cost. */
+static_assert(sizeof(struct session) <= 248, "a session fits into 256 bytes of malloc's");
 
 struct clients {
 	const struct config *config; /* borrowed, like all of these */

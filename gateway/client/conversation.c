@@ -6,7 +6,6 @@
 
 #include "gateway/client/client_internal.h"
 #include "gateway/client/session.h"
-#include "gateway/client/stream.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/utf8.h"
@@ -30,16 +29,17 @@ static enum ending judge_first(const struct session *session, const struct messa
 			       struct grant *grant)
 {
 	const struct clients *clients = session->clients;
+	const struct opening *opening = session->opening;
 	struct registered_topic found;
 
-	if (registry_find(clients->registry, session->topic, session->topic_len,
+	if (registry_find(clients->registry, opening->topic, opening->topic_len,
 			  message->last_event_id, &found) != DATABASE_OK)
 		return ENDING_UNAVAILABLE;
 	if (!found.registered)
 		return ENDING_UNREGISTERED;
 	grant->newest_id = found.newest_id;
 	grant->can_recover = found.can_recover;
-	return endings[auth_judge(&clients->keys, message, session->topic, session->topic_len,
+	return endings[auth_judge(&clients->keys, message, opening->topic, opening->topic_len,
 				  found.require_token, &grant->claims)];
 }
 
@@ -139,7 +139,7 @@ void conversation_on_body(struct session *session, char *bytes, size_t len)
 	enum body_state state = BODY_WHOLE;
 
 	if (session->state == SESSION_WAITING)
-		state = body_take(&session->stream->body, bytes, &len);
+		state = body_take(&session->opening->body, bytes, &len);
 	if (state == BODY_MALFORMED) /* then it has no auth frame */
 		session_end(session, ENDING_AUTH_REQUIRED);
 	else if (len > 0 || state == BODY_WHOLE)

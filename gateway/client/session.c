@@ -93,6 +93,19 @@ static void note(const struct session *session, const char *what)
 		  log_number("user", session->member.user_id));
 }
 
+static struct opening *opening_new(const struct newcomer *newcomer)
+{
+	const char *cors = newcomer->transport == TRANSPORT_STREAM ? newcomer->cors : "";
+	size_t cors_size = strlen(cors) + 1;
+	struct opening *opening = xcalloc(1, sizeof(*opening) + newcomer->topic_len + cors_size);
+	char *end = mempcpy(opening->topic, newcomer->topic, newcomer->topic_len);
+
+	opening->body = newcomer->body;
+	opening->cors = memcpy(end, cors, cors_size);
+	opening->topic_len = newcomer->topic_len;
+	return opening;
+}
+
 struct session *session_new(struct clients *clients, struct lws *peer,
 			    const struct newcomer *newcomer)
 {
@@ -101,12 +114,9 @@ struct session *session_new(struct clients *clients, struct lws *peer,
 	session->clients = clients;
 	session->peer = peer;
 	session->fd = peer_fd(peer);
-	session->topic = xstrndup(newcomer->topic, newcomer->topic_len);
-	session->topic_len = (uint16_t)newcomer->topic_len;
+	session->opening = opening_new(newcomer);
 	session->address = newcomer->address;
 	session->transport = (uint8_t)newcomer->transport;
-	if (newcomer->transport == TRANSPORT_STREAM)
-		session->stream = stream_new(newcomer->body, newcomer->cors);
 	session->state = SESSION_WAITING;
 	LIST_INSERT_HEAD(&clients->sessions, session, entry);
 	clients->session_count++;
@@ -148,8 +158,7 @@ void session_free(struct session *session)
 	session->clients->session_count--;
 	tally_remove(session->clients->tally, session->fd);
 	delivery_end(session);
-	stream_free(session->stream);
-	free(session->topic);
+	free(session->opening);
 	free(session);
 }
 
@@ -203,9 +212,9 @@ void session_end(struct session *session, enum ending ending)
 		pending_put(&session->clients->pending, &session->pending, PENDING_LEAVING);
 	deadlines_set(&session->clients->deadlines, &session->deadline,
 		      clock_monotonic_ms() + CLOSE_LIMIT_MS);
-	if (session->stream)
-		last_words = stream_refusal(session->stream, refusals[ending].status,
-					    refusals[ending].text);
+	if (session->opening && session->transport == TRANSPORT_STREAM)
+		last_words = stream_refusal(refusals[ending].status, refusals[ending].text,
+					    session->opening->cors);
 	else if (endings[ending].last_words)
 		last_words = frame_of_text(endings[ending].last_words);
 	if (last_words)
@@ -283,16 +292,25 @@ void session_on_writable(struct session *session)
 	replay_continue(session->replay);
 }
 
-static void begin_stream(struct session *session)
+/* Joins the audience; a stream begins. */
+static void enter(struct session *session)
 {
-	struct stream *stream = session->stream;
-	struct frame *head = stream ? stream_head(stream) : NULL;
+	struct opening *opening = session->opening;
+	struct frame *head = NULL;
 
-	session->stream = NULL;
+	session->opening = NULL;
+	audience_join(session->clients->audience, &session->member, opening->topic,
+		      opening->topic_len, session->expires_s, &session->address,
+		      session->transport);
+	session->clients->counters->counts[COUNT_CONNECTION_ACCEPTED]++;
+	note(session, "connected");
+	session_schedule(session);
+	if (session->transport == TRANSPORT_STREAM)
+		head = stream_head(opening->cors);
+	free(opening);
 	if (head)
 		session_send(session, head);
 	frame_release(head);
-	stream_free(stream);
 }
 
 void session_open(struct session *session, const struct message *message, const struct grant *grant)
@@ -310,14 +328,7 @@ void session_open(struct session *session, const struct message *message, const 
 	session->is_resumable = message->resume != MESSAGE_RESUME_NOT_ASKED;
 	session->heard_ms = now_ms;
 	session->ping_at_ms = now_ms + ping_every_ms[session->transport];
-	audience_join(clients->audience, &session->member, session->topic, session->topic_len,
-		      session->expires_s, &session->address, session->transport);
-	free(session->topic);
-	session->topic = NULL;
-	clients->counters->counts[COUNT_CONNECTION_ACCEPTED]++;
-	note(session, "connected");
-	session_schedule(session);
-	begin_stream(session);
+	enter(session);
 	if (session->state != SESSION_OPEN)
 		return;
 	if (!session->is_resumable) {

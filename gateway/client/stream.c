@@ -1,26 +1,11 @@
-/* Streams, see stream.h. State: of each request, until it is answered. Never blocks. */
+/* Streams, see stream.h. No state. Never blocks. */
 #include "gateway/client/stream.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "gateway/client/answer.h"
 #include "gateway/events/frame.h"
-#include "shared/base/alloc.h"
-
-struct stream *stream_new(struct body body, const char *cors)
-{
-	size_t size = strlen(cors) + 1;
-	struct stream *stream = xreallocarray(NULL, 1, sizeof(*stream) + size);
-
-	stream->body = body;
-	memcpy(stream->cors, cors, size);
-	return stream;
-}
-
-void stream_free(struct stream *stream)
-{
-	free(stream);
-}
 
 static struct frame *bare(const char *text, size_t len)
 {
@@ -32,7 +17,7 @@ static struct frame *bare(const char *text, size_t len)
 }
 
 /* Nothing says how long the answer is: it goes on until the connection ends. */
-struct frame *stream_head(const struct stream *stream)
+struct frame *stream_head(const char *cors)
 {
 	char head[ANSWER_SIZE];
 	int len = snprintf(head, sizeof(head),
@@ -43,15 +28,15 @@ struct frame *stream_head(const struct stream *stream)
 			   "X-Content-Type-Options: nosniff\r\n"
 			   "Connection: close\r\n"
 			   "%s\r\n",
-			   stream->cors);
+			   cors);
 
 	return bare(head, (size_t)len);
 }
 
-struct frame *stream_refusal(const struct stream *stream, int status, const char *text)
+struct frame *stream_refusal(int status, const char *text, const char *cors)
 {
 	char answer[ANSWER_SIZE];
-	size_t len = answer_write(answer, status, text, stream->cors, true);
+	size_t len = answer_write(answer, status, text, cors, true);
 
 	return bare(answer, len);
 }

@@ -1,30 +1,18 @@
 /*
  * The stream: a session whose server frames go out as server-sent events, in the answer to a POST
- * whose body is the client's only message. Here is what that needs beside a WebSocket: the request,
- * until it is answered, and how it is answered.
+ * whose body is the client's only message. Here is what that needs beside a WebSocket: how the
+ * request is answered. `cors` is the lines that the head of an answer needs for pages of other
+ * origins.
  */
 #ifndef GATEWAY_STREAM_H
 #define GATEWAY_STREAM_H
 
-#include "gateway/client/body.h"
-
 struct frame;
 
-/* A request that has not been answered. */
-struct stream {
-	struct body body; /* what is left of it */
-	char cors[]; /* lines for the head of the answer */
-};
-
-struct stream *stream_new(struct body body, const char *cors);
-
-/* NULL is allowed. */
-void stream_free(struct stream *stream);
-
 /* The head of the answer, with which the stream begins. */
-struct frame *stream_head(const struct stream *stream);
+struct frame *stream_head(const char *cors);
 
 /* The whole answer when there will be no stream; see answer_write. */
-struct frame *stream_refusal(const struct stream *stream, int status, const char *text);
+struct frame *stream_refusal(int status, const char *text, const char *cors);
 
 #endif
