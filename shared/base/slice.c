@@ -6,6 +6,11 @@ static int is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
+bool slice_equals(struct slice text, const char *plain)
+{
+	return text.len == strlen(plain) && memcmp(text.at, plain, text.len) == 0;
+}
+
 struct slice slice_trim(struct slice text)
 {
 	while (text.len > 0 && is_blank(text.at[0])) {

@@ -12,6 +12,9 @@ struct slice {
 	size_t len;
 };
 
+/* Whether it is just these bytes. */
+bool slice_equals(struct slice text, const char *plain);
+
 /* Without the spaces and tabs at both ends. */
 struct slice slice_trim(struct slice text);
 

@@ -246,10 +246,14 @@ static bool scan_name(struct scan *scan)
 		if (!json_string_decode(name, decoded, sizeof(decoded), &len))
 			len = 0; /* nobody asks for it */
 	}
-	for (size_t i = 0; i < scan->member_count && scan->depth == 1; i++)
-		if (strlen(scan->members[i].name) == len &&
-		    memcmp(text, scan->members[i].name, len) == 0)
-			scan->wanted = &scan->members[i];
+	for (size_t i = 0; i < scan->member_count && scan->depth == 1; i++) {
+		struct json_member *member = &scan->members[i];
+
+		if (strlen(member->name) == len &&
+		    (member->in_any_case ? strncasecmp(text, member->name, len)
+					 : memcmp(text, member->name, len)) == 0)
+			scan->wanted = member;
+	}
 	skip_space(scan);
 	scan->expect = EXPECT_VALUE;
 	return scan_word(scan, ":");
@@ -282,6 +286,21 @@ static bool scan_token(struct scan *scan)
 	}
 }
 
+/* All of it; returns where its value begins. */
+static const char *scan_text(struct scan *scan)
+{
+	const char *first;
+
+	if (scan->end - scan->at >= 3 && memcmp(scan->at, "\xEF\xBB\xBF", 3) == 0)
+		fail(scan, "byte order mark");
+	skip_space(scan);
+	first = scan->at;
+	while (!scan->fault && (scan->at < scan->end || scan->expect != EXPECT_NOTHING))
+		if (scan_token(scan))
+			skip_space(scan);
+	return first;
+}
+
 const char *json_object_members(const char *text, size_t len, struct json_member *members,
 				size_t count, size_t *error_at)
 {
@@ -291,13 +310,15 @@ const char *json_object_members(const char *text, size_t len, struct json_member
 
 	for (size_t i = 0; i < count; i++)
 		members[i].value = (struct json_value){.kind = JSON_ABSENT};
-	if (len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
-		fail(&scan, "byte order mark");
-	skip_space(&scan);
-	first = scan.at;
-	while (!scan.fault && (scan.at < scan.end || scan.expect != EXPECT_NOTHING))
-		if (scan_token(&scan))
-			skip_space(&scan);
+	first = scan_text(&scan);
 	*error_at = (size_t)((scan.fault ? scan.at : first) - text);
 	return scan.fault || *first == '{' ? scan.fault : "not an object";
+}
+
+bool json_is_valid(const char *text, size_t len)
+{
+	struct scan scan = {.at = text, .end = text + len};
+
+	scan_text(&scan);
+	return !scan.fault;
 }

@@ -23,6 +23,7 @@ enum { JSON_MAX_DEPTH = 1024 };
 struct json_member {
 	const char *name;
 	struct json_value value;
+	bool in_any_case; /* "Topic" and "TOPIC" are "topic" as well, as for Go */
 };
 
 /* Validates `text`, which must be one JSON object, and fills `value` of each of the `count` members
@@ -32,5 +33,8 @@ struct json_member {
  * that is not an object is an error too ("not an object"). */
 const char *json_object_members(const char *text, size_t len, struct json_member *members,
 				size_t count, size_t *error_at);
+
+/* True when `text` is one JSON value of any kind, by the same rules. */
+bool json_is_valid(const char *text, size_t len);
 
 #endif
