@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "api/notify.h"
+#include "shared/base/notify.h"
 #include "api/polls.h"
 #include "api/response.h"
 #include "api/store.h"

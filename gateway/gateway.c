@@ -84,12 +84,22 @@ static bool open_clients(struct gateway *gateway, const char *address)
 		    "its libuv plugin (libwebsockets-evlib-uv), memory or descriptors are missing");
 }
 
+/* A wakeup_look: what is new may be this node's, for others too. */
+static int look(void *context)
+{
+	struct gateway *gateway = context;
+
+	cluster_tap(gateway->cluster);
+	return clients_look(gateway->clients);
+}
+
 /* Nobody is accepted before the loop runs. */
 static bool open_network(struct gateway *gateway, struct limits limits)
 {
 	struct inheritance *inheritance = gateway->inheritance;
 	const struct config *config = gateway->config;
 	int *fds = inheritance->listen_fds;
+	char why[DATABASE_WHY_SIZE];
 
 	while (inheritance->listen_count > 1) /* the predecessor had workers */
 		close(fds[--inheritance->listen_count]);
@@ -104,9 +114,12 @@ static bool open_network(struct gateway *gateway, struct limits limits)
 	if (!open_clients(gateway, listener_address(gateway->listener)))
 		return false;
 	gateway->wakeup = wakeup_open(gateway->loop, config->state_dir, inheritance->wakeup_fd,
-				      clients_look, gateway->clients);
+				      look, gateway);
 	if (!gateway->wakeup)
 		return fail(gateway, "cannot make wakeup.sock", strerror(errno));
+	if (!cluster_open(&gateway->cluster, config, gateway->liveness, gateway->loop, why))
+		return fail(gateway, "no database", why);
+	cluster_start(gateway->cluster);
 	struct upgrades_parts parts = {
 		.config = config,
 		.limits = limits,
@@ -157,6 +170,7 @@ void gateway_close(struct gateway *gateway)
 	listen_file_release(&gateway->listen_file, gateway->inheritance->ready_fd >= 0);
 	listener_close(gateway->listener);
 	upgrades_close(gateway->upgrades);
+	cluster_close(gateway->cluster);
 	wakeup_close(gateway->wakeup);
 	if (gateway->presence)
 		presence_beat(gateway->presence, &gateway->counters, 0,

@@ -10,6 +10,7 @@
 
 #include "gateway/client/clients.h"
 #include "gateway/client/transport.h"
+#include "gateway/cluster/cluster.h"
 #include "gateway/door/listener.h"
 #include "shared/database/registry.h"
 #include "gateway/presence/database_thread.h"
@@ -31,6 +32,7 @@ struct gateway {
 	struct registry *registry;
 	struct presence *presence;
 	struct database_thread *database_thread;
+	struct cluster *cluster; /* NULL: this node is alone */
 	struct clients *clients;
 	struct transports *transports;
 	struct wakeup *wakeup;

@@ -55,6 +55,7 @@ static void stop_accepting(struct gateway *gateway, bool is_replaced)
 	if (is_replaced || is_worker(gateway)) {
 		listener_leave(gateway->listener);
 		wakeup_hand_over(gateway->wakeup);
+		cluster_drain(gateway->cluster);
 	} else {
 		listener_close(gateway->listener);
 	}
@@ -159,6 +160,7 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 					HANDED_DOWN_LIMIT_MS, on_successor, serving);
 	} else if (number == SIGHUP && reload_now(gateway->reload)) {
 		clients_configure(gateway->clients);
+		cluster_configure(gateway->cluster, gateway->config);
 	} else if (number == SIGINT ||
 		   (number == SIGTERM && serving->is_draining && !is_worker(gateway))) {
 		uv_stop(gateway->loop);

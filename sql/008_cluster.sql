@@ -4,6 +4,7 @@
 CREATE TABLE cluster (
   node          TEXT    NOT NULL,            -- 16 hex digits: its name in Redis, for as long as the database lives
   relayed_id    INTEGER,                     -- its own events up to this one are in the log; NULL: it has never been in a cluster
+  joined_id     INTEGER NOT NULL DEFAULT 0,  -- its own events up to this one stay at home: they were there before the cluster
   gone_id       INTEGER NOT NULL DEFAULT 0,  -- the newest of its own pushes that has been pruned since it is in one
   log_position  TEXT    NOT NULL DEFAULT '0-0', -- all entries of the log up to this one are in `events`
   marker        TEXT,                        -- what Redis remembers us by; another one there: it has lost its memory

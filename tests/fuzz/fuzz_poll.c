@@ -1,5 +1,5 @@
 // needs: api/routes.c api/poll_handler.c api/polls.c api/status_handler.c api/metrics_handler.c
-// needs: api/command.c api/response.c api/service.c api/store.c api/notify.c api/autostart.c
+// needs: api/command.c api/response.c api/service.c api/store.c api/autostart.c
 /*
  * Any bytes as a poll: the lines of an input are its query, its origin and the address it comes
  * from, the rest is its body. Whatever it is, the answer is one of the contract's, in proper HTTP;

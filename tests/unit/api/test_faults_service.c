@@ -1,6 +1,6 @@
 // needs: api/routes.c api/poll_handler.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/polls.c api/store.c
-// needs: api/notify.c api/metrics_handler.c api/autostart.c
+// needs: api/metrics_handler.c api/autostart.c
 /*
  * The API as a whole while SQLite's calls fail, see faulty_files.h: a database that was deleted and
  * cannot be put back is a 503 for every verb, until it can; nothing that was answered with 200 is

@@ -1,6 +1,6 @@
 // needs: api/routes.c api/poll_handler.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/polls.c api/store.c
-// needs: api/notify.c api/metrics_handler.c api/autostart.c
+// needs: api/metrics_handler.c api/autostart.c
 /*
  * GET /internal/metrics: what is counted, when it is shown, and the lines themselves. The format as
  * a whole is checked by tests/e2e/test_metrics.py.

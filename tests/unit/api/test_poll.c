@@ -1,6 +1,6 @@
 // needs: api/routes.c api/poll_handler.c api/status_handler.c api/autostart.c
 // needs: api/command.c api/response.c api/service.c api/polls.c api/store.c
-// needs: api/notify.c api/metrics_handler.c
+// needs: api/metrics_handler.c
 /*
  * POST /poll by the contract (docs/clients.md), against a real database: each answer byte for byte,
  * each limit from both sides, each refusal, and that nothing is written.

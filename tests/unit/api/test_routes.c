@@ -1,6 +1,6 @@
 // needs: api/routes.c api/poll_handler.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/polls.c api/store.c
-// needs: api/notify.c api/metrics_handler.c api/autostart.c
+// needs: api/metrics_handler.c api/autostart.c
 /*
  * Requests and their answers: where the verb may stand in a path, and each row of the contract's
  * table of checks, against a real database in a directory of its own.

@@ -1,6 +1,6 @@
 // needs: api/routes.c api/poll_handler.c api/status_handler.c
 // needs: api/command.c api/response.c api/service.c api/polls.c api/store.c
-// needs: api/notify.c api/metrics_handler.c api/autostart.c
+// needs: api/metrics_handler.c api/autostart.c
 /*
  * GET /internal/status: the object's bytes, with and without a gateway, and its lists.
  */

@@ -3,7 +3,7 @@
  * Called after each commit that the gateway should see. Never blocks; every failure is left to the
  * gateway's timer.
  */
-#include "api/notify.h"
+#include "shared/base/notify.h"
 
 #include <errno.h>
 #include <linux/sockios.h>

@@ -1,4 +1,3 @@
-// needs: api/notify.c
 /*
  * Taps on real sockets, in a directory of their own.
  */
@@ -11,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "api/notify.h"
+#include "shared/base/notify.h"
 #include "shared/base/clock.h"
 #include "shared/base/unix_socket.h"
 

@@ -3,8 +3,8 @@
  * be lost: the gateway looks by itself once a second. Never blocks and never fails: a gateway that
  * is not there, or whose queue is full of taps already, is left alone.
  */
-#ifndef API_NOTIFY_H
-#define API_NOTIFY_H
+#ifndef SHARED_NOTIFY_H
+#define SHARED_NOTIFY_H
 
 struct notify;
 

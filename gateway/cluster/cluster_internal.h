@@ -1,0 +1,69 @@
+/*
+ * What the modules of this room share: the thread and what belongs to it. All of it is the thread's
+ * alone, but for what stands under the mutex.
+ *
+ * A module is x_new(struct cluster *) and x_free (NULL is allowed); cluster.c tells it what
+ * happens: x_on_link when the link is up and all that was in the log has been read, x_on_link_lost
+ * (once, also at the end) and x_on_tick each second. No module calls cluster.c.
+ */
+#ifndef GATEWAY_CLUSTER_INTERNAL_H
+#define GATEWAY_CLUSTER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "shared/base/notify.h"
+#include "shared/database/database.h"
+#include "shared/database/liveness.h"
+#include "shared/counters/counters.h"
+
+enum {
+	CLUSTER_NODE_SIZE = 17, /* 16 hex digits and a NUL */
+	CLUSTER_NODES_MAX = 32, /* nodes of ours in one cluster */
+	CLUSTER_LOCK_WAIT_MS = 200 /* for the write lock, at a time */
+};
+
+#define CLUSTER_LOG "wavelog:log"
+#define CLUSTER_LOG_NODES "wavelog:log:nodes"
+#define CLUSTER_MARKER "wavelog:marker"
+#define CLUSTER_EVENTS "wavelog:events"
+
+struct cluster_settings {
+	char *redis_url;
+	int64_t topic_ttl_ms, event_limit, event_retention_ms;
+};
+
+struct cluster {
+	uv_loop_t loop; /* the thread's */
+	struct cluster_settings settings; /* the numbers as of the last tick */
+	struct database *database; /* the thread's connection */
+	struct liveness *liveness; /* borrowed; the gateway uses it too */
+	struct notify *notify; /* notify_gateway after each commit of events */
+	struct counters counters; /* what the thread has counted */
+	char node[CLUSTER_NODE_SIZE];
+	char instance[CLUSTER_NODE_SIZE]; /* of this thread, at random */
+	bool is_relay; /* of this node's processes it is the one with the link */
+
+	struct cluster_store *store; /* all SQL */
+	struct link *link; /* link_commands(link): NULL while Redis is away */
+
+	/* Inside cluster.c. */
+	uv_async_t tapped, told; /* on the thread's loop: there may be events; something below */
+	uv_async_t answered; /* on the gateway's loop */
+	uv_timer_t tick;
+	struct totals *totals;
+	char *lock_path;
+	int lock; /* relay.lock; -1: not open */
+	int times_lost; /* see database_times_lost */
+	bool is_drained; /* it will not be the relay again */
+	pthread_t id;
+	bool is_started;
+
+	pthread_mutex_t mutex; /* guards all below; held for a few instructions */
+	bool is_ending, is_draining;
+	struct cluster_settings next_settings; /* the numbers */
+};
+
+#endif
