@@ -495,7 +495,9 @@ done
 mv "$answers.new" "$answers"
 cp "$bin/client/wavelog-worker.js" "$web/client.js"
 cp "$bin/client/wavelog-worker-socket.js" "$web/client-socket.js" # with the other one in front
-cp "$top/nginx/demo.html" "$web/demo.html"
+# It tells how to publish, with the words of a server of one's own.
+sed "s,sudo sed,sed,; s,/etc/wavelog-worker/config.yaml,$config,; s, (<code>make run.*own):,:,; s,'/worker/ws','$base_path/ws'," \
+	"$top/nginx/demo.html" >"$web/demo.html"
 put "$web"
 other_lines >"$dir/before.new"
 if [ -z "$direct" ]; then

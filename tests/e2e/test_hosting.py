@@ -122,6 +122,7 @@ stat -c '%a %U %n' /home/me/worker/config.yaml /home/me/worker/state /home/me/wo
 cat /home/me/worker/wavelog.php
 head -n 2 /home/me/www/worker/.htaccess
 grep -l 'WavelogWorker = { subscribe }' /home/me/www/worker/client-socket.js
+grep -o '^[^#]*ask() {.* /[a-z/]*config.yaml' /home/me/www/worker/demo.html
 step again
 cp -a /home/me/worker/config.yaml /tmp/config
 again
@@ -222,6 +223,8 @@ ls -A /home/me/worker; ls -l /proc/[0-9]*/exe 2>/dev/null | grep wavelog || echo
 diff -r /tmp/before /home/me/www && echo as before
 install --uninstall --purge
 ls /home/me/worker || echo gone
+install --web-root /home/me/www --url https://www.example.org --prefix a-b
+grep "'/worker/\|'/a-b/" /home/me/www/a-b/demo.html
 """
 
 INSTALLED = {
@@ -230,7 +233,8 @@ INSTALLED = {
                 "(?s)in the web root.*in the web root.*in the web root"),
     "new": ("by FastCGI", "browsers use WebSockets, by unix:/home/me/worker/gateway.sock", "600 me .*config.yaml", "700 me .*state",
             "600 me .*wavelog.php", r"worker_urls'\] = \['https://www.example.org/worker'\]",
-            "worker_client_url'\\] = 'wss://www.example.org/worker'", "# mine\nAddType", "/client-socket.js$"),
+            "worker_client_url'\\] = 'wss://www.example.org/worker'", "# mine\nAddType", "/client-socket.js$",
+            "ask\\(\\) { sed .* /home/me/worker/config.yaml"),
     "again": ("by FastCGI", "WebSockets", "each once and in order by websocket\n", "the same configuration"),
     "upgrade": ("each once and in order by websocket\n", "^/home/me/worker/wavelog-worker-gateway$"),
     "no pid": ("no gateway of this folder was running", "installed in"),
@@ -244,7 +248,8 @@ INSTALLED = {
                  "^no proxy of ours", "by unix:/home/me/worker/gateway.sock\n(.*\n)*ws_bind: .unix:"),
     "nginx": (r"by worker.php, at https://www.example.org:8443/worker/worker.php\?", "WebSockets, by port 9000\n",
               '^200\n.*"auth_ok".*404$'),
-    "uninstall": ("removed", "kept: /home/me/worker/config.yaml", "^nothing runs", "^as before", "^gone"),
+    "uninstall": ("removed", "kept: /home/me/worker/config.yaml", "^nothing runs", "^as before", "^gone",
+                  r"^const path = .* '/a-b/ws';\n\Z"),
 }  # fmt: skip
 
 

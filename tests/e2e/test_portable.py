@@ -5,6 +5,7 @@ import ctypes
 import errno
 import os
 import platform
+import re
 import shutil
 import signal
 import sqlite3
@@ -16,6 +17,7 @@ import pytest
 
 from harness import hosting, sandbox
 from harness.api import FastCgi, make_token
+from harness.pages import blocks
 from harness.process import GID, UID, Process, adopt_orphans, environment, wait_until
 from harness.service import REPO, Service
 from harness.websocket import PROTOCOL_ERROR, authenticated, ends_with, push_of
@@ -63,15 +65,27 @@ def test_the_tarball_is_whole_and_small(tarball, unpacked):
     for name in ("examples", "apache", "docs", "sql", "systemd"):
         here = subprocess.run(["git", "ls-files", name], cwd=REPO, capture_output=True, text=True).stdout.split()
         assert [file for file in here if not (unpacked / file).exists()] == []
+    for page in unpacked.rglob("*.md"):
+        links = {link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()) if "://" not in link}
+        assert [name for name, _, _ in links if not (page.parent / name).exists()] == [], page
+        pages = {(page.parent / name if name else page, anchor) for name, _, anchor in links if anchor}
+        assert [anchor for other, anchor in pages if anchor not in headings(other.read_text())] == [], page
+
+
+def headings(text):
+    """Anchors as GitHub makes them."""
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.M)}
 
 
 # What was built of the sources goes away, and so do the libraries that it needs.
-INSTALL = r"""
+GONE = r"""
 rm -rf /home/me/wavelog-worker
 rm /usr/lib/*/libwebsockets.so* /usr/lib/*/libuv.so* /usr/lib/*/libcjson.so* /usr/lib/*/libfcgi.so*
 cp {tarball} /tmp/archive.tar.gz
 cd /home/me
 as_me 'tar -xzf /tmp/archive.tar.gz'
+"""
+INSTALL = r"""
 as_me 'wavelog-worker-*/examples/hosting/install.sh --web-root ~/www --url https://www.example.org'
 ask() {{
 	as_me "sed -n 's/^worker_secret: *\"\(.*\)\"/X-Worker-Secret: \1/p' ~/worker/config.yaml" | curl -sS -H @- "$@"
@@ -85,10 +99,23 @@ curl -sS https://www.example.org/worker/client-socket.js | grep -c 'WavelogWorke
 
 @pytest.mark.skipif(not sandbox.is_allowed(), reason="needs root, and leave to mount")
 def test_the_tarball_installs_itself_on_a_host_without_the_libraries(tarball):
-    code, output = hosting.run(INSTALL.format(tarball=tarball))
+    code, output = hosting.run((GONE + INSTALL).format(tarball=tarball))
     assert code == 0, output
     assert "by FastCGI" in output and "browsers use WebSockets" in output, output
     assert '{"id":' in output and '"status":"ok"' in output and output.endswith("}1\n"), output
+
+
+@pytest.mark.skipif(not sandbox.is_allowed(), reason="needs root, and leave to mount")
+def test_on_a_server_of_ones_own_its_readme_leads_to_a_service(tarball, unpacked):
+    commands = re.findall(r"^```sh\n(.*?)^```", (unpacked / "README.md").read_text(), re.M | re.S)
+    assert len(commands) == 2 and "install.sh" in commands[0] and "/usr/local" in commands[1]
+    steps = ["2. User and configuration", "3. The programs", "4. nginx", "5. Check it"]
+    walk = "".join(block.text for step in steps for block in blocks("docs/install-nginx.md", step, "sh"))
+    code, output = sandbox.run(
+        f"{sandbox.PREPARE}{GONE.format(tarball=tarball).replace('as_me', 'sh -c')}cd wavelog-worker-*\n{commands[1]}nginx\n{walk}"
+    )
+    assert code == 0, output
+    assert '"status":"ok"' in output and output.endswith("upgrade required\n"), output
 
 
 class Chrooted(Service):
