@@ -46,9 +46,10 @@ static void put_latency(FILE *out, const struct latency_name *name, const struct
 	fprintf(out, "\n" PREFIX "%s_seconds_count %" PRId64 "\n", name->family, count);
 }
 
-static void put_gauges(FILE *out, const struct gauges *gauges)
+/* `in_cluster`: those of the cluster too. */
+static void put_gauges(FILE *out, const struct gauges *gauges, bool in_cluster)
 {
-	enum { NO_SAMPLE = -1 }; /* the position of a gateway while there is none */
+	enum { NO_SAMPLE = -1, OF_CLUSTER = 4 }; /* nobody knows, without a gateway perhaps */
 	const struct {
 		const char *name;
 		int64_t value;
@@ -74,9 +75,17 @@ static void put_gauges(FILE *out, const struct gauges *gauges)
 		{"wal_bytes", gauges->wal_bytes, "Size of the write-ahead log's file."},
 		{"log_reader_pid", gauges->log_reader_pid,
 		 "Process whose open transaction keeps a long log from being shortened; 0: none."},
+		{"cluster_nodes", gauges->cluster_nodes,
+		 "Nodes that listen at Redis, this one included."},
+		{"cluster_lag_events", gauges->lag_events,
+		 "Events and orders of this node that Redis does not have yet."},
+		{"cluster_lag_seconds", gauges->lag_s, "The age of the oldest of them."},
+		{"cluster_away_seconds", gauges->away_s,
+		 "For how long Redis has been away; 0: it is there."},
 	};
+	size_t count = sizeof(rows) / sizeof(rows[0]) - (in_cluster ? 0 : OF_CLUSTER);
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < count; i++) {
 		put_head(out, rows[i].name, "", "gauge", rows[i].help);
 		if (rows[i].value != NO_SAMPLE)
 			fprintf(out, PREFIX "%s %" PRId64 "\n", rows[i].name, rows[i].value);
@@ -115,7 +124,7 @@ void handle_metrics(struct service *service, const struct request *request,
 		}
 		for (size_t i = 0; i < LATENCIES; i++)
 			put_latency(out, &latency_names[i], &totals.latencies[i]);
-		put_gauges(out, &gauges);
+		put_gauges(out, &gauges, service->cluster != NULL);
 		put_head(out, "info", "", "gauge", "The version of the internal API's program.");
 		fprintf(out, PREFIX "info{version=\"%s\"} 1\n", WORKER_VERSION);
 	}

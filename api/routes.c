@@ -119,7 +119,7 @@ static void execute(struct service *service, const struct command *command,
 			return;
 	}
 	counters->counts[kinds[command->kind].counter]++;
-	service->tap_due |= command->kind != COMMAND_REGISTER;
+	service->tap_due |= command->kind != COMMAND_REGISTER || service->cluster;
 	if (command->kind == COMMAND_PUBLISH) {
 		histogram_add(&counters->latencies[LATENCY_COMMIT],
 			      clock_monotonic_us() - start_us);

@@ -52,7 +52,9 @@ struct service *service_open(struct config *config, int64_t wait_ms)
 		snprintf(why, sizeof(why), "cannot open gateway.lock: %s", reason);
 		goto failed;
 	}
-	service->gauges = gauge_reader_new(service->database, service->liveness);
+	if (*config->redis_url)
+		service->cluster = cluster_reader_new(service->database);
+	service->gauges = gauge_reader_new(service->database, service->liveness, service->cluster);
 	service->store = store_open(config, service->database);
 	service->polls = polls_open(config, service->database, why);
 	if (!service->polls)
@@ -84,6 +86,7 @@ void service_close(struct service *service)
 	polls_close(service->polls);
 	store_close(service->store);
 	gauge_reader_free(service->gauges);
+	cluster_reader_free(service->cluster);
 	liveness_close(service->liveness);
 	database_close(service->database);
 	totals_free(service->totals);

@@ -33,13 +33,15 @@ struct service {
 	struct reload *reload;
 	struct database *database;
 	struct liveness *liveness;
+	struct cluster_reader *cluster; /* NULL: there is no redis_url */
 	struct gauge_reader *gauges;
 	struct store *store;
 	struct polls *polls;
 	struct notify *notify;
 	struct housekeeping *housekeeping;
 
-	bool tap_due; /* a handler has committed something for the gateway */
+	bool tap_due; /* a handler has committed something for the gateway (a new topic is, in a
+			 cluster) */
 	struct counters counters; /* since the start */
 	struct totals *totals;
 	int64_t ticked_ms; /* monotonic, of the last service_tick */

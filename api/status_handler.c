@@ -1,8 +1,11 @@
 /*
  * GET /internal/status: what the service looks like at one moment, as one JSON object; and
  * GET /readyz, the same in a word. No state. Reads the database, so it never waits for writers;
- * with ?topics=1 it lists as much as there is.
+ * with ?topics=1 it lists as much as there is, and with ?cluster=1 the nodes.
  */
+#include <limits.h>
+#include <time.h>
+#include <unistd.h>
 #include <cjson/cJSON.h>
 
 #include "api/autostart.h"
@@ -13,7 +16,11 @@
 
 enum { DEFAULT_TOPICS = 1000 };
 
-enum lists { NO_LISTS, SHORT_LIST, ALL_LISTS };
+/* What a query asks for. */
+struct wanted {
+	enum { NO_LISTS, SHORT_LIST, ALL_LISTS } lists;
+	bool nodes;
+};
 
 static void add_topic(void *context, const char *topic, size_t topic_len)
 {
@@ -30,14 +37,93 @@ static enum database_status add_list(struct service *service, cJSON *object, con
 			    cJSON_AddArrayToObject(object, name));
 }
 
+/* The nodes of a cluster, and what those that are alive have together. */
+struct census {
+	cJSON *list;
+	int64_t alive, sockets, clients, topics;
+};
+
+static void add_node(void *context, const struct cluster_node *node)
+{
+	struct census *census = context;
+	cJSON *object = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(object, "id", node->id);
+	cJSON_AddStringToObject(object, "name", node->name);
+	cJSON_AddStringToObject(object, "version", node->version);
+	cJSON_AddBoolToObject(object, "alive", node->is_alive);
+	cJSON_AddNumberToObject(object, "sockets", (double)node->sockets);
+	cJSON_AddNumberToObject(object, "clients", (double)node->clients);
+	cJSON_AddNumberToObject(object, "topics", (double)node->topics);
+	cJSON_AddItemToArray(census->list, object);
+	if (!node->is_alive)
+		return;
+	census->alive++;
+	census->sockets += node->sockets;
+	census->clients += node->clients;
+	census->topics += node->topics;
+}
+
+static enum database_status add_nodes(struct service *service, cJSON *object,
+				      const struct cluster_node *this_node)
+{
+	cJSON *cluster = cJSON_AddObjectToObject(object, "cluster");
+	struct census census = {.list = cJSON_AddArrayToObject(cluster, "nodes")};
+	enum database_status status;
+
+	add_node(&census, this_node);
+	status = cluster_reader_nodes(service->cluster, add_node, &census);
+	cJSON_AddNumberToObject(cluster, "alive", (double)census.alive);
+	cJSON_AddNumberToObject(cluster, "sockets", (double)census.sockets);
+	cJSON_AddNumberToObject(cluster, "clients", (double)census.clients);
+	cJSON_AddNumberToObject(cluster, "topics", (double)census.topics);
+	return status;
+}
+
+/* How this node stands in its cluster. */
+static enum database_status add_cluster(struct service *service, cJSON *object,
+					const struct gauges *gauges, bool has_nodes)
+{
+	char since[sizeof("2026-01-01T00:00:00Z")], name[HOST_NAME_MAX + 1] = "";
+	struct cluster_state state;
+	struct cluster_lag lag = {0};
+	enum database_status status = cluster_reader_state(service->cluster, &state);
+	time_t since_s = (time_t)(state.since_ms / 1000);
+	const struct cluster_node this_node = {
+		.id = state.node,
+		.name = name,
+		.version = WORKER_VERSION,
+		.is_alive = gauges->gateway_alive,
+		.sockets = gauges->connected_sockets,
+		.clients = gauges->connected_clients,
+		.topics = gauges->active_topics,
+	};
+
+	gethostname(name, sizeof(name) - 1);
+	if (status == DATABASE_OK)
+		status = cluster_reader_lag(service->cluster, &lag);
+	if (gauges->gateway_alive && state.since_ms > 0 &&
+	    strftime(since, sizeof(since), "%FT%TZ", gmtime(&since_s)) > 0)
+		cJSON_AddStringToObject(object, "cluster_since", since);
+	if (gauges->gateway_alive && state.is_away)
+		cJSON_AddStringToObject(object, "cluster_why", state.why);
+	cJSON_AddNumberToObject(object, "cluster_lag_events", (double)lag.events);
+	cJSON_AddNumberToObject(object, "cluster_lag_seconds", (double)(lag.ms / 1000));
+
+	cJSON *node = cJSON_AddObjectToObject(object, "node");
+	cJSON_AddStringToObject(node, "id", this_node.id);
+	cJSON_AddStringToObject(node, "name", this_node.name);
+	return status == DATABASE_OK && has_nodes ? add_nodes(service, object, &this_node) : status;
+}
+
 /* Adds the members that existing clients know, in the order they know, then ours. */
 static enum database_status fill(struct service *service, cJSON *object, struct gauges *gauges,
-				 enum lists lists)
+				 struct wanted wanted)
 {
 	char uptime[DURATION_TEXT_SIZE], reason[AUTOSTART_TEXT_SIZE];
 	enum database_status status = gauges_read(service->gauges, gauges);
 	bool is_alive = gauges->gateway_alive;
-	int64_t limit = !is_alive ? 0 : lists == ALL_LISTS ? -1 : DEFAULT_TOPICS;
+	int64_t limit = !is_alive ? 0 : wanted.lists == ALL_LISTS ? -1 : DEFAULT_TOPICS;
 
 	duration_format(gauges->uptime_s, uptime);
 	cJSON_AddStringToObject(object, "status", is_alive ? "ok" : "degraded");
@@ -47,7 +133,7 @@ static enum database_status fill(struct service *service, cJSON *object, struct 
 	cJSON_AddNumberToObject(object, "active_topics", (double)gauges->active_topics);
 	cJSON_AddNumberToObject(object, "connected_clients", (double)gauges->connected_clients);
 	cJSON_AddNumberToObject(object, "connected_sockets", (double)gauges->connected_sockets);
-	if (status == DATABASE_OK && lists != NO_LISTS)
+	if (status == DATABASE_OK && wanted.lists != NO_LISTS)
 		status = add_list(service, object, "topic_list", false, limit);
 	cJSON_AddNumberToObject(object, "cluster_nodes", (double)gauges->cluster_nodes);
 	cJSON_AddNumberToObject(object, "dropped_pushes", (double)gauges->dropped_pushes);
@@ -58,32 +144,49 @@ static enum database_status fill(struct service *service, cJSON *object, struct 
 		autostart_explain(service->config, reason);
 		cJSON_AddStringToObject(object, "reason", reason);
 	}
-	if (status == DATABASE_OK && lists == ALL_LISTS)
+	if (status == DATABASE_OK && wanted.lists == ALL_LISTS)
 		status = add_list(service, object, "active_topic_list", true, limit);
+	if (status == DATABASE_OK && service->cluster)
+		status = add_cluster(service, object, gauges, wanted.nodes);
 	return status;
+}
+
+static bool says(const char *parameter, size_t len, const char *what)
+{
+	return len == strlen(what) && memcmp(parameter, what, len) == 0;
+}
+
+/* The last one counts, and an unknown value counts as none. */
+static struct wanted read_query(const char *query)
+{
+	struct wanted wanted = {.lists = SHORT_LIST};
+
+	while (*query) {
+		size_t len = strcspn(query, "&");
+
+		if (says(query, len, "topics=1"))
+			wanted.lists = ALL_LISTS;
+		else if (says(query, len, "topics=0"))
+			wanted.lists = NO_LISTS;
+		else if (says(query, len, "cluster=1"))
+			wanted.nodes = true;
+		else if (says(query, len, "cluster=0"))
+			wanted.nodes = false;
+		query += len + (query[len] == '&');
+	}
+	return wanted;
 }
 
 void handle_status(struct service *service, const struct request *request,
 		   struct response *response)
 {
-	const char *query = request->query;
 	struct gauges gauges = {0};
 	cJSON *object = cJSON_CreateObject();
 	char *text = NULL;
 	enum database_status status = store_read_begin(service->store);
-	enum lists lists = SHORT_LIST;
 
-	while (*query) { /* the last one counts, and an unknown value counts as none */
-		size_t len = strcspn(query, "&");
-
-		if (len == strlen("topics=1") && memcmp(query, "topics=1", len) == 0)
-			lists = ALL_LISTS;
-		else if (len == strlen("topics=0") && memcmp(query, "topics=0", len) == 0)
-			lists = NO_LISTS;
-		query += len + (query[len] == '&');
-	}
 	if (status == DATABASE_OK)
-		status = fill(service, object, &gauges, lists);
+		status = fill(service, object, &gauges, read_query(request->query));
 	store_read_end(service->store);
 	if (!service_available(service, SERVICE_READ, status, response))
 		goto out;
@@ -102,11 +205,19 @@ out:
 void handle_readyz(struct service *service, const struct request *request,
 		   struct response *response)
 {
-	bool is_ready = false;
-	enum database_status status = store_has_gateway(service->store, &is_ready);
-	const char *body = is_ready ? "ok\n" : "unavailable: no gateway is running\n";
+	struct cluster_state state = {.is_away = false};
+	char why[CLUSTER_WHY_SIZE + 40] = "ok\n";
+	bool has_gateway = false;
+	enum database_status status = store_has_gateway(service->store, &has_gateway);
 
 	(void)request;
+	if (status == DATABASE_OK && service->cluster)
+		status = cluster_reader_state(service->cluster, &state);
+	if (!has_gateway)
+		snprintf(why, sizeof(why), "unavailable: no gateway is running\n");
+	else if (state.is_away)
+		snprintf(why, sizeof(why), "unavailable: Redis away: %s\n", state.why);
 	if (service_available(service, SERVICE_READ, status, response))
-		response_body(response, is_ready ? 200 : 503, RESPONSE_TEXT, body, strlen(body));
+		response_body(response, has_gateway && !state.is_away ? 200 : 503, RESPONSE_TEXT,
+			      why, strlen(why));
 }

@@ -19,6 +19,8 @@ enum statement {
 	COMMIT,
 	REGISTER,
 	UNREGISTER,
+	RELAY_TOPIC,
+	DROP_PAST_TOPICS,
 	PUBLISH,
 	ORDER,
 	IS_REGISTERED,
@@ -40,6 +42,12 @@ static const char *const sql[STATEMENTS] = {
 		     "registered_ms = CASE WHEN topics.expires_ms > excluded.registered_ms "
 		     "THEN topics.registered_ms ELSE excluded.registered_ms END",
 	[UNREGISTER] = "DELETE FROM topics WHERE topic = ?1",
+	[RELAY_TOPIC] = "INSERT INTO topics_to_relay (topic) VALUES (?1) "
+			"ON CONFLICT (topic) DO UPDATE SET changes = changes + 1",
+	/* When Redis has been away for so long that there are more than can be registered. */
+	[DROP_PAST_TOPICS] = "DELETE FROM topics_to_relay "
+			     "WHERE (SELECT count(*) FROM topics_to_relay) > ?5 "
+			     "AND topic NOT IN (SELECT topic FROM topics)",
 	/* One statement, so one transaction: the topic is checked in the snapshot that the event is
 	 * added to. */
 	[PUBLISH] = "INSERT INTO events (kind, topic, payload, created_ms) "
@@ -111,6 +119,16 @@ static enum database_status add_order(struct store *store, enum event_kind kind,
 	return run(store, order, done);
 }
 
+/* In a cluster the gateway is to tell Redis of the topic. */
+static enum database_status relay_topic(struct store *store, const struct command *command)
+{
+	sqlite3_stmt *drop = store->statements[DROP_PAST_TOPICS];
+	enum database_status status = database_run(bound(store, RELAY_TOPIC, command));
+
+	sqlite3_bind_int64(drop, 5, store->config->max_topics);
+	return status == DATABASE_OK ? database_run(drop) : status;
+}
+
 /* What the command says, without the locks around it. */
 static enum database_status apply(struct store *store, const struct command *command,
 				  struct store_result *result)
@@ -126,7 +144,14 @@ static enum database_status apply(struct store *store, const struct command *com
 		sqlite3_bind_int(statement, 3, command->require_token);
 		sqlite3_bind_int64(statement, 4, now_ms + store->config->topic_ttl_ms);
 		sqlite3_bind_int64(statement, 5, store->config->max_topics);
-		return run(store, statement, &result->done);
+		if (!*store->config->redis_url)
+			return run(store, statement, &result->done);
+		status = database_begin(store->database);
+		if (status == DATABASE_OK)
+			status = run(store, statement, &result->done);
+		if (status == DATABASE_OK && result->done)
+			status = relay_topic(store, command);
+		return status == DATABASE_OK ? database_run(store->statements[COMMIT]) : status;
 	case COMMAND_PUBLISH:
 		statement = bound(store, PUBLISH, command);
 		sqlite3_bind_int64(statement, 2, now_ms);
@@ -139,6 +164,8 @@ static enum database_status apply(struct store *store, const struct command *com
 		status = database_begin(store->database);
 		if (status == DATABASE_OK)
 			status = database_run(bound(store, UNREGISTER, command));
+		if (status == DATABASE_OK && *store->config->redis_url)
+			status = relay_topic(store, command);
 		if (status == DATABASE_OK)
 			status = add_order(store, EVENT_UNREGISTER, command, &result->done);
 		return status == DATABASE_OK ? database_run(store->statements[COMMIT]) : status;

@@ -38,6 +38,8 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 	if (!liveness_claim_pid(gateway->liveness, getpid()))
 		return fail(gateway, "cannot lock gateway.lock", strerror(errno));
 	gateway->registry = registry_new(gateway->database);
+	if (*gateway->config->redis_url)
+		gateway->cluster_reader = cluster_reader_new(gateway->database);
 	gateway->feed = feed_open(gateway->database, why);
 	return gateway->feed || fail(gateway, "no database", why);
 }
@@ -126,6 +128,7 @@ static bool open_network(struct gateway *gateway, struct limits limits)
 		.loop = gateway->loop,
 		.clients = gateway->clients,
 		.registry = gateway->registry,
+		.cluster = gateway->cluster_reader,
 		.tally = gateway->tally,
 		.counters = &gateway->counters,
 		.transports = gateway->transports,
@@ -179,6 +182,7 @@ void gateway_close(struct gateway *gateway)
 	transports_close(gateway->transports);
 	clients_close(gateway->clients);
 	presence_free(gateway->presence);
+	cluster_reader_free(gateway->cluster_reader);
 	registry_free(gateway->registry);
 	feed_close(gateway->feed);
 	liveness_close(gateway->liveness);

@@ -12,6 +12,7 @@
 #include "gateway/client/transport.h"
 #include "gateway/cluster/cluster.h"
 #include "gateway/door/listener.h"
+#include "shared/database/cluster_reader.h"
 #include "shared/database/registry.h"
 #include "gateway/presence/database_thread.h"
 #include "gateway/presence/tally.h"
@@ -30,6 +31,7 @@ struct gateway {
 	struct database *database; /* the loop's connection, for the feed and the registry */
 	struct feed *feed;
 	struct registry *registry;
+	struct cluster_reader *cluster_reader; /* NULL: there is no redis_url */
 	struct presence *presence;
 	struct database_thread *database_thread;
 	struct cluster *cluster; /* NULL: this node is alone */

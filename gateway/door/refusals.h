@@ -15,7 +15,7 @@
 struct refusal {
 	int status; /* answer.c has a row for each */
 	const char *text; /* the body, without its newline */
-	enum counter cause;
+	enum counter cause; /* 0: it is no refusal, and neither counted nor logged */
 };
 
 /* The request is at fault. */
@@ -28,7 +28,7 @@ extern const struct refusal refusal_malformed, refusal_too_long, refusal_has_bod
 extern const struct refusal refusal_unavailable, refusal_origin, refusal_full, refusal_address_full,
 	refusal_pending_full, refusal_timeout;
 
-/* Not a refusal: what GET /readyz is answered with. It is neither counted nor logged. */
+/* What GET /readyz is answered with when all is well. */
 extern const struct refusal answer_ready;
 
 /* The causes are counters that follow one another. */

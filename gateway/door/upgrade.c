@@ -18,6 +18,7 @@
 #include "shared/contract/forwarded_for.h"
 #include "gateway/door/handshake.h"
 #include "gateway/door/scripts.h"
+#include "shared/database/cluster_reader.h"
 #include "shared/database/registry.h"
 #include "gateway/presence/tally.h"
 #include "shared/base/alloc.h"
@@ -30,6 +31,8 @@ enum {
 	REFUSED_LIMIT_MS = 2000, /* for the client to take its refusal and go */
 	REFUSED_MAX_BYTES = 65536 /* bytes that a refused client may still send */
 };
+
+#define REDIS_AWAY "unavailable: Redis away: "
 
 struct upgrade {
 	uv_poll_t poll;
@@ -48,6 +51,8 @@ struct upgrade {
 struct upgrades {
 	struct upgrades_parts parts;
 	struct refusals refusals;
+	struct refusal away; /* to readyz, with a text of its own */
+	char away_text[CLUSTER_WHY_SIZE + sizeof(REDIS_AWAY)];
 	struct pending_list *pending; /* of all who have not authenticated */
 	struct deadlines deadlines;
 	LIST_HEAD(, upgrade) list;
@@ -59,6 +64,7 @@ struct upgrades *upgrades_open(const struct upgrades_parts *parts)
 
 	upgrades->parts = *parts;
 	refusals_init(&upgrades->refusals, parts->counters);
+	upgrades->away = (struct refusal){.status = 503, .text = upgrades->away_text};
 	upgrades->pending = clients_pending(parts->clients);
 	LIST_INIT(&upgrades->list);
 	return upgrades;
@@ -123,6 +129,24 @@ static void send_script(struct upgrade *upgrade)
 		shutdown(upgrade->fd, SHUT_WR);
 }
 
+/* The answer to GET /readyz. */
+static const struct refusal *readiness(struct upgrades *upgrades)
+{
+	struct cluster_state state = {.is_away = false};
+	struct registered_topic found;
+	enum database_status status = registry_find(upgrades->parts.registry, TOPIC_STATUS,
+						    strlen(TOPIC_STATUS), 0, &found);
+
+	if (status == DATABASE_OK && upgrades->parts.cluster)
+		status = cluster_reader_state(upgrades->parts.cluster, &state);
+	if (status != DATABASE_OK)
+		return &refusal_unavailable;
+	if (!state.is_away)
+		return &answer_ready;
+	snprintf(upgrades->away_text, sizeof(upgrades->away_text), REDIS_AWAY "%s", state.why);
+	return &upgrades->away;
+}
+
 /* NULL when the client may come in: then *newcomer says who it is, with its topic's bytes in
  * `topic`. The checks run in the order of the contract; whatever needs the database comes after
  * whatever keeps a flood out. */
@@ -138,10 +162,7 @@ static const struct refusal *judge(const struct upgrade *upgrade, const struct h
 	const struct refusal *refusal;
 
 	if (handshake_is_for(handshake, "/readyz"))
-		return registry_find(parts->registry, TOPIC_STATUS, strlen(TOPIC_STATUS), 0,
-				     &found) == DATABASE_OK
-			       ? &answer_ready
-			       : &refusal_unavailable;
+		return readiness(upgrade->owner);
 	refusal = handshake_topic(handshake, topic, &newcomer->topic_len);
 	if (refusal)
 		return refusal;
@@ -242,7 +263,7 @@ static enum outcome receive(struct upgrade *upgrade)
 	case HANDSHAKE_MALFORMED:
 		break;
 	}
-	if (refusal != &answer_ready)
+	if (refusal->cause)
 		refusals_count(refusals, refusal->cause);
 	if (write_refusal(upgrade->fd, refusal, cors, is_head))
 		shutdown(upgrade->fd, SHUT_WR);

@@ -27,6 +27,7 @@ struct upgrades_parts {
 	struct uv_loop_s *loop;
 	struct clients *clients;
 	struct registry *registry;
+	struct cluster_reader *cluster; /* NULL: there is no redis_url */
 	const struct tally *tally;
 	struct counters *counters;
 	struct transports *transports;

@@ -52,6 +52,7 @@ struct database_thread {
 	struct presence *presence;
 	struct database *database;
 	struct housekeeping *housekeeping;
+	struct cluster_reader *cluster; /* NULL: there is no redis_url */
 	struct gauge_reader *gauges;
 	struct totals *totals;
 	char *address;
@@ -89,13 +90,14 @@ struct database_thread *database_thread_open(const struct config *config, struct
 		.presence = presence,
 		.database = database,
 		.housekeeping = housekeeping_new(database),
-		.gauges = gauge_reader_new(database, liveness),
+		.cluster = *config->redis_url ? cluster_reader_new(database) : NULL,
 		.totals = totals_new(database),
 		.address = xstrdup(address), /* the listener closes before the thread */
 		.pid = getpid(),
 		.started_ms = clock_wall_ms(),
 		.trouble = {.level = LOG_ERROR, .message = "cannot write to the database"},
 	};
+	thread->gauges = gauge_reader_new(database, liveness, thread->cluster);
 	database_add_function(database, (struct database_function){.name = "gateway_exists",
 								   .call = gateway_exists,
 								   .context = liveness});
@@ -126,6 +128,7 @@ void database_thread_close(struct database_thread *thread)
 	}
 	totals_free(thread->totals);
 	gauge_reader_free(thread->gauges);
+	cluster_reader_free(thread->cluster);
 	housekeeping_free(thread->housekeeping);
 	database_close(thread->database);
 	free(thread->address);

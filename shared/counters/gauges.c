@@ -14,7 +14,7 @@
 enum statement { GATEWAYS, SESSIONS, STORE, STATEMENTS };
 
 static const char *const sql[STATEMENTS] = {
-	[GATEWAYS] = "SELECT count(*), min(started_ms), max(cluster_nodes), "
+	[GATEWAYS] = "SELECT count(*), min(started_ms), "
 		     "coalesce(sum(outbox_bytes), 0), min(last_event_id), "
 		     "(SELECT topics FROM topic_count) - "
 		     "(SELECT count(*) FROM topics WHERE expires_ms <= ?1), "
@@ -34,6 +34,7 @@ static const char *const sql[STATEMENTS] = {
 struct gauge_reader {
 	struct database *database;
 	struct liveness *liveness;
+	struct cluster_reader *cluster; /* NULL: there is none */
 	sqlite3_stmt *statements[STATEMENTS];
 };
 
@@ -45,7 +46,8 @@ static void gateway_alive(sqlite3_context *context, int count, sqlite3_value **v
 	sqlite3_result_int(context, liveness_check(liveness, sqlite3_value_int64(values[0])));
 }
 
-struct gauge_reader *gauge_reader_new(struct database *database, struct liveness *liveness)
+struct gauge_reader *gauge_reader_new(struct database *database, struct liveness *liveness,
+				      struct cluster_reader *cluster)
 {
 	struct gauge_reader *reader = xcalloc(1, sizeof(*reader));
 
@@ -54,6 +56,7 @@ struct gauge_reader *gauge_reader_new(struct database *database, struct liveness
 								   .context = liveness});
 	reader->database = database;
 	reader->liveness = liveness;
+	reader->cluster = cluster;
 	for (size_t i = 0; i < STATEMENTS; i++)
 		database_prepare(database, &reader->statements[i], sql[i]);
 	return reader;
@@ -66,9 +69,10 @@ void gauge_reader_free(struct gauge_reader *reader)
 
 enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gauges)
 {
-	enum { COUNT, START, NODES, BYTES, LAST, KNOWN, DROPS, SOCKETS, TOPICS, CLIENTS, NUMBERS };
+	enum { COUNT, START, BYTES, LAST, KNOWN, DROPS, SOCKETS, TOPICS, CLIENTS, NUMBERS };
 	const char *path = sqlite3_db_filename(database_handle(reader->database), "main");
 	int64_t row[NUMBERS] = {0}, now_ms = clock_wall_ms(), log_reader = 0;
+	struct cluster_state cluster = {.nodes = -1};
 	enum database_status status;
 	struct stat wal = {0};
 
@@ -84,6 +88,8 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 	status = database_read_numbers(reader->statements[GATEWAYS], row, NUMBERS);
 	if (status == DATABASE_OK && (row[COUNT] > 1 || row[SOCKETS] < 0))
 		status = database_read_numbers(reader->statements[SESSIONS], row + SOCKETS, 3);
+	if (status == DATABASE_OK && row[COUNT] > 0 && reader->cluster)
+		status = cluster_reader_state(reader->cluster, &cluster);
 	if (status != DATABASE_OK || row[COUNT] == 0)
 		return status;
 	*gauges = (struct gauges){
@@ -94,7 +100,7 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 		.active_topics = row[TOPICS],
 		.connected_clients = row[CLIENTS],
 		.connected_sockets = row[SOCKETS],
-		.cluster_nodes = row[NODES],
+		.cluster_nodes = cluster.nodes,
 		.dropped_pushes = row[DROPS],
 		.gateways = row[COUNT],
 		.outbox_bytes = row[BYTES],
@@ -102,6 +108,27 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 		.wal_bytes = wal.st_size,
 		.log_reader_pid = log_reader,
 	};
+	return DATABASE_OK;
+}
+
+/* How far behind Redis is. */
+static enum database_status read_cluster(struct gauge_reader *reader, struct gauges *gauges)
+{
+	struct cluster_state state;
+	struct cluster_lag lag;
+	enum database_status status = cluster_reader_state(reader->cluster, &state);
+	int64_t now_ms = clock_wall_ms();
+
+	if (status == DATABASE_OK)
+		status = cluster_reader_lag(reader->cluster, &lag);
+	if (status != DATABASE_OK)
+		return status;
+	gauges->lag_events = lag.events;
+	gauges->lag_s = lag.ms / 1000;
+	if (gauges->gateway_alive && state.since_ms > 0)
+		gauges->away_s = state.is_away && now_ms > state.since_ms
+					 ? (now_ms - state.since_ms) / 1000
+					 : 0;
 	return DATABASE_OK;
 }
 
@@ -113,6 +140,9 @@ enum database_status gauges_read_all(struct gauge_reader *reader, struct gauges 
 
 	if (status == DATABASE_OK)
 		status = database_read_numbers(reader->statements[STORE], row, NUMBERS);
+	gauges->lag_events = gauges->lag_s = gauges->away_s = -1;
+	if (status == DATABASE_OK && reader->cluster)
+		status = read_cluster(reader, gauges);
 	gauges->api_processes = liveness_count_api(reader->liveness);
 	gauges->committed_event_id = row[NEWEST];
 	gauges->event_rows = row[EVENTS];

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "shared/database/cluster_reader.h"
 #include "shared/database/database.h"
 #include "shared/database/liveness.h"
 
@@ -25,7 +26,7 @@ struct gauges {
 	int64_t active_topics; /* with a subscriber */
 	int64_t connected_clients; /* distinct users; each anonymous socket is one */
 	int64_t connected_sockets;
-	int64_t cluster_nodes;
+	int64_t cluster_nodes; /* -1: no cluster, or Redis is away */
 	int64_t dropped_pushes; /* by subscribers, since the database was made */
 
 	/* Also without a gateway. */
@@ -40,13 +41,18 @@ struct gauges {
 	int64_t committed_event_id;
 	int64_t event_rows;
 	int64_t database_bytes;
+
+	/* gauges_read_all, in a cluster; -1: nobody knows. */
+	int64_t lag_events, lag_s; /* see struct cluster_lag */
+	int64_t away_s; /* for how long Redis has been away; 0: it is there */
 };
 
 struct gauge_reader;
 
-/* Also gives the connection the SQL function gateway_alive(pid). Both arguments are borrowed. Free
- * with gauge_reader_free, which allows NULL. */
-struct gauge_reader *gauge_reader_new(struct database *database, struct liveness *liveness);
+/* Also gives the connection the SQL function gateway_alive(pid). The arguments are borrowed; there
+ * is no `cluster` (NULL) without a redis_url. Free with gauge_reader_free, which allows NULL. */
+struct gauge_reader *gauge_reader_new(struct database *database, struct liveness *liveness,
+				      struct cluster_reader *cluster);
 void gauge_reader_free(struct gauge_reader *reader);
 
 /* Those of the status; looks at every session when several gateways are alive. */

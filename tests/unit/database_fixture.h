@@ -40,6 +40,7 @@ enum { TEST_LIMIT_S = 60 };
 static char base[64]; /* the test's directory */
 static char state_dir[128]; /* in it, and not made yet */
 static struct config config = {
+	.redis_url = (char[]){""},
 	.state_dir = state_dir,
 	.topic_ttl_ms = 60000,
 	.event_retention_ms = 60000,

@@ -28,7 +28,7 @@ static inline int open_store(void **state)
 	database = open_database();
 	handle = database_handle(database);
 	liveness = liveness_open(state_dir);
-	gauge_reader = gauge_reader_new(database, liveness);
+	gauge_reader = gauge_reader_new(database, liveness, NULL);
 	store = store_open(&config, database);
 	return 0;
 }

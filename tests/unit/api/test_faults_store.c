@@ -33,7 +33,7 @@ static int open_store(void **state)
 	database = open_database();
 	liveness = liveness_open(state_dir);
 	assert_true(liveness_claim_pid(liveness, getpid()));
-	gauge_reader = gauge_reader_new(database, liveness);
+	gauge_reader = gauge_reader_new(database, liveness, NULL);
 	store = store_open(&config, database);
 	totals = totals_new(database);
 	config.worker_secret = config.worker_secret_previous = (char *)"";

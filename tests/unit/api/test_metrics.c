@@ -187,6 +187,45 @@ static void a_database_that_cannot_be_read_is_unavailable(void **state)
 
 #define METRICS_TEST(test) cmocka_unit_test_setup(test, forget)
 
+static void a_single_node_shows_no_gauge_of_a_cluster(void **state)
+{
+	(void)state;
+	assert_true(shows("cluster_relayed_total 0"));
+	assert_null(strstr(metrics(200), "cluster_lag"));
+	assert_null(strstr(metrics(200), "cluster_nodes"));
+}
+
+/* The last test: the service is opened anew. */
+static void a_cluster_has_gauges_of_its_own(void **state)
+{
+	(void)state;
+	struct liveness *liveness;
+	char line[80];
+
+	close_service(state);
+	config.redis_url = (char[]){"redis://localhost"};
+	assert_int_equal(open_service(state), 0);
+	liveness = liveness_open(directory);
+	assert_true(shows("cluster_lag_events 0"));
+	assert_non_null(strstr(metrics(200), "# TYPE wavelog_worker_cluster_away_seconds gauge"));
+	assert_null(
+		strstr(metrics(200), "\nwavelog_worker_cluster_away_seconds ")); /* who knows? */
+	assert_true(liveness_claim_pid(liveness, 4241));
+	execute("INSERT INTO gateways (" GATEWAY_COLUMNS
+		") VALUES (4241, '', '', 0, 0, 77, -1, 1000);"
+		"UPDATE cluster SET cluster_nodes = 3, since_ms = 1000;"
+		"INSERT INTO counters VALUES ('cluster_refused', 'not_json', 2)");
+	assert_true(shows("cluster_nodes 3"));
+	assert_true(shows("cluster_away_seconds 0"));
+	assert_true(shows("cluster_refused_total{cause=\"not_json\"} 2"));
+	snprintf(line, sizeof(line), "UPDATE cluster SET why = 'x', since_ms = %lld",
+		 (long long)clock_wall_ms() - 100500);
+	execute(line);
+	assert_true(shows("cluster_away_seconds 100"));
+	assert_null(strstr(metrics(200), "\nwavelog_worker_cluster_nodes "));
+	liveness_close(liveness);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +239,8 @@ int main(void)
 		METRICS_TEST(gauges_are_of_living_gateways),
 		METRICS_TEST(events_are_counted_by_the_ends_of_their_run),
 		METRICS_TEST(a_database_that_cannot_be_read_is_unavailable),
+		METRICS_TEST(a_single_node_shows_no_gauge_of_a_cluster),
+		METRICS_TEST(a_cluster_has_gauges_of_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, open_service, close_service);

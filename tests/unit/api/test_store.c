@@ -129,6 +129,68 @@ static void unregistering_is_an_event_in_the_order_of_all(void **state)
 			 1);
 }
 
+/* What waits to be told to Redis. */
+static const char *to_relay(void)
+{
+	return query(handle, "SELECT group_concat(topic || changes, ' ') FROM "
+			     "(SELECT * FROM topics_to_relay ORDER BY topic)");
+}
+
+static void in_a_cluster_redis_is_told_of_topics(void **state)
+{
+	(void)state;
+	int64_t id;
+
+	assert_int_equal(enrol("a", false), DONE);
+	assert_int_equal(unregister("a"), DONE);
+	assert_string_equal(to_relay(), "(null)"); /* there is no cluster */
+	config.redis_url = (char[]){"redis://localhost"};
+	assert_int_equal(enrol("a", false), DONE);
+	assert_int_equal(enrol("a", true), DONE); /* it refreshes the key */
+	assert_int_equal(enrol("b", false), DONE);
+	assert_int_equal(publish("b", "1", &id), DONE);
+	assert_int_equal(unregister("c"), DONE);
+	assert_string_equal(to_relay(), "a2 b1 c1");
+	assert_int_equal(unregister("b"), DONE);
+	assert_string_equal(to_relay(), "a2 b2 c1");
+	config.max_topics = 2;
+	assert_int_equal(enrol("d", false), DONE);
+	assert_int_equal(enrol("e", false), REFUSED);
+	assert_int_equal(query_number(handle, "SELECT count(*) FROM topics WHERE topic = 'e'"), 0);
+}
+
+/* Redis is away for weeks. */
+static void what_redis_is_to_be_told_has_a_bound(void **state)
+{
+	(void)state;
+	config.redis_url = (char[]){"redis://localhost"};
+	config.max_topics = 3;
+	assert_int_equal(enrol("a", false), DONE);
+	assert_int_equal(unregister("b"), DONE);
+	assert_int_equal(unregister("c"), DONE);
+	assert_string_equal(to_relay(), "a1 b1 c1");
+	assert_int_equal(enrol("d", false), DONE);
+	assert_string_equal(to_relay(), "a1 d1"); /* no topic that is there is forgotten */
+	assert_int_equal(unregister("a"), DONE);
+	assert_string_equal(to_relay(), "a2 d1");
+}
+
+/* Both or neither: the topic, and the note about it. */
+static void a_topic_and_what_redis_is_told_are_one_transaction(void **state)
+{
+	(void)state;
+	config.redis_url = (char[]){"redis://localhost"};
+	assert_int_equal(enrol("a", false), DONE);
+	execute(handle, "DROP TABLE topics_to_relay");
+	assert_int_equal(enrol("b", false), UNAVAILABLE);
+	assert_int_equal(unregister("a"), UNAVAILABLE);
+	assert_string_equal(query(handle, "SELECT group_concat(topic, ' ') FROM topics"),
+			    "a worker.status");
+	config.redis_url = (char[]){""};
+	assert_int_equal(enrol("b", false), DONE); /* nobody else looks at the table */
+	assert_int_equal(unregister("a"), DONE);
+}
+
 struct list {
 	char text[256];
 	size_t len;
@@ -225,6 +287,9 @@ int main(void)
 		STORE_TEST(a_topic_past_its_expiry_is_gone_until_it_is_registered_again),
 		STORE_TEST(registering_again_takes_the_new_expiry_and_access),
 		STORE_TEST(unregistering_is_an_event_in_the_order_of_all),
+		STORE_TEST(in_a_cluster_redis_is_told_of_topics),
+		STORE_TEST(what_redis_is_to_be_told_has_a_bound),
+		STORE_TEST(a_topic_and_what_redis_is_told_are_one_transaction),
 		STORE_TEST(topics_are_listed_in_byte_order),
 		STORE_TEST(what_is_read_together_is_of_one_moment),
 		STORE_TEST(a_read_that_was_not_ended_is_ended_by_the_next_write),

@@ -178,7 +178,7 @@ static void fill_a_real_disk(void *argument)
 
 	database = database_open(&config, DATABASE_START_WAIT_MS, why);
 	MUST(database);
-	gauge_reader = gauge_reader_new(database, liveness);
+	gauge_reader = gauge_reader_new(database, liveness, NULL);
 	store = store_open(&config, database);
 	MUST(enrol("a", false) == DONE);
 	MUST(fill(100) == UNAVAILABLE && strstr(database_status_text(last), "disk is full"));

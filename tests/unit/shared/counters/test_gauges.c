@@ -7,6 +7,7 @@
 static struct database *database;
 static sqlite3 *handle;
 static struct liveness *liveness, *gateway;
+static struct cluster_reader *cluster;
 static struct gauge_reader *reader;
 
 enum { ALIVE = 4711, ALIVE_TOO = 4712, DEAD = 4713 };
@@ -19,7 +20,8 @@ static int open_reader(void **state)
 	handle = database_handle(database);
 	liveness = liveness_open(state_dir);
 	gateway = liveness_open(state_dir);
-	reader = gauge_reader_new(database, liveness);
+	cluster = cluster_reader_new(database);
+	reader = gauge_reader_new(database, liveness, NULL);
 	return gateway && liveness_claim_pid(gateway, ALIVE) ? 0 : -1;
 }
 
@@ -27,6 +29,8 @@ static int close_reader(void **state)
 {
 	gauge_reader_free(reader);
 	gauge_reader_free(NULL);
+	cluster_reader_free(cluster);
+	cluster_reader_free(NULL);
 	liveness_close(gateway);
 	liveness_close(liveness);
 	database_close(database);
@@ -140,12 +144,10 @@ static void it_is_over_all_living_gateways(void **state)
 	assert_int_equal(counts.connected_sockets, 3);
 	assert_int_equal(counts.connected_clients, 2);
 	assert_int_equal(counts.active_topics, 2);
-	assert_int_equal(counts.cluster_nodes, 3);
 	assert_in_range(counts.uptime_s, 200, 300);
 	liveness_close(second);
 	counts = counts_now();
 	assert_int_equal(counts.connected_sockets, 1);
-	assert_int_equal(counts.cluster_nodes, 2);
 	assert_in_range(counts.uptime_s, 100, 199);
 }
 
@@ -187,7 +189,7 @@ static void what_several_have_counted_is_not_added_up(void **state)
 static void a_gateway_counts_its_own(void **state)
 {
 	(void)state;
-	struct gauge_reader *own = gauge_reader_new(database, gateway);
+	struct gauge_reader *own = gauge_reader_new(database, gateway, NULL);
 	struct gauges counts;
 
 	add_gateway(ALIVE, 0, -1);
@@ -228,6 +230,84 @@ static void a_number_that_is_no_pid_is_dead(void **state)
 	add_gateway(-1, 0, -1);
 	add_gateway(INT64_MAX, 0, -1);
 	assert_nobody(counts_now());
+}
+
+static void nodes_are_counted_in_a_cluster_while_a_gateway_lives(void **state)
+{
+	(void)state;
+	struct gauge_reader *member = gauge_reader_new(database, liveness, cluster);
+	struct cluster_state now;
+	struct gauges counts;
+
+	assert_int_equal(cluster_reader_state(cluster, &now), DATABASE_OK);
+	assert_int_equal(strlen(now.node), CLUSTER_ID_SIZE - 1);
+	assert_int_equal(now.since_ms, 0);
+	assert_true(now.is_away);
+	assert_string_equal(now.why, "not reached yet");
+	execute(handle, "UPDATE cluster SET cluster_nodes = 3, since_ms = 1000");
+	assert_int_equal(gauges_read(member, &counts), DATABASE_OK);
+	assert_nobody(counts);
+	add_gateway(ALIVE, 0, 9); /* what it says of itself is not looked at */
+	assert_int_equal(gauges_read(member, &counts), DATABASE_OK);
+	assert_int_equal(counts.cluster_nodes, 3);
+	assert_int_equal(counts_now().cluster_nodes, -1); /* without a redis_url */
+	execute(handle, "UPDATE cluster SET why = 'it hangs'");
+	assert_int_equal(gauges_read(member, &counts), DATABASE_OK);
+	assert_int_equal(counts.cluster_nodes, -1);
+	assert_int_equal(cluster_reader_state(cluster, &now), DATABASE_OK);
+	assert_true(now.is_away);
+	assert_string_equal(now.why, "it hangs");
+	assert_int_equal(now.since_ms, 1000);
+	execute(handle, "DROP TABLE cluster");
+	assert_int_equal(gauges_read(member, &counts), DATABASE_ERROR);
+	gauge_reader_free(member);
+}
+
+static void only_what_other_nodes_should_have_lags_behind(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *change;
+		int64_t events, lag_s, away_s;
+	} rows[] = {
+		/* The row that says that the database was made has id 1 here. */
+		{"UPDATE events SET id = 1; INSERT INTO events (id, kind, created_ms, origin) "
+		 "VALUES "
+		 "(2, 0, 7000, NULL), (3, 1, 5000, NULL), (4, 2, 9000, NULL), "
+		 "(5, 0, 1000, '0123456789abcdef'), (6, 5, 1000, '0123456789abcdef'), "
+		 "(7, 4, 1000, NULL)",
+		 0, 0, -1}, /* it has never been in a cluster */
+		{"UPDATE cluster SET relayed_id = 1, since_ms = 0", 3, 5000, -1},
+		{"UPDATE cluster SET relayed_id = 3, since_ms = 4000, why = 'x'", 1, 9000, 4000},
+		{"UPDATE cluster SET why = NULL", 1, 9000, 0},
+		{"UPDATE cluster SET relayed_id = 7", 0, 0, 0},
+	};
+	struct gauge_reader *member = gauge_reader_new(database, liveness, cluster);
+	struct gauges all;
+
+	add_gateway(ALIVE, 0, -1);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int64_t now_s;
+
+		execute(handle, rows[i].change);
+		assert_int_equal(gauges_read_all(member, &all), DATABASE_OK);
+		now_s = clock_wall_ms() / 1000;
+		assert_int_equal(all.lag_events, rows[i].events);
+		assert_true(rows[i].lag_s == 0
+				    ? all.lag_s == 0
+				    : llabs(now_s - rows[i].lag_s / 1000 - all.lag_s) < 60);
+		assert_true(rows[i].away_s <= 0
+				    ? all.away_s == rows[i].away_s
+				    : llabs(now_s - rows[i].away_s / 1000 - all.away_s) < 60);
+	}
+	execute(handle, "UPDATE cluster SET why = 'x', since_ms = 9000000000000, relayed_id = 3;"
+			"UPDATE events SET created_ms = 9000000000000"); /* clocks step back */
+	assert_int_equal(gauges_read_all(member, &all), DATABASE_OK);
+	assert_int_equal(all.lag_s, 0);
+	assert_int_equal(all.away_s, 0);
+	assert_int_equal(gauges_read_all(reader, &all), DATABASE_OK);
+	assert_int_equal(all.lag_events, -1);
+	gauge_reader_free(member);
 }
 
 static void a_writer_does_not_stop_it(void **state)
@@ -298,6 +378,8 @@ int main(void)
 		GAUGES_TEST(topics_past_their_expiry_do_not_count),
 		GAUGES_TEST(no_uptime_is_below_zero),
 		GAUGES_TEST(a_number_that_is_no_pid_is_dead),
+		GAUGES_TEST(nodes_are_counted_in_a_cluster_while_a_gateway_lives),
+		GAUGES_TEST(only_what_other_nodes_should_have_lags_behind),
 		GAUGES_TEST(a_writer_does_not_stop_it),
 		GAUGES_TEST(a_database_that_cannot_be_read_has_no_numbers),
 	};
