@@ -47,12 +47,28 @@ CREATE TABLE topics_to_relay (
   changes INTEGER NOT NULL DEFAULT 1 -- each adds 1: whoever has told Redis removes the row only if nothing has come since
 ) WITHOUT ROWID;
 
+-- For people. The first row is this node; its lag is in events that the others do not have yet.
 CREATE VIEW node_overview AS
   SELECT node, 'this one' AS name, '' AS version, CASE WHEN why IS NULL THEN 'reached' ELSE 'away: ' || why END AS redis,
-         relayed_id AS last_id, gone_id, (SELECT count(*) FROM sessions) AS sockets,
+         relayed_id AS last_id, gone_id,
+         (SELECT count(*) FROM events WHERE id > relayed_id AND origin IS NULL AND kind < 3) AS lag_events,
+         log_position, (SELECT count(*) FROM sessions) AS sockets,
          strftime('%Y-%m-%d %H:%M:%S', since_ms / 1000, 'unixepoch') AS since
     FROM cluster WHERE since_ms IS NOT NULL
    UNION ALL
-  SELECT node, name, version, CASE is_alive WHEN 1 THEN 'alive' ELSE 'gone' END, last_id, gone_id, sockets,
+  SELECT node, name, version, CASE is_alive WHEN 1 THEN 'alive' ELSE 'gone' END, last_id, gone_id, NULL, NULL, sockets,
          strftime('%Y-%m-%d %H:%M:%S', started_ms / 1000, 'unixepoch')
     FROM nodes;
+
+DROP VIEW event_overview;
+
+CREATE VIEW event_overview AS
+  SELECT id,
+         CASE kind WHEN 0 THEN 'push' WHEN 1 THEN 'unregister' WHEN 2 THEN 'disconnect'
+                   WHEN 3 THEN 'database made' WHEN 4 THEN 'ids jumped' WHEN 5 THEN 'events missing' END AS kind,
+         topic, user_id, length(CAST(payload AS BLOB)) AS bytes, substr(payload, 1, 60) AS payload_begins,
+         strftime('%Y-%m-%d %H:%M:%f', created_ms / 1000.0, 'unixepoch') AS created,
+         coalesce((SELECT nullif(name, '') FROM nodes WHERE node = substr(origin, 1, 16)), substr(origin, 1, 16), 'here') AS origin,
+         CAST(nullif(substr(origin, 18), '') AS INTEGER) AS origin_id
+    FROM events
+   ORDER BY id;

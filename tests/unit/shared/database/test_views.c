@@ -93,6 +93,40 @@ static void events_are_readable(void **state)
 	database_close(database);
 }
 
+static void nodes_and_what_came_from_them_are_readable(void **state)
+{
+	(void)state;
+	struct database *database = open_database();
+	sqlite3 *handle = database_handle(database);
+
+	assert_string_equal(query(handle, "SELECT * FROM node_overview"), "(none)");
+	execute(handle,
+		"UPDATE cluster SET node = '00000000000000aa', since_ms = 1700000000123, "
+		"relayed_id = (SELECT max(id) FROM events), log_position = '17-1', why = 'it "
+		"hangs';"
+		"INSERT INTO nodes (node, name, is_alive, last_id, started_ms, sockets) VALUES "
+		"('00000000000000bb', 'east', 1, 7, 1700000000123, 5), "
+		"('00000000000000cc', '', 0, 0, NULL, 0);"
+		"INSERT INTO events (kind, topic, created_ms, origin) VALUES (0, 'a', 0, NULL), "
+		"(1, 'a', 0, NULL), (5, NULL, 0, '00000000000000bb'), "
+		"(0, 'a', 0, '00000000000000bb.0000000000000007'), (0, 'a', 0, "
+		"'00000000000000cc')");
+	assert_string_equal(
+		query(handle,
+		      "SELECT group_concat(name || '|' || redis || '|' || ifnull(since, '') "
+		      "|| '|' || ifnull(lag_events, '') || '|' || ifnull(log_position, ''), "
+		      "' ') FROM node_overview"),
+		"this one|away: it hangs|2023-11-14 22:13:20|2|17-1 "
+		"east|alive|2023-11-14 22:13:20|| |gone|||");
+	assert_string_equal(query(handle,
+				  "SELECT group_concat(kind || '|' || origin || '|' || "
+				  "ifnull(origin_id, ''), ' ') FROM event_overview WHERE id > "
+				  "(SELECT min(id) FROM events)"),
+			    "push|here| unregister|here| events missing|east| push|east|7 "
+			    "push|00000000000000cc|");
+	database_close(database);
+}
+
 static void no_time_is_too_far_for_a_view(void **state)
 {
 	(void)state;
@@ -119,6 +153,7 @@ int main(void)
 		DATABASE_TEST(topics_are_readable),
 		DATABASE_TEST(sessions_and_gateways_are_readable),
 		DATABASE_TEST(events_are_readable),
+		DATABASE_TEST(nodes_and_what_came_from_them_are_readable),
 		DATABASE_TEST(no_time_is_too_far_for_a_view),
 	};
 
