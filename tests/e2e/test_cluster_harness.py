@@ -1,9 +1,11 @@
-"""The stand-in for a foreign node, the proxy and the Redis of the cluster's tests do what those tests believe."""
+"""The stand-in for a foreign node, the proxy, the Redis and the judge of the cluster's tests do what those tests believe."""
 
-import redis
 import pytest
+import redis
 
 from harness.cluster import CHANNEL, KEY, ForeignNode
+from harness.hoppers import Hopper, judge
+from harness.ledger import key_of
 from harness.process import wait_until
 from harness.redis_server import Proxy, Redis
 
@@ -78,3 +80,36 @@ def test_the_proxy_hangs_cuts_and_delays_and_a_replica_lacks_what_came_after_its
     assert server.client.get("after")
     server.restart_empty()
     assert not server.client.get("after")
+
+
+class Published:
+    """Ten publishes, all answered but 7."""
+
+    count, answered = 10, {n: f"id {n}" for n in range(1, 11) if n != 7}
+
+    def __init__(self, by):
+        self.by = by
+
+    def topic_of(self, _):
+        return "t"
+
+
+def test_the_judge_tells_loss_repetition_disorder_and_invention_apart():
+    good = [(by, number) for number in range(1, 11) for by in (1, 2)]
+
+    def verdict(*pairs, resume="always", starts=1, others=()):
+        members = [Hopper([("address", "/ws")], "t", kind) for kind in (resume, *("always" for _ in others))]
+        for member, pushes in zip(members, (pairs, *others)):
+            member.keys.extend(key_of(by, number) for by, number in pushes)
+            member.starts = [0] * starts
+        return " ".join(judge([Published(1), Published(2)], members))
+
+    without_7 = [pair for pair in good if pair != (1, 7)]
+    assert verdict(*good) == verdict(*without_7) == ""
+    assert verdict(*sorted(good)) == "", "publishers may come in any order"
+    assert "lost: 1 pushes, 0 of them answered" in verdict(*without_7, others=[good])
+    assert "lost: 1 pushes, 1 of them answered" in verdict(*good[1:])
+    assert "lost" in verdict(*good[1:], resume="no") and verdict(*good[1:], resume="no", starts=2) == ""
+    assert "repeated: 1 pushes" in verdict(*good, good[3])
+    assert "out of order: 1 pushes, the last of them 1/1 after 1/2" in verdict(good[2], *good[:2], *good[3:])
+    assert "invented: 3/1" in verdict(*good, (3, 1)) and "invented: 1/11" in verdict(*good, (1, 11))

@@ -72,7 +72,8 @@ class Cluster:
 
     def __init__(self, certificates, nodes=2, proxied=False, redis=None, **config):
         self.certificates, self.proxied, self.config = certificates, proxied, config
-        self.redis = redis if isinstance(redis, Redis) else Redis(**(redis or {}))
+        self.owned = [] if isinstance(redis, Redis) else [Redis(**(redis or {}))]
+        self.redis = self.owned[0] if self.owned else redis
         self.services, self.nodes, self.proxies = [], [], []
         for _ in range(nodes):
             self.add_service()
@@ -93,15 +94,15 @@ class Cluster:
 
     def add(self, api_processes=2, **config):
         """One more node, started."""
-        return self._start(self.add_service(**config), api_processes)
+        return self.start_node(self.add_service(**config), api_processes)
 
-    def _start(self, service, api_processes=2):
+    def start_node(self, service, api_processes=2):
         self.nodes.append(Node(service.start(api_processes), self.certificates))
         return self.nodes[-1]
 
     def start(self):
         for service in self.services:
-            self._start(service)
+            self.start_node(service)
         self.wait_until_joined()
         return self
 
@@ -139,7 +140,7 @@ class Cluster:
             if self.redis.password:
                 faults += log_faults(service.log_dir, self.redis.password)
             faults += service.close()
-        for other in (*self.proxies, self.redis):
+        for other in (*self.proxies, *self.owned):
             faults += other.close()
         return faults
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 PUBLISHERS_MAX = 100
 UNNUMBERED = -1  # the key of a push that is not one of ours
 FILL_MAX = 3000
-PUSH = re.compile(rb'\{"type":"push",(?:"id":(\d+),)?"payload":(\{"by":(\d+),"n":(\d+),"fill":"x*"\})\}')
+PUSH = re.compile(rb'\{"type":"push",(?:"id":(\d+|"[^"\\]+"),)?"payload":(\{"by":(\d+),"n":(\d+),"fill":"x*"\})\}')
 
 
 def payload_of(by, number):
@@ -25,14 +25,14 @@ def key_of(by, number):
 
 
 def read_push(message):
-    """(id or None, key) of a frame; None when it is not one of our pushes, unchanged."""
+    """(id or None, key) of a frame; None when it is not one of our pushes, unchanged. In a cluster ids are text."""
     match = PUSH.fullmatch(message)
     if not match:
         return None
     by, number = int(match[3]), int(match[4])
     if match[2] != payload_of(by, number):
         return None
-    return int(match[1]) if match[1] else None, key_of(by, number)
+    return json.loads(match[1]) if match[1] else None, key_of(by, number)
 
 
 class Publisher(threading.Thread):
@@ -94,7 +94,7 @@ class Publisher(threading.Thread):
         return last
 
 
-def _split(key):
+def split(key):
     return key % PUBLISHERS_MAX, key // PUBLISHERS_MAX
 
 
@@ -134,7 +134,7 @@ class Ledger:
 
     def _invented(self, member):
         for key in set(member.keys):
-            by, number = _split(key)
+            by, number = split(key)
             publisher = self.publishers.get(by)
             if not publisher or not 0 < number <= publisher.count or publisher.topic_of(number) != member.topic:
                 yield f"invented: {by}/{number}"
@@ -151,7 +151,7 @@ class Ledger:
                 found.append(f"out of order: id {after} after {before}")
         for identity, key in zip(ids, member.keys):
             if known.get(key) != identity:
-                found.append(f"id {identity} is not {_split(key)}'s, which is {known.get(key)}")
+                found.append(f"id {identity} is not {split(key)}'s, which is {known.get(key)}")
         have = set(member.keys)
         if len(have) != len(member.keys):
             found.append(f"repeated: {len(member.keys) - len(have)} publishes came twice")
