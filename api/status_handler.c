@@ -85,12 +85,12 @@ static enum database_status add_cluster(struct service *service, cJSON *object,
 					const struct gauges *gauges, bool has_nodes)
 {
 	char since[sizeof("2026-01-01T00:00:00Z")], name[HOST_NAME_MAX + 1] = "";
-	struct cluster_state state;
+	struct cluster_standing standing;
 	struct cluster_lag lag = {0};
-	enum database_status status = cluster_reader_state(service->cluster, &state);
-	time_t since_s = (time_t)(state.since_ms / 1000);
+	enum database_status status = cluster_reader_standing(service->cluster, &standing);
+	time_t since_s = (time_t)(standing.since_ms / 1000);
 	const struct cluster_node this_node = {
-		.id = state.node,
+		.id = standing.node,
 		.name = name,
 		.version = WORKER_VERSION,
 		.is_alive = gauges->gateway_alive,
@@ -102,11 +102,11 @@ static enum database_status add_cluster(struct service *service, cJSON *object,
 	gethostname(name, sizeof(name) - 1);
 	if (status == DATABASE_OK)
 		status = cluster_reader_lag(service->cluster, &lag);
-	if (gauges->gateway_alive && state.since_ms > 0 &&
+	if (gauges->gateway_alive && standing.since_ms > 0 &&
 	    strftime(since, sizeof(since), "%FT%TZ", gmtime(&since_s)) > 0)
 		cJSON_AddStringToObject(object, "cluster_since", since);
-	if (gauges->gateway_alive && state.is_away)
-		cJSON_AddStringToObject(object, "cluster_why", state.why);
+	if (gauges->gateway_alive && standing.is_away)
+		cJSON_AddStringToObject(object, "cluster_why", standing.why);
 	cJSON_AddNumberToObject(object, "cluster_lag_events", (double)lag.events);
 	cJSON_AddNumberToObject(object, "cluster_lag_seconds", (double)(lag.ms / 1000));
 
@@ -205,19 +205,19 @@ out:
 void handle_readyz(struct service *service, const struct request *request,
 		   struct response *response)
 {
-	struct cluster_state state = {.is_away = false};
-	char why[CLUSTER_WHY_SIZE + 40] = "ok\n";
+	struct cluster_standing standing = {.is_away = false};
+	char why[STANDING_WHY_SIZE + 40] = "ok\n";
 	bool has_gateway = false;
 	enum database_status status = store_has_gateway(service->store, &has_gateway);
 
 	(void)request;
 	if (status == DATABASE_OK && service->cluster)
-		status = cluster_reader_state(service->cluster, &state);
+		status = cluster_reader_standing(service->cluster, &standing);
 	if (!has_gateway)
 		snprintf(why, sizeof(why), "unavailable: no gateway is running\n");
-	else if (state.is_away)
-		snprintf(why, sizeof(why), "unavailable: Redis away: %s\n", state.why);
+	else if (standing.is_away)
+		snprintf(why, sizeof(why), "unavailable: Redis away: %s\n", standing.why);
 	if (service_available(service, SERVICE_READ, status, response))
-		response_body(response, has_gateway && !state.is_away ? 200 : 503, RESPONSE_TEXT,
+		response_body(response, has_gateway && !standing.is_away ? 200 : 503, RESPONSE_TEXT,
 			      why, strlen(why));
 }

@@ -52,7 +52,7 @@ struct upgrades {
 	struct upgrades_parts parts;
 	struct refusals refusals;
 	struct refusal away; /* to readyz, with a text of its own */
-	char away_text[CLUSTER_WHY_SIZE + sizeof(REDIS_AWAY)];
+	char away_text[STANDING_WHY_SIZE + sizeof(REDIS_AWAY)];
 	struct pending_list *pending; /* of all who have not authenticated */
 	struct deadlines deadlines;
 	LIST_HEAD(, upgrade) list;
@@ -132,18 +132,18 @@ static void send_script(struct upgrade *upgrade)
 /* The answer to GET /readyz. */
 static const struct refusal *readiness(struct upgrades *upgrades)
 {
-	struct cluster_state state = {.is_away = false};
+	struct cluster_standing standing = {.is_away = false};
 	struct registered_topic found;
 	enum database_status status = registry_find(upgrades->parts.registry, TOPIC_STATUS,
 						    strlen(TOPIC_STATUS), 0, &found);
 
 	if (status == DATABASE_OK && upgrades->parts.cluster)
-		status = cluster_reader_state(upgrades->parts.cluster, &state);
+		status = cluster_reader_standing(upgrades->parts.cluster, &standing);
 	if (status != DATABASE_OK)
 		return &refusal_unavailable;
-	if (!state.is_away)
+	if (!standing.is_away)
 		return &answer_ready;
-	snprintf(upgrades->away_text, sizeof(upgrades->away_text), REDIS_AWAY "%s", state.why);
+	snprintf(upgrades->away_text, sizeof(upgrades->away_text), REDIS_AWAY "%s", standing.why);
 	return &upgrades->away;
 }
 

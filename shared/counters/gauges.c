@@ -72,7 +72,7 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 	enum { COUNT, START, BYTES, LAST, KNOWN, DROPS, SOCKETS, TOPICS, CLIENTS, NUMBERS };
 	const char *path = sqlite3_db_filename(database_handle(reader->database), "main");
 	int64_t row[NUMBERS] = {0}, now_ms = clock_wall_ms(), log_reader = 0;
-	struct cluster_state cluster = {.nodes = -1};
+	struct cluster_standing cluster = {.nodes = -1};
 	enum database_status status;
 	struct stat wal = {0};
 
@@ -89,7 +89,7 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 	if (status == DATABASE_OK && (row[COUNT] > 1 || row[SOCKETS] < 0))
 		status = database_read_numbers(reader->statements[SESSIONS], row + SOCKETS, 3);
 	if (status == DATABASE_OK && row[COUNT] > 0 && reader->cluster)
-		status = cluster_reader_state(reader->cluster, &cluster);
+		status = cluster_reader_standing(reader->cluster, &cluster);
 	if (status != DATABASE_OK || row[COUNT] == 0)
 		return status;
 	*gauges = (struct gauges){
@@ -114,9 +114,9 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 /* How far behind Redis is. */
 static enum database_status read_cluster(struct gauge_reader *reader, struct gauges *gauges)
 {
-	struct cluster_state state;
+	struct cluster_standing state;
 	struct cluster_lag lag;
-	enum database_status status = cluster_reader_state(reader->cluster, &state);
+	enum database_status status = cluster_reader_standing(reader->cluster, &state);
 	int64_t now_ms = clock_wall_ms();
 
 	if (status == DATABASE_OK)

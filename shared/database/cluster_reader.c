@@ -4,10 +4,10 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 
-enum statement { STATE, LAG, NODES, STATEMENTS };
+enum statement { STANDING, LAG, NODES, STATEMENTS };
 
 static const char *const sql[STATEMENTS] = {
-	[STATE] = "SELECT node, cluster_nodes, since_ms, why FROM cluster",
+	[STANDING] = "SELECT node, cluster_nodes, since_ms, why FROM cluster",
 	/* Pushes and orders; the other kinds stay at home. */
 	[LAG] = "SELECT count(*), min(created_ms) FROM events "
 		"WHERE id > (SELECT relayed_id FROM cluster) AND origin IS NULL AND kind < 3",
@@ -40,24 +40,24 @@ static const char *text_of(sqlite3_stmt *row, int column)
 	return text ? text : "";
 }
 
-enum database_status cluster_reader_state(struct cluster_reader *reader,
-					  struct cluster_state *state)
+enum database_status cluster_reader_standing(struct cluster_reader *reader,
+					     struct cluster_standing *standing)
 {
-	sqlite3_stmt *row = reader->statements[STATE];
+	sqlite3_stmt *row = reader->statements[STANDING];
 	int result = sqlite3_step(row);
 
-	*state = (struct cluster_state){.nodes = -1, .is_away = true};
+	*standing = (struct cluster_standing){.nodes = -1, .is_away = true};
 	if (result == SQLITE_ROW) {
 		bool is_reached = sqlite3_column_type(row, 3) == SQLITE_NULL;
 
-		snprintf(state->node, sizeof(state->node), "%s", text_of(row, 0));
-		state->since_ms = sqlite3_column_int64(row, 2);
-		state->is_away = !is_reached || state->since_ms == 0;
-		if (state->is_away)
-			snprintf(state->why, sizeof(state->why), "%s",
+		snprintf(standing->node, sizeof(standing->node), "%s", text_of(row, 0));
+		standing->since_ms = sqlite3_column_int64(row, 2);
+		standing->is_away = !is_reached || standing->since_ms == 0;
+		if (standing->is_away)
+			snprintf(standing->why, sizeof(standing->why), "%s",
 				 is_reached ? "not reached yet" : text_of(row, 3));
 		else
-			state->nodes = sqlite3_column_int64(row, 1);
+			standing->nodes = sqlite3_column_int64(row, 1);
 	}
 	sqlite3_reset(row);
 	return database_status_of(result);

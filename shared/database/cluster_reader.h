@@ -18,18 +18,18 @@ struct cluster_reader;
 struct cluster_reader *cluster_reader_new(struct database *database);
 void cluster_reader_free(struct cluster_reader *reader);
 
-enum { CLUSTER_ID_SIZE = 17, CLUSTER_WHY_SIZE = 128 };
+enum { STANDING_ID_SIZE = 17, STANDING_WHY_SIZE = 160 };
 
-struct cluster_state {
-	char node[CLUSTER_ID_SIZE]; /* this one's id */
+struct cluster_standing {
+	char node[STANDING_ID_SIZE]; /* this one's id */
 	int64_t nodes; /* that listen, this one included; -1: Redis is away */
 	int64_t since_ms; /* Redis has been there, or away, since then; 0: nobody knows yet */
 	bool is_away;
-	char why[CLUSTER_WHY_SIZE]; /* it is away; "" when it is not */
+	char why[STANDING_WHY_SIZE]; /* it is away; "" when it is not */
 };
 
-enum database_status cluster_reader_state(struct cluster_reader *reader,
-					  struct cluster_state *state);
+enum database_status cluster_reader_standing(struct cluster_reader *reader,
+					     struct cluster_standing *standing);
 
 /* Events of this node that are not in Redis yet. Looks at each of them. */
 struct cluster_lag {

@@ -236,11 +236,11 @@ static void nodes_are_counted_in_a_cluster_while_a_gateway_lives(void **state)
 {
 	(void)state;
 	struct gauge_reader *member = gauge_reader_new(database, liveness, cluster);
-	struct cluster_state now;
+	struct cluster_standing now;
 	struct gauges counts;
 
-	assert_int_equal(cluster_reader_state(cluster, &now), DATABASE_OK);
-	assert_int_equal(strlen(now.node), CLUSTER_ID_SIZE - 1);
+	assert_int_equal(cluster_reader_standing(cluster, &now), DATABASE_OK);
+	assert_int_equal(strlen(now.node), STANDING_ID_SIZE - 1);
 	assert_int_equal(now.since_ms, 0);
 	assert_true(now.is_away);
 	assert_string_equal(now.why, "not reached yet");
@@ -254,7 +254,7 @@ static void nodes_are_counted_in_a_cluster_while_a_gateway_lives(void **state)
 	execute(handle, "UPDATE cluster SET why = 'it hangs'");
 	assert_int_equal(gauges_read(member, &counts), DATABASE_OK);
 	assert_int_equal(counts.cluster_nodes, -1);
-	assert_int_equal(cluster_reader_state(cluster, &now), DATABASE_OK);
+	assert_int_equal(cluster_reader_standing(cluster, &now), DATABASE_OK);
 	assert_true(now.is_away);
 	assert_string_equal(now.why, "it hangs");
 	assert_int_equal(now.since_ms, 1000);
