@@ -35,14 +35,14 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SAN),$(SANITIZE)) $(LDFLAGS)
 
 SHARED_LIBS = $(shell $(PKG_CONFIG) --libs sqlite3 libcrypto yaml-0.1 libcjson)
 API_LIBS = -lfcgi $(SHARED_LIBS)
-GATEWAY_LIBS = $(shell $(PKG_CONFIG) --libs libwebsockets libuv) $(SHARED_LIBS) -lpthread
+GATEWAY_LIBS = $(shell $(PKG_CONFIG) --libs libwebsockets libuv hiredis libssl) $(SHARED_LIBS) -lpthread
 ifdef PORTABLE
 CC := $(B)/cc
 WARN := $(filter-out -Wconversion,$(WARN)) # some members have another type in musl
 ALL_CPPFLAGS += -DWITHOUT_URANDOM
 HARDEN := $(if $(filter %/x86_64,$(B)),$(HARDEN),$(filter-out -fcf-protection,$(HARDEN)))
 SHARED_LIBS := -lsqlite3 -lcrypto -lyaml -lcjson -lmimalloc
-GATEWAY_LIBS := -lwebsockets -luv $(SHARED_LIBS)
+GATEWAY_LIBS := -lwebsockets -luv -lhiredis -lssl $(SHARED_LIBS)
 endif
 
 SHARED_SRC := $(wildcard shared/*/*.c)

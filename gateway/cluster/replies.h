@@ -1,0 +1,37 @@
+/*
+ * Replies of Redis out of bytes, by hiredis' reader, which by itself would believe a stranger: here
+ * the size, depth and number of elements of a reply are bounded, so that neither memory nor the
+ * stack grows by what is only announced. Pure.
+ */
+#ifndef GATEWAY_REPLIES_H
+#define GATEWAY_REPLIES_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+	REPLY_MAX_BYTES = 64 * 1024 * 1024,
+	REPLY_MAX_LINE = 64 * 1024, /* a status, an error */
+	REPLY_MAX_ELEMENTS = 256 * 1024, /* of all its arrays */
+	REPLY_MAX_DEPTH = 7,
+};
+
+struct replies;
+
+struct replies *replies_new(void);
+
+/* NULL is allowed. */
+void replies_free(struct replies *replies);
+
+/* Takes bytes as they came. False, like after each fault, when nothing more is to be expected. */
+bool replies_feed(struct replies *replies, const char *bytes, size_t len);
+
+/* The next whole reply, to be freed with freeReplyObject; NULL when there is none yet, or after a
+ * fault. */
+redisReply *replies_next(struct replies *replies);
+
+/* What is wrong with the bytes, a constant; NULL: nothing. */
+const char *replies_fault(const struct replies *replies);
+
+#endif
