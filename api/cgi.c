@@ -17,22 +17,25 @@
 #include <unistd.h>
 
 #include "api/listener.h"
-#include "api/response.h"
 #include "shared/base/clock.h"
 
 static struct request request;
 static char body[REQUEST_BODY_MAX + 1];
 static bool is_answered;
 
-/* The configuration or the database is not good, and the log says why. */
-static void apologise(void)
+void cgi_apologise(struct response *response)
+{
+	response_error(response, 503, "unavailable: the API cannot start, its log says why");
+	cgi_answer(response->bytes, response->len);
+}
+
+/* The configuration is not good. */
+static void apologise_at_exit(void)
 {
 	struct response response = {0};
 
-	if (is_answered)
-		return;
-	response_error(&response, 503, "unavailable: the API cannot start, its log says why");
-	cgi_answer(response.bytes, response.len);
+	if (!is_answered)
+		cgi_apologise(&response);
 	free(response.bytes);
 }
 
@@ -43,7 +46,7 @@ bool cgi_is_asked(void)
 	if (!interface || !*interface || !getenv("REQUEST_METHOD") || listener_is_there())
 		return false;
 	signal(SIGPIPE, SIG_IGN); /* when the web server has gone away, write(2) says so */
-	return atexit(apologise) == 0;
+	return atexit(apologise_at_exit) == 0;
 }
 
 /* Waits until the descriptor can be read or written. */

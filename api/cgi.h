@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "api/request.h"
+#include "api/response.h"
 
 /* Whether the program was started for that. If so a program that ends before cgi_answer is called
  * answers 503 as it ends; and its command line is not to be trusted, for web servers put a URL's
@@ -21,5 +22,9 @@ const struct request *cgi_read(void);
 /* Sends the answer, a CGI header and body, and closes descriptors 0 and 1: to the web server the
  * answer is complete. One that has gone away is not an error. */
 void cgi_answer(const char *answer, size_t len);
+
+/* Answers that the configuration or the database is not good, and that the log says why. More lines
+ * of its header may be there already. */
+void cgi_apologise(struct response *response);
 
 #endif

@@ -71,10 +71,15 @@ static int serve_cgi(struct config *config)
 {
 	const struct request *request = cgi_read();
 	int64_t start_ms = clock_monotonic_ms();
-	struct service *service = service_open(config, config->busy_timeout_ms);
 	struct response response = {0};
+	bool is_refused = routes_refuse(config, request, &response);
+	struct service *service = is_refused ? NULL : service_open(config, config->busy_timeout_ms);
 
-	if (service) {
+	if (is_refused) {
+		cgi_answer(response.bytes, response.len);
+	} else if (!service) {
+		cgi_apologise(&response);
+	} else {
 		/* One deadline for both. */
 		config->busy_timeout_ms -= clock_monotonic_ms() - start_ms;
 		if (config->busy_timeout_ms < 1)
@@ -89,7 +94,7 @@ static int serve_cgi(struct config *config)
 	free(response.bytes);
 	service_close(service);
 	config_free(config);
-	return service ? EXIT_SUCCESS : EXIT_FAILURE;
+	return service || is_refused ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)

@@ -9,7 +9,7 @@
 #include "shared/base/alloc.h"
 
 enum {
-	HEADER_SIZE = 1024, /* more than any header below */
+	HEADER_SIZE = 1024 + RESPONSE_LINES_SIZE, /* more than any header below */
 	LINE_SIZE = 512
 };
 
@@ -36,7 +36,7 @@ void response_body(struct response *response, int status, const char *type, cons
 		response->bytes = xreallocarray(response->bytes, needed, 1);
 		response->size = needed;
 	}
-	if (status == 429 || status == 503)
+	if ((status == 429 || status == 503) && !response->is_done)
 		snprintf(extra, sizeof(extra), "Retry-After: 1\r\n");
 	else if (status == 405)
 		snprintf(extra, sizeof(extra), "Allow: %s\r\n", response->allowed);
@@ -46,9 +46,9 @@ void response_body(struct response *response, int status, const char *type, cons
 			 "Content-Length: %zu\r\n"
 			 "X-Content-Type-Options: nosniff\r\n",
 			 type, len);
-	response->header_len = (size_t)snprintf(
-		response->bytes, HEADER_SIZE, "Status: %d %s\r\n%s%s%s\r\n", status,
-		phrases[status], content, extra, response->lines ? response->lines : "");
+	response->header_len =
+		(size_t)snprintf(response->bytes, HEADER_SIZE, "Status: %d %s\r\n%s%s%s\r\n",
+				 status, phrases[status], content, extra, response->lines);
 	memcpy(response->bytes + response->header_len, body, len);
 	response->len = response->header_len + len;
 	response->status = status;

@@ -10,10 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { RESPONSE_LINES_SIZE = 576 };
+
 /* Begin with zeroes; free `bytes` in the end. */
 struct response {
 	const char *allowed; /* methods, for a 405 to name */
-	const char *lines; /* more lines of the header, each with its CRLF; NULL: none */
+	char lines[RESPONSE_LINES_SIZE]; /* more lines of the header, each with its CRLF */
+	bool is_done; /* what was asked for, although this is an error: not to be tried again */
 	int status;
 	bool is_error; /* a degraded status, though a 503, is none */
 	char *bytes; /* the header, then the body */
@@ -29,7 +32,7 @@ void response_error(struct response *response, int status, const char *format, .
 #define RESPONSE_METRICS "text/plain; version=0.0.4; charset=utf-8"
 
 /* An answer that is no error, with a body of that type, copied; a 204 has neither. Any 429 and 503
- * brings Retry-After. */
+ * brings Retry-After, unless is_done. */
 void response_body(struct response *response, int status, const char *type, const char *body,
 		   size_t len);
 

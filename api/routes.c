@@ -115,8 +115,14 @@ static void execute(struct service *service, const struct command *command,
 				       kinds[command->kind].why);
 			return;
 		}
-		if (!service_available(service, SERVICE_WRITE, status, response))
-			return;
+		if (!service_available(service, SERVICE_WRITE, status, response)) {
+			if (!result.done)
+				return;
+			/* With `durability: full`: to do it again would do it twice. */
+			response->is_done = true;
+			response_error(response, 503,
+				       "unavailable: committed, but the disk has not confirmed it");
+		}
 	}
 	counters->counts[kinds[command->kind].counter]++;
 	service->tap_due |= command->kind != COMMAND_REGISTER || service->cluster;
@@ -125,56 +131,86 @@ static void execute(struct service *service, const struct command *command,
 			      clock_monotonic_us() - start_us);
 		service->bytes_since += command->payload.len;
 	}
+	if (response->is_done)
+		return;
 	if (kinds[command->kind].number)
 		response_number(response, kinds[command->kind].number, result.number);
 	else
 		response_body(response, 200, RESPONSE_TEXT, "", 0);
 }
 
-void routes_answer(struct service *service, const struct request *request,
-		   struct response *response)
+/* The checks that need no database, in the order of the contract. False: one has failed. */
+static bool check(const struct config *config, const struct route *route,
+		  const struct request *request, struct command *command, struct response *response)
 {
-	const struct route *route = routes_find(request);
 	const char *method = request->method, *scheme = "Bearer ", *bearer = request->authorization;
-	bool is_head = strcmp(method, "HEAD") == 0, is_preflight = strcmp(method, "OPTIONS") == 0;
-	struct command command;
-	char fault[COMMAND_FAULT_SIZE], lines[ORIGIN_HEAD_SIZE + sizeof(PREFLIGHT)] = "";
+	bool is_preflight = strcmp(method, "OPTIONS") == 0;
+	char fault[COMMAND_FAULT_SIZE];
 
 	response->allowed = route ? route->methods : NULL;
-	response->lines = lines;
+	response->lines[0] = '\0';
+	response->is_done = false;
 	if (route && route->is_for_pages) {
-		size_t len = origin_head(service->config->allowed_origins,
+		size_t len = origin_head(config->allowed_origins,
 					 *request->origin ? request->origin : NULL,
-					 strlen(request->origin), lines);
+					 strlen(request->origin), response->lines);
 
 		if (is_preflight)
-			memcpy(lines + len, PREFLIGHT, sizeof(PREFLIGHT));
+			memcpy(response->lines + len, PREFLIGHT, sizeof(PREFLIGHT));
 	}
+	response->is_error = false;
 	if (!route)
 		response_error(response, 404, "not found");
 	else if (!allows(route, method))
 		response_error(response, 405, "method not allowed");
-	else if (!route->is_public && !is_secret(service->config, request->secret) &&
+	else if (!route->is_public && !is_secret(config, request->secret) &&
 		 !(strncasecmp(bearer, scheme, strlen(scheme)) == 0 &&
-		   is_secret(service->config, bearer + strlen(scheme))))
+		   is_secret(config, bearer + strlen(scheme))))
 		response_error(response, 403, "forbidden");
 	else if (request->body_state == REQUEST_BODY_TOO_LARGE ||
 		 (route->body_max && request->body_len > route->body_max))
 		response_error(response, 413, "body too large");
 	else if (request->body_state == REQUEST_BODY_CUT_SHORT)
 		response_error(response, 400, "bad request: body is shorter than announced");
-	else if (is_preflight)
-		response_body(response, 204, "", "", 0);
 	else if (!route->handle &&
-		 !command_read(route->kind, request->body, request->body_len, &command, fault))
+		 !command_read(route->kind, request->body, request->body_len, command, fault))
 		response_error(response, 400, "%s", fault);
-	else if (route->handle)
-		route->handle(service, request, response);
-	else
-		execute(service, &command, response);
-	if (is_head)
+	return !response->is_error;
+}
+
+/* What every answer ends with. */
+static void finish(const struct request *request, struct response *response)
+{
+	if (strcmp(request->method, "HEAD") == 0)
 		response->len = response->header_len;
-	response->lines = NULL;
+}
+
+bool routes_refuse(const struct config *config, const struct request *request,
+		   struct response *response)
+{
+	struct command command;
+	bool is_refused = !check(config, routes_find(request), request, &command, response);
+
+	if (is_refused)
+		finish(request, response);
+	return is_refused;
+}
+
+void routes_answer(struct service *service, const struct request *request,
+		   struct response *response)
+{
+	const struct route *route = routes_find(request);
+	struct command command;
+
+	if (check(service->config, route, request, &command, response)) {
+		if (strcmp(request->method, "OPTIONS") == 0)
+			response_body(response, 204, "", "", 0);
+		else if (route->handle)
+			route->handle(service, request, response);
+		else
+			execute(service, &command, response);
+	}
+	finish(request, response);
 	if (response->is_error && !(route && route->is_for_pages))
 		service->counters.counts[counter_of_refusal(response->status)]++;
 }

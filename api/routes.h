@@ -21,6 +21,10 @@ struct route {
 /* The route of the verb in which the request's path ends, or NULL. */
 const struct route *routes_find(const struct request *request);
 
+/* True: one of the checks that need no database has failed, and *response says so. */
+bool routes_refuse(const struct config *config, const struct request *request,
+		   struct response *response);
+
 /* Makes the answer to any request. */
 void routes_answer(struct service *service, const struct request *request,
 		   struct response *response);

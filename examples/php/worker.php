@@ -236,6 +236,20 @@ function send(string $answer): void
 	echo $body;
 }
 
+/** An answer of this file's own. A page of another origin may read it at /poll: it says nothing of allowed_origins. */
+function refuse(int $status, string $text): void
+{
+	http_response_code($status);
+	header('Content-Type: text/plain; charset=utf-8');
+	header('X-Content-Type-Options: nosniff');
+	if (preg_match('#/poll(?:[?&]|$)#D', server('REQUEST_URI')))
+		header('Access-Control-Allow-Origin: *');
+	if ($status === 503)
+		header('Retry-After: 1');
+	header('Content-Length: ' . (strlen($text) + 1));
+	echo "$text\n";
+}
+
 /** Nothing that PHP may add or change, and nothing that it may tell. */
 function be_silent(): void
 {
@@ -268,18 +282,10 @@ try {
 	}
 	send($answer);
 } catch (Refusal $refusal) {
-	http_response_code($refusal->getCode());
-	header('Content-Type: text/plain; charset=utf-8');
-	header('X-Content-Type-Options: nosniff');
-	if ($refusal->getCode() === 503)
-		header('Retry-After: 1');
-	header("Content-Length: " . (strlen($refusal->getMessage()) + 1));
-	echo $refusal->getMessage() . "\n";
+	refuse($refusal->getCode(), $refusal->getMessage());
 } catch (Throwable $error) {
 	error_log('wavelog-worker: ' . $error->getMessage());
-	http_response_code(500);
-	header('Content-Type: text/plain; charset=utf-8');
-	echo "worker.php: see PHP's error log\n";
+	refuse(500, "worker.php: see PHP's error log");
 }
 if (is_resource($process)) {
 	// What the program does after its answer is on nobody's time.

@@ -165,6 +165,12 @@ def test_what_keeps_it_from_starting_is_a_503_that_tells_no_more(cgi, make_servi
         start = time.monotonic()
         assert is_refused(call(locked, PUBLISH, code=1))
         assert time.monotonic() - start < LIMIT_S
+        # What needs no database is said without it, in the contract's order; a page of another origin may read the rest.
+        assert is_error(call(locked, PUBLISH, HTTP_X_WORKER_SECRET="wrong"), 403, "forbidden")
+        assert is_error(call(locked, b"{", "register"), 400, "bad request: unexpected end at byte 1")
+        assert call(locked, PUBLISH, REQUEST_METHOD="GET").headers["Allow"] == "POST"
+        poll = call(locked, b"{}", code=1, SCRIPT_NAME="/worker.cgi/poll", QUERY_STRING="topic=t", HTTP_ORIGIN="https://a.example")
+        assert is_refused(poll) and poll.headers["Access-Control-Allow-Origin"] == "*"
     locked.state_dir.chmod(0)
     if os.geteuid() == 0:
         assert is_refused(call(locked, PUBLISH, code=1))

@@ -217,12 +217,16 @@ def test_a_dead_socket_is_left_for_the_program_and_without_that_it_is_a_503(serv
         php.set(**settings)
         reply = php.api.register("t")
         assert is_error(reply, 503, "unavailable: the API cannot be reached") and reply.headers["Retry-After"] == "1"
+        assert "Access-Control-Allow-Origin" not in reply.headers
+        for path in ("/poll?topic=t", "?/poll&topic=t"):  # a page of another origin would see "network error"
+            reply = php.api.call(path, {"type": "auth"}, {"X-Worker-Secret": None, "Origin": "https://log.example.org"})
+            assert reply.status == 503 and reply.headers["Access-Control-Allow-Origin"] == "*", path
     php.set(**{**settings_of(service, "program"), "config": "/nowhere/config.yaml"})
     assert is_error(php.api.register("t"), 503, "unavailable: the API cannot start, its log says why")
     assert "/nowhere/config.yaml" in php.log.read_text()  # the program's log is in PHP's
     (php.dir / "worker-settings.php").write_text("<?php return 1 +;")
     reply = php.api.register("t")
-    assert (reply.status, reply.body) == (500, b"worker.php: see PHP's error log\n")
+    assert is_error(reply, 500, "worker.php: see PHP's error log")
 
 
 END = record(END_REQUEST, b"\0" * 8)

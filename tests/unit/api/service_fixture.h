@@ -80,6 +80,21 @@ static inline void execute(const char *sql)
 			 SQLITE_OK);
 }
 
+/* The number that a query gives. */
+static inline int64_t query_number(const char *sql)
+{
+	sqlite3_stmt *statement = NULL;
+	int64_t number;
+
+	assert_int_equal(
+		sqlite3_prepare_v2(database_handle(service->database), sql, -1, &statement, NULL),
+		SQLITE_OK);
+	assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+	number = sqlite3_column_int64(statement, 0);
+	sqlite3_finalize(statement);
+	return number;
+}
+
 static inline struct request request_to(const char *verb, const char *body)
 {
 	static char path[256];
