@@ -20,7 +20,8 @@ enum {
 	CONFIG_MAX_BYTES = 1024 * 1024,
 	CONFIG_MIN_SECRET_CHARACTERS = 32,
 	CONFIG_MAX_FINDINGS = 100,
-	CONFIG_LIST_MAX = 1000 /* entries of a list */
+	CONFIG_LIST_MAX = 1000, /* entries of a list */
+	CONFIG_NAME_MAX = 64 /* bytes */
 };
 
 /* The value of gateway_processes for "auto": one for each processor. */
@@ -44,7 +45,9 @@ struct config {
 	int64_t internal_port;
 	char *worker_secret;
 	char *worker_secret_previous; /* "": none */
-	char *redis_url;
+	char *redis_url; /* as of shared/contract/redis_url.h; "": not in a cluster */
+	char *redis_ca; /* path of a file; "": the certificates of the system */
+	char *node_name; /* "": the name of the host */
 	int64_t topic_ttl_ms;
 	char *state_dir;
 

@@ -18,6 +18,8 @@ enum config_type {
 	CONFIG_SECRET, /* char *, like the types that follow */
 	CONFIG_URL,
 	CONFIG_DIRECTORY,
+	CONFIG_FILE,
+	CONFIG_NAME,
 	CONFIG_ADDRESS,
 	CONFIG_LISTEN, /* an address, or unix:/path */
 	CONFIG_ADDRESS_LIST, /* sequences too; addresses and CIDR blocks, joined by commas */

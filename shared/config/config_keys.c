@@ -64,6 +64,8 @@ const struct config_key config_keys[] = {
 	{KEY(log_level), CONFIG_CHOICE, "info", .choices = levels},
 	{KEY(log_connections), CONFIG_BOOLEAN, "false"},
 	{KEY(redis_url), CONFIG_URL, "", .environment = "WORKER_REDIS_URL", RESTART},
+	{KEY(redis_ca), CONFIG_FILE, "", RESTART},
+	{KEY(node_name), CONFIG_NAME, "", RESTART},
 	{0},
 };
 

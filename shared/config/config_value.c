@@ -12,11 +12,13 @@
 #include "shared/base/alloc.h"
 #include "shared/base/escape.h"
 #include "shared/base/slice.h"
+#include "shared/base/state_dir.h"
 #include "shared/base/unix_socket.h"
 #include "shared/config/config_internal.h"
 #include "shared/contract/client_address.h"
 #include "shared/contract/duration.h"
 #include "shared/contract/origin.h"
+#include "shared/contract/redis_url.h"
 
 void config_find(struct config_reading *reading, bool is_error, size_t line, const char *format,
 		 ...)
@@ -101,14 +103,51 @@ static const char *append(enum config_type type, const char *text, char **list)
 	return NULL;
 }
 
+/* What is wrong with a value that is a single text; NULL: nothing. */
+static const char *text_fault(enum config_type type, const char *text)
+{
+	bool is_socket = strncmp(text, "unix:/", 6) == 0 && text[6];
+	size_t len = strlen(text), characters = 0;
+	struct client_address address;
+	struct redis_url url;
+
+	switch (type) {
+	case CONFIG_SECRET: /* it travels in a header, whose value loses the spaces at its ends */
+		for (size_t i = 0; i < len; i++)
+			characters += (text[i] & 0xC0) != 0x80; /* the first byte of one */
+		if (characters < CONFIG_MIN_SECRET_CHARACTERS)
+			return "shorter than 32 characters";
+		if (text[0] == ' ' || text[len - 1] == ' ')
+			return "begins or ends with a space, which a header cannot carry";
+		return NULL;
+	case CONFIG_URL:
+		return redis_url_fault(text, &url);
+	case CONFIG_DIRECTORY:
+		if (text[0] == '/' && len + strlen("/" WAKEUP_SOCKET_NAME) > UNIX_SOCKET_PATH_MAX)
+			return "too long: with /" WAKEUP_SOCKET_NAME
+			       " behind it the path of a socket may have 107 bytes";
+		return text[0] == '/' ? NULL : "";
+	case CONFIG_FILE:
+		return text[0] == '/' && len < STATE_DIR_PATH_SIZE ? NULL : "";
+	case CONFIG_NAME:
+		return len <= CONFIG_NAME_MAX ? NULL : "";
+	case CONFIG_LISTEN:
+		if (is_socket)
+			return len - strlen("unix:") <= UNIX_SOCKET_PATH_MAX ? NULL : "";
+		return client_address_parse(text, len, &address) ? NULL : "";
+	case CONFIG_ADDRESS:
+		return client_address_parse(text, len, &address) ? NULL : "";
+	default:
+		return "";
+	}
+}
+
 /* Sets the field, unless something is wrong with the text, which it returns; "": config_expected
  * says it. */
 static const char *set(const struct config_key *key, const char *text, void *field)
 {
 	static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", NULL};
-	bool is_path = strncmp(text, "unix:/", 6) == 0 && text[6];
-	size_t len = strlen(text), characters = 0;
-	struct client_address address;
+	const char *fault;
 	int index;
 
 	switch (key->type) {
@@ -127,34 +166,14 @@ static const char *set(const struct config_key *key, const char *text, void *fie
 	case CONFIG_ADDRESS_LIST:
 	case CONFIG_ORIGIN_LIST:
 		return append(key->type, text, field);
-	case CONFIG_SECRET: /* it travels in a header, whose value loses the spaces at its ends */
-		for (size_t i = 0; i < len; i++)
-			characters += (text[i] & 0xC0) != 0x80; /* the first byte of one */
-		if (characters < CONFIG_MIN_SECRET_CHARACTERS)
-			return "shorter than 32 characters";
-		if (text[0] == ' ' || text[len - 1] == ' ')
-			return "begins or ends with a space, which a header cannot carry";
-		break;
-	case CONFIG_DIRECTORY:
-		if (text[0] != '/')
-			return "";
-		if (len + strlen("/" WAKEUP_SOCKET_NAME) > UNIX_SOCKET_PATH_MAX)
-			return "too long: with /" WAKEUP_SOCKET_NAME
-			       " behind it the path of a socket may have 107 bytes";
-		break;
-	case CONFIG_LISTEN:
-	case CONFIG_ADDRESS:
-		if (key->type == CONFIG_LISTEN && is_path
-			    ? len - strlen("unix:") > UNIX_SOCKET_PATH_MAX
-			    : !client_address_parse(text, len, &address))
-			return "";
-		break;
-	case CONFIG_URL:
-		break;
+	default:
+		fault = text_fault(key->type, text);
+		if (fault)
+			return fault;
+		free(*(char **)field);
+		*(char **)field = xstrdup(text);
+		return NULL;
 	}
-	free(*(char **)field);
-	*(char **)field = xstrdup(text);
-	return NULL;
 }
 
 void config_set(struct config_reading *reading, const struct config_key *key, const char *name,
@@ -168,10 +187,6 @@ void config_set(struct config_reading *reading, const struct config_key *key, co
 	config_expected(key, expected);
 	if (fault)
 		config_error(reading, line, "%s: %s", name, *fault ? fault : expected);
-	else if (key->type == CONFIG_URL)
-		config_warning(reading, line,
-			       "%s: clusters are not supported by this version; the key is ignored",
-			       name);
 }
 
 /* Writes a value that is not a text as it would be in the file. */
@@ -205,8 +220,11 @@ void config_expected(const struct config_key *key, char out[CONFIG_EXPECTED_SIZE
 		[CONFIG_BOOLEAN] = "true or false",
 		[CONFIG_CHOICE] = "one of",
 		[CONFIG_SECRET] = "at least 32 characters",
-		[CONFIG_URL] = "a URL",
+		[CONFIG_URL] = "redis://[user:password@]host[:port][/database], rediss://... for "
+			       "TLS, or unix:/absolute/path",
 		[CONFIG_DIRECTORY] = "an absolute path",
+		[CONFIG_FILE] = "the absolute path of a file",
+		[CONFIG_NAME] = "at most 64 bytes",
 		[CONFIG_ADDRESS] = "an IPv4 or IPv6 address",
 		[CONFIG_LISTEN] = "an IPv4 or IPv6 address, unix:/absolute/path (the path at most "
 				  "107 bytes), or nothing for all interfaces",

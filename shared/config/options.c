@@ -6,6 +6,8 @@
  */
 #include "shared/config/options.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
 #include <pwd.h>
@@ -118,6 +120,12 @@ static bool check(const char *path)
 		is_good = state_dir_check(config->state_dir, why, sizeof(why));
 		if (!is_good)
 			print_finding(NULL, true, from, 0, why);
+		if (*config->redis_ca &&
+		    faccessat(AT_FDCWD, config->redis_ca, R_OK, AT_EACCESS) != 0) {
+			state_dir_explain(config->redis_ca, errno, why, sizeof(why));
+			fprintf(stderr, "%s: error: redis_ca: cannot read it: %s\n", from, why);
+			is_good = false;
+		}
 	}
 	/* Root again may be traced: LeakSanitizer looks at the program when it ends. */
 	if (user && seteuid(0) == 0 && setegid(0) == 0)

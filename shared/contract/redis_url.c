@@ -90,15 +90,14 @@ static const char *set_host(struct slice rest, struct redis_url *out)
 		    !client_address_parse(host.at, host.len, &address))
 			return "what is in brackets is not an IPv6 address";
 		if (behind.len > 0 && slice_split(behind, ':', &port).len > 0)
-			return "";
+			return "there is something between the brackets and the port";
 	} else {
 		host = slice_split(rest, ':', &port);
 		if (port.at && memchr(port.at, ':', port.len))
 			return "an IPv6 address must be in brackets";
 		for (size_t i = 0; i < host.len; i++)
 			if (!memchr(letters, host.at[i], sizeof(letters) - 1))
-				return "the host is not a name or an address (a special character "
-				       "of the password is written %2F, %3F or %23)";
+				return "the host is not a name or an address";
 	}
 	if (host.len == 0 || host.len >= sizeof(out->host))
 		return "there is no host, or it is longer than 255 bytes";
@@ -151,15 +150,16 @@ const char *redis_url_fault(const char *text, struct redis_url *out)
 		out->is_tls = true;
 	else if (!take(&text, "redis://"))
 		return "";
-	rest = slice_split((struct slice){text, strlen(text)}, '/', &database);
 	if (strpbrk(text, "?#"))
-		return "there is a ? or #: parameters are not known, and as a part of the password "
-		       "they are written %3F and %23";
+		return "parameters behind a ? or # are not known (in the user or password they are "
+		       "written %3F and %23)";
+	rest = slice_split((struct slice){text, strlen(text)}, '/', &database);
+	if (database.len > 0 && memchr(database.at, '@', database.len))
+		return "a / of the user or password is written %2F";
 	fault = set_login(&rest, out);
 	if (!fault)
 		fault = set_host(rest, out);
 	if (!fault && database.len > 0 && !slice_number(database, DATABASES, &out->database))
-		fault = "what comes after the host's / is not a database, a number from 0 to 65535 "
-			"(a / of the password is written %2F)";
+		fault = bad_database;
 	return fault;
 }

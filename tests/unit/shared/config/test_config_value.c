@@ -19,6 +19,10 @@
 	"http://localhost:8080, without a path, at most 1000"
 #define SLASH "allowed_origins: an origin ends in its host or port: leave out the slash at the end"
 #define TIMEOUT "handshake_timeout: expected a duration such as 500ms, from 100ms to 1m0s"
+#define REDIS                                                                                      \
+	"redis_url: expected redis://[user:password@]host[:port][/database], rediss://... for "    \
+	"TLS, or unix:/absolute/path"
+#define TEN "1234567890"
 #define CONTROL "must not hold control characters (a line end is one)"
 
 static void the_defaults_are_those_of_the_contract(void **state)
@@ -34,6 +38,8 @@ static void the_defaults_are_those_of_the_contract(void **state)
 	assert_string_equal(config->internal_bind, "127.0.0.1");
 	assert_int_equal(config->internal_port, 9001);
 	assert_string_equal(config->redis_url, "");
+	assert_string_equal(config->redis_ca, "");
+	assert_string_equal(config->node_name, "");
 	assert_int_equal(config->topic_ttl_ms, 24 * 3600 * 1000);
 	assert_string_equal(config->state_dir, "/var/lib/wavelog-worker");
 	assert_int_equal(config->event_retention_ms, 3600 * 1000);
@@ -270,17 +276,15 @@ static void a_secret_that_no_header_carries_is_refused(void **state)
 	}
 }
 
-static void a_redis_url_is_a_warning(void **state)
+static void a_cluster_has_a_url_certificates_and_a_name(void **state)
 {
-	static const char text[] = SECRET_LINE "redis_url: redis://:password@localhost\n";
-	struct config *config = parse(text, strlen(text));
+	struct config *config = good("redis_url: rediss://:pass@localhost:7000/2\n"
+				     "redis_ca: /etc/redis/ca.pem\nnode_name: Zürich 2\n");
 
 	(void)state;
-	assert_non_null(config);
-	assert_string_equal(config->redis_url, "redis://:password@localhost");
-	assert_found(0, false, 2,
-		     "redis_url: clusters are not supported by this version; the key is ignored");
-	assert_int_equal(found_count, 1);
+	assert_string_equal(config->redis_url, "rediss://:pass@localhost:7000/2");
+	assert_string_equal(config->redis_ca, "/etc/redis/ca.pem");
+	assert_string_equal(config->node_name, "Zürich 2");
 	config_free(config);
 }
 
@@ -409,6 +413,16 @@ static const struct {
 	{"allowed_origins: 'null'\n", ORIGINS},
 	{"allowed_origins: [https://example.org, x]\n", ORIGINS},
 	{"allowed_origins: {a: https://example.org}\n", ORIGINS ", not nested values"},
+	{"redis_url: localhost:6379\n", REDIS},
+	{"redis_url: http://localhost\n", REDIS},
+	{"redis_url: redis://localhost:0\n", "redis_url: the port is not a number from 1 to 65535"},
+	{"redis_url: 'redis://:p/ssword@localhost'\n",
+	 "redis_url: a / of the user or password is written %2F"},
+	{"redis_url: \"redis://:p\\nw@localhost\"\n", "redis_url: " CONTROL},
+	{"redis_url: [redis://a, redis://b]\n", REDIS ", not a list"},
+	{"redis_ca: ca.pem\n", "redis_ca: expected the absolute path of a file"},
+	{"node_name: \"a\\tb\"\n", "node_name: " CONTROL},
+	{"node_name: " TEN TEN TEN TEN TEN TEN "12345\n", "node_name: expected at most 64 bytes"},
 	{"handshake_timeout: 99ms\n", TIMEOUT},
 	{"handshake_timeout: 61s\n", TIMEOUT},
 	{"message_rate: -1\n", "message_rate: expected a whole number from 0 to 100000"},
@@ -489,7 +503,7 @@ int main(void)
 		cmocka_unit_test(a_secret_has_at_least_32_characters),
 		cmocka_unit_test(a_plain_secret_is_taken_as_it_stands),
 		cmocka_unit_test(a_secret_that_no_header_carries_is_refused),
-		cmocka_unit_test(a_redis_url_is_a_warning),
+		cmocka_unit_test(a_cluster_has_a_url_certificates_and_a_name),
 		cmocka_unit_test(a_key_with_an_empty_value_is_one_that_is_not_there),
 		cmocka_unit_test(what_a_key_does_not_take_is_an_error_that_says_what_it_takes),
 		cmocka_unit_test(paths_of_sockets_fit_a_socket_address),
