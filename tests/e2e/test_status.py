@@ -10,8 +10,10 @@ import pytest
 
 from harness import sqlite
 from harness.api import make_token, publishing
-from harness.process import LIMIT_S, wait_until
+from harness.metrics import scrape
+from harness.process import LIMIT_S, free_port, wait_until
 from harness.web_servers import Nginx
+from harness.websocket import ask
 
 MEMBERS = [
     "status", "version", "uptime", "registered_topics", "active_topics", "connected_clients", "connected_sockets",
@@ -280,3 +282,29 @@ def test_uptime_is_the_gateways_and_rises(server):
     assert server.api.status().json["uptime"] in ("0s", "1s", "2s", "3s")
     before = int(server.api.status().json["uptime"][:-1])
     wait_until(lambda: int(server.api.status().json["uptime"][:-1]) > before, "the uptime rises", 3)
+
+
+def test_a_node_whose_redis_is_away_says_so_and_goes_on(make_service, certificates):
+    server = Nginx(make_service(redis_url=f"redis://127.0.0.1:{free_port()}").start(), certificates)
+    assert server.api.register("a topic").status == 200
+    with join(server, "a topic") as browser, join(server, "worker.status", 7) as watcher:
+        assert server.api.publish("a topic", 1).status == 200
+        assert browser.receive() == '{"type":"push","payload":1}'
+        counted(server, 2, 2, 2, 2)
+        watcher.send('{"type":"status"}')
+        assert watcher.receive().endswith('"connected_sockets":2,"cluster_nodes":-1}}')
+        now = server.api.status("?topics=0&cluster=1").json
+    assert (now["status"], now["cluster_nodes"]) == ("ok", -1) and now["cluster_why"]
+    assert list(now)[-4:] == ["cluster_lag_events", "cluster_lag_seconds", "node", "cluster"]
+    (me,) = now["cluster"].pop("nodes")
+    assert (me["id"], me["name"]) == (now["node"]["id"], now["node"]["name"]) and re.fullmatch("[0-9a-f]{16}", me["id"])
+    assert (me["alive"], me["sockets"], me["clients"], me["topics"]) == (True, 2, 2, 2)
+    assert now["cluster"] == {"alive": 1, "sockets": 2, "clients": 2, "topics": 2}
+    reply = server.api.call(server.ready_path, method="GET", headers={"X-Worker-Secret": None})
+    for answer in (reply.status, reply.body), ask(server.service, "/readyz")[::2]:
+        assert answer[0] == 503 and re.fullmatch(b"unavailable: Redis away: [^\n]+\n", answer[1])
+    metrics = scrape(server)
+    assert (metrics["refused_connections_total", "unavailable"], metrics["cluster_received_total"]) == (0, 0)
+    assert metrics["cluster_lag_events"] >= 0 and "wavelog_worker_cluster_away_seconds" in metrics.families
+    waits = sqlite.ask(server.service.database, "SELECT topic, changes FROM topics_to_relay")
+    assert waits == [{"topic": "a topic", "changes": 1}]
