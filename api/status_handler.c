@@ -89,6 +89,7 @@ static enum database_status add_cluster(struct service *service, cJSON *object,
 	struct cluster_lag lag = {0};
 	enum database_status status = cluster_reader_standing(service->cluster, &standing);
 	time_t since_s = (time_t)(standing.since_ms / 1000);
+	int64_t lag_s;
 	const struct cluster_node this_node = {
 		.id = standing.node,
 		.name = name,
@@ -108,7 +109,8 @@ static enum database_status add_cluster(struct service *service, cJSON *object,
 	if (gauges->gateway_alive && standing.is_away)
 		cJSON_AddStringToObject(object, "cluster_why", standing.why);
 	cJSON_AddNumberToObject(object, "cluster_lag_events", (double)lag.events);
-	cJSON_AddNumberToObject(object, "cluster_lag_seconds", (double)(lag.ms / 1000));
+	lag_s = lag.ms / 1000;
+	cJSON_AddNumberToObject(object, "cluster_lag_seconds", (double)lag_s);
 
 	cJSON *node = cJSON_AddObjectToObject(object, "node");
 	cJSON_AddStringToObject(node, "id", this_node.id);
