@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "shared/base/held_file.h"
 #include "shared/base/notify.h"
 #include "shared/database/database.h"
 #include "shared/database/liveness.h"
@@ -31,39 +32,45 @@ enum {
 #define CLUSTER_EVENTS "wavelog:events"
 
 struct cluster_settings {
-	char *redis_url;
 	int64_t topic_ttl_ms, event_limit, event_retention_ms;
 };
 
 struct cluster {
 	uv_loop_t loop; /* the thread's */
-	struct cluster_settings settings; /* the numbers as of the last tick */
+	struct cluster_settings settings; /* as of the last tick */
 	struct database *database; /* the thread's connection */
 	struct liveness *liveness; /* borrowed; the gateway uses it too */
 	struct notify *notify; /* notify_gateway after each commit of events */
 	struct counters counters; /* what the thread has counted */
-	char node[CLUSTER_NODE_SIZE];
 	char instance[CLUSTER_NODE_SIZE]; /* of this thread, at random */
+	const char *node; /* this node's id; "" until the thread is the relay for the first time */
 	bool is_relay; /* of this node's processes it is the one with the link */
 
-	struct cluster_store *store; /* all SQL */
+	struct cluster_store *store; /* SQL: events, and this node */
 	struct link *link; /* link_commands(link): NULL while Redis is away */
+	struct reader *reader;
+	struct relay *relay;
 
 	/* Inside cluster.c. */
 	uv_async_t tapped, told; /* on the thread's loop: there may be events; something below */
 	uv_async_t answered; /* on the gateway's loop */
-	uv_timer_t tick;
-	struct totals *totals;
-	char *lock_path;
+	uv_timer_t tick, finish;
+	struct redis_server *server;
+	struct held_file lock_file;
 	int lock; /* relay.lock; -1: not open */
 	int times_lost; /* see database_times_lost */
+	bool is_up; /* the link is open */
+	bool has_lost_memory; /* Redis, when it was opened */
 	bool is_drained; /* it will not be the relay again */
+	int64_t finish_ms; /* when it gives up the link at the latest, monotonic; 0: it does not */
+	bool has_asked, is_answered; /* Redis, whether it has done all */
+	bool is_closed;
 	pthread_t id;
 	bool is_started;
 
 	pthread_mutex_t mutex; /* guards all below; held for a few instructions */
 	bool is_ending, is_draining;
-	struct cluster_settings next_settings; /* the numbers */
+	struct cluster_settings next_settings;
 };
 
 #endif

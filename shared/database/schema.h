@@ -11,7 +11,8 @@ enum event_kind {
 	EVENT_UNREGISTER = 1,
 	EVENT_DISCONNECT = 2,
 	EVENT_DATABASE_MADE = 3,
-	EVENT_IDS_JUMPED = 4
+	EVENT_IDS_JUMPED = 4,
+	EVENT_GAP = 5 /* events of another node are missing */
 };
 
 extern const char *const schema_migrations[];
