@@ -6,6 +6,10 @@
 #include "gateway/cluster/cluster.h"
 
 #include "gateway/cluster/cluster_internal.h"
+#include "gateway/cluster/link.h"
+#include "gateway/cluster/reader.h"
+#include "gateway/cluster/relay.h"
+#include "gateway/cluster/store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,49 +18,140 @@
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
-#include "shared/base/held_file.h"
+#include "shared/base/log.h"
 #include "shared/base/state_dir.h"
-#include "shared/counters/totals.h"
 #include "shared/database/write_lock.h"
 
 #define LOCK_NAME "relay.lock"
 
-enum { TICK_MS = 1000 };
-
-/* Numbers only: the texts need a restart to change. */
-static void copy_numbers(struct cluster_settings *to, const struct cluster_settings *from)
-{
-	to->topic_ttl_ms = from->topic_ttl_ms;
-	to->event_limit = from->event_limit;
-	to->event_retention_ms = from->event_retention_ms;
-}
+enum { TICK_MS = 1000, FINISH_MS = 500, FINISH_LOOK_MS = 5 };
 
 static struct cluster_settings settings_of(const struct config *config)
 {
 	return (struct cluster_settings){
-		.redis_url = config->redis_url,
 		.topic_ttl_ms = config->topic_ttl_ms,
 		.event_limit = config->event_limit,
 		.event_retention_ms = config->event_retention_ms,
 	};
 }
 
-static void on_tapped(uv_async_t *async)
+/* Of this node's processes one is the relay: whoever holds the lock, on the file that is there. */
+static bool hold_lock(struct cluster *cluster)
 {
-	(void)async;
+	int fd;
+
+	if (held_file_look(&cluster->lock_file) != HELD_FILE_IN_PLACE || cluster->lock < 0) {
+		fd = write_lock_open(cluster->lock_file.path);
+		if (cluster->lock >= 0)
+			close(cluster->lock);
+		cluster->lock = fd;
+		held_file_take(&cluster->lock_file, cluster->lock_file.path, LOCK_NAME, 0600);
+	}
+	return cluster->lock >= 0 && write_lock_try(cluster->lock);
 }
 
-/* Of this node's processes one is the relay: whoever holds the lock. */
-static void take_or_lose_role(struct cluster *cluster)
+static void on_open(struct cluster *cluster, enum log_verdict verdict, struct log_position newest)
 {
-	bool may_have = !cluster->is_drained;
+	static const char *const verdicts[] = {
+		[LOG_FIRST_TIME] = "first time",
+		[LOG_GOES_ON] = "goes on",
+		[LOG_TRIMMED] = "trimmed meanwhile",
+		[LOG_LOST] = "lost, so all is read again",
+	};
 
-	if (may_have && !cluster->is_relay)
-		cluster->is_relay = cluster->lock >= 0 && write_lock_try(cluster->lock);
-	if (!may_have && cluster->is_relay) {
-		write_lock_release(cluster->lock);
-		cluster->is_relay = false;
+	cluster->is_up = true;
+	cluster->has_lost_memory = verdict == LOG_LOST;
+	log_event(LOG_INFO, "Redis is reached", log_text("log", verdicts[verdict]));
+	reader_on_link(cluster->reader, verdict, newest);
+}
+
+static void on_caught_up(struct cluster *cluster)
+{
+	struct cluster_state *state = cluster_store_state(cluster->store);
+
+	snprintf(state->marker, sizeof(state->marker), "%s", link_marker(cluster->link));
+	cluster_store_flush(cluster->store); /* or with the next commit */
+	relay_on_link(cluster->relay);
+}
+
+static void on_unregistered(struct cluster *cluster, const char *topic, size_t len)
+{
+	(void)cluster;
+	(void)topic;
+	(void)len;
+}
+
+static void leave_link(struct cluster *cluster)
+{
+	if (!cluster->is_up)
+		return;
+	cluster->is_up = false;
+	relay_on_link_lost(cluster->relay);
+	reader_on_link_lost(cluster->reader);
+}
+
+static void on_lost(struct cluster *cluster, const char *why)
+{
+	leave_link(cluster);
+	cluster_store_tell(cluster->store, -1, why);
+	cluster_store_flush(cluster->store);
+}
+
+static void on_message(struct cluster *cluster, const char *channel, const redisReply *message)
+{
+	(void)cluster;
+	(void)channel;
+	(void)message;
+}
+
+static const struct link_handlers link_handlers = {
+	.on_open = on_open, .on_lost = on_lost, .on_message = on_message};
+
+static const struct reader_handlers reader_handlers = {.on_caught_up = on_caught_up,
+						       .on_unregistered = on_unregistered};
+
+static void lose_role(struct cluster *cluster)
+{
+	if (!cluster->is_relay)
+		return;
+	link_stop(cluster->link);
+	leave_link(cluster);
+	cluster_store_flush(cluster->store);
+	write_lock_release(cluster->lock);
+	cluster->is_relay = false;
+}
+
+static void take_role(struct cluster *cluster)
+{
+	if (cluster->is_relay || cluster->is_drained || !hold_lock(cluster))
+		return;
+	if (cluster_store_load(cluster->store) != DATABASE_OK) {
+		write_lock_release(cluster->lock); /* and again in a second */
+		return;
 	}
+	cluster->is_relay = true;
+	relay_on_load(cluster->relay);
+	link_start(cluster->link);
+}
+
+/* A database with another history may have been put there; somebody may have deleted the lock. */
+static void look_after_role(struct cluster *cluster)
+{
+	int times_lost;
+
+	database_look_after(cluster->database, 0);
+	times_lost = database_times_lost(cluster->database);
+	if (times_lost != cluster->times_lost || (cluster->is_relay && !hold_lock(cluster)))
+		lose_role(cluster);
+	cluster->times_lost = times_lost;
+	take_role(cluster);
+}
+
+static void on_tapped(uv_async_t *async)
+{
+	struct cluster *cluster = async->data;
+
+	relay_look(cluster->relay);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -64,33 +159,90 @@ static void on_tick(uv_timer_t *timer)
 	struct cluster *cluster = timer->data;
 
 	pthread_mutex_lock(&cluster->mutex);
-	copy_numbers(&cluster->settings, &cluster->next_settings);
+	cluster->settings = cluster->next_settings;
 	pthread_mutex_unlock(&cluster->mutex);
-	database_look_after(cluster->database, 0);
-	take_or_lose_role(cluster);
+	look_after_role(cluster);
+	link_on_tick(cluster->link);
+	relay_on_tick(cluster->relay);
+	cluster_store_flush(cluster->store);
+}
+
+/* Its handles close, and the loop ends. */
+static void close_all(struct cluster *cluster)
+{
+	if (cluster->is_closed)
+		return;
+	cluster->is_closed = true;
+	cluster_store_flush(cluster->store);
+	link_free(cluster->link);
+	reader_free(cluster->reader);
+	relay_free(cluster->relay);
+	uv_close((uv_handle_t *)&cluster->tapped, NULL);
+	uv_close((uv_handle_t *)&cluster->told, NULL);
+	uv_close((uv_handle_t *)&cluster->tick, NULL);
+	uv_close((uv_handle_t *)&cluster->finish, NULL);
+}
+
+static bool is_ending(struct cluster *cluster)
+{
+	pthread_mutex_lock(&cluster->mutex);
+	bool is_it = cluster->is_ending;
+	pthread_mutex_unlock(&cluster->mutex);
+	return is_it;
+}
+
+static void on_pong(void *context, const redisReply *reply)
+{
+	struct cluster *cluster = context;
+
+	(void)reply;
+	cluster->is_answered = true;
+}
+
+/* The last batch, and then a question: when that is answered, all before it has been done. */
+static void on_finish(uv_timer_t *timer)
+{
+	static const char *const ping[] = {"PING", NULL};
+	struct cluster *cluster = timer->data;
+	struct redis *redis = link_commands(cluster->link);
+
+	relay_look(cluster->relay);
+	if (redis && relay_is_idle(cluster->relay) && !cluster->has_asked) {
+		cluster->has_asked = true;
+		link_send(redis, on_pong, cluster, ping);
+	}
+	if (redis && !cluster->is_answered && clock_monotonic_ms() < cluster->finish_ms)
+		return;
+	uv_timer_stop(&cluster->finish);
+	lose_role(cluster);
+	if (is_ending(cluster))
+		close_all(cluster);
 }
 
 static void on_told(uv_async_t *async)
 {
 	struct cluster *cluster = async->data;
+	bool must_finish = is_ending(cluster);
 
 	pthread_mutex_lock(&cluster->mutex);
-	bool is_ending = cluster->is_ending;
-	cluster->is_drained |= cluster->is_draining;
+	must_finish |= cluster->is_draining;
 	pthread_mutex_unlock(&cluster->mutex);
-	take_or_lose_role(cluster);
-	if (!is_ending)
+	if (!must_finish || cluster->is_closed)
 		return;
-	uv_close((uv_handle_t *)&cluster->tapped, NULL); /* and the loop ends */
-	uv_close((uv_handle_t *)&cluster->told, NULL);
-	uv_close((uv_handle_t *)&cluster->tick, NULL);
+	cluster->is_drained = true;
+	if (cluster->is_relay && !cluster->finish_ms) {
+		cluster->finish_ms = clock_monotonic_ms() + FINISH_MS;
+		uv_timer_start(&cluster->finish, on_finish, 0, FINISH_LOOK_MS);
+	} else if (!cluster->is_relay && is_ending(cluster)) {
+		close_all(cluster);
+	}
 }
 
 static void *run(void *argument)
 {
 	struct cluster *cluster = argument;
 
-	take_or_lose_role(cluster);
+	take_role(cluster);
 	uv_run(&cluster->loop, UV_RUN_DEFAULT);
 	return NULL;
 }
@@ -107,10 +259,11 @@ static void open_loops(struct cluster *cluster, struct uv_loop_s *loop)
 	uv_async_init(&cluster->loop, &cluster->tapped, on_tapped);
 	uv_async_init(&cluster->loop, &cluster->told, on_told);
 	uv_timer_init(&cluster->loop, &cluster->tick);
+	uv_timer_init(&cluster->loop, &cluster->finish);
 	uv_timer_start(&cluster->tick, on_tick, TICK_MS, TICK_MS);
 	uv_async_init(loop, &cluster->answered, on_answered);
-	cluster->tapped.data = cluster->told.data = cluster->tick.data = cluster->answered.data =
-		cluster;
+	cluster->tapped.data = cluster->told.data = cluster->answered.data = cluster;
+	cluster->tick.data = cluster->finish.data = cluster;
 	pthread_mutex_init(&cluster->mutex, NULL);
 }
 
@@ -127,29 +280,37 @@ bool cluster_open(struct cluster **out, const struct config *config, struct live
 		  struct uv_loop_s *loop, char why[DATABASE_WHY_SIZE])
 {
 	char lock_path[STATE_DIR_PATH_SIZE];
+	struct redis_server *server;
 	struct database *database;
 	struct cluster *cluster;
 
 	*out = NULL;
 	if (!config->redis_url[0])
 		return true;
-	database = database_open(config, DATABASE_START_WAIT_MS, why);
-	if (!database)
+	server = redis_server_new(config->redis_url, config->redis_ca, why);
+	if (!server)
 		return false;
+	database = database_open(config, DATABASE_START_WAIT_MS, why);
+	if (!database) {
+		redis_server_free(server);
+		return false;
+	}
 	cluster = xcalloc(1, sizeof(*cluster));
+	cluster->server = server;
 	cluster->database = database;
 	cluster->liveness = liveness;
 	cluster->notify = notify_new(config->state_dir);
-	cluster->totals = totals_new(database);
-	cluster->settings = settings_of(config);
-	cluster->settings.redis_url = xstrdup(config->redis_url);
-	cluster->next_settings = settings_of(config);
+	cluster->settings = cluster->next_settings = settings_of(config);
+	cluster->lock = -1;
 	draw_instance(cluster->instance);
-	cluster->lock = state_dir_file(config->state_dir, LOCK_NAME, lock_path)
-				? write_lock_open(lock_path)
-				: -1;
-	cluster->lock_path = xstrdup(lock_path);
+	state_dir_file(config->state_dir, LOCK_NAME, lock_path);
+	held_file_take(&cluster->lock_file, lock_path, LOCK_NAME, 0600);
 	open_loops(cluster, loop);
+	cluster->store = cluster_store_new(database, &cluster->counters);
+	cluster->node = cluster_store_state(cluster->store)->node;
+	cluster->link = link_new(cluster, server, &link_handlers);
+	cluster->reader = reader_new(cluster, &reader_handlers);
+	cluster->relay = relay_new(cluster);
 	*out = cluster;
 	if (database_is_prepared(database, why))
 		return true;
@@ -176,7 +337,7 @@ void cluster_configure(struct cluster *cluster, const struct config *config)
 	if (!cluster)
 		return;
 	pthread_mutex_lock(&cluster->mutex);
-	copy_numbers(&cluster->next_settings, &settings);
+	cluster->next_settings = settings;
 	pthread_mutex_unlock(&cluster->mutex);
 }
 
@@ -201,8 +362,6 @@ static void free_cluster(uv_handle_t *handle)
 	struct cluster *cluster = handle->data;
 
 	pthread_mutex_destroy(&cluster->mutex);
-	free(cluster->settings.redis_url);
-	free(cluster->lock_path);
 	free(cluster);
 }
 
@@ -217,12 +376,14 @@ void cluster_close(struct cluster *cluster)
 	if (cluster->is_started)
 		pthread_join(cluster->id, NULL);
 	else
-		run(cluster);
+		uv_run(&cluster->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&cluster->loop);
 	if (cluster->lock >= 0)
 		close(cluster->lock);
-	totals_free(cluster->totals);
+	held_file_release(&cluster->lock_file);
+	cluster_store_free(cluster->store);
 	database_close(cluster->database);
+	redis_server_free(cluster->server);
 	notify_free(cluster->notify);
 	uv_close((uv_handle_t *)&cluster->answered, free_cluster);
 }

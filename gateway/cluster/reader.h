@@ -1,0 +1,32 @@
+/*
+ * The log of the cluster on its way into the database: entry by entry from the position that the
+ * database holds, which moves in the same commit. So each comes once, whatever is killed in
+ * between. The next ones are asked for when those before are there: what does not fit waits in
+ * Redis.
+ */
+#ifndef GATEWAY_READER_H
+#define GATEWAY_READER_H
+
+#include "gateway/cluster/rules.h"
+
+struct cluster;
+struct reader;
+
+struct reader_handlers {
+	/* All that was in the log when the link opened has been read. */
+	void (*on_caught_up)(struct cluster *cluster);
+	/* Another node has unregistered it: the row has gone. */
+	void (*on_unregistered)(struct cluster *cluster, const char *topic, size_t len);
+};
+
+/* `handlers` is borrowed. */
+struct reader *reader_new(struct cluster *cluster, const struct reader_handlers *handlers);
+
+/* The handles close with the loop's next turn. NULL is allowed. */
+void reader_free(struct reader *reader);
+
+/* The link is up: reads on, or from the beginning, as the verdict demands. */
+void reader_on_link(struct reader *reader, enum log_verdict verdict, struct log_position newest);
+void reader_on_link_lost(struct reader *reader);
+
+#endif
