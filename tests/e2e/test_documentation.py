@@ -52,14 +52,15 @@ def test_the_sample_configuration_has_every_key(in_use):
     assert set(re.findall(r"^#([a-z_]+):", read("config.sample.yaml"), re.M)) == set(in_use)
 
 
-PORTS_AND_TIMES = {"WORKER_WS_PORT": "1234", "WORKER_INTERNAL_PORT": "1234", "WORKER_TOPIC_TTL": "2h"}
+OTHER_VALUES = {"WORKER_WS_PORT": "1234", "WORKER_INTERNAL_PORT": "1234", "WORKER_TOPIC_TTL": "2h",
+                "WORKER_REDIS_URL": "unix:/r"}
 
 
 def test_the_documentation_names_every_variable_of_the_environment_and_its_key(tmp_path):
     rows = re.findall(r"^\| `(WORKER_\w+)` \| `(\w+)` \|", section("docs/configuration.md", "Environment"), re.M)
     keys = read("shared/config/config_keys.c")
     assert {name for name, _ in rows} == set(re.findall(r'"(WORKER_\w+)"', keys))
-    variables = {name: PORTS_AND_TIMES.get(name, "127.0.0.7") for name, _ in rows} | {"WORKER_SECRET": "s" * 32}
+    variables = {name: OTHER_VALUES.get(name, "127.0.0.7") for name, _ in rows} | {"WORKER_SECRET": "s" * 32}
     command = [BUILD / "wavelog-worker-api", "--check-config"]
     in_use = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True).stdout
     for name, key in rows:
