@@ -6,8 +6,10 @@
 
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
+#include "shared/database/database_internal.h"
 
 struct registry {
+	struct database *database;
 	sqlite3_stmt *find;
 };
 
@@ -15,6 +17,7 @@ struct registry *registry_new(struct database *database)
 {
 	struct registry *registry = xcalloc(1, sizeof(*registry));
 
+	registry->database = database;
 	database_prepare(database, &registry->find,
 			 "SELECT require_token, (SELECT max(id) FROM events), "
 			 "ifnull(event_id, 9223372036854775807), EXISTS (SELECT 1 FROM id_jumps "
@@ -47,5 +50,9 @@ enum database_status registry_find(struct registry *registry, const char *topic,
 				     sqlite3_column_int(find, 3) == 0;
 	}
 	sqlite3_reset(find);
+	/* What is not known here may be known to those who have the files that were put back. */
+	if ((!found->registered || position > found->newest_id) &&
+	    !database_is_in_place(registry->database))
+		return DATABASE_BUSY;
 	return database_status_of(result);
 }

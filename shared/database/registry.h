@@ -30,7 +30,9 @@ struct registered_topic {
 	bool can_recover;
 };
 
-/* `position`: an event's id, or 0 if nobody resumes. */
+/* `position`: an event's id, or 0 if nobody resumes. DATABASE_BUSY, too, when this connection does
+ * not know the topic or the position, and another file is in the place of its own: others, who have
+ * that one open, may know both. */
 enum database_status registry_find(struct registry *registry, const char *topic, size_t len,
 				   int64_t position, struct registered_topic *found);
 

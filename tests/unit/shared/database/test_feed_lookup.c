@@ -202,6 +202,38 @@ static void a_position_is_one_of_this_database_or_nothing_is_recovered(void **st
 	assert_false(can_recover(first_id + 1001, "t"));
 }
 
+/* Somebody has put back a file that was deleted, and goes on in another one than this connection.
+ */
+static void nobody_is_refused_for_what_others_know(void **state)
+{
+	char path[160];
+	struct database *other = open_database();
+	struct registered_topic topic;
+
+	(void)state;
+	register_topic("t");
+	add_pushes("t", 2); /* 1, 2 */
+	snprintf(path, sizeof(path), "%s/worker.db", state_dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(database_write_begin(other, INT64_MAX), DATABASE_OK);
+	database_write_end(other);
+	sqlite3_close(writer);
+	writer = open_by_hand();
+	register_topic("u");
+	add_pushes("t", 3); /* 3, 4, 5 */
+
+	assert_true(can_recover(first_id + 2, "t"));
+	assert_int_equal(registry_find(registry, "t", 1, first_id + 5, &topic), DATABASE_BUSY);
+	assert_int_equal(registry_find(registry, "u", 1, first_id, &topic), DATABASE_BUSY);
+	assert_string_equal(polled(MANY, true), "1:0t=1 2:0t=2"); /* it has noticed */
+	assert_true(can_recover(first_id + 5, "t"));
+	assert_true(can_recover(first_id, "u"));
+	assert_false(can_recover(first_id + 6, "t"));
+	assert_false(found("v", 1).registered);
+	assert_string_equal(polled(MANY, false), "3:0t=1 4:0t=2 5:0t=3");
+	database_close(other);
+}
+
 static void what_cannot_be_read_is_no_topic_and_vouches_for_nothing(void **state)
 {
 	struct registered_topic topic = {.registered = true};
@@ -245,6 +277,7 @@ int main(void)
 		LOOKUP_TEST(a_topic_is_found_byte_by_byte_and_until_its_expiry),
 		LOOKUP_TEST(a_topic_comes_with_the_newest_id_of_all_events),
 		LOOKUP_TEST(a_position_is_one_of_this_database_or_nothing_is_recovered),
+		LOOKUP_TEST(nobody_is_refused_for_what_others_know),
 		LOOKUP_TEST(what_cannot_be_read_is_no_topic_and_vouches_for_nothing),
 		LOOKUP_TEST(no_read_is_left_open),
 	};
