@@ -87,7 +87,7 @@ enum database_status database_look_after(struct database *database, int64_t dead
 {
 	enum database_status status;
 
-	database->changed_ms = INT64_MAX; /* so that each file is looked at */
+	database->looked_ms = 0; /* so that each file is looked at */
 	if (database_is_in_place(database))
 		return DATABASE_OK;
 	status = database_write_begin(database, deadline_ms);

@@ -41,7 +41,9 @@ struct database {
 	struct timespec changed; /* the directory, when it was last looked at */
 	int64_t changed_ms,
 		looked_ms; /* monotonic: since then it looks like that; the last look at all */
-	int64_t doubtful_ms; /* monotonic, since another database is in its place; 0: none is */
+	int64_t doubtful_ms; /* monotonic, since what is there now is not what it was; 0: it is */
+	ino_t doubtful_inode; /* of the file of the database that is there; 0: none */
+	bool was_behind; /* when the lock file was left: see opening_is_behind */
 	int lost; /* see database_times_lost */
 	struct log_repeat trouble; /* with making it anew */
 };
@@ -53,12 +55,22 @@ enum database_status opening_lock(struct database *database, int64_t deadline_ms
 /* The same for the lock file of database_sync. */
 enum database_status opening_sync(struct database *database, char why[DATABASE_WHY_SIZE]);
 
-/* With the write lock held: opens the file that is there now, or makes it, brings its schema up to
- * date, and puts it in the place of the one that was open. Waits at most `wait_ms` for SQLite's
- * locks. Returns an SQLite result; after a failure the old one stays. SQLITE_NOTFOUND: it may not
- * be another one, but lacks events of the old one. */
-int opening_file(struct database *database, int64_t wait_ms, bool may_be_another,
+enum opening {
+	OPENING_NEW, /* the file is made if there is none */
+	OPENING_ANY, /* it may be another database than the one that was open */
+	OPENING_SAME /* it may not */
+};
+
+/* With the write lock held: opens the file that is there now, brings its schema up to date, and
+ * puts it in the place of the one that was open. Waits at most `wait_ms` for SQLite's locks.
+ * Returns an SQLite result; after a failure the old one stays. SQLITE_ABORT: files were deleted
+ * meanwhile. SQLITE_NOTFOUND: it lacks events of the old one. */
+int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 		 char why[DATABASE_WHY_SIZE]);
+
+/* With the write lock held: true when others have opened a later file of the database, so that this
+ * one may lack what was committed since. */
+bool opening_is_behind(const struct database *database);
 
 /* True when something is missing that belongs to what is there, or to what others may have open: a
  * log, or everything; `mend` removes what is left. */

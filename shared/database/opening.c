@@ -25,6 +25,8 @@
 
 enum { REASON_SIZE = 200, NAP_US = 20000 };
 
+static const ino_t LOCK_LEFT = (ino_t)-1;
+
 static const char *const names[FILES] = {
 	[MAIN_FILE] = DATABASE_NAME,	     [LOG_FILE] = DATABASE_NAME "-wal",
 	[INDEX_FILE] = DATABASE_NAME "-shm", [LOCK_FILE] = "write.lock",
@@ -44,20 +46,64 @@ static enum database_status refuse(enum database_file file, const char *path, in
 	return DATABASE_ERROR;
 }
 
+/* 0: there is none. */
+static ino_t inode_of(const struct database *database, enum database_file file)
+{
+	char path[STATE_DIR_PATH_SIZE];
+	struct stat info;
+	bool is_there =
+		state_dir_file(database->state_dir, names[file], path) && stat(path, &info) == 0;
+
+	return is_there ? info.st_ino : 0;
+}
+
+/* A lock file holds the inode of the file of the database that was opened last, by anybody;
+ * LOCK_LEFT when another lock file has taken its place. 0: it is new. */
+static ino_t latest_of(int lock)
+{
+	ino_t inode = 0;
+
+	return pread(lock, &inode, sizeof(inode), 0) == sizeof(inode) ? inode : 0;
+}
+
+static void note_latest(int lock, ino_t inode)
+{
+	if (latest_of(lock) != inode)
+		(void)!pwrite(lock, &inode, sizeof(inode), 0);
+}
+
+bool opening_is_behind(const struct database *database)
+{
+	ino_t latest = latest_of(database->lock);
+
+	return latest != 0 ? latest != database->files[MAIN_FILE].inode : database->was_behind;
+}
+
 enum database_status opening_lock(struct database *database, int64_t deadline_ms,
 				  char why[DATABASE_WHY_SIZE])
 {
 	char path[STATE_DIR_PATH_SIZE];
-	int lock = state_dir_file(database->state_dir, names[LOCK_FILE], path)
-			   ? write_lock_open(path)
-			   : -1;
+	bool fits = state_dir_file(database->state_dir, names[LOCK_FILE], path);
+	struct stat info;
+	int lock = -1;
 
-	if (lock < 0)
-		return refuse(LOCK_FILE, path, errno, why);
-	if (!write_lock_take(lock, deadline_ms)) {
-		snprintf(why, DATABASE_WHY_SIZE, "another process holds the write lock");
-		close(lock);
-		return DATABASE_BUSY;
+	do {
+		if (lock >= 0)
+			close(lock); /* it was deleted before it was ours */
+		lock = fits ? write_lock_open(path) : -1;
+		if (lock < 0)
+			return refuse(LOCK_FILE, path, errno, why);
+		if (!write_lock_take(lock, deadline_ms)) {
+			snprintf(why, DATABASE_WHY_SIZE, "another process holds the write lock");
+			close(lock);
+			return DATABASE_BUSY;
+		}
+	} while (fstat(lock, &info) != 0 || info.st_ino != inode_of(database, LOCK_FILE));
+	if (database->handle) {
+		database->was_behind = opening_is_behind(database);
+		note_latest(database->lock, LOCK_LEFT);
+		if (held_file_look(&database->files[MAIN_FILE]) == HELD_FILE_IN_PLACE)
+			note_latest(lock, database->files[MAIN_FILE].inode);
 	}
 	if (database->lock >= 0)
 		close(database->lock);
@@ -171,7 +217,8 @@ static bool migrate(sqlite3 *handle, char why[DATABASE_WHY_SIZE])
 
 /* SQLite opens a file that it may not write as read-only: for us that is a failure. Of the files
  * beside it, which somebody else may have left, it does not say what is wrong. */
-static bool open_handle(struct database *database, sqlite3 **handle, char why[DATABASE_WHY_SIZE])
+static bool open_handle(struct database *database, sqlite3 **handle, bool may_make,
+			char why[DATABASE_WHY_SIZE])
 {
 	char path[STATE_DIR_PATH_SIZE];
 	mode_t old_mask;
@@ -183,7 +230,7 @@ static bool open_handle(struct database *database, sqlite3 **handle, char why[DA
 	result = sqlite3_open_v2(path, handle,
 				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
 					 SQLITE_OPEN_PRIVATECACHE |
-					 (database->handle ? 0 : SQLITE_OPEN_CREATE),
+					 (may_make ? SQLITE_OPEN_CREATE : 0),
 				 NULL);
 	umask(old_mask);
 	if (result == SQLITE_OK && sqlite3_db_readonly(*handle, "main") == 0) {
@@ -262,27 +309,35 @@ static void close_handle(sqlite3 *handle)
 	sqlite3_close(handle);
 }
 
-int opening_file(struct database *database, int64_t wait_ms, bool may_be_another,
+int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 		 char why[DATABASE_WHY_SIZE])
 {
 	sqlite3 *handle = NULL;
 	char path[STATE_DIR_PATH_SIZE];
 	int64_t known_id = ids_newest(database->handle);
+	ino_t main = inode_of(database, MAIN_FILE), log = inode_of(database, LOG_FILE);
 	int result = SQLITE_CANTOPEN;
 
-	if (open_handle(database, &handle, why)) {
+	if (how == OPENING_ANY && database->handle && opening_is_behind(database))
+		known_id++; /* others had one more at least */
+	if (open_handle(database, &handle, how == OPENING_NEW, why)) {
 		sqlite3_busy_timeout(handle, (int)wait_ms);
 		if (!set_up(database, handle, why) || !migrate(handle, why))
 			result = SQLITE_ERROR;
-		else if (!may_be_another && !ids_knows(handle, known_id))
+		else if (how == OPENING_SAME && !ids_knows(handle, known_id))
 			result = SQLITE_NOTFOUND;
 		else if (!ids_note(handle, known_id, why) || !prepare_again(database, handle, why))
 			result = SQLITE_ERROR;
+		else if ((main != 0 && main != inode_of(database, MAIN_FILE)) ||
+			 (log != 0 && log != inode_of(database, LOG_FILE)))
+			result = SQLITE_ABORT;
 		else
 			result = SQLITE_OK;
 	}
 	if (result == SQLITE_ERROR && sqlite3_errcode(handle) != SQLITE_OK)
 		result = sqlite3_errcode(handle);
+	if (result == SQLITE_ABORT)
+		snprintf(why, DATABASE_WHY_SIZE, "somebody deletes its files");
 	if (result != SQLITE_OK) {
 		close_handle(handle);
 		return result;
@@ -299,7 +354,9 @@ int opening_file(struct database *database, int64_t wait_ms, bool may_be_another
 			 names[i] + strlen(DATABASE_NAME));
 		held_file_take(&database->files[i], path, names[i], 0600);
 	}
-	database->changed_ms = INT64_MAX;
+	note_latest(database->lock, database->files[MAIN_FILE].inode);
+	database->was_behind = false;
+	database->looked_ms = 0;
 	database->doubtful_ms = 0;
 	for (size_t i = 0; i < database->prepared_count; i++)
 		*database->prepared[i].statement = database->prepared[i].next;
@@ -327,24 +384,27 @@ bool opening_is_torn(const struct database *database, bool others_may_have_it, b
 	return true;
 }
 
-/* Takes the lock when others, who may have the rest open, have had time to put it back: where the
- * lock file is, somebody has been. */
-static enum database_status lock_whole(struct database *database, int64_t wait_ms,
-				       char why[DATABASE_WHY_SIZE])
+/* Takes the lock and opens the file when others, who may have the rest open, have had time to put
+ * it back: where the lock file is, somebody has been. */
+static bool open_whole(struct database *database, int64_t wait_ms, char why[DATABASE_WHY_SIZE])
 {
 	int64_t give_up_ms = clock_monotonic_ms() + opening_patience_ms;
-	char path[STATE_DIR_PATH_SIZE];
-	bool others_may_have_it = state_dir_file(database->state_dir, names[LOCK_FILE], path) &&
-				  access(path, F_OK) == 0;
+	bool others_may_have_it = inode_of(database, LOCK_FILE) != 0;
 
 	for (;;) {
-		enum database_status status =
-			opening_lock(database, clock_monotonic_ms() + wait_ms, why);
+		if (opening_lock(database, clock_monotonic_ms() + wait_ms, why) != DATABASE_OK)
+			return false;
 		bool is_over = clock_monotonic_ms() >= give_up_ms;
+		ino_t main = inode_of(database, MAIN_FILE);
+		if (!opening_is_torn(database, others_may_have_it, is_over) || is_over) {
+			int result = opening_file(database, wait_ms,
+						  main == 0 ? OPENING_NEW : OPENING_ANY, why);
+			bool has_gone =
+				result == SQLITE_ABORT || inode_of(database, MAIN_FILE) != main;
 
-		if (status != DATABASE_OK ||
-		    !opening_is_torn(database, others_may_have_it, is_over) || is_over)
-			return status;
+			if (result == SQLITE_OK || is_over || !has_gone)
+				return result == SQLITE_OK;
+		}
 		write_lock_release(database->lock);
 		usleep(NAP_US);
 	}
@@ -363,9 +423,8 @@ struct database *database_open(const struct config *config, int64_t wait_ms,
 	database->waits_for_disk = config->durability == CONFIG_DURABILITY_FULL;
 	database->lock = -1;
 	if (state_dir_prepare(config->state_dir, false, why, DATABASE_WHY_SIZE) &&
-	    lock_whole(database, wait_ms, why) == DATABASE_OK &&
-	    (!database->waits_for_disk || opening_sync(database, why) == DATABASE_OK) &&
-	    opening_file(database, wait_ms, true, why) == SQLITE_OK) {
+	    open_whole(database, wait_ms, why) &&
+	    (!database->waits_for_disk || opening_sync(database, why) == DATABASE_OK)) {
 		sqlite3_busy_timeout(database->handle, 0);
 		write_lock_release(database->lock);
 		return database;

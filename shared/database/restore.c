@@ -7,9 +7,10 @@
  * database, the log with the latest commits, and the log's index. Whoever comes first writes the
  * first two anew, from what it holds, and puts them where they belong; the index is made again from
  * the log. The file of the database is a new one even if only the log was gone, because that is how
- * those who come later see that somebody has been here: they find another file, and open it. So
- * does whoever finds a database that a person has put there; the log that belongs to the one before
- * must not be taken for its log then.
+ * those who come later see that somebody has been here: they find another file, and open it. If
+ * that one goes too, they lack what it had, which the lock's file tells them, and leave it to those
+ * who have it. Whoever finds a database that a person has put there opens it as well; the log that
+ * belongs to the one before must not be taken for its log then.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -117,13 +118,16 @@ static enum database_status reopen(struct database *database,
 	int64_t now_ms = clock_monotonic_ms(), left_ms = deadline_ms - now_ms;
 	char aside[STATE_DIR_PATH_SIZE];
 	struct stat info;
+	bool is_behind = opening_is_behind(database), is_over;
 	int result = SQLITE_NOTADB;
 
 	left_ms = left_ms > 0 ? left_ms : 0;
+	ino_t inode = stat(path, &info) == 0 ? info.st_ino : 0;
+	if (database->doubtful_ms == 0 || database->doubtful_inode != inode)
+		database->doubtful_ms = now_ms;
+	database->doubtful_inode = inode;
+	is_over = now_ms - database->doubtful_ms >= opening_patience_ms;
 	if (states[MAIN_FILE] == HELD_FILE_REPLACED) {
-		if (database->doubtful_ms == 0)
-			database->doubtful_ms = now_ms;
-		bool is_over = now_ms - database->doubtful_ms >= opening_patience_ms;
 		/* The log and the index of the one before are not its own. */
 		for (size_t i = INDEX_FILE; i >= LOG_FILE; i--)
 			if (states[i] == HELD_FILE_IN_PLACE)
@@ -131,25 +135,28 @@ static enum database_status reopen(struct database *database,
 		if (opening_is_torn(database, false, is_over) && !is_over)
 			return DATABASE_BUSY;
 		if (stat(path, &info) == 0 && info.st_size > 0)
-			result = opening_file(database, left_ms, is_over, why);
+			result = opening_file(database, left_ms,
+					      is_over ? OPENING_ANY : OPENING_SAME, why);
 		if (result == SQLITE_NOTFOUND)
 			return DATABASE_BUSY;
 		if (result != SQLITE_NOTADB)
 			return database_status_of(result);
-		if (!is_writer)
-			return DATABASE_BUSY;
+	}
+	/* It takes a while, and a sync of the disk; and what others have may be newer. */
+	if (!is_writer || (is_behind && !is_over))
+		return DATABASE_BUSY;
+	if (states[MAIN_FILE] == HELD_FILE_REPLACED) {
 		snprintf(aside, sizeof(aside), "%s-aside", path);
 		rename(path, aside);
 	}
-	if (!is_writer) /* it takes a while, and a sync of the disk */
-		return DATABASE_BUSY;
 	for (int i = 0; i < ATTEMPTS && result != SQLITE_OK; i++) {
 		if (!put_back(database)) {
 			snprintf(why, DATABASE_WHY_SIZE, "cannot write it anew: %s",
 				 strerror(errno));
 			return errno == ENOSPC || errno == EDQUOT ? DATABASE_FULL : DATABASE_ERROR;
 		}
-		result = opening_file(database, left_ms, false, why);
+		result = opening_file(database, left_ms, is_behind ? OPENING_ANY : OPENING_SAME,
+				      why);
 	}
 	return database_status_of(result);
 }

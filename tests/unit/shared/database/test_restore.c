@@ -1,0 +1,125 @@
+/*
+ * Files of the database that go away again and again, while some who have it open have not come to
+ * look after it: nobody puts back what others have gone on from, unless they are gone themselves.
+ */
+#include "tests/unit/database_fixture.h"
+
+#include "shared/database/database_internal.h"
+
+enum { OTHER, BEHIND, CONNECTIONS };
+
+static struct database *connections[CONNECTIONS];
+
+static int open_them(void **state)
+{
+	if (make_base(state) != 0)
+		return -1;
+	for (size_t i = 0; i < CONNECTIONS; i++)
+		connections[i] = open_database();
+	return 0;
+}
+
+static int close_them(void **state)
+{
+	for (size_t i = 0; i < CONNECTIONS; i++)
+		database_close(connections[i]);
+	return remove_base(state);
+}
+
+static enum database_status add(struct database *database)
+{
+	enum database_status status = database_write_begin(database, 0);
+
+	if (status == DATABASE_OK) {
+		execute(database_handle(database),
+			"INSERT INTO events (kind, topic, created_ms) VALUES (0, 't', 0)");
+		database_write_end(database);
+	}
+	return status;
+}
+
+static int64_t count(struct database *database)
+{
+	return query_number(database_handle(database),
+			    "SELECT count(*) FROM events WHERE kind = 0");
+}
+
+static int64_t newest(struct database *database)
+{
+	return query_number(database_handle(database), "SELECT max(id) FROM events");
+}
+
+static void remove_files(const char *const names[])
+{
+	char path[160];
+
+	for (size_t i = 0; names[i]; i++) {
+		snprintf(path, sizeof(path), "%s/%s", state_dir, names[i]);
+		unlink(path);
+	}
+}
+
+static void what_goes_twice_is_put_back_by_who_has_the_latest(void **state)
+{
+	static const char *const cases[][5] = {
+		{"worker.db"},
+		{"worker.db-wal"},
+		{"worker.db-shm"},
+		{"worker.db", "worker.db-wal"},
+		{"worker.db", "worker.db-wal", "worker.db-shm"},
+		{"worker.db", "write.lock"},
+		{"worker.db", "worker.db-wal", "worker.db-shm", "write.lock"},
+		{"write.lock"},
+	};
+	int64_t added = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		remove_files(cases[i]);
+		assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+		remove_files(cases[i]);
+		if (add(connections[BEHIND]) == DATABASE_OK)
+			added++;
+		assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+		assert_int_equal(add(connections[BEHIND]), DATABASE_OK);
+		added += 3;
+		assert_int_equal(count(connections[OTHER]), added);
+		assert_int_equal(count(connections[BEHIND]), added);
+	}
+	assert_int_equal(database_times_lost(connections[OTHER]), 0);
+	assert_int_equal(database_times_lost(connections[BEHIND]), 0);
+}
+
+static void the_latest_that_nobody_has_any_more_leaves_a_jump(void **state)
+{
+	static const char *const all[] = {"worker.db", "worker.db-wal", "worker.db-shm", NULL};
+	int64_t patience_ms = opening_patience_ms, last;
+
+	(void)state;
+	assert_int_equal(add(connections[BEHIND]), DATABASE_OK);
+	remove_files(all);
+	assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+	last = newest(connections[OTHER]);
+	database_close(connections[OTHER]);
+	connections[OTHER] = NULL;
+	remove_files(all);
+	assert_int_equal(add(connections[BEHIND]), DATABASE_BUSY);
+	opening_patience_ms = 0;
+	assert_int_equal(add(connections[BEHIND]), DATABASE_OK);
+	opening_patience_ms = patience_ms;
+	assert_int_equal(count(connections[BEHIND]), 2);
+	assert_true(newest(connections[BEHIND]) > last + 1);
+	assert_int_equal(database_times_lost(connections[BEHIND]), 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_goes_twice_is_put_back_by_who_has_the_latest,
+						open_them, close_them),
+		cmocka_unit_test_setup_teardown(the_latest_that_nobody_has_any_more_leaves_a_jump,
+						open_them, close_them),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
