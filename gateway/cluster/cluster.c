@@ -55,13 +55,16 @@ static void on_open(struct cluster *cluster, enum log_verdict verdict, struct lo
 	static const char *const verdicts[] = {
 		[LOG_FIRST_TIME] = "first time",
 		[LOG_GOES_ON] = "goes on",
-		[LOG_TRIMMED] = "trimmed meanwhile",
-		[LOG_LOST] = "lost, so all is read again",
+		[LOG_TRIMMED] = "has been trimmed",
+		[LOG_LOST] = "was lost",
 	};
 
 	cluster->is_up = true;
 	cluster->has_lost_memory = verdict == LOG_LOST;
-	log_event(LOG_INFO, "Redis is reached", log_text("log", verdicts[verdict]));
+	if (verdict != LOG_GOES_ON || !cluster->has_been_up)
+		log_event(verdict == LOG_LOST ? LOG_WARN : LOG_INFO, "Redis is reached",
+			  log_text("log", verdicts[verdict]));
+	cluster->has_been_up = true;
 	reader_on_link(cluster->reader, verdict, newest);
 }
 

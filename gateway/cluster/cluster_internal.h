@@ -59,7 +59,7 @@ struct cluster {
 	struct held_file lock_file;
 	int lock; /* relay.lock; -1: not open */
 	int times_lost; /* see database_times_lost */
-	bool is_up; /* the link is open */
+	bool is_up, has_been_up; /* the link is open; it was */
 	bool has_lost_memory; /* Redis, when it was opened */
 	bool is_drained; /* it will not be the relay again */
 	int64_t finish_ms; /* when it gives up the link at the latest, monotonic; 0: it does not */
