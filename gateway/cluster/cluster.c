@@ -120,6 +120,7 @@ static void lose_role(struct cluster *cluster)
 	link_stop(cluster->link);
 	leave_link(cluster);
 	cluster_store_flush(cluster->store);
+	cluster_store_unload(cluster->store);
 	write_lock_release(cluster->lock);
 	cluster->is_relay = false;
 }

@@ -76,6 +76,7 @@ struct cluster_store {
 	struct totals *totals;
 	sqlite3_stmt *statements[STATEMENTS];
 	struct cluster_state state, written;
+	bool is_ours; /* the state: no other process of this node writes it */
 	struct node nodes[CLUSTER_NODES_MAX];
 	size_t node_count;
 };
@@ -180,7 +181,15 @@ enum database_status cluster_store_load(struct cluster_store *store)
 		if (status == DATABASE_OK)
 			status = load_state(store, &has_joined);
 	}
-	return status == DATABASE_OK ? load_nodes(store) : status;
+	if (status == DATABASE_OK)
+		status = load_nodes(store);
+	store->is_ours = status == DATABASE_OK;
+	return status;
+}
+
+void cluster_store_unload(struct cluster_store *store)
+{
+	store->is_ours = false;
 }
 
 void cluster_store_tell(struct cluster_store *store, int64_t nodes, const char *why)
@@ -394,9 +403,10 @@ static bool is_state_written(const struct cluster_store *store)
 {
 	const struct cluster_state *a = &store->state, *b = &store->written;
 
-	return a->relayed_id == b->relayed_id && a->nodes == b->nodes &&
-	       a->since_ms == b->since_ms && log_position_compare(a->position, b->position) == 0 &&
-	       strcmp(a->marker, b->marker) == 0 && strcmp(a->why, b->why) == 0;
+	return !store->is_ours ||
+	       (a->relayed_id == b->relayed_id && a->nodes == b->nodes &&
+		a->since_ms == b->since_ms && log_position_compare(a->position, b->position) == 0 &&
+		strcmp(a->marker, b->marker) == 0 && strcmp(a->why, b->why) == 0);
 }
 
 static enum database_status put_state(struct cluster_store *store)

@@ -39,6 +39,9 @@ struct cluster_state {
  * event is then the last that stays at home. */
 enum database_status cluster_store_load(struct cluster_store *store);
 
+/* Another process of this node may have the state from now on: it is not written any more. */
+void cluster_store_unload(struct cluster_store *store);
+
 /* Change it as you like: the next commit writes it. */
 struct cluster_state *cluster_store_state(struct cluster_store *store);
 
