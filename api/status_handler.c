@@ -84,7 +84,8 @@ static enum database_status add_nodes(struct service *service, cJSON *object,
 static enum database_status add_cluster(struct service *service, cJSON *object,
 					const struct gauges *gauges, bool has_nodes)
 {
-	char since[sizeof("2026-01-01T00:00:00Z")], name[HOST_NAME_MAX + 1] = "";
+	char since[sizeof("2026-01-01T00:00:00Z")], host[HOST_NAME_MAX + 1] = "";
+	const char *name = service->config->node_name;
 	struct cluster_standing standing;
 	struct cluster_lag lag = {0};
 	enum database_status status = cluster_reader_standing(service->cluster, &standing);
@@ -92,7 +93,7 @@ static enum database_status add_cluster(struct service *service, cJSON *object,
 	int64_t lag_s;
 	const struct cluster_node this_node = {
 		.id = standing.node,
-		.name = name,
+		.name = *name ? name : host,
 		.version = WORKER_VERSION,
 		.is_alive = gauges->gateway_alive,
 		.sockets = gauges->connected_sockets,
@@ -100,7 +101,7 @@ static enum database_status add_cluster(struct service *service, cJSON *object,
 		.topics = gauges->active_topics,
 	};
 
-	gethostname(name, sizeof(name) - 1);
+	gethostname(host, sizeof(host) - 1);
 	if (status == DATABASE_OK)
 		status = cluster_reader_lag(service->cluster, &lag);
 	if (gauges->gateway_alive && standing.since_ms > 0 &&

@@ -31,6 +31,7 @@ static struct config config = {
 	.worker_secret = (char[]){SECRET},
 	.worker_secret_previous = (char[]){PREVIOUS_SECRET},
 	.redis_url = (char[]){""},
+	.node_name = (char[]){""},
 	.trusted_proxies = (char[]){""},
 	.allowed_origins = (char[]){""},
 	.topic_ttl_ms = 60000,

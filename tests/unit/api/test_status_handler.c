@@ -152,6 +152,8 @@ static void in_a_cluster_the_status_says_how_it_stands(void **state)
 		 name, name);
 	assert_string_equal(status_from("\"cluster_since\"", "topics=0&cluster=1", 200), expected);
 	assert_non_null(strstr(response.bytes, "\"cluster_nodes\":2,"));
+	config.node_name = (char[]){"west"};
+	assert_non_null(strstr(status_with("", 200), "aa\",\"name\":\"west\"}}"));
 	assert_null(strstr(status_with("cluster=1&cluster=0", 200), "\"cluster\""));
 	assert_non_null(strstr(status_from("\"active_topic_list\"", "cluster=1&topics=1", 200),
 			       "],\"cluster_since\""));
