@@ -263,7 +263,7 @@ install: all
 	install -m 644 $(SCHEMA) $(SHARE)/sql
 	install -m 644 $(CLIENT_FILES) $(SHARE)/client
 	install -m 644 LICENSE $(DOC)
-	install -m 644 nginx/wavelog-worker.conf $(DOC)/nginx
+	install -m 644 nginx/wavelog-worker.conf nginx/load-balancer.conf $(DOC)/nginx
 	cp -R nginx/snippets $(DOC)/nginx
 	cp -R apache systemd examples $(DOC)
 
