@@ -56,6 +56,7 @@ struct redis {
 	bool is_told; /* on_end has been called */
 	bool is_closed; /* by redis_close: no handler may be called */
 	bool is_late; /* the first command's deadline has passed, see GRACE_MS */
+	bool is_deaf; /* sending has failed */
 	bool is_paused, is_subscriber;
 	int64_t paused_ms;
 
@@ -201,10 +202,9 @@ static void on_written(uv_write_t *writing, int status)
 
 	free(redis->in_flight);
 	redis->in_flight = NULL;
-	if (status < 0)
-		end(redis, "cannot send: %s", uv_strerror(status));
-	else
-		flush(redis);
+	/* Why it cannot send is said by what is still to be read: an error, an alert, the end. */
+	redis->is_deaf = status < 0;
+	flush(redis);
 }
 
 static void write_out(struct redis *redis, char *bytes, size_t len)
@@ -227,7 +227,7 @@ static void flush(struct redis *redis)
 	char *bytes = NULL;
 	size_t len = 0;
 
-	if (!redis->has_socket || redis->in_flight || redis->state < SECURING)
+	if (!redis->has_socket || redis->in_flight || redis->is_deaf || redis->state < SECURING)
 		return;
 	if (redis->tls) {
 		if (redis->state > SECURING && redis->unsent_len > 0) {
@@ -602,7 +602,7 @@ static void on_due(uv_timer_t *timer)
 	else if (redis->state == CONNECTING)
 		on_attempt_failed(redis, "no answer in time");
 	else if (redis->state == SECURING)
-		end(redis, "TLS: no answer in time");
+		end(redis, "TLS: no answer in time; is that a port for TLS?");
 	else if (!first || first->due_ms > clock_monotonic_ms())
 		watch_deadline(redis);
 	else if (redis->is_late)
