@@ -4,18 +4,18 @@
  */
 #include "api/polls.h"
 
-#include <inttypes.h>
-
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/contract/forwarded_for.h"
 #include "shared/database/feed.h"
+#include "shared/database/nodes.h"
 #include "shared/database/registry.h"
 
 enum { ACCOUNT_BITS = 10, ACCOUNTS = 1 << ACCOUNT_BITS, HEAD_ROOM = MESSAGE_RESUMED_SIZE + 16 };
 
 struct polls {
 	const struct config *config;
+	struct nodes *nodes; /* NULL: there is no redis_url */
 	struct registry *registry;
 	struct feed *feed;
 	struct auth_keys keys;
@@ -32,8 +32,10 @@ struct polls *polls_open(const struct config *config, struct database *database,
 
 	polls->config = config;
 	polls_configure(polls);
-	polls->registry = registry_new(database);
-	polls->feed = feed_open(database, why);
+	if (*config->redis_url)
+		polls->nodes = nodes_new(database);
+	polls->registry = registry_new(database, polls->nodes);
+	polls->feed = feed_open(database, polls->nodes, why);
 	if (polls->feed)
 		return polls;
 	polls_close(polls);
@@ -46,6 +48,7 @@ void polls_close(struct polls *polls)
 		return;
 	feed_close(polls->feed);
 	registry_free(polls->registry);
+	nodes_free(polls->nodes);
 	auth_keys_clear(&polls->keys);
 	free(polls);
 }
@@ -95,13 +98,13 @@ static void add(struct pushes *pushes, const char *bytes, size_t len)
 static bool add_push(void *context, struct feed_event *event)
 {
 	struct pushes *pushes = context;
-	char head[64];
+	char head[32 + POSITION_TEXT_SIZE], id[POSITION_TEXT_SIZE];
 
 	if (pushes->count == POLL_PUSHES_MAX || !feed_payload(event))
 		return false;
+	feed_event_id(event, id);
 	int head_len = snprintf(head, sizeof(head),
-				"%s{\"id\":%" PRId64 ",\"payload\":", pushes->count > 0 ? "," : "",
-				event->id);
+				"%s{\"id\":%s,\"payload\":", pushes->count > 0 ? "," : "", id);
 	size_t len = (size_t)head_len + event->payload_len + 1;
 	if (pushes->count > 0 && pushes->len - HEAD_ROOM + len > POLL_BYTES_MAX)
 		return false; /* it will be the first of the next answer */
@@ -113,8 +116,8 @@ static bool add_push(void *context, struct feed_event *event)
 }
 
 /* The whole answer: {"type":"auth_ok",...,"pushes":[...]} */
-static void finish(struct poll *poll, struct pushes *pushes, int64_t position, bool recovered,
-		   bool has_more)
+static void finish(struct poll *poll, struct pushes *pushes, const struct position *position,
+		   bool recovered, bool has_more)
 {
 	const char *tail = has_more ? "],\"more\":true}" : "]}";
 	char head[HEAD_ROOM];
@@ -128,15 +131,32 @@ static void finish(struct poll *poll, struct pushes *pushes, int64_t position, b
 	poll->len = pushes->len - HEAD_ROOM + len;
 }
 
+/* Where the poll leaves the client, who has had all up to event `id`. */
+static void settle(struct position *position, struct client_position *client, int64_t id,
+		   const struct position *here)
+{
+	if (id < here->id) { /* there is more */
+		if (client)
+			*position = client->position;
+		position->id = id;
+		return;
+	}
+	*position = *here;
+	if (client) /* who may have had elsewhere what has yet to come here */
+		position_add(position, &client->position);
+}
+
 enum database_status polls_ask(struct polls *polls, const char *topic, size_t topic_len,
 			       const struct message *message, struct poll *poll)
 {
+	const struct position *asked = &message->last_event_id;
 	struct registered_topic found;
 	struct token_claims claims;
 	struct pushes pushes = {0};
-	int64_t position = message->last_event_id;
+	struct client_position client;
+	struct position position;
 	enum database_status status =
-		registry_find(polls->registry, topic, topic_len, position, &found);
+		registry_find(polls->registry, topic, topic_len, asked, &found);
 
 	*poll = (struct poll){.is_registered = found.registered};
 	if (status != DATABASE_OK || !found.registered)
@@ -147,21 +167,31 @@ enum database_status polls_ask(struct polls *polls, const char *topic, size_t to
 		return DATABASE_OK;
 	bool from_now = message->resume != MESSAGE_RESUME_AFTER;
 	bool recovered = from_now || found.can_recover;
-	poll->is_quiet = !from_now && recovered && position == found.newest_id;
+	bool goes_on = !from_now && recovered;
+	int64_t newest_id = found.here.id;
+	bool given_here = asked->node == found.here.node;
+	poll->is_quiet = goes_on && given_here && asked->id == newest_id;
 	if (poll->is_quiet)
 		return DATABASE_OK;
 	struct feed_batch batch = {
 		.topic = topic,
 		.topic_len = topic_len,
-		.position = !from_now && recovered ? position : found.newest_id,
-		.until = found.newest_id,
+		.position = goes_on ? found.after_id : newest_id,
+		.until = newest_id,
 		.max_rows = POLL_ROWS_MAX,
 	};
+	if (goes_on && polls->nodes) {
+		client_position_begin(&client, asked, found.here.node, found.after_id, newest_id);
+		batch.client = &client;
+	}
 	add(&pushes, (char[HEAD_ROOM]){0}, HEAD_ROOM);
 	if (batch.position < batch.until)
 		status = feed_replay(polls->feed, &batch, add_push, &pushes);
-	poll->is_quiet = !from_now && recovered && pushes.count == 0 &&
-			 batch.position == batch.until && batch.until - position <= POLL_BEHIND_MAX;
-	finish(poll, &pushes, batch.position, recovered, batch.position < batch.until);
+	poll->is_quiet = goes_on && given_here && pushes.count == 0 &&
+			 batch.position == batch.until &&
+			 batch.until - asked->id <= POLL_BEHIND_MAX;
+	position_set_number(&position, 0);
+	settle(&position, batch.client, batch.position, &found.here);
+	finish(poll, &pushes, &position, recovered, batch.position < batch.until);
 	return status;
 }

@@ -37,10 +37,12 @@ static bool open_state(struct gateway *gateway, int *exit_code)
 		return fail(gateway, "no database", why);
 	if (!liveness_claim_pid(gateway->liveness, getpid()))
 		return fail(gateway, "cannot lock gateway.lock", strerror(errno));
-	gateway->registry = registry_new(gateway->database);
-	if (*gateway->config->redis_url)
+	if (*gateway->config->redis_url) {
+		gateway->nodes = nodes_new(gateway->database);
 		gateway->cluster_reader = cluster_reader_new(gateway->database);
-	gateway->feed = feed_open(gateway->database, why);
+	}
+	gateway->registry = registry_new(gateway->database, gateway->nodes);
+	gateway->feed = feed_open(gateway->database, gateway->nodes, why);
 	return gateway->feed || fail(gateway, "no database", why);
 }
 
@@ -184,6 +186,7 @@ void gateway_close(struct gateway *gateway)
 	presence_free(gateway->presence);
 	cluster_reader_free(gateway->cluster_reader);
 	registry_free(gateway->registry);
+	nodes_free(gateway->nodes);
 	feed_close(gateway->feed);
 	liveness_close(gateway->liveness);
 	database_close(gateway->database);

@@ -13,6 +13,7 @@
 #include "gateway/cluster/cluster.h"
 #include "gateway/door/listener.h"
 #include "shared/database/cluster_reader.h"
+#include "shared/database/nodes.h"
 #include "shared/database/registry.h"
 #include "gateway/presence/database_thread.h"
 #include "gateway/presence/tally.h"
@@ -30,8 +31,9 @@ struct gateway {
 	struct liveness *liveness;
 	struct database *database; /* the loop's connection, for the feed and the registry */
 	struct feed *feed;
+	struct nodes *nodes; /* NULL: there is no redis_url; the same for the next one */
 	struct registry *registry;
-	struct cluster_reader *cluster_reader; /* NULL: there is no redis_url */
+	struct cluster_reader *cluster_reader;
 	struct presence *presence;
 	struct database_thread *database_thread;
 	struct cluster *cluster; /* NULL: this node is alone */

@@ -137,6 +137,30 @@ static void tell_of_gap(struct clients *clients, int64_t gap_after, bool is_anot
 		  log_number("drops", drops));
 }
 
+/* Events of another node are missing, on any topics: whoever has not had them elsewhere is sent
+ * away, or has lost them. */
+static void tell_of_missing(struct clients *clients, struct fanout_gap gap)
+{
+	int64_t closed = 0, drops = 0;
+	struct session *session;
+
+	LIST_FOREACH(session, &clients->sessions, entry)
+	{
+		if (session->state != SESSION_OPEN || session->ordered_after_id >= gap.id ||
+		    (session->replay && replay_covers(session->replay, gap.node, gap.number)))
+			continue;
+		if (session->is_resumable) {
+			session_end(session, ENDING_PRUNED);
+			closed++;
+		} else {
+			clients->counters->counts[COUNT_DROP_PRUNED]++;
+			drops++;
+		}
+	}
+	log_event(LOG_WARN, "events of another node are missing", log_number("closed", closed),
+		  log_number("drops", drops));
+}
+
 int clients_look(void *context)
 {
 	struct clients *clients = context;
@@ -163,6 +187,9 @@ int clients_look(void *context)
 		clients->look_ns = start_ns;
 		if (gap_after > 0)
 			tell_of_gap(clients, gap_after, is_another);
+		struct fanout_gap gap = fanout_gap(fanout);
+		if (gap.id > 0)
+			tell_of_missing(clients, gap);
 	}
 	while (uv_hrtime() < start_ns + TURN_NS && fanout_next(fanout, &step)) {
 		carry_out(&step);

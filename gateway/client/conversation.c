@@ -30,17 +30,17 @@ static enum ending judge_first(const struct session *session, const struct messa
 {
 	const struct clients *clients = session->clients;
 	const struct opening *opening = session->opening;
-	struct registered_topic found;
+	const struct position *position =
+		message->resume == MESSAGE_RESUME_NOT_ASKED ? NULL : &message->last_event_id;
 
-	if (registry_find(clients->registry, opening->topic, opening->topic_len,
-			  message->last_event_id, &found) != DATABASE_OK)
+	if (registry_find(clients->registry, opening->topic, opening->topic_len, position,
+			  &grant->found) != DATABASE_OK)
 		return ENDING_UNAVAILABLE;
-	if (!found.registered)
+	grant->claims = (struct token_claims){0};
+	if (!grant->found.registered)
 		return ENDING_UNREGISTERED;
-	grant->newest_id = found.newest_id;
-	grant->can_recover = found.can_recover;
 	return endings[auth_judge(&clients->keys, message, opening->topic, opening->topic_len,
-				  found.require_token, &grant->claims)];
+				  grant->found.require_token, &grant->claims)];
 }
 
 /* A later token for the same topic and user moves the expiry. A client that needed none needs none
@@ -72,7 +72,7 @@ static void on_whole_message(struct session *session, const char *text, size_t l
 	const struct topic *topic = session->member.by_topic.topic;
 	uint32_t now_ms = (uint32_t)session->heard_ms;
 	struct message message = {.kind = MESSAGE_MALFORMED};
-	struct grant grant = {0};
+	struct grant grant;
 	enum ending ending;
 
 	if (is_text && !utf8_valid(text, len)) {

@@ -25,6 +25,8 @@ struct replay {
 	enum delivery delivery; /* of the last push sent */
 	bool has_enough; /* for now */
 	bool is_waiting; /* the client is behind: it is not in the queue */
+	bool is_parked; /* nor is one that only lets pass what the client has not had */
+	struct client_position *client; /* of a cluster, or NULL */
 	TAILQ_ENTRY(replay) entry;
 };
 
@@ -76,7 +78,17 @@ void replay_stop(struct replay *replay)
 	if (!replay)
 		return;
 	leave_queue(replay);
+	free(replay->client);
 	free(replay);
+}
+
+/* A push goes out with the id that it has for this client. */
+static enum delivery deliver(struct session *session, struct frame *frame)
+{
+	enum delivery delivery = delivery_send(session, frame);
+
+	frame_release(frame);
+	return delivery;
 }
 
 /* The batch ends when the client does not keep up, so that nothing is queued; the first push goes
@@ -85,19 +97,50 @@ static bool send_push(void *context, struct feed_event *event)
 {
 	struct replay *replay = context;
 	struct session *session = replay->session;
+	char id[POSITION_TEXT_SIZE];
 	struct frame *frame;
 
 	if (replay->has_enough || !feed_payload(event))
 		return false;
-	frame = frame_of_push(event->id, event->payload, event->payload_len);
+	feed_event_id(event, id);
+	frame = frame_of_push(id, event->payload, event->payload_len);
 	frame->is_push = false; /* it must not be lost */
 	session->after_id = event->id;
 	session->clients->counters->counts[COUNT_REPLAYED_EVENTS]++;
-	replay->delivery = delivery_send(session, frame);
-	frame_release(frame);
+	replay->delivery = deliver(session, frame);
 	replay->has_enough = replay->delivery != DELIVERY_SENT || !delivery_is_done(session) ||
 			     uv_hrtime() >= replay->owner->deadline_ns;
 	return true;
+}
+
+enum replay_outcome replay_check(const struct replay *replay)
+{
+	const struct position *here = feed_here(replay->owner->feed);
+
+	return replay->is_parked && position_reaches(here, &replay->client->position)
+		       ? REPLAY_DONE
+		       : REPLAY_GOES_ON;
+}
+
+bool replay_covers(const struct replay *replay, uint64_t node, int64_t number)
+{
+	return number > 0 && number <= position_newest(&replay->client->position, node);
+}
+
+/* The client has had all that the feed has read. */
+static enum replay_outcome catch_up(struct replay *replay)
+{
+	struct feed *feed = replay->owner->feed;
+
+	if (!replay->client)
+		return REPLAY_DONE;
+	if (!replay->is_parked)
+		leave_queue(replay);
+	replay->is_parked = true;
+	if (replay->client->position.id < feed_position(feed))
+		replay->client->position.id = feed_position(feed);
+	position_add(&replay->client->position, feed_here(feed));
+	return replay_check(replay);
 }
 
 enum replay_outcome replay_proceed(struct replay *replay, enum delivery *delivery)
@@ -111,6 +154,7 @@ enum replay_outcome replay_proceed(struct replay *replay, enum delivery *deliver
 		.position = replay->position,
 		.until = feed_position(feed),
 		.max_rows = BATCH_ROWS,
+		.client = replay->client,
 	};
 
 	replay->delivery = *delivery = DELIVERY_SENT;
@@ -129,7 +173,32 @@ enum replay_outcome replay_proceed(struct replay *replay, enum delivery *deliver
 		return REPLAY_GOES_ON;
 	if (session->after_id < replay->position)
 		session->after_id = replay->position;
-	return REPLAY_DONE;
+	return catch_up(replay);
+}
+
+enum replay_outcome replay_pass(struct replay *replay, const struct batch *batch, size_t first,
+				enum delivery *delivery)
+{
+	struct session *session = replay->session;
+
+	*delivery = DELIVERY_SENT;
+	if (!replay->is_parked)
+		return REPLAY_GOES_ON;
+	for (; first < batch->count && *delivery <= DELIVERY_QUEUED; first++) {
+		const struct batch_push *push = &batch->pushes[first];
+		struct position *position = &replay->client->position;
+		char id[POSITION_TEXT_SIZE];
+
+		if (client_position_covers(replay->client, push->id, push->node, push->number))
+			continue;
+		position->id = push->id;
+		if (push->number > position_newest(position, push->node))
+			position_set(position, push->node, push->number);
+		position_write(position, id);
+		*delivery = deliver(session, batch_push_frame(batch, first, id));
+	}
+	session->after_id = batch->pushes[batch->count - 1].id;
+	return catch_up(replay);
 }
 
 /* One batch of each in turn, as long as the time lasts. */
@@ -150,7 +219,7 @@ void replay_continue(struct replay *replay)
 {
 	struct replays *replays = replay ? replay->owner : NULL;
 
-	if (!replay || !replay->is_waiting)
+	if (!replay || !replay->is_waiting || replay->is_parked)
 		return;
 	replay->is_waiting = false;
 	if (TAILQ_EMPTY(&replays->queue))
@@ -158,13 +227,15 @@ void replay_continue(struct replay *replay)
 	TAILQ_INSERT_TAIL(&replays->queue, replay, entry);
 }
 
-struct replay *replay_start(struct replays *replays, struct session *session, int64_t position)
+struct replay *replay_start(struct replays *replays, struct session *session, int64_t after_id,
+			    struct client_position *client)
 {
 	struct replay *replay = xcalloc(1, sizeof(*replay));
 
 	replay->owner = replays;
 	replay->session = session;
-	replay->position = position;
+	replay->position = after_id;
+	replay->client = client;
 	replay->is_waiting = true;
 	replay_continue(replay);
 	return replay;

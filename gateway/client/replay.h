@@ -4,15 +4,17 @@
  * neither delays other pushes by more than a batch nor fills an outbox.
  *
  * While a session has a replay, the fan-out passes it by: the replay reads on until it has caught
- * up with the feed, in the same thread, so nothing falls between the two.
+ * up with the feed, in the same thread, so nothing falls between the two. But see replay_pass.
  */
 #ifndef GATEWAY_REPLAY_H
 #define GATEWAY_REPLAY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "gateway/client/delivery.h"
 
+struct client_position;
 struct feed;
 struct replay;
 struct replays;
@@ -28,8 +30,10 @@ struct replays *replays_new(struct uv_loop_s *loop, struct feed *feed, replay_tu
 /* NULL is allowed. */
 void replays_free(struct replays *replays);
 
-/* The session, which has just been told auth_ok, gets the pushes after `position`. */
-struct replay *replay_start(struct replays *replays, struct session *session, int64_t position);
+/* The session, which has just been told auth_ok, gets the pushes after event `after_id`; in a
+ * cluster those of them that `client` does not cover, who is taken over (NULL: a single node). */
+struct replay *replay_start(struct replays *replays, struct session *session, int64_t after_id,
+			    struct client_position *client);
 
 enum replay_outcome {
 	REPLAY_GOES_ON, /* with the next turn, or after replay_continue */
@@ -43,6 +47,18 @@ enum replay_outcome replay_proceed(struct replay *replay, enum delivery *deliver
 
 /* The client has taken what it was sent. */
 void replay_continue(struct replay *replay);
+
+/* In a cluster a client may have had, elsewhere, what has yet to come here. Until then its replay
+ * stays, caught up with the feed, and lets pass from the fan-out what the client has not had: the
+ * pushes of `batch` from number `first` on. Others are REPLAY_GOES_ON: it will come to them. */
+enum replay_outcome replay_pass(struct replay *replay, const struct batch *batch, size_t first,
+				enum delivery *delivery);
+
+/* REPLAY_DONE when all has come that the client of a replay had had that is caught up. */
+enum replay_outcome replay_check(const struct replay *replay);
+
+/* True when the client has had that event of another node. */
+bool replay_covers(const struct replay *replay, uint64_t node, int64_t number);
 
 /* NULL is allowed. */
 void replay_stop(struct replay *replay);

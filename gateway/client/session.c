@@ -318,13 +318,14 @@ void session_open(struct session *session, const struct message *message, const 
 	struct clients *clients = session->clients;
 	int64_t now_ms = clock_monotonic_ms();
 	bool from_now = message->resume == MESSAGE_RESUME_FROM_NOW;
-	bool recovered = from_now || grant->can_recover;
+	const struct registered_topic *found = &grant->found;
+	bool recovered = from_now || found->can_recover;
 
 	session->state = SESSION_OPEN;
 	pending_remove(&clients->pending, &session->pending);
 	session->member.user_id = grant->claims.user_id;
 	session->expires_s = grant->claims.expires_s;
-	session->after_id = session->ordered_after_id = grant->newest_id;
+	session->after_id = session->ordered_after_id = found->here.id;
 	session->is_resumable = message->resume != MESSAGE_RESUME_NOT_ASKED;
 	session->heard_ms = now_ms;
 	session->ping_at_ms = now_ms + ping_every_ms[session->transport];
@@ -336,8 +337,9 @@ void session_open(struct session *session, const struct message *message, const 
 		return;
 	}
 	/* It gets what it missed, if that is still there. */
-	struct frame *frame = frame_new(MESSAGE_RESUMED_SIZE);
-	frame->len = message_resumed_write(frame->bytes, grant->newest_id, recovered);
+	char text[MESSAGE_RESUMED_SIZE];
+	message_resumed_write(text, &found->here, recovered);
+	struct frame *frame = frame_of_text(text);
 	session_send(session, frame);
 	frame_release(frame);
 	clients->counters->counts[from_now    ? COUNT_RESUME_FROM_NOW
@@ -345,21 +347,31 @@ void session_open(struct session *session, const struct message *message, const 
 					      : COUNT_RESUME_LOST]++;
 	if (from_now || !recovered || session->state != SESSION_OPEN)
 		return;
-	session->after_id = message->last_event_id;
-	session->replay = replay_start(clients->replays, session, message->last_event_id);
+	struct client_position *client = NULL;
+	if (found->here.node != 0) {
+		client = xcalloc(1, sizeof(*client));
+		client_position_begin(client, &message->last_event_id, found->here.node,
+				      found->after_id, found->here.id);
+	}
+	session->after_id = found->after_id;
+	session->replay = replay_start(clients->replays, session, found->after_id, client);
 }
 
-void session_replay(struct session *session)
+static void follow(struct session *session, enum replay_outcome outcome)
 {
-	enum delivery delivery;
-	enum replay_outcome outcome = replay_proceed(session->replay, &delivery);
-
 	if (outcome == REPLAY_DONE) {
 		replay_stop(session->replay);
 		session->replay = NULL;
 	} else if (outcome != REPLAY_GOES_ON) {
 		session_end(session, outcome == REPLAY_GAP ? ENDING_PRUNED : ENDING_UNAVAILABLE);
 	}
+}
+
+void session_replay(struct session *session)
+{
+	enum delivery delivery;
+
+	follow(session, replay_proceed(session->replay, &delivery));
 	settle(session, delivery);
 }
 
@@ -371,8 +383,15 @@ void session_deliver(struct session *session, struct batch *batch)
 	if (batch->kind != EVENT_PUSH && is_meant && batch->order_id > session->ordered_after_id)
 		session_end(session, batch->kind == EVENT_UNREGISTER ? ENDING_UNREGISTERED
 								     : ENDING_DISCONNECTED);
-	if (first == batch->count || session->replay)
-		return; /* it has had it, or the replay will come to it */
+	if (first == batch->count)
+		return; /* it has had it */
+	if (session->replay) {
+		enum delivery delivery;
+
+		follow(session, replay_pass(session->replay, batch, first, &delivery));
+		settle(session, delivery);
+		return;
+	}
 	session->after_id = batch->pushes[batch->count - 1].id;
 	const struct joined *joined =
 		batch_join(batch, (session->is_resumable ? PUSH_WITH_ID : PUSH_PLAIN) |
@@ -431,6 +450,8 @@ void session_on_deadline(struct session *session, int64_t now_ms)
 	if (now_ms >= session->ping_at_ms) {
 		session->ping_at_ms = now_ms + ping_every_ms[session->transport];
 		ping(session);
+		if (session->replay) /* perhaps there is nothing left for it to wait for */
+			follow(session, replay_check(session->replay));
 	}
 	if (session->state == SESSION_OPEN)
 		session_schedule(session);

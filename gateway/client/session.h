@@ -20,6 +20,7 @@
 #include "gateway/presence/presence.h"
 #include "shared/contract/client_address.h"
 #include "shared/contract/token.h"
+#include "shared/database/registry.h"
 
 struct clients;
 struct frame;
@@ -82,8 +83,7 @@ struct newcomer {
 /* What a good auth message brings. */
 struct grant {
 	struct token_claims claims; /* all zero when no token was needed */
-	int64_t newest_id; /* the newest event when the topic was looked up: what is above is new */
-	bool can_recover; /* for MESSAGE_RESUME_AFTER: everything that came after is still there */
+	struct registered_topic found; /* what comes after its `here` is new */
 };
 
 /* `peer` and `clients` are borrowed; the topic's bytes are copied. */

@@ -135,7 +135,7 @@ static const struct refusal *readiness(struct upgrades *upgrades)
 	struct cluster_standing standing = {.is_away = false};
 	struct registered_topic found;
 	enum database_status status = registry_find(upgrades->parts.registry, TOPIC_STATUS,
-						    strlen(TOPIC_STATUS), 0, &found);
+						    strlen(TOPIC_STATUS), NULL, &found);
 
 	if (status == DATABASE_OK && upgrades->parts.cluster)
 		status = cluster_reader_standing(upgrades->parts.cluster, &standing);
@@ -179,7 +179,7 @@ static const struct refusal *judge(const struct upgrade *upgrade, const struct h
 	if (most_of_one > 0 && !client_address_is_unknown(&newcomer->address) &&
 	    tally_of(parts->tally, &newcomer->address) >= most_of_one)
 		return &refusal_address_full;
-	if (registry_find(parts->registry, topic, newcomer->topic_len, 0, &found) != DATABASE_OK)
+	if (registry_find(parts->registry, topic, newcomer->topic_len, NULL, &found) != DATABASE_OK)
 		return &refusal_unavailable;
 	if (!found.registered)
 		return &refusal_not_registered;

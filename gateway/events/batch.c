@@ -4,6 +4,9 @@
  */
 #include "gateway/events/batch.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "shared/base/alloc.h"
 
 struct batch *batch_new(const struct feed_event *event)
@@ -33,6 +36,8 @@ void batch_free(struct batch *batch)
 		free(joined->frames);
 		free(joined->ends);
 	}
+	for (size_t i = 0; i < batch->count; i++)
+		free(batch->pushes[i].position);
 	free(batch->pushes);
 	free(batch);
 }
@@ -48,19 +53,41 @@ void batch_add(struct batch *batch, const struct feed_event *push)
 		plain->frames =
 			xreallocarray(plain->frames, batch->capacity, sizeof(struct frame *));
 	}
-	batch->pushes[batch->count].id = push->id;
-	batch->pushes[batch->count].created_ms = push->created_ms;
-	plain->frames[batch->count++] = frame_of_push(0, push->payload, push->payload_len);
+	struct batch_push *added = &batch->pushes[batch->count];
+	*added = (struct batch_push){
+		.id = push->id,
+		.created_ms = push->created_ms,
+		.node = push->node,
+		.number = push->number,
+	};
+	if (push->position) { /* it is another one with the next event */
+		char id[POSITION_TEXT_SIZE];
+
+		added->position = xstrndup(id, feed_event_id(push, id));
+	}
+	plain->frames[batch->count++] = frame_of_push(NULL, push->payload, push->payload_len);
+}
+
+struct frame *batch_push_frame(const struct batch *batch, size_t i, const char *id)
+{
+	size_t len;
+	const char *payload = frame_push_payload(batch->joined[PUSH_PLAIN].frames[i], &len);
+
+	return frame_of_push(id, payload, len);
 }
 
 /* A push in another form, with the payload of the plain one. */
 static struct frame *make(const struct batch *batch, size_t i, unsigned form)
 {
-	size_t len;
-	const char *payload = frame_push_payload(batch->joined[PUSH_PLAIN].frames[i], &len);
-	int64_t id = form & PUSH_WITH_ID ? batch->pushes[i].id : 0;
-	struct frame *frame = frame_of_push(id, payload, len);
+	const struct batch_push *push = &batch->pushes[i];
+	const char *id = NULL;
+	char number[24];
 
+	if (form & PUSH_WITH_ID && !(id = push->position)) {
+		snprintf(number, sizeof(number), "%" PRId64, push->id);
+		id = number;
+	}
+	struct frame *frame = batch_push_frame(batch, i, id);
 	if (form & PUSH_AS_EVENT) {
 		struct frame *text = frame;
 

@@ -39,9 +39,14 @@ struct batch {
 	bool is_for_user; /* an order for this user's sockets only */
 	int64_t user_id;
 	size_t count, capacity;
-	struct {
+	struct batch_push {
 		int64_t id; /* rising */
 		int64_t created_ms; /* wall clock, of the publish */
+
+		/* In a cluster, else 0 and NULL; see feed_event. */
+		uint64_t node;
+		int64_t number;
+		char *position; /* what clients get as its id, the batch's */
 	} * pushes;
 	struct joined joined[PUSH_FORMS];
 	size_t topic_len; /* 0: an order for all topics of a user */
@@ -59,6 +64,9 @@ void batch_add(struct batch *batch, const struct feed_event *push);
 
 /* All of it in that push_form; it belongs to the batch. */
 const struct joined *batch_join(struct batch *batch, unsigned form);
+
+/* Push number `i` for one client alone, to whom it has that id, see frame_of_push. */
+struct frame *batch_push_frame(const struct batch *batch, size_t i, const char *id);
 
 /* The number of the first push with an id above `id`; batch->count when there is none. */
 size_t batch_first_after(const struct batch *batch, int64_t id);

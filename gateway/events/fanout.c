@@ -24,6 +24,7 @@ struct fanout {
 	size_t left; /* of them, from the end of the array to its start */
 	bool has_more;
 	bool has_joined;
+	struct fanout_gap gap;
 	struct fanout_limits limits;
 	size_t bytes;
 };
@@ -60,7 +61,8 @@ void fanout_free(struct fanout *fanout)
 }
 
 /* A push is added to the batch of its topic, if anybody is there; one whose payload cannot be read
- * comes again. Nothing is read behind an order, or it would be joined to what comes before it. */
+ * comes again. Nothing is read behind an order, or it would be joined to what comes before it; nor
+ * behind a gap. */
 static bool take(void *context, struct feed_event *event)
 {
 	struct fanout *fanout = context;
@@ -69,8 +71,10 @@ static bool take(void *context, struct feed_event *event)
 	struct topic *topic = NULL;
 	struct batch *batch;
 
-	if (last && last->kind != EVENT_PUSH)
+	if ((last && last->kind != EVENT_PUSH) || fanout->gap.id > 0)
 		return false;
+	if (event->kind == EVENT_GAP && event->position)
+		fanout->gap = (struct fanout_gap){event->id, event->node, event->number};
 	if (event->kind == EVENT_PUSH)
 		topic = audience_of_topic(fanout->audience, event->topic, event->topic_len);
 	if (!topic && !is_order)
@@ -178,6 +182,14 @@ bool fanout_next(struct fanout *fanout, struct fanout_step *step)
 	}
 	presence_set_position(fanout->presence, feed_position(fanout->feed));
 	return false;
+}
+
+struct fanout_gap fanout_gap(struct fanout *fanout)
+{
+	struct fanout_gap gap = fanout->gap;
+
+	fanout->gap = (struct fanout_gap){0};
+	return gap;
 }
 
 bool fanout_has_more(const struct fanout *fanout)

@@ -49,6 +49,16 @@ struct fanout_step {
 /* False when all that was read is handed out. */
 bool fanout_next(struct fanout *fanout, struct fanout_step *step);
 
+/* Events of another node of the cluster that will never come, or are gone: up to that number. */
+struct fanout_gap {
+	int64_t id; /* where in the feed that was noticed; 0: nothing was */
+	uint64_t node;
+	int64_t number;
+};
+
+/* What the last fanout_look has met, once. */
+struct fanout_gap fanout_gap(struct fanout *fanout);
+
 /* True when fanout_look may find more. */
 bool fanout_has_more(const struct fanout *fanout);
 

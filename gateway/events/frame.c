@@ -8,6 +8,7 @@
 #include "shared/base/alloc.h"
 #include "shared/base/version.h"
 #include "shared/contract/duration.h"
+#include "shared/contract/position.h"
 
 /* The header is written into the room before the bytes, so they must touch. */
 static_assert(offsetof(struct frame, bytes) == offsetof(struct frame, room) + FRAME_ROOM,
@@ -31,13 +32,13 @@ struct frame *frame_of_text(const char *text)
 
 #define PUSH_HEAD "{\"type\":\"push\",\"payload\":"
 
-struct frame *frame_of_push(int64_t id, const char *payload, size_t payload_len)
+struct frame *frame_of_push(const char *id, const char *payload, size_t payload_len)
 {
-	enum { HEAD_MAX = 64 }; /* with the longest id */
+	enum { HEAD_MAX = 64 + POSITION_TEXT_SIZE };
+	static const char before_id[] = "{\"type\":\"push\",\"id\":";
 	char head[HEAD_MAX];
-	int len = id > 0 ? snprintf(head, HEAD_MAX,
-				    "{\"type\":\"push\",\"id\":%" PRId64 ",\"payload\":", id)
-			 : snprintf(head, HEAD_MAX, PUSH_HEAD);
+	int len = id ? snprintf(head, HEAD_MAX, "%s%s,\"payload\":", before_id, id)
+		     : snprintf(head, HEAD_MAX, PUSH_HEAD);
 	size_t head_len = (size_t)len;
 	struct frame *frame = frame_new(head_len + payload_len + 1);
 
@@ -46,19 +47,24 @@ struct frame *frame_of_push(int64_t id, const char *payload, size_t payload_len)
 	memcpy(frame->bytes + head_len, payload, payload_len);
 	frame->bytes[head_len + payload_len] = '}';
 	frame->is_push = true;
-	frame->id = id;
+	if (id) {
+		size_t quote = *id == '"';
+
+		frame->id_at = (uint16_t)(sizeof(before_id) - 1 + quote);
+		frame->id_len = (uint16_t)(strlen(id) - 2 * quote);
+	}
 	return frame;
 }
 
 struct frame *frame_of_event(const struct frame *text)
 {
-	enum { ID_MAX = 32 }; /* "id: ", 20 digits and line breaks */
-	const char data[] = "data: ";
+	const char data[] = "data: ", id[] = "\nid: ", end[] = "\n\n";
 	size_t data_len = strlen(data), lines = 1;
 
 	for (size_t i = 0; i < text->len; i++)
 		lines += text->bytes[i] == '\n' || text->bytes[i] == '\r';
-	struct frame *event = frame_new(text->len + lines * data_len + ID_MAX);
+	struct frame *event =
+		frame_new(text->len + lines * data_len + sizeof(id) + text->id_len + sizeof(end));
 	char *out = mempcpy(event->bytes, data, data_len);
 	for (size_t i = 0; i < text->len; i++) {
 		if (text->bytes[i] != '\n' && text->bytes[i] != '\r') {
@@ -69,8 +75,11 @@ struct frame *frame_of_event(const struct frame *text)
 		*out++ = '\n';
 		out = mempcpy(out, data, data_len);
 	}
-	out += text->id > 0 ? snprintf(out, ID_MAX, "\nid: %" PRId64 "\n\n", text->id)
-			    : snprintf(out, ID_MAX, "\n\n");
+	if (text->id_len > 0) {
+		out = mempcpy(out, id, strlen(id));
+		out = mempcpy(out, text->bytes + text->id_at, text->id_len);
+	}
+	out = mempcpy(out, end, strlen(end));
 	event->len = (size_t)(out - event->bytes);
 	event->is_push = text->is_push;
 	event->is_bare = true;

@@ -19,7 +19,7 @@ struct frame {
 	size_t references;
 	size_t len;
 	size_t waiting; /* in how many outboxes; for outbox.c */
-	int64_t id; /* of a push that says it; 0: it has none */
+	uint16_t id_at, id_len; /* in the bytes of a push that says its id; 0: it does not */
 	bool is_push; /* a full outbox may lose it */
 	bool is_bare; /* as it is on the wire */
 	char room[FRAME_ROOM]; /* for the header, which is right before the bytes */
@@ -32,9 +32,10 @@ struct frame *frame_new(size_t len);
 /* A frame with this constant text. */
 struct frame *frame_of_text(const char *text);
 
-/* The frame {"type":"push","payload":<payload>}, or with an `id` above 0
+/* The frame {"type":"push","payload":<payload>}, or with an `id`, which is a number or string of
+ * JSON,
  * {"type":"push","id":<id>,"payload":<payload>}, as resumable connections get it. */
-struct frame *frame_of_push(int64_t id, const char *payload, size_t payload_len);
+struct frame *frame_of_push(const char *id, const char *payload, size_t payload_len);
 
 /* A server-sent event: "data: " and the text of a frame, a line with its id if it has one, and an
  * empty line. A line break in the text (CR, LF or both) begins another "data: " line. */

@@ -5,11 +5,27 @@
 #include "shared/contract/message.h"
 
 #include <assert.h>
-#include <inttypes.h>
+#include <stdio.h>
 
 #include "shared/json/json.h"
 
 enum { SECOND_US = 1000000 };
+
+static bool parse_position(struct json_value value, struct position *out)
+{
+	char text[POSITION_TEXT_SIZE];
+	int64_t id;
+	size_t len;
+	bool is_good = json_int64(value, &id) && id >= 0;
+
+	if (is_good)
+		out->id = id;
+	else if (value.kind == JSON_STRING && json_string_decode(value, text, sizeof(text), &len))
+		is_good = position_parse(text, len, out);
+	if (!is_good)
+		position_set_number(out, 0);
+	return is_good;
+}
 
 void message_parse(const char *text, size_t len, struct message *out)
 {
@@ -26,7 +42,7 @@ void message_parse(const char *text, size_t len, struct message *out)
 	out->token_state = MESSAGE_TOKEN_LEFT_OUT;
 	out->token_len = 0;
 	out->resume = MESSAGE_RESUME_NOT_ASKED;
-	out->last_event_id = 0;
+	position_set_number(&out->last_event_id, 0);
 	if (len > MESSAGE_MAX_BYTES || json_object_members(text, len, members, MEMBERS, &error_at))
 		return;
 	type = members[TYPE].value;
@@ -43,17 +59,21 @@ void message_parse(const char *text, size_t len, struct message *out)
 		out->token_state = MESSAGE_TOKEN_NOT_TEXT;
 	if (resume.kind == JSON_NULL)
 		out->resume = MESSAGE_RESUME_FROM_NOW;
-	else if (json_int64(resume, &out->last_event_id) && out->last_event_id >= 0)
-		out->resume = MESSAGE_RESUME_AFTER;
 	else if (resume.kind != JSON_ABSENT)
-		out->resume = MESSAGE_RESUME_MALFORMED;
+		out->resume = parse_position(resume, &out->last_event_id)
+				      ? MESSAGE_RESUME_AFTER
+				      : MESSAGE_RESUME_MALFORMED;
 }
 
-size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_id, bool recovered)
+size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], const struct position *last_event_id,
+			     bool recovered)
 {
+	char position[POSITION_TEXT_SIZE];
+
+	position_write(last_event_id, position);
 	int len = snprintf(out, MESSAGE_RESUMED_SIZE,
-			   "{\"type\":\"auth_ok\",\"last_event_id\":%" PRId64 ",\"recovered\":%s}",
-			   last_event_id, recovered ? "true" : "false");
+			   "{\"type\":\"auth_ok\",\"last_event_id\":%s,\"recovered\":%s}", position,
+			   recovered ? "true" : "false");
 
 	assert(len > 0 && len < MESSAGE_RESUMED_SIZE);
 	return (size_t)len;

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shared/contract/position.h"
+
 /* The longest message a client may send, in bytes over all its fragments. */
 enum { MESSAGE_MAX_BYTES = 4096 };
 
@@ -29,14 +31,14 @@ enum message_token {
 enum message_resume {
 	MESSAGE_RESUME_NOT_ASKED, /* there is none: an existing client */
 	MESSAGE_RESUME_FROM_NOW, /* null */
-	MESSAGE_RESUME_AFTER, /* an id */
+	MESSAGE_RESUME_AFTER, /* a position */
 	MESSAGE_RESUME_MALFORMED
 };
 
 struct message {
 	enum message_kind kind;
 	enum message_resume resume; /* of MESSAGE_AUTH */
-	int64_t last_event_id; /* for MESSAGE_RESUME_AFTER */
+	struct position last_event_id; /* for MESSAGE_RESUME_AFTER, else all zero */
 	enum message_token token_state; /* of MESSAGE_AUTH */
 	size_t token_len; /* 0 unless one is given */
 	char token[MESSAGE_MAX_BYTES]; /* decoded; no NUL after it */
@@ -61,10 +63,11 @@ void message_parse(const char *text, size_t len, struct message *out);
 #define MESSAGE_TOPIC_UNREGISTERED                                                                 \
 	"{\"type\":\"error\",\"code\":\"topic_unregistered\",\"message\":\"topic unregistered\"}"
 
-enum { MESSAGE_RESUMED_SIZE = 96 };
+enum { MESSAGE_RESUMED_SIZE = 64 + POSITION_TEXT_SIZE };
 
-/* {"type":"auth_ok","last_event_id":<id>,"recovered":<recovered>}; returns its length. */
-size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], int64_t last_event_id, bool recovered);
+/* {"type":"auth_ok","last_event_id":<position>,"recovered":<recovered>}; returns its length. */
+size_t message_resumed_write(char out[MESSAGE_RESUMED_SIZE], const struct position *last_event_id,
+			     bool recovered);
 
 enum { MESSAGE_BURST_S = 2 };
 

@@ -5,14 +5,20 @@
  */
 #include "shared/database/feed.h"
 
+#include <inttypes.h>
+
 #include "shared/base/alloc.h"
+#include "shared/database/nodes.h"
 
 struct feed {
 	struct database *database;
+	struct nodes *nodes; /* NULL: a single one */
+	struct position *here; /* in a cluster: what goes with `position` */
 	int64_t position;
 	int64_t gap_after; /* 0: none */
 	int times_lost; /* see database_times_lost */
 	bool is_another; /* since the last feed_gap */
+	bool is_unplaced; /* `here` is another database's */
 	int fault; /* why the current event cannot be read; SQLITE_OK: it can */
 	sqlite3_stmt *next;
 	sqlite3_stmt *payload;
@@ -22,15 +28,35 @@ struct feed {
 /* What `ends` gives: the newest push of a topic that is gone; the newest event of all. */
 enum { PRUNED_PUSH, NEWEST_EVENT, ENDS };
 
-struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
+enum { ORIGIN_COLUMN = 4 };
+
+#define NEXT(columns)                                                                              \
+	"SELECT id, kind, topic, user_id" columns " FROM events "                                  \
+	"WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
+
+/* Goes on from the newest event, and with what goes with it at the same moment. */
+static int begin(struct feed *feed)
+{
+	int result = sqlite3_step(feed->ends);
+
+	if (result == SQLITE_ROW) {
+		feed->position = sqlite3_column_int64(feed->ends, NEWEST_EVENT);
+		if (feed->nodes)
+			result = nodes_position(feed->nodes, feed->position, feed->here);
+	}
+	sqlite3_reset(feed->ends);
+	return result;
+}
+
+struct feed *feed_open(struct database *database, struct nodes *nodes, char why[DATABASE_WHY_SIZE])
 {
 	struct feed *feed = xcalloc(1, sizeof(*feed));
-	int64_t ends[ENDS];
 
 	feed->database = database;
-	database_prepare(database, &feed->next,
-			 "SELECT id, kind, topic, user_id FROM events "
-			 "WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
+	feed->nodes = nodes;
+	if (nodes)
+		feed->here = xcalloc(1, sizeof(*feed->here));
+	database_prepare(database, &feed->next, nodes ? NEXT(", origin") : NEXT(""));
 	database_prepare(database, &feed->payload,
 			 "SELECT payload, created_ms FROM events WHERE id = ?1");
 	database_prepare(database, &feed->ends,
@@ -38,10 +64,8 @@ struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
 			 "(SELECT id - 1 FROM events ORDER BY id LIMIT 1)), "
 			 "(SELECT max(id) FROM events)");
 	if (database_is_prepared(database, why)) {
-		if (database_read_numbers(feed->ends, ends, ENDS) == DATABASE_OK) {
-			feed->position = ends[NEWEST_EVENT];
+		if (database_status_of(begin(feed)) == DATABASE_OK)
 			return feed;
-		}
 		snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s",
 			 database_error(database));
 	}
@@ -51,12 +75,27 @@ struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE])
 
 void feed_close(struct feed *feed)
 {
+	if (!feed)
+		return;
+	free(feed->here);
 	free(feed);
 }
 
 int64_t feed_position(const struct feed *feed)
 {
 	return feed->position;
+}
+
+const struct position *feed_here(const struct feed *feed)
+{
+	return feed->here;
+}
+
+size_t feed_event_id(const struct feed_event *event, char out[POSITION_TEXT_SIZE])
+{
+	if (event->position)
+		return position_write(event->position, out);
+	return (size_t)snprintf(out, POSITION_TEXT_SIZE, "%" PRId64, event->id);
 }
 
 int64_t feed_gap(struct feed *feed, bool *is_another)
@@ -109,6 +148,44 @@ bool feed_payload(struct feed_event *event)
 	return feed->fault == SQLITE_OK;
 }
 
+/* Which event of which node the row is. */
+static void read_origin(struct feed *feed, sqlite3_stmt *row, struct feed_event *event)
+{
+	bool is_own = sqlite3_column_type(row, ORIGIN_COLUMN) == SQLITE_NULL;
+	size_t len;
+	const char *origin = text_of(feed, row, ORIGIN_COLUMN, "", &len);
+
+	position_origin(origin, len, &event->node, &event->number);
+	if (nodes_pass(feed->nodes, event->id, event->kind, is_own)) {
+		event->node = feed->here->node;
+		event->number = event->id;
+	}
+}
+
+/* With the position of whoever gets it, which stays where it is if it is not taken. */
+static bool hand_out(const struct feed_batch *batch, struct feed_event *event,
+		     feed_handler *handler, void *context)
+{
+	struct position *position = batch->client ? &batch->client->position : event->feed->here;
+
+	if (!position)
+		return handler(context, event);
+	if (batch->client &&
+	    client_position_covers(batch->client, event->id, event->node, event->number))
+		return true;
+	int64_t id = position->id, newest = position_newest(position, event->node);
+	position->id = event->id;
+	if (event->number > newest)
+		position_set(position, event->node, event->number);
+	event->position = position;
+	bool taken = handler(context, event);
+	if (!taken) {
+		position->id = id;
+		position_set(position, event->node, newest);
+	}
+	return taken;
+}
+
 static int read_rows(struct feed *feed, struct feed_batch *batch, feed_handler *handler,
 		     void *context)
 {
@@ -130,6 +207,8 @@ static int read_rows(struct feed *feed, struct feed_batch *batch, feed_handler *
 
 		feed->fault = SQLITE_OK;
 		event.topic = text_of(feed, row, 2, "", &event.topic_len);
+		if (feed->nodes)
+			read_origin(feed, row, &event);
 		bool is_of_others =
 			batch->topic &&
 			(event.kind != EVENT_PUSH || event.topic_len != batch->topic_len ||
@@ -139,7 +218,8 @@ static int read_rows(struct feed *feed, struct feed_batch *batch, feed_handler *
 				batch->gap_after = batch->position;
 			batch->position = event.id - 1;
 		}
-		taken = feed->fault == SQLITE_OK && (is_of_others || handler(context, &event));
+		taken = feed->fault == SQLITE_OK &&
+			(is_of_others || hand_out(batch, &event, handler, context));
 		if (feed->fault != SQLITE_OK) {
 			result = feed->fault;
 			break;
@@ -160,8 +240,13 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 {
 	struct feed_batch batch = {
 		.position = feed->position, .until = INT64_MAX, .max_rows = limit};
-	int result = read_rows(feed, &batch, handler, context);
+	int result = SQLITE_OK;
 
+	if (feed->is_unplaced)
+		result = nodes_position(feed->nodes, feed->position, feed->here);
+	feed->is_unplaced = result != SQLITE_OK;
+	if (result == SQLITE_OK)
+		result = read_rows(feed, &batch, handler, context);
 	feed->position = batch.position;
 	feed->gap_after = feed->gap_after ? feed->gap_after : batch.gap_after;
 	*more = batch.has_more;
@@ -171,6 +256,7 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
 		feed->times_lost = database_times_lost(feed->database);
 		feed->is_another = true;
 		feed->gap_after = feed->position;
+		feed->is_unplaced = feed->nodes != NULL;
 	}
 	return database_status_of(result);
 }

@@ -10,10 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shared/contract/position.h"
 #include "shared/database/database.h"
 #include "shared/database/schema.h"
 
 struct feed;
+struct nodes;
 
 /* One row of `events`; the bytes are valid during the call that hands it out. */
 struct feed_event {
@@ -27,14 +29,20 @@ struct feed_event {
 	size_t payload_len;
 	int64_t created_ms; /* wall clock, of the publish; read with it */
 	struct feed *feed;
+
+	/* In a cluster, else NULL and 0. */
+	const struct position *position; /* of whoever has had it */
+	uint64_t node; /* whose event it is */
+	int64_t number; /* and which of that node's; 0: it has none that others know */
 };
 
 /* False: not this one now, and none after it; it will come again. */
 typedef bool feed_handler(void *context, struct feed_event *event);
 
-/* Starts at the newest event there is. `database` is borrowed. NULL with the reason in `why`. Free
- * with feed_close before the database is closed. */
-struct feed *feed_open(struct database *database, char why[DATABASE_WHY_SIZE]);
+/* Starts at the newest event there is. `database` and `nodes` are borrowed; the latter is NULL for
+ * a single node. NULL with the reason in `why`. Free with feed_close before the database is closed.
+ */
+struct feed *feed_open(struct database *database, struct nodes *nodes, char why[DATABASE_WHY_SIZE]);
 void feed_close(struct feed *feed);
 
 /* Hands out what is new, at most `limit` events. *more: there may be more. After a failure the
@@ -46,8 +54,14 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
  * full. False when it cannot be read: do nothing then, the event will come again. */
 bool feed_payload(struct feed_event *event);
 
-/* The id of the last event taken. */
+/* The id of the last event taken; and in a cluster the position of whoever has had all of them,
+ * else NULL. */
 int64_t feed_position(const struct feed *feed);
+const struct position *feed_here(const struct feed *feed);
+
+/* What a client is given as the id of an event that has been handed out, as JSON. Returns its
+ * length. */
+size_t feed_event_id(const struct feed_event *event, char out[POSITION_TEXT_SIZE]);
 
 /* What SQLite says about the last failure. */
 const char *feed_error(const struct feed *feed);
@@ -67,6 +81,9 @@ struct feed_batch {
 	int64_t position; /* moves with what has been read */
 	int64_t until; /* the last id of all */
 	int max_rows; /* to look at */
+	/* In a cluster, of a replay: where the client stands, which is left out for what it has
+	 * had, and moves with what it gets. NULL: it gets all. */
+	struct client_position *client;
 	bool has_more; /* there may be more after `position` */
 	bool has_gap; /* pushes after `position` have been pruned: nothing was handed out */
 	int64_t gap_after; /* of all topics: the position before rows that are not there; 0: none */

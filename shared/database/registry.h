@@ -9,13 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shared/contract/position.h"
 #include "shared/database/database.h"
 
+struct nodes;
 struct registry;
 
-/* `database` is borrowed: database_is_prepared says whether it is good. Free it before the database
- * is closed. */
-struct registry *registry_new(struct database *database);
+/* Both are borrowed; `nodes` is NULL for a single node. database_is_prepared says whether it is
+ * good. Free it before the database is closed. */
+struct registry *registry_new(struct database *database, struct nodes *nodes);
 
 /* NULL is allowed. */
 void registry_free(struct registry *registry);
@@ -23,17 +25,19 @@ void registry_free(struct registry *registry);
 struct registered_topic {
 	bool registered; /* and not past its expiry */
 	bool require_token;
-	int64_t newest_id; /* of all events, in the same snapshot */
 	/* All that came after the position that was asked about is still there: no push of this
 	 * topic has been pruned since, and it is a position of this database, neither in the future
-	 * nor one that ids have jumped over. */
+	 * nor one that ids have jumped over. In a cluster see nodes_missing. */
 	bool can_recover;
+	int64_t after_id; /* then what came comes after this event here */
+	struct position here; /* of the newest of all events, in the same snapshot */
 };
 
-/* `position`: an event's id, or 0 if nobody resumes. DATABASE_BUSY, too, when this connection does
- * not know the topic or the position, and another file is in the place of its own: others, who have
- * that one open, may know both. */
+/* `position`: where somebody wants to resume; NULL: nobody does, and only whether the topic is
+ * registered is asked. DATABASE_BUSY, too, when this connection does not know the topic or the
+ * position, and another file is in the place of its own: others, who have that one open, may know
+ * both. */
 enum database_status registry_find(struct registry *registry, const char *topic, size_t len,
-				   int64_t position, struct registered_topic *found);
+				   const struct position *position, struct registered_topic *found);
 
 #endif

@@ -12,7 +12,7 @@ enum event_kind {
 	EVENT_DISCONNECT = 2,
 	EVENT_DATABASE_MADE = 3,
 	EVENT_IDS_JUMPED = 4,
-	EVENT_GAP = 5 /* events of another node are missing */
+	EVENT_GAP = 5 /* of a cluster: events of another node, up to its `origin`, are missing */
 };
 
 extern const char *const schema_migrations[];

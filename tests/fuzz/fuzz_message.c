@@ -12,14 +12,25 @@
 
 static void check_resume(const struct message *message, struct json_value value)
 {
+	char text[POSITION_TEXT_SIZE], again[POSITION_TEXT_SIZE];
 	int64_t id = -1;
-	bool is_position = json_int64(value, &id) && id >= 0;
+	size_t len = 0;
+	bool is_number = json_int64(value, &id) && id >= 0;
+	bool is_position = message->resume == MESSAGE_RESUME_AFTER;
 
 	assert((message->resume == MESSAGE_RESUME_NOT_ASKED) == (value.kind == JSON_ABSENT));
 	assert((message->resume == MESSAGE_RESUME_FROM_NOW) == (value.kind == JSON_NULL));
-	assert((message->resume == MESSAGE_RESUME_AFTER) == is_position);
-	if (is_position)
-		assert(message->last_event_id == id);
+	assert(!is_number || is_position);
+	assert(!is_position || is_number || value.kind == JSON_STRING);
+	if (is_number) {
+		assert(message->last_event_id.node == 0 && message->last_event_id.id == id);
+	} else if (is_position) { /* what it says is written in one way only */
+		assert(json_string_decode(value, text, sizeof(text), &len));
+		assert(position_write(&message->last_event_id, again) == len + 2);
+		assert(memcmp(again + 1, text, len) == 0);
+	} else {
+		assert(message->last_event_id.node == 0 && message->last_event_id.id == 0);
+	}
 }
 
 static void check_parse(const char *text, size_t len)
@@ -48,36 +59,36 @@ static void check_parse(const char *text, size_t len)
 	}
 }
 
-static void check_push(int64_t id, const char *payload, size_t len)
+static void check_push(const char *id, const char *payload, size_t len)
 {
 	struct json_member members[] = {{.name = "type"}, {.name = "id"}, {.name = "payload"}};
 	struct frame *frame = frame_of_push(id, payload, len);
-	int64_t number = 0;
-	size_t error_at;
+	size_t error_at, id_len = id ? strlen(id) : 0;
 
 	assert(memcmp(frame->bytes + frame->len - 1 - len, payload, len) == 0);
 	if (!json_object_members(payload, len, NULL, 0, &error_at)) {
 		assert(!json_object_members(frame->bytes, frame->len, members, 3, &error_at));
 		assert(json_string_is(members[0].value, "push"));
-		assert(json_int64(members[1].value, &number) == (id > 0));
-		assert(id <= 0 || number == id);
+		assert(members[1].value.len == id_len);
+		assert(!id || memcmp(members[1].value.at, id, id_len) == 0);
 		assert(memmem(payload, len, members[2].value.at, members[2].value.len));
 	}
 	frame_release(frame);
 }
 
-static void check_resumed(int64_t id, bool recovered)
+static void check_resumed(const struct position *position, bool recovered)
 {
 	struct json_member members[] = {
 		{.name = "type"}, {.name = "last_event_id"}, {.name = "recovered"}};
 	char frame[MESSAGE_RESUMED_SIZE];
-	int64_t number;
-	size_t error_at;
-	size_t len = message_resumed_write(frame, id, recovered);
+	char text[POSITION_TEXT_SIZE];
+	size_t error_at, text_len = position_write(position, text);
+	size_t len = message_resumed_write(frame, position, recovered);
 
 	assert(len < sizeof(frame) && !json_object_members(frame, len, members, 3, &error_at));
 	assert(json_string_is(members[0].value, "auth_ok"));
-	assert(json_int64(members[1].value, &number) && number == id);
+	assert(members[1].value.len == text_len);
+	assert(memcmp(members[1].value.at, text, text_len) == 0);
 	assert(members[2].value.kind == (recovered ? JSON_TRUE : JSON_FALSE));
 }
 
@@ -113,12 +124,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data;
 	struct gauges status = {0};
+	struct position position = {0};
+	char id[POSITION_TEXT_SIZE];
 
 	memcpy(&status, data, size < sizeof(status) ? size : sizeof(status));
 	check_parse(text, size);
-	check_push(status.uptime_s, text, size);
-	check_push(0, text, size);
-	check_resumed(status.uptime_s, size % 2 == 0);
+	if (!position_parse(text, size, &position))
+		position_set_number(&position, status.uptime_s);
+	position_write(&position, id);
+	check_push(id, text, size);
+	check_push(NULL, text, size);
+	check_resumed(&position, size % 2 == 0);
 	check_status(&status);
 	return 0;
 }

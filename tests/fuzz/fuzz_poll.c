@@ -145,8 +145,8 @@ static void check(const struct response *response, const struct request *request
 		return;
 	case 204: /* the last one is of topic c, the one before of topic t */
 		assert(len == 0 && message.resume == MESSAGE_RESUME_AFTER);
-		assert(message.last_event_id >= newest - !has_token);
-		assert(message.last_event_id <= newest);
+		assert(message.last_event_id.id >= newest - !has_token);
+		assert(message.last_event_id.id <= newest);
 		return;
 	case 401:
 		assert(!json_object_members(body, len, NULL, 0, &error_at));

@@ -335,8 +335,9 @@ static void disturb_and_push(void)
 
 static bool run_poll(void)
 {
-	const struct message message = {
-		.kind = MESSAGE_AUTH, .resume = MESSAGE_RESUME_AFTER, .last_event_id = newest_id};
+	const struct message message = {.kind = MESSAGE_AUTH,
+					.resume = MESSAGE_RESUME_AFTER,
+					.last_event_id = {.id = newest_id}};
 
 	free(poll.text);
 	poll = (struct poll){0};

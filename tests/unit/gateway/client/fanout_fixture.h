@@ -21,7 +21,7 @@ static inline int open_behind_fanout(void **state)
 	writer = open_by_hand();
 	clients = (struct clients){0};
 	open_clients();
-	clients.feed = feed_open(database, why);
+	clients.feed = feed_open(database, NULL, why);
 	clients.fanout = fanout_new(clients.feed, clients.audience, NULL, &counters);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "tests/unit/database_fixture.h"
 
 #include "tests/unit/gateway/client/fanout_fixture.h"
+#include "tests/unit/numbers.h"
 
 enum { TOPICS = 3, STEPS = 8000, LONG = 40000, EVENTS_MAX = 10000 };
 
@@ -59,8 +60,8 @@ static void append_push(struct bytes *bytes, size_t index, bool with_id)
 	char *payload = xcalloc(events[index].len + 1, 1);
 
 	memset(payload, '0' + (int)(index % 10), events[index].len);
-	append_frame(bytes, frame_of_push(with_id ? first_id + (int64_t)index + 1 : 0, payload,
-					  events[index].len));
+	append_frame(bytes, frame_of_push(number_id(with_id ? first_id + (int64_t)index + 1 : 0),
+					  payload, events[index].len));
 	free(payload);
 }
 
@@ -81,7 +82,7 @@ static struct bytes expected_by(const struct lws *peer)
 	if (peer->is_stream)
 		append(&bytes, head, strlen(head));
 	if (peer->with_id)
-		text[message_resumed_write(text, peer->joined_at, true)] = '\0';
+		text[message_resumed_write(text, number_position(peer->joined_at), true)] = '\0';
 	append_frame(&bytes, frame_of_text(text));
 	for (size_t i = (size_t)(peer->joined_at - first_id); i < event_count; i++) {
 		bool is_for_user = !events[i].user_id || events[i].user_id == peer->user_id;
@@ -146,14 +147,14 @@ static void sit_down(struct lws *peer)
 {
 	struct newcomer newcomer = {.topic_len = 1, .cors = "Some: line\r\n"};
 	struct message message = {.kind = MESSAGE_AUTH};
-	struct grant grant = {.newest_id = first_id + (int64_t)event_count};
+	struct grant grant = {.found.here.id = first_id + (int64_t)event_count};
 
 	peer->topic = (int)chance(TOPICS);
 	peer->with_id = chance(3) == 0;
 	peer->is_stream = chance(3) == 0;
 	newcomer.transport = peer->is_stream ? TRANSPORT_STREAM : TRANSPORT_WEBSOCKET;
 	peer->user_id = grant.claims.user_id = (int64_t)chance(3);
-	peer->joined_at = grant.newest_id;
+	peer->joined_at = grant.found.here.id;
 	peer->room = chance(2) ? chance(2000) : LONG * 2;
 	newcomer.topic = topics[peer->topic];
 	if (peer->with_id)

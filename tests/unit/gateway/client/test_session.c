@@ -80,7 +80,7 @@ static struct lws *sit_down(size_t seat, bool is_resumable, size_t room)
 static size_t push(struct lws *peer, size_t payload_len)
 {
 	char *payload = xcalloc(payload_len + 1, 1);
-	struct frame *frame = frame_of_push(0, memset(payload, '7', payload_len), payload_len);
+	struct frame *frame = frame_of_push(NULL, memset(payload, '7', payload_len), payload_len);
 	size_t len = frame->len;
 
 	session_send(peer->session, frame);

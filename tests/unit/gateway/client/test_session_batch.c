@@ -8,6 +8,7 @@
  * push comes whole and once, and is counted once.
  */
 #include "tests/unit/gateway/client/session_fixture.h"
+#include "tests/unit/numbers.h"
 
 enum { PUSHES = 4, FIRST_ID = 41, LONG = 40000, PLENTY = 1000000 };
 
@@ -54,8 +55,9 @@ static struct bytes expected_of(const size_t lens[PUSHES], unsigned form, int fi
 
 	for (int i = first; i < PUSHES; i++) {
 		char *payload = xcalloc(lens[i], 1);
-		struct frame *text = frame_of_push(form & PUSH_WITH_ID ? FIRST_ID + i : 0,
-						   memset(payload, '0' + i, lens[i]), lens[i]);
+		struct frame *text =
+			frame_of_push(number_id(form & PUSH_WITH_ID ? FIRST_ID + i : 0),
+				      memset(payload, '0' + i, lens[i]), lens[i]);
 		struct frame *frame =
 			form & PUSH_AS_EVENT ? frame_of_event(text) : frame_hold(text);
 		size_t len;
@@ -81,7 +83,7 @@ static struct lws *sit_down(unsigned form, int first)
 	const struct message message = {.kind = MESSAGE_AUTH,
 					.resume = form & PUSH_WITH_ID ? MESSAGE_RESUME_FROM_NOW
 								      : MESSAGE_RESUME_NOT_ASKED};
-	const struct grant grant = {.newest_id = FIRST_ID + first - 1};
+	const struct grant grant = {.found.here.id = FIRST_ID + first - 1};
 	struct lws *peer = &seats[0];
 
 	peer->room = PLENTY;

@@ -29,15 +29,15 @@ void presence_ask(struct presence *presence, enum presence_work work)
 }
 
 enum database_status registry_find(struct registry *registry, const char *topic, size_t len,
-				   int64_t position, struct registered_topic *found)
+				   const struct position *position, struct registered_topic *found)
 {
 	(void)registry;
 	(void)topic;
 	(void)len;
 	*found = (struct registered_topic){
 		.registered = true,
-		.newest_id = query_number(writer, "SELECT max(id) FROM events"),
-		.can_recover = position == 0,
+		.here = {.id = query_number(writer, "SELECT max(id) FROM events")},
+		.can_recover = !position || position->id == 0,
 	};
 	execute(writer, after_look_up);
 	return DATABASE_OK;

@@ -11,6 +11,7 @@
 #include "gateway/events/frame.h"
 #include "shared/base/alloc.h"
 #include "shared/base/version.h"
+#include "tests/unit/numbers.h"
 
 static void a_new_frame_has_its_room_and_one_reference(void **state)
 {
@@ -102,7 +103,7 @@ static void releasing_null_does_nothing(void **state)
 static void assert_push(int64_t id, const char *head, const char *payload, size_t payload_len)
 {
 	size_t head_len = strlen(head);
-	struct frame *frame = frame_of_push(id, payload, payload_len);
+	struct frame *frame = frame_of_push(number_id(id), payload, payload_len);
 
 	assert_true(frame->is_push);
 	assert_int_equal(frame->len, head_len + payload_len + 1);
@@ -155,7 +156,7 @@ static void the_longest_id_fits_into_the_room(void **state)
 
 static void assert_event(int64_t id, const char *payload, const char *expected)
 {
-	struct frame *text = frame_of_push(id, payload, strlen(payload));
+	struct frame *text = frame_of_push(number_id(id), payload, strlen(payload));
 	struct frame *event = frame_of_event(text);
 	size_t len;
 

@@ -130,9 +130,9 @@ static void an_integer_from_zero_on_is_a_position(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 		if (resume_of(values[i].text) != MESSAGE_RESUME_AFTER ||
-		    message.last_event_id != values[i].id)
+		    message.last_event_id.id != values[i].id)
 			fail_msg("%s is read as %lld", values[i].text,
-				 (long long)message.last_event_id);
+				 (long long)message.last_event_id.id);
 	}
 }
 
@@ -165,7 +165,7 @@ static void of_positions_given_twice_the_last_one_counts(void **state)
 {
 	(void)state;
 	assert_int_equal(resume_of("-1,\"last_event_id\":7"), MESSAGE_RESUME_AFTER);
-	assert_int_equal(message.last_event_id, 7);
+	assert_int_equal(message.last_event_id.id, 7);
 	assert_int_equal(resume_of("7,\"last\\u005Fevent_id\":null"), MESSAGE_RESUME_FROM_NOW);
 	assert_int_equal(resume_of("7,\"last_event_id\":\"7\""), MESSAGE_RESUME_MALFORMED);
 }
@@ -180,7 +180,7 @@ static void only_an_auth_frame_asks_to_resume(void **state)
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		kind_of(texts[i]);
 		assert_int_equal(message.resume, MESSAGE_RESUME_NOT_ASKED);
-		assert_int_equal(message.last_event_id, 0);
+		assert_int_equal(message.last_event_id.id, 0);
 	}
 }
 

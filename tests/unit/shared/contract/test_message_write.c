@@ -12,6 +12,7 @@
 
 #include "shared/contract/message.h"
 #include "shared/base/alloc.h"
+#include "tests/unit/numbers.h"
 
 /* Word for word from the contract (docs/clients.md). */
 static void what_the_server_says_is_what_the_contract_says(void **state)
@@ -36,7 +37,7 @@ static void what_the_server_says_is_what_the_contract_says(void **state)
 static void assert_resumed(int64_t last_event_id, bool recovered, const char *expected)
 {
 	char *out = xreallocarray(NULL, MESSAGE_RESUMED_SIZE, 1);
-	size_t len = message_resumed_write(out, last_event_id, recovered);
+	size_t len = message_resumed_write(out, number_position(last_event_id), recovered);
 
 	assert_int_equal(len, strlen(expected));
 	assert_memory_equal(out, expected, len);

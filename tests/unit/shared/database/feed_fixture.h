@@ -37,7 +37,7 @@ static inline int open_feed(void **state)
 	database = open_database();
 	writer = open_by_hand();
 	first_id = query_number(writer, "SELECT max(id) FROM events");
-	feed = feed_open(database, why);
+	feed = feed_open(database, NULL, why);
 	forget();
 	fail_after = stop_after = SIZE_MAX;
 	reads_payload = true;

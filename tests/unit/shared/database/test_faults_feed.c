@@ -22,8 +22,8 @@ static int open_feed(void **state)
 	if (make_base(state) != 0)
 		return -1;
 	database = open_database();
-	feed = feed_open(database, why);
-	registry = registry_new(database);
+	feed = feed_open(database, NULL, why);
+	registry = registry_new(database, NULL);
 	open_witness();
 	return feed && registry ? 0 : -1;
 }
@@ -145,7 +145,7 @@ static struct registered_topic found;
 
 static bool run_find_topic(void)
 {
-	return registry_find(registry, TOPIC, strlen(TOPIC), 0, &found) == DATABASE_OK;
+	return registry_find(registry, TOPIC, strlen(TOPIC), NULL, &found) == DATABASE_OK;
 }
 
 static void check_find_topic(bool done)
@@ -154,7 +154,7 @@ static void check_find_topic(bool done)
 	if (!done)
 		return;
 	assert_true(found.registered && found.require_token);
-	assert_int_equal(found.newest_id, start_id + EVENTS + 1);
+	assert_int_equal(found.here.id, start_id + EVENTS + 1);
 }
 
 static int64_t pruned_id;
@@ -233,7 +233,7 @@ static struct feed *second;
 
 static bool run_open(void)
 {
-	second = feed_open(database, why);
+	second = feed_open(database, NULL, why);
 	return second != NULL;
 }
 
@@ -250,8 +250,8 @@ static void check_open(bool done)
 	registry_free(registry);
 	database_close(database);
 	database = open_database();
-	feed = feed_open(database, why);
-	registry = registry_new(database);
+	feed = feed_open(database, NULL, why);
+	registry = registry_new(database, NULL);
 	assert_true(feed && registry);
 }
 

@@ -3,6 +3,7 @@
  * published to them is gone; nothing when it cannot be read, and no read is left open.
  */
 #include "tests/unit/shared/database/feed_fixture.h"
+#include "tests/unit/numbers.h"
 
 #include "shared/database/registry.h"
 
@@ -12,7 +13,7 @@ static int open_both(void **state)
 {
 	if (open_feed(state) != 0)
 		return -1;
-	registry = registry_new(database);
+	registry = registry_new(database, NULL);
 	return registry ? 0 : -1;
 }
 
@@ -28,9 +29,10 @@ static int close_both(void **state)
 static struct registered_topic found_from(int64_t position, const char *topic, size_t len)
 {
 	struct registered_topic result = {
-		.registered = true, .require_token = true, .newest_id = 1, .can_recover = true};
+		.registered = true, .require_token = true, .here = {.id = 1}, .can_recover = true};
 
-	assert_int_equal(registry_find(registry, topic, len, position, &result), DATABASE_OK);
+	assert_int_equal(registry_find(registry, topic, len, number_position(position), &result),
+			 DATABASE_OK);
 	return result;
 }
 
@@ -170,9 +172,9 @@ static void a_topic_is_found_byte_by_byte_and_until_its_expiry(void **state)
 static void a_topic_comes_with_the_newest_id_of_all_events(void **state)
 {
 	(void)state;
-	assert_int_equal(found("worker.status", 13).newest_id, first_id);
+	assert_int_equal(found("worker.status", 13).here.id, first_id);
 	add_pushes("u", 3);
-	assert_int_equal(found("worker.status", 13).newest_id, first_id + 3);
+	assert_int_equal(found("worker.status", 13).here.id, first_id + 3);
 }
 
 static void a_position_is_one_of_this_database_or_nothing_is_recovered(void **state)
@@ -223,8 +225,10 @@ static void nobody_is_refused_for_what_others_know(void **state)
 	add_pushes("t", 3); /* 3, 4, 5 */
 
 	assert_true(can_recover(first_id + 2, "t"));
-	assert_int_equal(registry_find(registry, "t", 1, first_id + 5, &topic), DATABASE_BUSY);
-	assert_int_equal(registry_find(registry, "u", 1, first_id, &topic), DATABASE_BUSY);
+	assert_int_equal(registry_find(registry, "t", 1, number_position(first_id + 5), &topic),
+			 DATABASE_BUSY);
+	assert_int_equal(registry_find(registry, "u", 1, number_position(first_id), &topic),
+			 DATABASE_BUSY);
 	assert_string_equal(polled(MANY, true), "1:0t=1 2:0t=2"); /* it has noticed */
 	assert_true(can_recover(first_id + 5, "t"));
 	assert_true(can_recover(first_id, "u"));
@@ -240,7 +244,8 @@ static void what_cannot_be_read_is_no_topic_and_vouches_for_nothing(void **state
 
 	(void)state;
 	set_failing(true);
-	assert_int_equal(registry_find(registry, "worker.status", 13, 0, &topic), DATABASE_ERROR);
+	assert_int_equal(registry_find(registry, "worker.status", 13, NULL, &topic),
+			 DATABASE_ERROR);
 	assert_false(topic.registered);
 	assert_int_equal(feed_pruned_id(feed, "worker.status", 13), INT64_MAX);
 	set_failing(false);

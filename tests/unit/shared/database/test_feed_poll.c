@@ -10,7 +10,7 @@ static void it_starts_at_the_newest_event(void **state)
 	assert_int_equal(feed_position(feed), first_id);
 	add_pushes("t", 3);
 	feed_close(feed);
-	feed = feed_open(database, why);
+	feed = feed_open(database, NULL, why);
 	assert_int_equal(feed_position(feed), first_id + 3);
 	assert_string_equal(polled(MANY, false), "");
 	add(EVENT_PUSH, "t", "new");
