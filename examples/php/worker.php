@@ -72,11 +72,13 @@ function check_caller(string $path, array $allowed): void
 /** As much as the API needs to see that there is too much. */
 function read_body(): string
 {
-	$body = (string)file_get_contents('php://input', false, null, 0, BODY_MAX + 1);
-	// php-fpm knows nothing of chunked bodies.
-	if ($body === '' && server('HTTP_TRANSFER_ENCODING') !== '')
-		throw new Refusal('length required', 411);
-	return $body;
+	return (string)file_get_contents('php://input', false, null, 0, BODY_MAX + 1);
+}
+
+/** php-fpm keeps chunked bodies to itself. The API, which looks at path, method and secret first, is told of a byte. */
+function is_withheld(string $body): bool
+{
+	return $body === '' && server('HTTP_TRANSFER_ENCODING') !== '';
 }
 
 function describe_request(string $path, string $query, string $body): array
@@ -91,7 +93,7 @@ function describe_request(string $path, string $query, string $body): array
 		'SCRIPT_NAME' => $path,
 		'REQUEST_URI' => $query === '' ? $path : "$path?$query",
 		'QUERY_STRING' => $query,
-		'CONTENT_LENGTH' => $is_length ? $announced : (string)strlen($body),
+		'CONTENT_LENGTH' => $is_length ? $announced : (string)(strlen($body) + (int)is_withheld($body)),
 	];
 	foreach (PASSED_ON as $name)
 		$variables[$name] = server($name);
@@ -280,6 +282,8 @@ try {
 		error_log('wavelog-worker: nobody listens at the socket of worker.php, or its program cannot be started');
 		throw new Refusal('unavailable: the API cannot be reached', 503);
 	}
+	if (is_withheld($body) && strncmp($answer, 'Status: 400 ', 12) === 0)
+		throw new Refusal('length required', 411);
 	send($answer);
 } catch (Refusal $refusal) {
 	refuse($refusal->getCode(), $refusal->getMessage());

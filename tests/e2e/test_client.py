@@ -329,7 +329,7 @@ def test_polls_are_few_take_what_is_there_and_heed_the_server(page, worker, boar
 
     # More than an answer holds is fetched at once; a network that is back is used at once.
     slow = dict.fromkeys(("pollMs", "pollMaxMs", "pollHiddenMs", "retryMs", "retryMaxMs"), 60000)
-    view = page("many", transports=["poll"], **slow)
+    view = page("many", transports=["poll"], pollUrl="/worker/poll?/poll", **slow)  # as of a PHP file that gets no path
     view.is_live("poll")
     view.publish(250)
     board.shut("poll")
@@ -339,6 +339,7 @@ def test_polls_are_few_take_what_is_there_and_heed_the_server(page, worker, boar
     board.open("poll")
     browser.run(back)
     view.has_all()
+    assert any(head.startswith("POST /worker/poll?/poll&topic=many HTTP") for head in board.heads)
 
 
 def test_a_stream_leaves_connections_for_others_and_renews_its_token(page, worker, board, browser):

@@ -185,6 +185,9 @@ PATH=/tmp/slow:$PATH install --backend 9000
 watched sleep 0.3
 sed -n '/^ws_/p' /home/me/worker/config.yaml
 grep '\[P' /home/me/www/worker/.htaccess || echo no proxy of ours
+echo 'RequestHeader unset Upgrade early' >/etc/apache2/conf-enabled/upgrade.conf; reload
+now
+rm /etc/apache2/conf-enabled/upgrade.conf; reload
 install --backend 0
 sed -n '/^ws_/p' /home/me/worker/config.yaml
 step nginx
@@ -245,7 +248,7 @@ INSTALLED = {
                      'data-poll-url="https://www.example.org/worker/worker.php/poll"'),
     "all again": ("by FastCGI", "browsers use WebSockets", "each once and in order by"),
     "back end": ("^600 .*/answer.new", "browsers use WebSockets, by port 9000\n", "each once and in order by websocket\n", 'ws_bind: "0.0.0.0"\nws_port: 9000',
-                 "^no proxy of ours", "by unix:/home/me/worker/gateway.sock\n(.*\n)*ws_bind: .unix:"),
+                 "^no proxy of ours", "use streams, by port 9000:", "each once and in order by stream\n", "by unix:/home/me/worker/gateway.sock\n(.*\n)*ws_bind: .unix:"),
     "nginx": (r"by worker.php, at https://www.example.org:8443/worker/worker.php\?", "WebSockets, by port 9000\n",
               '^200\n.*"auth_ok".*404$'),
     "uninstall": ("removed", "kept: /home/me/worker/config.yaml", "^nothing runs", "^as before", "^gone",

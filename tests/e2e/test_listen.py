@@ -138,7 +138,7 @@ def test_a_live_socket_is_never_taken_and_of_many_starters_one_listens(make_serv
     winner.address.unlink()
     winner.address.write_text("no socket")
     late = Listening(service, name="api-8")
-    assert late.parent.wait() == 1 and "Socket operation on non-socket" in late.log.read_text()
+    assert late.parent.wait() == 1 and re.search("Socket operation on non-socket|Not a socket", late.log.read_text())
     assert winner.address.read_text() == "no socket"
     winner.address.unlink()
 
@@ -209,7 +209,7 @@ def test_tcp(make_service):
     listening = Listening(make_service(), where=("127.0.0.1", free_port())).wait()
     assert listening.is_served()
     other = Listening(listening.service, where=listening.address, name="other")
-    assert other.parent.wait() == 1 and "Address already in use" in other.log.read_text()
+    assert other.parent.wait() == 1 and re.search("Address (already )?in use", other.log.read_text())
 
 
 def test_a_socket_of_systemds(make_service):

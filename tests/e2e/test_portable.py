@@ -129,9 +129,15 @@ class Chrooted(Service):
     def inside(self, path):
         return f"/{path.relative_to(self.root)}"
 
-    def spawn(self, name, program, log, **options):
-        command = ["chroot", f"--userspec={UID}:{GID}", self.root, self.inside(program)]
-        return Process.start(name, [*command, "-c", self.inside(self.config_file)], log, as_user=False, **options)
+    def command(self, program):
+        return ["chroot", f"--userspec={UID}:{GID}", self.root, self.inside(program)]
+
+    def spawn(self, name, program, log, options=(), **how):
+        command = [*self.command(program), "-c", self.inside(self.config_file), *options]
+        return Process.start(name, command, log, as_user=False, **how)
+
+    def run(self, program, given, variables):
+        return subprocess.run(self.command(program), input=given, capture_output=True, env={**environment(), **variables}).stdout
 
 
 def serves(service, listener_dir):
@@ -166,8 +172,29 @@ def serves(service, listener_dir):
         browser.send_frame(b"{}", rsv=4)  # which this build of libwebsockets would let through
         assert ends_with(browser, PROTOCOL_ERROR)
     listener.close()
+    serves_by_itself(service)
     log = "".join(path.read_text() for path in service.log_dir.iterdir())
     assert "level=error" not in log and "level=warn" not in log, log
+
+
+def serves_by_itself(service):
+    """Without a web server that starts the API: by --listen, which hands over to itself, and by CGI."""
+    at = service.dir / "own.sock"
+    listening = service.spawn("listening", service.api_program, service.log_dir / "own.log",
+                              options=["--listen", f"unix:{service.inside(at)}", "--processes", "2"])  # fmt: skip
+    call = lambda: FastCgi(at, service.secret).call("publish", b'{"topic":"t","payload":1}')  # noqa: E731
+    wait_until(at.is_socket, (service.log_dir / "own.log").read_text)
+    assert call().status == 200
+    listening.send(signal.SIGUSR2)
+    wait_until(lambda: (service.log_dir / "own.log").read_text().count('msg="started"') == 4, (service.log_dir / "own.log").read_text)
+    assert call().status == 200
+    assert listening.stop() is None
+    body = b'{"topic":"t","payload":"by CGI"}'
+    said = service.run(service.api_program, body, {
+        "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "POST", "SCRIPT_NAME": "/internal/publish", "CONTENT_LENGTH": str(len(body)),
+        "HTTP_X_WORKER_SECRET": service.secret, "WAVELOG_WORKER_CONFIG": service.inside(service.config_file),
+    })  # fmt: skip
+    assert said.startswith(b"Status: 200 OK\r\n") and b'{"id":' in said, said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root directory")
@@ -206,8 +233,15 @@ def as_on_linux_3_10():
 
 
 class OnOldKernel(Service):
-    def spawn(self, name, program, log, **options):
-        return super().spawn(name, program, log, preexec_fn=as_on_linux_3_10, **options)
+    def inside(self, path):
+        return path
+
+    def spawn(self, name, program, log, options=(), **how):
+        return Process.start(name, [program, "-c", self.config_file, *options], log, preexec_fn=as_on_linux_3_10, **how)
+
+    def run(self, program, given, variables):
+        who = dict(user=UID, group=GID, extra_groups=[]) if os.geteuid() == 0 else {}
+        return subprocess.run([program], input=given, capture_output=True, env=variables, preexec_fn=as_on_linux_3_10, **who).stdout
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86-64")

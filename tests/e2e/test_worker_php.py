@@ -130,6 +130,8 @@ def test_requests_and_answers_pass_unchanged(php, worker_of=None):
     assert api.call("publish", raw=raw).json["id"] > 0
     chunked = api.call("publish", raw=raw, chunked=True)
     assert chunked.status == 200 or is_error(chunked, 411, "length required")  # which php-fpm keeps to itself
+    assert is_error(api.call("publish", raw=raw, chunked=True, headers={"X-Worker-Secret": "wrong"}), 403, "forbidden")
+    assert is_error(api.call("status", raw=raw, chunked=True), 405, "method not allowed")
     assert api.status("?topics=1").json["topic_list"] == ["t", "worker.status"]
     assert api.call("/readyz", method="GET").body == b"ok\n"
     assert api.call("publish", raw=body_of(MIB)).status == 200
