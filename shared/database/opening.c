@@ -354,6 +354,8 @@ int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 			 names[i] + strlen(DATABASE_NAME));
 		held_file_take(&database->files[i], path, names[i], 0600);
 	}
+	if (main != 0) /* what is open, though it may have gone since */
+		database->files[MAIN_FILE].inode = main;
 	note_latest(database->lock, database->files[MAIN_FILE].inode);
 	database->was_behind = false;
 	database->looked_ms = 0;
