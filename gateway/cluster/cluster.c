@@ -5,11 +5,15 @@
  */
 #include "gateway/cluster/cluster.h"
 
+#include "gateway/cluster/channel.h"
 #include "gateway/cluster/cluster_internal.h"
 #include "gateway/cluster/link.h"
+#include "gateway/cluster/questions.h"
 #include "gateway/cluster/reader.h"
 #include "gateway/cluster/relay.h"
+#include "gateway/cluster/roster.h"
 #include "gateway/cluster/store.h"
+#include "gateway/cluster/topics.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +36,7 @@ static struct cluster_settings settings_of(const struct config *config)
 		.topic_ttl_ms = config->topic_ttl_ms,
 		.event_limit = config->event_limit,
 		.event_retention_ms = config->event_retention_ms,
+		.max_topics = config->max_topics,
 	};
 }
 
@@ -60,7 +65,7 @@ static void on_open(struct cluster *cluster, enum log_verdict verdict, struct lo
 	};
 
 	cluster->is_up = true;
-	cluster->has_lost_memory = verdict == LOG_LOST;
+	cluster->must_give = verdict == LOG_LOST || verdict == LOG_FIRST_TIME;
 	if (verdict != LOG_GOES_ON || !cluster->has_been_up)
 		log_event(verdict == LOG_LOST ? LOG_WARN : LOG_INFO, "Redis is reached",
 			  log_text("log", verdicts[verdict]));
@@ -72,16 +77,22 @@ static void on_caught_up(struct cluster *cluster)
 {
 	struct cluster_state *state = cluster_store_state(cluster->store);
 
+	/* Once it knows our marker, what Redis does not have is gone. */
+	if (cluster->must_give && !topics_give_all(cluster->topics)) {
+		link_drop(cluster->link, "the database is busy");
+		return;
+	}
 	snprintf(state->marker, sizeof(state->marker), "%s", link_marker(cluster->link));
 	cluster_store_flush(cluster->store); /* or with the next commit */
 	relay_on_link(cluster->relay);
+	topics_on_link(cluster->topics);
+	channel_on_link(cluster->channel);
+	roster_on_link(cluster->roster);
 }
 
 static void on_unregistered(struct cluster *cluster, const char *topic, size_t len)
 {
-	(void)cluster;
-	(void)topic;
-	(void)len;
+	topics_look(cluster->topics, (struct slice){topic, len});
 }
 
 static void leave_link(struct cluster *cluster)
@@ -89,6 +100,9 @@ static void leave_link(struct cluster *cluster)
 	if (!cluster->is_up)
 		return;
 	cluster->is_up = false;
+	roster_on_link_lost(cluster->roster);
+	channel_on_link_lost(cluster->channel);
+	topics_on_link_lost(cluster->topics);
 	relay_on_link_lost(cluster->relay);
 	reader_on_link_lost(cluster->reader);
 }
@@ -102,9 +116,10 @@ static void on_lost(struct cluster *cluster, const char *why)
 
 static void on_message(struct cluster *cluster, const char *channel, const redisReply *message)
 {
-	(void)cluster;
-	(void)channel;
-	(void)message;
+	if (strcmp(channel, CLUSTER_EVENTS) == 0)
+		channel_on_message(cluster->channel, message->element[2]);
+	else if (strcmp(channel, CLUSTER_INVALIDATED) == 0)
+		topics_on_invalidation(cluster->topics, message->element[2]);
 }
 
 static const struct link_handlers link_handlers = {
@@ -156,6 +171,7 @@ static void on_tapped(uv_async_t *async)
 	struct cluster *cluster = async->data;
 
 	relay_look(cluster->relay);
+	topics_on_tap(cluster->topics);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -168,6 +184,9 @@ static void on_tick(uv_timer_t *timer)
 	look_after_role(cluster);
 	link_on_tick(cluster->link);
 	relay_on_tick(cluster->relay);
+	topics_on_tick(cluster->topics);
+	roster_on_tick(cluster->roster);
+	refused_tick(&cluster->refused, false);
 	cluster_store_flush(cluster->store);
 }
 
@@ -178,9 +197,13 @@ static void close_all(struct cluster *cluster)
 		return;
 	cluster->is_closed = true;
 	cluster_store_flush(cluster->store);
-	link_free(cluster->link);
-	reader_free(cluster->reader);
+	roster_free(cluster->roster);
+	channel_free(cluster->channel);
+	topics_free(cluster->topics);
 	relay_free(cluster->relay);
+	reader_free(cluster->reader);
+	link_free(cluster->link);
+	refused_tick(&cluster->refused, true);
 	uv_close((uv_handle_t *)&cluster->tapped, NULL);
 	uv_close((uv_handle_t *)&cluster->told, NULL);
 	uv_close((uv_handle_t *)&cluster->tick, NULL);
@@ -213,6 +236,7 @@ static void on_finish(uv_timer_t *timer)
 	relay_look(cluster->relay);
 	if (redis && relay_is_idle(cluster->relay) && !cluster->has_asked) {
 		cluster->has_asked = true;
+		roster_leave(cluster->roster);
 		link_send(redis, on_pong, cluster, ping);
 	}
 	if (redis && !cluster->is_answered && clock_monotonic_ms() < cluster->finish_ms)
@@ -253,7 +277,9 @@ static void *run(void *argument)
 
 static void on_answered(uv_async_t *async)
 {
-	(void)async;
+	struct cluster *cluster = async->data;
+
+	questions_deliver(cluster->questions);
 }
 
 /* The thread's loop, before the thread; and the gateway's end of it. */
@@ -268,6 +294,7 @@ static void open_loops(struct cluster *cluster, struct uv_loop_s *loop)
 	uv_async_init(loop, &cluster->answered, on_answered);
 	cluster->tapped.data = cluster->told.data = cluster->answered.data = cluster;
 	cluster->tick.data = cluster->finish.data = cluster;
+	cluster->questions = questions_new(&cluster->tapped, &cluster->answered);
 	pthread_mutex_init(&cluster->mutex, NULL);
 }
 
@@ -307,6 +334,11 @@ bool cluster_open(struct cluster **out, const struct config *config, struct live
 	cluster->settings = cluster->next_settings = settings_of(config);
 	cluster->lock = -1;
 	draw_instance(cluster->instance);
+	refused_init(&cluster->refused, &cluster->counters);
+	if (config->node_name[0])
+		snprintf(cluster->name, sizeof(cluster->name), "%s", config->node_name);
+	else
+		gethostname(cluster->name, sizeof(cluster->name) - 1);
 	state_dir_file(config->state_dir, LOCK_NAME, lock_path);
 	held_file_take(&cluster->lock_file, lock_path, LOCK_NAME, 0600);
 	open_loops(cluster, loop);
@@ -315,6 +347,9 @@ bool cluster_open(struct cluster **out, const struct config *config, struct live
 	cluster->link = link_new(cluster, server, &link_handlers);
 	cluster->reader = reader_new(cluster, &reader_handlers);
 	cluster->relay = relay_new(cluster);
+	cluster->topics = topics_new(cluster);
+	cluster->channel = channel_new(cluster);
+	cluster->roster = roster_new(cluster);
 	*out = cluster;
 	if (database_is_prepared(database, why))
 		return true;
@@ -351,6 +386,11 @@ void cluster_tap(struct cluster *cluster)
 		uv_async_send(&cluster->tapped);
 }
 
+struct questions *cluster_questions(struct cluster *cluster)
+{
+	return cluster ? cluster->questions : NULL;
+}
+
 void cluster_drain(struct cluster *cluster)
 {
 	if (!cluster)
@@ -365,6 +405,7 @@ static void free_cluster(uv_handle_t *handle)
 {
 	struct cluster *cluster = handle->data;
 
+	questions_free(cluster->questions);
 	pthread_mutex_destroy(&cluster->mutex);
 	free(cluster);
 }

@@ -16,6 +16,7 @@
 #include "shared/database/liveness.h"
 
 struct cluster;
+struct questions;
 struct uv_loop_s;
 
 /* `loop` is the gateway's; it and `liveness` are borrowed. The configuration is copied. *out: NULL
@@ -32,6 +33,9 @@ void cluster_configure(struct cluster *cluster, const struct config *config);
 
 /* There may be new events of this node. As cheap as a tap can be: call it whenever that is so. */
 void cluster_tap(struct cluster *cluster);
+
+/* For topics that are not known here; on the gateway's loop. NULL: this node is alone. */
+struct questions *cluster_questions(struct cluster *cluster);
 
 /* Others serve from now on: gives up the link, so that one of them can have it. */
 void cluster_drain(struct cluster *cluster);

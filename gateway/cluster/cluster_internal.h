@@ -15,6 +15,8 @@
 #include <uv.h>
 
 #include "shared/base/held_file.h"
+#include "gateway/cluster/node_info.h"
+#include "gateway/cluster/refused.h"
 #include "shared/base/notify.h"
 #include "shared/database/database.h"
 #include "shared/database/liveness.h"
@@ -30,9 +32,10 @@ enum {
 #define CLUSTER_LOG_NODES "wavelog:log:nodes"
 #define CLUSTER_MARKER "wavelog:marker"
 #define CLUSTER_EVENTS "wavelog:events"
+#define CLUSTER_INVALIDATED "__redis__:invalidate"
 
 struct cluster_settings {
-	int64_t topic_ttl_ms, event_limit, event_retention_ms;
+	int64_t topic_ttl_ms, event_limit, event_retention_ms, max_topics;
 };
 
 struct cluster {
@@ -40,27 +43,33 @@ struct cluster {
 	struct cluster_settings settings; /* as of the last tick */
 	struct database *database; /* the thread's connection */
 	struct liveness *liveness; /* borrowed; the gateway uses it too */
+	struct redis_server *server;
 	struct notify *notify; /* notify_gateway after each commit of events */
 	struct counters counters; /* what the thread has counted */
+	struct refused refused; /* what was not taken, among it */
 	char instance[CLUSTER_NODE_SIZE]; /* of this thread, at random */
 	const char *node; /* this node's id; "" until the thread is the relay for the first time */
+	char name[NODE_NAME_MAX + 1]; /* for people */
 	bool is_relay; /* of this node's processes it is the one with the link */
 
 	struct cluster_store *store; /* SQL: events, and this node */
 	struct link *link; /* link_commands(link): NULL while Redis is away */
 	struct reader *reader;
 	struct relay *relay;
+	struct topics *topics;
+	struct channel *channel;
+	struct roster *roster;
+	struct questions *questions; /* of the gateway's loop */
 
 	/* Inside cluster.c. */
 	uv_async_t tapped, told; /* on the thread's loop: there may be events; something below */
 	uv_async_t answered; /* on the gateway's loop */
 	uv_timer_t tick, finish;
-	struct redis_server *server;
 	struct held_file lock_file;
 	int lock; /* relay.lock; -1: not open */
 	int times_lost; /* see database_times_lost */
 	bool is_up, has_been_up; /* the link is open; it was */
-	bool has_lost_memory; /* Redis, when it was opened */
+	bool must_give; /* Redis has lost its memory, or has never met this node */
 	bool is_drained; /* it will not be the relay again */
 	int64_t finish_ms; /* when it gives up the link at the latest, monotonic; 0: it does not */
 	bool has_asked, is_answered; /* Redis, whether it has done all */

@@ -62,18 +62,49 @@ enum envelope_fault envelope_read(struct slice message, struct envelope *out)
 	return ENVELOPE_GOOD;
 }
 
+size_t envelope_escape(char *out, struct slice text)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.at[i] == '"' || text.at[i] == '\\')
+			out[len++] = '\\';
+		out[len++] = text.at[i];
+	}
+	return len;
+}
+
 size_t envelope_write_head(char out[ENVELOPE_HEAD_MAX], const char origin[NODE_ID_LEN],
 			   struct slice topic)
 {
 	size_t len = (size_t)snprintf(out, ENVELOPE_HEAD_MAX,
 				      "{\"origin_id\":\"%.*s\",\"topic\":\"", NODE_ID_LEN, origin);
 
-	for (size_t i = 0; i < topic.len; i++) { /* it has no control characters */
-		if (topic.at[i] == '"' || topic.at[i] == '\\')
-			out[len++] = '\\';
-		out[len++] = topic.at[i];
-	}
+	len += envelope_escape(out + len, topic);
 	return len + (size_t)snprintf(out + len, ENVELOPE_HEAD_MAX - len, "\",\"payload\":");
+}
+
+const char *topic_value(bool require_token)
+{
+	return require_token ? "{\"require_token\":true}" : "{\"require_token\":false}";
+}
+
+enum envelope_fault topic_value_read(struct slice value, bool *require_token)
+{
+	struct json_member member = {.name = "require_token", .in_any_case = true};
+	size_t error_at;
+
+	*require_token = false;
+	if (value.len > TOPIC_VALUE_MAX)
+		return ENVELOPE_TOO_BIG;
+	if (json_object_members(value.at, value.len, &member, 1, &error_at)) {
+		if (!json_is_valid(value.at, value.len))
+			return json_fault(value);
+		/* Whatever else begins with an n is no JSON. */
+		return value.at[error_at] == 'n' ? ENVELOPE_GOOD : ENVELOPE_MALFORMED;
+	}
+	*require_token = member.value.kind == JSON_TRUE;
+	return member.value.kind <= JSON_TRUE ? ENVELOPE_GOOD : ENVELOPE_MALFORMED;
 }
 
 /* The one way to write a whole number. */

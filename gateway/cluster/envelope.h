@@ -6,6 +6,7 @@
 #ifndef GATEWAY_ENVELOPE_H
 #define GATEWAY_ENVELOPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,10 +51,22 @@ struct envelope {
  * Unless it is ENVELOPE_GOOD, *out says nothing. */
 enum envelope_fault envelope_read(struct slice message, struct envelope *out);
 
+/* Writes text that has no control characters as the inside of a string of JSON: at most twice as
+ * long, and no NUL. Returns its length. */
+size_t envelope_escape(char *out, struct slice text);
+
 /* {"origin_id":"<origin>","topic":"<topic>","payload": as far as the payload, which comes behind
  * it, and then a "}". The topic is valid. Returns its length, which a NUL follows. */
 size_t envelope_write_head(char out[ENVELOPE_HEAD_MAX], const char origin[NODE_ID_LEN],
 			   struct slice topic);
+
+/* What the key of a topic holds: {"require_token":true} or false. Constant. */
+const char *topic_value(bool require_token);
+
+/* Reads it as the existing nodes do: {} and null are an open topic, and whatever else does not fit
+ * is none. A longer one than TOPIC_VALUE_MAX is ENVELOPE_TOO_BIG. */
+enum { TOPIC_VALUE_MAX = 4096 };
+enum envelope_fault topic_value_read(struct slice value, bool *require_token);
 
 /* An entry of the log. */
 struct log_entry {

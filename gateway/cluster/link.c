@@ -269,7 +269,7 @@ static void on_subscribed(void *context, const redisReply *reply)
 /* All of the greeting has been answered: now it listens. */
 static void note_answer(struct link *link)
 {
-	const char *const words[] = {"SUBSCRIBE", CLUSTER_EVENTS, "__redis__:invalidate",
+	const char *const words[] = {"SUBSCRIBE", CLUSTER_EVENTS, CLUSTER_INVALIDATED,
 				     link->heartbeat, NULL};
 
 	if (--link->answers_left == 0)

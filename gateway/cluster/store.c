@@ -47,7 +47,9 @@ static const char *const sql[STATEMENTS] = {
 		 "(SELECT gone_id FROM cluster), payload FROM events WHERE id > ?1 ORDER BY id",
 	[ADD] = "INSERT INTO events (kind, topic, user_id, created_ms, origin, payload) "
 		"VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-	[FORGET_TOPIC] = "DELETE FROM topics WHERE topic = ?1",
+	/* What has been registered here and is not relayed yet, stays. */
+	[FORGET_TOPIC] = "DELETE FROM topics WHERE topic = ?1 "
+			 "AND NOT EXISTS (SELECT 1 FROM topics_to_relay WHERE topic = ?1)",
 	[PUT_NODE] = "INSERT INTO nodes (node, last_id, gone_id) VALUES (?1, ?2, ?3) "
 		     "ON CONFLICT (node) DO UPDATE SET last_id = excluded.last_id, "
 		     "gone_id = max(gone_id, excluded.gone_id)",

@@ -1,7 +1,8 @@
 // needs: gateway/cluster/envelope.c
 /*
- * Any bytes as a message of the channel, and, cut at each 0x1F, as the fields of an entry of the
- * log. What is accepted keeps every rule, and a message that is written from it reads the same.
+ * Any bytes as a message of the channel, as the value of a topic's key, and, cut at each 0x1F, as
+ * the fields of an entry of the log. What is accepted keeps every rule, and a message that is
+ * written from it reads the same.
  */
 #include "tests/fuzz/fuzz.h"
 
@@ -78,7 +79,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice text = {(const char *)data, size};
 
+	bool require_token;
+
 	check_message(text);
+	if (topic_value_read(text, &require_token) == ENVELOPE_GOOD)
+		assert(text.len <= TOPIC_VALUE_MAX && json_is_valid(text.at, text.len));
 	check_entry(text);
 	return 0;
 }

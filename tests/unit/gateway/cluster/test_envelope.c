@@ -173,6 +173,57 @@ static void what_is_written_is_read_the_same(void **state)
 	assert_string_equal(text, "{\"origin_id\":\"" NODE "\",\"topic\":\"a\\\"b\",\"payload\":");
 }
 
+static void the_value_of_a_topics_key_is_read_as_the_existing_nodes_do(void **state)
+{
+	static const struct {
+		enum envelope_fault fault;
+		bool require_token;
+		const char *text;
+	} values[] = {
+		{ENVELOPE_GOOD, true, "{\"require_token\":true}"},
+		{ENVELOPE_GOOD, false, "{\"require_token\":false}"},
+		{ENVELOPE_GOOD, true, " { \"more\" : [ 1 ] , \"REQUIRE_Token\" : true } "},
+		{ENVELOPE_GOOD, false, "{\"require_token\":true,\"require_token\":false}"},
+		{ENVELOPE_GOOD, false, "{\"require_token\":null}"},
+		{ENVELOPE_GOOD, false, "{}"},
+		{ENVELOPE_GOOD, false, "\nnull\n"},
+		{ENVELOPE_MALFORMED, false, "[]"},
+		{ENVELOPE_MALFORMED, false, "true"},
+		{ENVELOPE_MALFORMED, false, "\"null\""},
+		{ENVELOPE_MALFORMED, false, "{\"require_token\":1}"},
+		{ENVELOPE_MALFORMED, false, "{\"require_token\":\"true\"}"},
+		{ENVELOPE_NOT_JSON, false, ""},
+		{ENVELOPE_NOT_JSON, false, "yes"},
+		{ENVELOPE_NOT_JSON, false, "null null"},
+		{ENVELOPE_NOT_UTF8, false, "{\"a\":\"\xFF\"}"},
+	};
+	static char huge[TOPIC_VALUE_MAX + 1];
+	bool require_token;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		struct slice value = {values[i].text, strlen(values[i].text)};
+
+		if (topic_value_read(value, &require_token) != values[i].fault ||
+		    (!values[i].fault && require_token != values[i].require_token))
+			fail_msg("%s", values[i].text);
+	}
+	memset(huge, ' ', sizeof(huge));
+	memcpy(huge, "{}", 2);
+	assert_int_equal(topic_value_read((struct slice){huge, sizeof(huge) - 1}, &require_token),
+			 ENVELOPE_GOOD);
+	assert_int_equal(topic_value_read((struct slice){huge, sizeof(huge)}, &require_token),
+			 ENVELOPE_TOO_BIG);
+	for (int i = 0; i < 2; i++) {
+		const char *value = topic_value(i == 1);
+
+		assert_int_equal(
+			topic_value_read((struct slice){value, strlen(value)}, &require_token),
+			ENVELOPE_GOOD);
+		assert_int_equal(require_token, i == 1);
+	}
+}
+
 enum { FIELDS_MAX = 24 };
 
 static struct log_entry entry;
@@ -297,6 +348,7 @@ int main(void)
 		cmocka_unit_test(hostile_messages_are_refused),
 		cmocka_unit_test(everything_has_a_longest_form),
 		cmocka_unit_test(what_is_written_is_read_the_same),
+		cmocka_unit_test(the_value_of_a_topics_key_is_read_as_the_existing_nodes_do),
 		cmocka_unit_test(an_entry_is_read_whatever_the_order_of_its_fields),
 		cmocka_unit_test(hostile_entries_are_refused),
 	};

@@ -1,0 +1,279 @@
+/*
+ * The channel, see channel.h. State: who is a node of ours and who is not, as far as Redis has been
+ * asked; messages that wait, in their order, for the answer or for the database. When there are too
+ * many of them no more is read from the socket. Never blocks, but for the database's write lock, a
+ * moment at a time.
+ */
+#include "gateway/cluster/channel.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "gateway/cluster/cluster_internal.h"
+#include "gateway/cluster/envelope.h"
+#include "gateway/cluster/link.h"
+#include "gateway/cluster/refused.h"
+#include "gateway/cluster/store.h"
+#include "shared/base/alloc.h"
+
+enum {
+	BATCH = 64, /* events in a transaction */
+	BATCH_BYTES = 1024 * 1024,
+	WAITING_MAX = 4096, /* messages */
+	WAITING_MAX_BYTES = 8 * 1024 * 1024, /* of payloads; one may be more */
+	RETRY_MS = 50, /* the database could not be written */
+	KNOWN_MAX = 64 /* nodes; more are forgotten, and asked for again */
+};
+
+struct message {
+	STAILQ_ENTRY(message) entry;
+	struct envelope envelope; /* its payload is below */
+	char payload[];
+};
+
+struct known_node {
+	char id[NODE_ID_LEN + 1]; /* "": none */
+	bool is_ours;
+};
+
+struct channel {
+	struct cluster *cluster;
+	struct known_node known[KNOWN_MAX];
+	size_t next_known; /* whose place the next one takes */
+	char asked[NODE_ID_LEN + 1]; /* Redis is being asked whether it is ours; "": none is */
+	STAILQ_HEAD(, message) waiting;
+	size_t count, bytes;
+	bool is_paused;
+	uv_timer_t apply;
+};
+
+static const struct known_node *find_node(const struct channel *channel, const char *id)
+{
+	for (size_t i = 0; i < KNOWN_MAX; i++)
+		if (memcmp(channel->known[i].id, id, NODE_ID_LEN) == 0)
+			return &channel->known[i];
+	return NULL;
+}
+
+static void learn(struct channel *channel, const char *id, bool is_ours)
+{
+	struct known_node *node = &channel->known[channel->next_known];
+
+	memcpy(node->id, id, NODE_ID_LEN);
+	node->is_ours = is_ours;
+	channel->next_known = (channel->next_known + 1) % KNOWN_MAX;
+}
+
+static void remove_first(struct channel *channel)
+{
+	struct message *message = STAILQ_FIRST(&channel->waiting);
+
+	STAILQ_REMOVE_HEAD(&channel->waiting, entry);
+	channel->count--;
+	channel->bytes -= message->envelope.payload.len;
+	free(message);
+}
+
+static void apply_after(struct channel *channel, uint64_t ms);
+
+static void on_asked(void *context, const redisReply *reply)
+{
+	struct channel *channel = context;
+
+	if (!reply)
+		return;
+	if (reply->type != REDIS_REPLY_INTEGER) {
+		link_refuse(channel->cluster->link, reply);
+		return;
+	}
+	learn(channel, channel->asked, reply->integer == 1);
+	channel->asked[0] = '\0';
+	apply_after(channel, 0);
+}
+
+/* Whether that id is one of ours, unless Redis is being asked, or is away. */
+static void ask(struct channel *channel, const char *id)
+{
+	struct redis *redis = link_commands(channel->cluster->link);
+	const char *words[] = {"SISMEMBER", CLUSTER_LOG_NODES, channel->asked, NULL};
+
+	if (!redis || channel->asked[0])
+		return;
+	memcpy(channel->asked, id, NODE_ID_LEN);
+	link_send(redis, on_asked, channel, words);
+}
+
+/* How many from the first one on can be added together, all of foreign nodes. Those of ours are
+ * removed on the way, and of the first one that is not known Redis is asked. */
+static size_t gather(struct channel *channel)
+{
+	struct message *message = STAILQ_FIRST(&channel->waiting);
+	size_t count = 0, bytes = 0;
+
+	while (message && count < BATCH && bytes < BATCH_BYTES) {
+		const struct known_node *node = find_node(channel, message->envelope.origin);
+
+		if (!node) {
+			ask(channel, message->envelope.origin);
+			break;
+		}
+		if (node->is_ours && count > 0)
+			break;
+		if (node->is_ours) {
+			remove_first(channel);
+			message = STAILQ_FIRST(&channel->waiting);
+			continue;
+		}
+		count++;
+		bytes += message->envelope.payload.len;
+		message = STAILQ_NEXT(message, entry);
+	}
+	return count;
+}
+
+static enum database_status add_events(struct channel *channel, size_t count)
+{
+	struct cluster_store *store = channel->cluster->store;
+	enum database_status status = cluster_store_begin(store);
+	struct message *message = STAILQ_FIRST(&channel->waiting);
+
+	if (status != DATABASE_OK)
+		return status;
+	for (size_t i = 0; i < count && status == DATABASE_OK; i++) {
+		const struct envelope *envelope = &message->envelope;
+
+		status = cluster_store_add_foreign(
+			store, envelope->origin,
+			(struct slice){envelope->topic, envelope->topic_len}, envelope->payload);
+		message = STAILQ_NEXT(message, entry);
+	}
+	if (status == DATABASE_OK)
+		return cluster_store_commit(store, NULL);
+	cluster_store_give_up(store);
+	return status;
+}
+
+static void pause_or_resume(struct channel *channel)
+{
+	bool is_full = channel->count >= WAITING_MAX || channel->bytes >= WAITING_MAX_BYTES;
+
+	if (is_full && !channel->is_paused) {
+		channel->is_paused = true;
+		link_pause(channel->cluster->link);
+	} else if (channel->is_paused && channel->count <= WAITING_MAX / 2 &&
+		   channel->bytes <= WAITING_MAX_BYTES / 2) {
+		channel->is_paused = false;
+		link_resume(channel->cluster->link);
+	}
+}
+
+static void on_apply(uv_timer_t *timer)
+{
+	struct channel *channel = timer->data;
+	size_t count = gather(channel);
+
+	if (count > 0) {
+		if (add_events(channel, count) != DATABASE_OK) {
+			apply_after(channel, RETRY_MS);
+			return;
+		}
+		notify_gateway(channel->cluster->notify);
+		for (size_t i = 0; i < count; i++)
+			remove_first(channel);
+		apply_after(channel, 0);
+	}
+	pause_or_resume(channel);
+}
+
+/* In the loop's next turn, when there may be more; a retry is not hastened. */
+static void apply_after(struct channel *channel, uint64_t ms)
+{
+	if (!uv_is_active((uv_handle_t *)&channel->apply))
+		uv_timer_start(&channel->apply, on_apply, ms, 0);
+}
+
+/* Without reading all of it: nearly every message is one of ours, and in the form that ours have.
+ */
+static bool is_of_ours(const struct channel *channel, struct slice bytes)
+{
+	static const char head[] = "{\"origin_id\":\"";
+	size_t head_len = strlen(head);
+	const struct known_node *node;
+
+	if (bytes.len < head_len + NODE_ID_LEN + 1 || memcmp(bytes.at, head, head_len) != 0 ||
+	    bytes.at[head_len + NODE_ID_LEN] != '"')
+		return false;
+	node = find_node(channel, bytes.at + head_len);
+	return node && node->is_ours;
+}
+
+void channel_on_message(struct channel *channel, const redisReply *message)
+{
+	struct slice bytes = {message->str, message->len};
+	enum envelope_fault fault = ENVELOPE_MALFORMED;
+	struct envelope envelope;
+	struct message *waiting;
+
+	if (message->type == REDIS_REPLY_STRING) {
+		if (is_of_ours(channel, bytes))
+			return;
+		fault = envelope_read(bytes, &envelope);
+	}
+	if (fault != ENVELOPE_GOOD) {
+		refused_count(&channel->cluster->refused, envelope_counter(fault), "channel");
+		return;
+	}
+	waiting = xcalloc(1, sizeof(*waiting) + envelope.payload.len);
+	waiting->envelope = envelope;
+	memcpy(waiting->payload, envelope.payload.at, envelope.payload.len);
+	waiting->envelope.payload.at = waiting->payload;
+	STAILQ_INSERT_TAIL(&channel->waiting, waiting, entry);
+	channel->count++;
+	channel->bytes += envelope.payload.len;
+	apply_after(channel, 0);
+	pause_or_resume(channel);
+}
+
+struct channel *channel_new(struct cluster *cluster)
+{
+	struct channel *channel = xcalloc(1, sizeof(*channel));
+
+	channel->cluster = cluster;
+	STAILQ_INIT(&channel->waiting);
+	uv_timer_init(&cluster->loop, &channel->apply);
+	channel->apply.data = channel;
+	return channel;
+}
+
+static void free_channel(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+void channel_free(struct channel *channel)
+{
+	if (!channel)
+		return;
+	while (!STAILQ_EMPTY(&channel->waiting))
+		remove_first(channel);
+	uv_close((uv_handle_t *)&channel->apply, free_channel);
+}
+
+/* A node of ours remains one. Another may be one by now, if Redis had forgotten it before. */
+void channel_on_link(struct channel *channel)
+{
+	for (size_t i = 0; i < KNOWN_MAX; i++)
+		if (!channel->known[i].is_ours)
+			channel->known[i].id[0] = '\0';
+	if (!find_node(channel, channel->cluster->node))
+		learn(channel, channel->cluster->node, true);
+	apply_after(channel, 0);
+}
+
+/* What has come stays, and is added as soon as it is known to be a foreign node's. */
+void channel_on_link_lost(struct channel *channel)
+{
+	channel->asked[0] = '\0';
+	channel->is_paused = false; /* the next one is not */
+}

@@ -1,0 +1,44 @@
+/*
+ * Topics of the cluster: what was registered or unregistered here becomes a key in Redis, and rows
+ * here follow the keys of others. Redis says which keys have changed; after a reconnect all of them
+ * are looked at. It also looks for topics that a browser names before they are known here.
+ *
+ * Whatever is written to the database is written in the order of Redis's answers, so that the last
+ * word here is the last word there.
+ */
+#ifndef GATEWAY_TOPICS_H
+#define GATEWAY_TOPICS_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+
+#include "shared/base/slice.h"
+
+struct cluster;
+struct topics;
+
+struct topics *topics_new(struct cluster *cluster);
+
+/* The memory is freed after the loop's next turn. NULL is allowed. */
+void topics_free(struct topics *topics);
+
+/* Redis has lost its memory, or has never met this node: it is to be given the topics that are
+ * known here, and this is remembered until it has been done. False when the database cannot be
+ * written. */
+bool topics_give_all(struct topics *topics);
+
+void topics_on_link(struct topics *topics);
+void topics_on_link_lost(struct topics *topics);
+void topics_on_tick(struct topics *topics);
+
+/* There may be topics to relay, or questions. */
+void topics_on_tap(struct topics *topics);
+
+/* What Redis says on __redis__:invalidate: an array of keys, or nil for all. */
+void topics_on_invalidation(struct topics *topics, const redisReply *keys);
+
+/* Another node has unregistered it, but it may have been registered again since: its row follows
+ * its key. */
+void topics_look(struct topics *topics, struct slice topic);
+
+#endif
