@@ -131,6 +131,7 @@ static bool open_network(struct gateway *gateway, struct limits limits)
 		.clients = gateway->clients,
 		.registry = gateway->registry,
 		.cluster = gateway->cluster_reader,
+		.questions = cluster_questions(gateway->cluster),
 		.tally = gateway->tally,
 		.counters = &gateway->counters,
 		.transports = gateway->transports,

@@ -15,6 +15,7 @@
 #include "gateway/client/deadlines.h"
 #include "gateway/client/pending.h"
 #include "gateway/client/transport.h"
+#include "gateway/cluster/questions.h"
 #include "shared/contract/forwarded_for.h"
 #include "gateway/door/handshake.h"
 #include "gateway/door/scripts.h"
@@ -29,7 +30,8 @@
 
 enum {
 	REFUSED_LIMIT_MS = 2000, /* for the client to take its refusal and go */
-	REFUSED_MAX_BYTES = 65536 /* bytes that a refused client may still send */
+	REFUSED_MAX_BYTES = 65536, /* bytes that a refused client may still send */
+	QUESTION_LIMIT_MS = 200 /* for Redis to say whether there is such a topic */
 };
 
 #define REDIS_AWAY "unavailable: Redis away: "
@@ -41,8 +43,9 @@ struct upgrade {
 	struct upgrades *owner;
 	struct pending pending;
 	struct client_address peer;
+	struct question question; /* open: it waits for what Redis says of its topic */
 	int fd;
-	bool is_refused;
+	bool has_asked, is_refused;
 	struct slice unsent; /* of a script */
 	size_t len;
 	char *bytes; /* of the request, as far as it has come */
@@ -83,6 +86,7 @@ static void end(struct upgrade *upgrade, bool close_fd)
 {
 	struct upgrades *upgrades = upgrade->owner;
 
+	questions_drop(&upgrade->question);
 	deadlines_clear(&upgrades->deadlines, &upgrade->deadline);
 	pending_remove(upgrades->pending, &upgrade->pending);
 	LIST_REMOVE(upgrade, entry);
@@ -147,6 +151,9 @@ static const struct refusal *readiness(struct upgrades *upgrades)
 	return &upgrades->away;
 }
 
+/* Not an answer: another node may know the topic. */
+static const struct refusal ask_first;
+
 /* NULL when the client may come in: then *newcomer says who it is, with its topic's bytes in
  * `topic`. The checks run in the order of the contract; whatever needs the database comes after
  * whatever keeps a flood out. */
@@ -182,7 +189,8 @@ static const struct refusal *judge(const struct upgrade *upgrade, const struct h
 	if (registry_find(parts->registry, topic, newcomer->topic_len, NULL, &found) != DATABASE_OK)
 		return &refusal_unavailable;
 	if (!found.registered)
-		return &refusal_not_registered;
+		return parts->questions && !upgrade->has_asked ? &ask_first
+							       : &refusal_not_registered;
 	return newcomer->transport == TRANSPORT_STREAM ? handshake_body(handshake, &newcomer->body)
 						       : handshake_upgrade(handshake);
 }
@@ -212,37 +220,20 @@ static const struct refusal *adopt(struct upgrade *upgrade, const struct handsha
 	return NULL;
 }
 
-enum outcome { WAITS, ADOPTED, REFUSED, GONE };
+enum outcome { WAITS, ASKS, ADOPTED, REFUSED, GONE };
 
-/* Reads once, and looks at what has come so far. */
-static enum outcome receive(struct upgrade *upgrade)
+/* Looks at what has come so far; a refusal is written. */
+static enum outcome decide(struct upgrade *upgrade, const char *bytes, size_t len)
 {
-	struct refusals *refusals = &upgrade->owner->refusals;
-	char bytes[HANDSHAKE_MAX_BYTES];
-	ssize_t got =
-		recv(upgrade->fd, bytes + upgrade->len, sizeof(bytes) - upgrade->len, MSG_DONTWAIT);
-	size_t len = upgrade->len + (size_t)got;
 	const struct refusal *refusal = &refusal_malformed;
 	struct handshake handshake;
 	char cors[ORIGIN_HEAD_SIZE] = "";
 	bool is_head = false;
 
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return WAITS;
-	if (got <= 0) {
-		refusals_count(refusals, COUNT_REFUSED_GONE);
-		return GONE;
-	}
-	if (upgrade->len > 0)
-		memcpy(bytes, upgrade->bytes, upgrade->len);
 	switch (handshake_parse(bytes, len, &handshake)) {
 	case HANDSHAKE_INCOMPLETE:
-		if (len < sizeof(bytes)) {
-			upgrade->bytes = xreallocarray(upgrade->bytes, len, 1);
-			memcpy(upgrade->bytes + upgrade->len, bytes + upgrade->len, (size_t)got);
-			upgrade->len = len;
+		if (len < HANDSHAKE_MAX_BYTES)
 			return WAITS;
-		}
 		refusal = &refusal_too_long;
 		break;
 	case HANDSHAKE_WHOLE:
@@ -259,15 +250,43 @@ static enum outcome receive(struct upgrade *upgrade)
 				len - handshake.head_len, cors);
 		if (!refusal)
 			return ADOPTED;
+		if (refusal == &ask_first)
+			return ASKS;
 		break;
 	case HANDSHAKE_MALFORMED:
 		break;
 	}
 	if (refusal->cause)
-		refusals_count(refusals, refusal->cause);
+		refusals_count(&upgrade->owner->refusals, refusal->cause);
 	if (write_refusal(upgrade->fd, refusal, cors, is_head))
 		shutdown(upgrade->fd, SHUT_WR);
 	return REFUSED;
+}
+
+/* Reads once, and keeps what has come if more has to come, or is to be known. */
+static enum outcome receive(struct upgrade *upgrade)
+{
+	char bytes[HANDSHAKE_MAX_BYTES];
+	ssize_t got =
+		recv(upgrade->fd, bytes + upgrade->len, sizeof(bytes) - upgrade->len, MSG_DONTWAIT);
+	size_t len = upgrade->len + (size_t)got;
+	enum outcome outcome;
+
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return WAITS;
+	if (got <= 0) {
+		refusals_count(&upgrade->owner->refusals, COUNT_REFUSED_GONE);
+		return GONE;
+	}
+	if (upgrade->len > 0)
+		memcpy(bytes, upgrade->bytes, upgrade->len);
+	outcome = decide(upgrade, bytes, len);
+	if (outcome == WAITS || outcome == ASKS) {
+		upgrade->bytes = xreallocarray(upgrade->bytes, len, 1);
+		memcpy(upgrade->bytes + upgrade->len, bytes + upgrade->len, (size_t)got);
+		upgrade->len = len;
+	}
+	return outcome;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events);
@@ -288,10 +307,46 @@ static void stay(struct upgrade *upgrade, enum outcome outcome)
 	uv_poll_start(&upgrade->poll, UV_READABLE | (has_more ? UV_WRITABLE : 0), on_readable);
 }
 
+static void on_answered(struct question *question);
+
+/* What it has sent says so: it goes, or stays, or asks whether its topic is known elsewhere and
+ * meanwhile is not read from. */
+static void settle(struct upgrade *upgrade, enum outcome outcome)
+{
+	const struct upgrades_parts *parts = &upgrade->owner->parts;
+	struct handshake handshake;
+	char topic[TOPIC_MAX_BYTES];
+	size_t len;
+
+	if (outcome == ASKS) {
+		handshake_parse(upgrade->bytes, upgrade->len, &handshake);
+		handshake_topic(&handshake, topic, &len);
+		upgrade->has_asked = true;
+		upgrade->question.answered = on_answered;
+		if (questions_ask(parts->questions, topic, len, &upgrade->question)) {
+			deadlines_set(&upgrade->owner->deadlines, &upgrade->deadline,
+				      clock_monotonic_ms() + QUESTION_LIMIT_MS);
+			return;
+		}
+		outcome = decide(upgrade, upgrade->bytes, upgrade->len);
+	}
+	if (outcome == ADOPTED || outcome == GONE)
+		end(upgrade, outcome == GONE);
+	else
+		stay(upgrade, outcome);
+}
+
+/* All is judged again, for in the meantime more than the topic may have changed. */
+static void on_answered(struct question *question)
+{
+	struct upgrade *upgrade = container_of(question, struct upgrade, question);
+
+	settle(upgrade, decide(upgrade, upgrade->bytes, upgrade->len));
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct upgrade *upgrade = poll->data;
-	enum outcome outcome;
 	char nothing[4096];
 
 	(void)status;
@@ -314,11 +369,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	}
 	/* libwebsockets polls the same descriptor: ours must be out of the way first. */
 	uv_poll_stop(poll);
-	outcome = receive(upgrade);
-	if (outcome == ADOPTED || outcome == GONE)
-		end(upgrade, outcome == GONE);
-	else
-		stay(upgrade, outcome);
+	settle(upgrade, receive(upgrade));
 }
 
 /* Ends it for lack of time or room. A client that has said nothing is told nothing: it may be a
@@ -351,7 +402,7 @@ void upgrade_begin(struct upgrades *upgrades, int fd, const struct sockaddr *pee
 		upgrade->poll.data = upgrade;
 		deadlines_set(&upgrades->deadlines, &upgrade->deadline,
 			      clock_monotonic_ms() + upgrades->parts.config->handshake_timeout_ms);
-		stay(upgrade, outcome);
+		settle(upgrade, outcome);
 	}
 	/* Those of whom there are too many make room. */
 	while (upgrades->pending->count > upgrades->parts.limits.pending) {
@@ -375,7 +426,15 @@ void upgrades_on_tick(struct upgrades *upgrades)
 	int64_t now_ms = clock_monotonic_ms();
 	struct deadline *due;
 
-	while ((due = deadlines_pop(&upgrades->deadlines, now_ms)))
-		turn_away(container_of(due, struct upgrade, deadline), &refusal_timeout);
+	while ((due = deadlines_pop(&upgrades->deadlines, now_ms))) {
+		struct upgrade *upgrade = container_of(due, struct upgrade, deadline);
+
+		if (!upgrade->question.is_open) {
+			turn_away(upgrade, &refusal_timeout);
+			continue;
+		}
+		questions_drop(&upgrade->question);
+		on_answered(&upgrade->question);
+	}
 	refusals_tick(&upgrades->refusals, false);
 }

@@ -14,6 +14,7 @@
 
 struct clients;
 struct counters;
+struct questions;
 struct registry;
 struct tally;
 struct upgrades;
@@ -28,6 +29,7 @@ struct upgrades_parts {
 	struct clients *clients;
 	struct registry *registry;
 	struct cluster_reader *cluster; /* NULL: there is no redis_url */
+	struct questions *questions; /* NULL likewise */
 	const struct tally *tally;
 	struct counters *counters;
 	struct transports *transports;
