@@ -48,7 +48,7 @@ class StandIn extends EventTarget {
 			},
 			onState: (news) => this.#onState(news),
 			onPush: (payload, { id, text }) => this.#bring(this.#resumes && id !== undefined
-				? `{"type":"push","id":${id},"payload":${text}}` : `{"type":"push","payload":${text}}`),
+				? `{"type":"push","id":${JSON.stringify(id)},"payload":${text}}` : `{"type":"push","payload":${text}}`),
 			onMessage: (frame, text) => {
 				if (frame.type !== 'auth_ok' || this.#isRenewing)
 					this.#bring(text);
@@ -99,7 +99,7 @@ class StandIn extends EventTarget {
 		const { type, token, last_event_id: from } = frame;
 
 		if (type !== 'auth' || !['string', 'undefined'].includes(typeof token) ||
-			!(from == null || (Number.isSafeInteger(from) && from >= 0)))
+			!(from == null || typeof from === 'string' || (Number.isSafeInteger(from) && from >= 0)))
 			return this.#refuse(AUTH_REQUIRED);
 		this.#auth = frame;
 		if (from != null)

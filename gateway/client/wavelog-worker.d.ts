@@ -15,6 +15,9 @@ export interface Fault {
 	closeCode?: number;
 }
 
+/** A number, or in a cluster a text: to be handed back as it is. */
+export type EventId = number | string;
+
 export interface News extends Fault {
 	state: State;
 	/** The one that is live, or null. */
@@ -22,7 +25,7 @@ export interface News extends Fault {
 	/** When live: false when pushes may be missing; then onGap was called. */
 	recovered?: boolean;
 	/** When live: the position. */
-	lastEventId?: number | null;
+	lastEventId?: EventId | null;
 	/** When waiting or refused: until it tries again. */
 	retryMs?: number;
 }
@@ -37,7 +40,7 @@ export interface Options {
 	token?: string;
 	getToken?: () => string | undefined | Promise<string | undefined>;
 	/** Each push, once and in order. `text` is the payload as it was published. */
-	onPush?: (payload: any, push: { id: number; text: string }) => void;
+	onPush?: (payload: any, push: { id: EventId; text: string }) => void;
 	onState?: (news: News) => void;
 	/** Pushes may have been missed: fetch the state anew. */
 	onGap?: () => void;
@@ -46,7 +49,7 @@ export interface Options {
 	/** Other messages: the answers on worker.status. */
 	onMessage?: (message: any, text: string) => void;
 	/** Resume after this push; null, the default, is from now. */
-	lastEventId?: number | null;
+	lastEventId?: EventId | null;
 	/** Which may be used. */
 	transports?: readonly Transport[];
 	/** All in milliseconds. */
@@ -66,7 +69,7 @@ export interface Subscription {
 	readonly state: State;
 	readonly transport: Transport | null;
 	/** The last push that was delivered. */
-	lastEventId: number | null;
+	lastEventId: EventId | null;
 	close(): void;
 	/** Try now. */
 	retry(): void;

@@ -8,7 +8,9 @@
  * step stands between this file and a browser; wavelog-worker.mjs makes a module of it. Carriers
  * are what is open: one at most is live, and only what that one brings is delivered. A better one
  * asks for what comes after the last id that was delivered, and takes over with its auth_ok; the
- * old one is closed in the same moment. Ids rise, so what both bring is delivered once.
+ * old one is closed in the same moment. Ids that are numbers rise, so what both bring is delivered
+ * once; those of a cluster are texts that say nothing to us, so what the old one brings waits
+ * meanwhile.
  *
  * Tokens are in message bodies only. Nothing is written to the console.
  */
@@ -37,6 +39,7 @@ const POLL_LIMIT_MS = 20000;
 const SILENCE_MS = 40000; // of a stream, which says something every 15 s
 const CHECK_MS = 5000; // for the answer to a question whether a WebSocket is still alive
 const SHORT_LIFE_MS = 3000;
+const HOLD_MS = 2000; // as long as a carrier that is to take over may keep pushes waiting
 const TICK_MS = 5000;
 const SLEPT_MS = 90000; // a hidden tab's timers may be a minute late
 const EARLY_MS = 60000; // that a token is renewed before it expires
@@ -277,6 +280,7 @@ function subscribe(given) {
 	const carriers = new Set();
 	const listeners = [];
 	let state = '', live = null, round = null, position = options.lastEventId;
+	let held = null; // what the live carrier brings while another one is to take over
 	let token, asking, isStale = false, refusal = null; // the token that was refused, and why
 	let failures = 0, climbs = 0, shortLives = 0;
 	let retryTimer, climbTimer, tokenTimer;
@@ -342,9 +346,11 @@ function subscribe(given) {
 
 				if (refusal && its === refusal.token)
 					throw refusal.fault;
-				carrier.from = position;
+				carrier.from = carrier === live && held?.passed || position;
 				carrier.token = its;
-				return JSON.stringify({ type: 'auth', token: its, last_event_id: position });
+				if (live && carrier !== live && typeof position === 'string')
+					held ??= { carrier, frames: [], timer: setTimeout(release, HOLD_MS) };
+				return JSON.stringify({ type: 'auth', token: its, last_event_id: carrier.from });
 			},
 			expect(ms) {
 				clearTimeout(carrier.timer);
@@ -352,7 +358,12 @@ function subscribe(given) {
 					carrier.timer = setTimeout(carrier.end, ms, { code: 'timeout', message: 'no answer in time' });
 			},
 			take: (text) => carrier.isOver || take(carrier, text),
-			passed: (id) => carrier === live && (position = id), // there was nothing more up to this one
+			passed(id) { // there was nothing more up to this one
+				if (carrier === live && held)
+					held.passed = id;
+				else if (carrier === live)
+					position = id;
+			},
 			end(fault) {
 				if (carrier.isOver)
 					return;
@@ -375,9 +386,26 @@ function subscribe(given) {
 		carriers.delete(carrier);
 		clearTimeout(carrier.timer);
 		carrier.cancel();
+		if (held?.carrier === carrier)
+			release();
+	}
+
+	function forget() {
+		clearTimeout(held?.timer);
+		held = null;
+	}
+
+	function release() {
+		const { frames, passed } = held;
+
+		forget();
+		for (const each of frames)
+			deliver(...each);
+		position = passed ?? position;
 	}
 
 	function discardAll() {
+		forget(); // it comes again
 		clearTimeout(retryTimer);
 		clearTimeout(climbTimer);
 		clearTimeout(round?.timer);
@@ -395,7 +423,7 @@ function subscribe(given) {
 		}
 		if (frame.type === 'push') {
 			if (carrier === live)
-				deliver(frame, text);
+				held ? held.frames.push([frame, text]) : deliver(frame, text);
 		} else if (frame.type === 'error') {
 			carrier.fault = { code: frame.code, message: frame.message };
 		} else if (frame.type === 'auth_ok' && (!carrier.isLive || frame.recovered === false)) {
@@ -407,7 +435,7 @@ function subscribe(given) {
 
 	function deliver(frame, text) {
 		if (frame.id !== undefined) {
-			if (position !== null && frame.id <= position)
+			if (typeof frame.id === 'number' && typeof position === 'number' && frame.id <= position)
 				return;
 			position = frame.id;
 		}
@@ -425,10 +453,13 @@ function subscribe(given) {
 
 		if (live && live.rung < carrier.rung)
 			return discard(carrier);
-		if (carrier.from === null && position !== null) { // what lies between would be lost
+		/* What lies between would be lost, or come twice. */
+		if (position !== null && (carrier.from === null ||
+			live && carrier !== live && typeof position === 'string' && carrier.from !== position)) {
 			discard(carrier);
 			return open(carrier.rung, carrier.round);
 		}
+		forget(); // it brings that too
 		if (!recovered || position === null)
 			position = frame.last_event_id ?? null;
 		live = carrier;

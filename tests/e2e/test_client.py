@@ -213,12 +213,12 @@ def test_a_token_is_renewed_in_time_and_asked_for_once_more_when_it_is_refused(p
 class Publishing:
     """Publishes the next number every 20 ms, while it is open."""
 
-    def __init__(self, view):
-        self.view, self.is_over = view, threading.Event()
+    def __init__(self, view, every_s=0.02):
+        self.view, self.every_s, self.is_over = view, every_s, threading.Event()
         self.thread = threading.Thread(target=self.run)
 
     def run(self):
-        while not self.is_over.wait(0.02):
+        while not self.is_over.wait(self.every_s):
             self.view.publish(1)
 
     def __enter__(self):
@@ -254,6 +254,30 @@ def test_a_page_goes_down_the_ladder_and_comes_back_up(page, worker, board, brow
         "websocket", "stream", "poll", "stream", "websocket",
     ]  # fmt: skip
     wait_until(lambda: not board.connections("stream"), "a stream that is not needed any more ends")
+
+
+def test_the_texts_of_a_cluster_are_handed_back_and_compared_with_nothing(make_server, browser):
+    server = make_server(redis_url="redis://127.0.0.1:1")
+    with Switchboard(server.plain_port, page=PAGE) as board:
+        view = Page(browser, board, server, "t", climbMs=100, climbMaxMs=150)
+        view.is_live("websocket")
+        with Publishing(view, every_s=0.004):
+            for _ in range(3):
+                board.shut("ws", "stream")
+                view.is_live("poll")
+                board.open("stream")
+                view.is_live("stream")
+                board.open("ws")
+                view.is_live("websocket")
+        view.has_all()
+        assert view.seen("gaps") == 0 and view.seen("errors") == []
+        position = browser.run("sub.close(); return sub.lastEventId")
+        assert isinstance(position, str)
+        view.publish(1)
+        browser.run("go(arguments[0])", {"topic": "t", "lastEventId": position})
+        browser.wait_for("seen.pushes.length > 0", "what came meanwhile")
+        assert view.seen("pushes") == [view.number - 1]
+        browser.run("sub.close()")
 
 
 RUNGS = ("websocket", "stream", "poll")
