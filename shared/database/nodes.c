@@ -165,7 +165,7 @@ bool nodes_pass(struct nodes *nodes, int64_t id, enum event_kind kind, bool is_o
 	if (counts && nodes->joined_id == INT64_MAX)
 		read_self(nodes);
 	counts = counts && id > nodes->joined_id;
-	if (counts)
+	if (counts && nodes->own_id < id) /* a replay reads older ones */
 		nodes->own_id = id;
 	if (nodes->looked_id != 0 && nodes->looked_id < id)
 		nodes->looked_id = id;

@@ -4,6 +4,8 @@
  */
 #include "tests/unit/shared/database/feed_fixture.h"
 
+#include "shared/database/nodes.h"
+
 static void a_replay_hands_out_what_came_after_its_position(void **state)
 {
 	int64_t position = 0;
@@ -169,6 +171,35 @@ static void a_replay_leaves_the_feeds_position_alone(void **state)
 	assert_string_equal(polled(2, false), "3:0t=3");
 }
 
+static void a_replay_of_old_events_does_not_move_where_a_node_of_a_cluster_is(void **state)
+{
+	struct nodes *nodes = nodes_new(database);
+	struct client_position client = {.nameless_id = 0};
+	struct position here = {.id = 0};
+	struct feed_batch batch = {.topic = "t",
+				   .topic_len = 1,
+				   .position = first_id,
+				   .until = first_id + 2,
+				   .max_rows = MANY,
+				   .client = &client};
+
+	(void)state;
+	execute(writer, "UPDATE cluster SET (relayed_id, joined_id) = "
+			"(SELECT max(id), max(id) FROM events)");
+	feed_close(feed);
+	feed = feed_open(database, nodes, why);
+	add_pushes("t", 5);
+	polled(MANY, false);
+	assert_int_equal(feed_here(feed)->own, first_id + 5);
+	forget();
+	assert_int_equal(feed_replay(feed, &batch, take_replayed, &taken), DATABASE_OK);
+	assert_string_equal(taken, "1:0t=1 2:0t=2");
+	assert_int_equal(nodes_position(nodes, first_id + 5, &here), SQLITE_OK);
+	assert_int_equal(here.own, first_id + 5);
+	assert_int_equal(feed_here(feed)->own, first_id + 5);
+	nodes_free(nodes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -181,6 +212,7 @@ int main(void)
 		FEED_TEST(pushes_of_other_topics_that_are_gone_are_no_gap),
 		FEED_TEST(a_replay_that_failed_goes_on_where_it_was),
 		FEED_TEST(a_replay_leaves_the_feeds_position_alone),
+		FEED_TEST(a_replay_of_old_events_does_not_move_where_a_node_of_a_cluster_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
