@@ -413,7 +413,10 @@ static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buffer)
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 {
 	struct redis *redis = stream->data;
+	struct command *first = STAILQ_FIRST(&redis->commands);
 
+	if (first && count > 0) /* a long answer is not late while it comes */
+		first->due_ms += count / REDIS_BYTES_PER_MS;
 	if (count == UV_EOF) {
 		end(redis, redis->state == SECURING ? "Redis closed the connection instead of TLS"
 						    : "Redis closed the connection");

@@ -26,6 +26,7 @@ enum {
 	REDIS_WHY_SIZE = 160,
 	REDIS_CODE_SIZE = 24, /* of an error: "WRONGPASS" */
 	REDIS_CONNECT_MS = 1500, /* to one address; then the next is tried */
+	REDIS_BYTES_PER_MS = 128, /* an answer that comes more slowly is late */
 	REDIS_UNSENT_MAX = 64 * 1024 * 1024, /* bytes that Redis does not take: the end */
 	REDIS_COMMANDS_MAX = 64 * 1024, /* without an answer: likewise */
 };
@@ -42,7 +43,9 @@ void redis_server_free(struct redis_server *server);
 struct redis_options {
 	struct redis_server *server;
 	const char *client_name; /* for CLIENT LIST; printable, without spaces; copied */
-	int64_t deadline_ms; /* of each command; also of the name's look-up, and of TLS */
+	/* Of each command, and 1 ms more for each REDIS_BYTES_PER_MS of its answer; also of the
+	 * name's look-up, and of TLS. */
+	int64_t deadline_ms;
 };
 
 struct redis_handlers {

@@ -459,6 +459,54 @@ static void large_replies_come_whole_and_endless_lines_end_it(void **state)
 	free(line);
 }
 
+/* Says 100,000 bytes every 60 ms, so often. */
+static struct {
+	uv_timer_t timer;
+	const char *text;
+	int times;
+} piecemeal;
+
+static void on_piece(uv_timer_t *timer)
+{
+	uv_buf_t piece = uv_buf_init((char *)(uintptr_t)piecemeal.text, 100000);
+
+	if (!redis || piecemeal.times-- == 0) {
+		uv_close((uv_handle_t *)timer, NULL);
+		return;
+	}
+	uv_write(xcalloc(1, sizeof(uv_write_t)), (uv_stream_t *)&server.peer, &piece, 1,
+		 on_written);
+	piecemeal.text += 100000;
+}
+
+static void on_ready_to_wait(void *context)
+{
+	on_ready(context);
+	uv_timer_init(&loop, &piecemeal.timer);
+	uv_timer_start(&piecemeal.timer, on_piece, 60, 60);
+}
+
+static void a_long_answer_is_not_late_while_it_comes(void **state)
+{
+	static const char *const ping[] = {"PING", NULL};
+	const struct redis_handlers handlers = {on_ready_to_wait, on_end, NULL, NULL};
+	char *large = filled("$499989\r\n", 499989, "\r\n");
+
+	(void)state;
+	for (int times = 1; times <= 5; times += 4) {
+		begin((const char *const[]){OK, NULL});
+		script = ping;
+		closes_at = "499989";
+		piecemeal.text = large;
+		piecemeal.times = times;
+		run(URL, SHORT_MS, &handlers);
+		assert_string_equal(trace, times == 5 ? "ready 499989-bytes "
+						      : "ready (none) end: no answer to PING "
+							"within 100 ms");
+	}
+	free(large);
+}
+
 /* As much as Redis does not take. */
 static void on_ready_to_flood(void *context)
 {
@@ -587,6 +635,7 @@ int main(void)
 		cmocka_unit_test(while_it_is_paused_nothing_is_said_and_nothing_is_late),
 		cmocka_unit_test(a_message_that_nobody_takes_ends_it),
 		cmocka_unit_test(large_replies_come_whole_and_endless_lines_end_it),
+		cmocka_unit_test(a_long_answer_is_not_late_while_it_comes),
 		cmocka_unit_test(what_redis_does_not_take_is_bounded),
 		cmocka_unit_test(a_command_after_the_end_is_answered_all_the_same),
 		cmocka_unit_test(a_url_that_is_none_and_certificates_that_are_missing_are_said),
