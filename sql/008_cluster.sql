@@ -19,7 +19,8 @@ INSERT INTO cluster (node) VALUES (lower(hex(randomblob(8))));
 CREATE TABLE nodes (
   node        TEXT    NOT NULL PRIMARY KEY, -- 16 hex digits
   last_id     INTEGER NOT NULL DEFAULT 0, -- its newest event that is or was in `events`, by its own number; 0: a foreign node, or a silent one
-  gone_id     INTEGER NOT NULL DEFAULT 0, -- its newest event that is not here any more, or has never come
+  gone_id     INTEGER NOT NULL DEFAULT 0, -- its newest push that has been pruned
+  missing_id  INTEGER NOT NULL DEFAULT 0, -- its newest event that will never come
   name        TEXT    NOT NULL DEFAULT '', -- what it says of itself, from here on
   version     TEXT    NOT NULL DEFAULT '',
   is_alive    INTEGER NOT NULL DEFAULT 0, -- heard of within 15 seconds
@@ -56,7 +57,7 @@ CREATE VIEW node_overview AS
          strftime('%Y-%m-%d %H:%M:%S', since_ms / 1000, 'unixepoch') AS since
     FROM cluster WHERE since_ms IS NOT NULL
    UNION ALL
-  SELECT node, name, version, CASE is_alive WHEN 1 THEN 'alive' ELSE 'gone' END, last_id, gone_id, NULL, NULL, sockets,
+  SELECT node, name, version, CASE is_alive WHEN 1 THEN 'alive' ELSE 'gone' END, last_id, max(gone_id, missing_id), NULL, NULL, sockets,
          strftime('%Y-%m-%d %H:%M:%S', started_ms / 1000, 'unixepoch')
     FROM nodes;
 

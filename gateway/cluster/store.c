@@ -50,9 +50,9 @@ static const char *const sql[STATEMENTS] = {
 	/* What has been registered here and is not relayed yet, stays. */
 	[FORGET_TOPIC] = "DELETE FROM topics WHERE topic = ?1 "
 			 "AND NOT EXISTS (SELECT 1 FROM topics_to_relay WHERE topic = ?1)",
-	[PUT_NODE] = "INSERT INTO nodes (node, last_id, gone_id) VALUES (?1, ?2, ?3) "
+	[PUT_NODE] = "INSERT INTO nodes (node, last_id, missing_id) VALUES (?1, ?2, ?3) "
 		     "ON CONFLICT (node) DO UPDATE SET last_id = excluded.last_id, "
-		     "gone_id = max(gone_id, excluded.gone_id)",
+		     "missing_id = max(missing_id, excluded.missing_id)",
 	[FIND_DEAD_NODE] =
 		"SELECT node FROM nodes WHERE last_id > 0 AND NOT is_alive AND NOT EXISTS "
 		"(SELECT 1 FROM events WHERE origin > node || '.' AND origin < node || '/') "
@@ -69,7 +69,7 @@ struct node {
 	char id[NODE_ID_LEN + 1];
 	int64_t last_id; /* committed */
 	int64_t next_id; /* with what the transaction adds */
-	int64_t gone_id; /* of the transaction; 0: nothing is missing */
+	int64_t missing_id; /* of the transaction; 0: nothing is missing */
 };
 
 struct cluster_store {
@@ -136,7 +136,7 @@ static enum database_status load_nodes(struct cluster_store *store)
 	}
 	for (size_t i = 0; i < store->node_count; i++) {
 		store->nodes[i].next_id = store->nodes[i].last_id;
-		store->nodes[i].gone_id = 0;
+		store->nodes[i].missing_id = 0;
 	}
 	return database_status_of(result);
 }
@@ -338,23 +338,33 @@ static enum database_status forget_topic(struct cluster_store *store, struct sli
 	return database_run(forget);
 }
 
+enum { ORIGIN_SIZE = 2 * NODE_ID_LEN + 2 };
+
+/* `events.origin` of that event of a node. */
+static void origin_write(const char *node, int64_t id, char origin[ORIGIN_SIZE])
+{
+	snprintf(origin, ORIGIN_SIZE, "%s.%016lld", node, (long long)id);
+}
+
 enum database_status cluster_store_add(struct cluster_store *store, const struct log_entry *entry,
 				       enum entry_verdict verdict, bool *is_refused)
 {
 	const struct log_entry nothing = {.created_ms = INT64_MAX};
-	char origin[2 * NODE_ID_LEN + 2];
+	char origin[ORIGIN_SIZE];
 	struct node *node;
 	enum database_status status = take_node(store, entry->origin, &node);
 
 	*is_refused = status == DATABASE_OK && !node;
 	if (status != DATABASE_OK || !node)
 		return status;
-	if (verdict == ENTRY_AFTER_GAP)
-		status = add_event(store, EVENT_GAP, &nothing, entry->origin);
+	if (verdict == ENTRY_AFTER_GAP) {
+		origin_write(entry->origin, entry->prev, origin);
+		status = add_event(store, EVENT_GAP, &nothing, origin);
+	}
 	if (verdict == ENTRY_AFTER_GAP || verdict == ENTRY_FIRST)
-		node->gone_id = entry->prev;
+		node->missing_id = entry->prev;
 	node->next_id = entry->id;
-	snprintf(origin, sizeof(origin), "%s.%016lld", entry->origin, (long long)entry->id);
+	origin_write(entry->origin, entry->id, origin);
 	if (status == DATABASE_OK)
 		status = add_event(store, entry->kind, entry, origin);
 	if (status == DATABASE_OK && entry->kind == EVENT_UNREGISTER)
@@ -370,7 +380,7 @@ enum database_status cluster_store_learn(struct cluster_store *store, const stru
 
 	*is_refused = status == DATABASE_OK && !node;
 	if (node)
-		node->next_id = node->gone_id = entry->id;
+		node->next_id = node->missing_id = entry->id;
 	return status;
 }
 
@@ -395,7 +405,7 @@ static enum database_status put_nodes(struct cluster_store *store)
 			continue;
 		sqlite3_bind_text(put, 1, node->id, -1, SQLITE_STATIC);
 		sqlite3_bind_int64(put, 2, node->next_id);
-		sqlite3_bind_int64(put, 3, node->gone_id);
+		sqlite3_bind_int64(put, 3, node->missing_id);
 		status = database_run(put);
 	}
 	return status;
@@ -451,7 +461,7 @@ enum database_status cluster_store_commit(struct cluster_store *store,
 	store->written = store->state;
 	for (size_t i = 0; i < store->node_count; i++) {
 		store->nodes[i].last_id = store->nodes[i].next_id;
-		store->nodes[i].gone_id = 0;
+		store->nodes[i].missing_id = 0;
 	}
 	return status;
 }

@@ -32,7 +32,7 @@ enum statement {
 
 static const char *const sql[STATEMENTS] = {
 	[SELF] = "SELECT node, relayed_id IS NOT NULL, joined_id, gone_id FROM cluster",
-	[OTHERS] = "SELECT node, last_id, gone_id FROM nodes",
+	[OTHERS] = "SELECT node, last_id, gone_id, missing_id FROM nodes",
 	[OWN] = "SELECT id FROM events WHERE id > ?1 AND id <= ?2 AND origin IS NULL AND kind < 3 "
 		"ORDER BY id DESC LIMIT 1",
 	[FIRST] = "SELECT id FROM events WHERE origin > ?1 AND origin < ?2 ORDER BY origin LIMIT 1",
@@ -247,9 +247,10 @@ static int look_at_all_foreign(struct nodes *nodes, const char *topic, size_t le
 	return SQLITE_OK;
 }
 
-/* What is missing of the other nodes' events. */
+/* What is missing of the other nodes' events; `may_be_pruned`: of those of the topic that were
+ * pruned. */
 static int look_at_others(struct nodes *nodes, const struct position *client, bool given_here,
-			  struct nodes_missing *missing)
+			  bool may_be_pruned, struct nodes_missing *missing)
 {
 	sqlite3_stmt *row = nodes->statements[OTHERS], *first = nodes->statements[FIRST];
 	int result;
@@ -258,7 +259,8 @@ static int look_at_others(struct nodes *nodes, const struct position *client, bo
 		uint64_t node = node_of(row);
 		int64_t newest = position_newest(client, node), id = INT64_MAX;
 
-		missing->is_gone = sqlite3_column_int64(row, 2) > newest;
+		missing->is_gone = (may_be_pruned && sqlite3_column_int64(row, 2) > newest) ||
+				   sqlite3_column_int64(row, 3) > newest;
 		if (given_here || sqlite3_column_int64(row, 1) <= newest)
 			continue;
 		bind_origin(first, 1, node, newest);
@@ -276,18 +278,19 @@ int nodes_missing(struct nodes *nodes, const char *topic, size_t len, const stru
 		  const struct position *here, int64_t pruned_id, struct nodes_missing *missing)
 {
 	bool given_here = client->node == here->node;
-	/* Those from before the cluster are none of its events. */
-	int64_t joined_id = nodes->joined_id < here->id ? nodes->joined_id : here->id;
-	int64_t own_id = position_newest(client, here->node), newest_id, jumped = 0, time_ms;
+	int64_t own_id = position_newest(client, here->node), jumped = 0, time_ms;
+	int64_t newest_id = given_here && client->id > own_id ? client->id : own_id;
+	/* Whoever has had an event of this node has had, as a rule, what was here before it, for
+	 * that comes first everywhere: so what was pruned of the topic is no loss. */
+	bool may_be_pruned = !given_here && own_id < pruned_id;
 	sqlite3_stmt *jump = nodes->statements[JUMPED];
 	int result;
 
-	newest_id = given_here && client->id > own_id ? client->id : own_id;
-	if (own_id < joined_id)
-		own_id = joined_id;
+	if (own_id < nodes->joined_id) /* those from before are none of the cluster's */
+		own_id = nodes->joined_id < here->id ? nodes->joined_id : here->id;
 	missing->is_gone = true;
 	if (client->node == 0 || newest_id > here->id || pruned_id > here->id ||
-	    (given_here ? client->id < pruned_id : own_id < nodes->gone_id))
+	    (given_here && client->id < pruned_id) || (may_be_pruned && own_id < nodes->gone_id))
 		return SQLITE_OK;
 	sqlite3_bind_int64(jump, 1, newest_id);
 	result = ask(jump, &jumped);
@@ -295,13 +298,13 @@ int nodes_missing(struct nodes *nodes, const char *topic, size_t len, const stru
 		return result;
 	missing->is_gone = false;
 	missing->after_id = given_here ? client->id : own_id < here->own ? own_id : here->id;
-	result = look_at_others(nodes, client, given_here, missing);
+	result = look_at_others(nodes, client, given_here, may_be_pruned, missing);
 	if (missing->after_id < pruned_id) /* it has had what is gone */
 		missing->after_id = pruned_id;
-	if (result == SQLITE_OK && !given_here && !missing->is_gone)
-		result = find_time(nodes, client, own_id, &time_ms);
-	if (result == SQLITE_OK && !given_here && !missing->is_gone)
-		result = look_at_all_foreign(nodes, topic, len, time_ms - CLOCKS_MS,
-					     &missing->is_gone);
-	return result;
+	if (result != SQLITE_OK || missing->is_gone || given_here)
+		return result;
+	result = find_time(nodes, client, own_id, &time_ms);
+	if (result != SQLITE_OK)
+		return result;
+	return look_at_all_foreign(nodes, topic, len, time_ms - CLOCKS_MS, &missing->is_gone);
 }

@@ -133,7 +133,7 @@ def test_a_node_that_joins_has_what_comes_from_then_on_and_knows_what_it_has_not
         assert client.receive_json()["payload"] == "new"
     assert events_from(c, a) == [new] and gaps(c) == 0
     wait_until(lambda: c.row()["log_position"] != "0-0", "the position is written")
-    assert sqlite.rows(c.service, "SELECT last_id, gone_id FROM nodes WHERE node = ?", a.id) == [(new, last)]
+    assert sqlite.rows(c.service, "SELECT last_id, missing_id FROM nodes WHERE node = ?", a.id) == [(new, last)]
 
 
 def test_nothing_is_lost_or_doubled_when_redis_goes_hangs_forgets_or_comes_back_empty(make_cluster):

@@ -60,15 +60,15 @@ class Node:
     def receive(self, node, number, topic, payload=None, age_s=0, kind=0):
         """An event of another node comes; `number` is None for a foreign one. Returns its id here."""
         origin = node if number is None else f"{node}.{number:016}"
-        gone = number if kind == 5 else 0
+        missing = number if kind == 5 else 0
         at_ms = int((time.time() - age_s) * 1000)
         sqlite.change(
             self.database,
             f"""BEGIN IMMEDIATE;
             INSERT INTO events (kind, topic, created_ms, origin, payload)
             VALUES ({kind}, '{topic}', {at_ms}, '{origin}', '{json.dumps(payload)}');
-            INSERT INTO nodes (node, last_id, gone_id) VALUES ('{node}', {number or 0}, {gone})
-            ON CONFLICT DO UPDATE SET last_id = max(last_id, excluded.last_id), gone_id = max(gone_id, excluded.gone_id);
+            INSERT INTO nodes (node, last_id, missing_id) VALUES ('{node}', {number or 0}, {missing})
+            ON CONFLICT DO UPDATE SET last_id = max(last_id, excluded.last_id), missing_id = max(missing_id, excluded.missing_id);
             COMMIT""",
         )
         return sqlite.value(self.database, f"SELECT max(id) FROM events WHERE origin = '{origin}'")
@@ -268,7 +268,7 @@ def test_recovered_is_false_where_something_may_be_missing(node):
                 again = client.position
             assert resumed(node, topic, again, transport, 0) == ([], []), (transport, what)
         assert resumed(node, topic, good, transport, 0) == ([], [])
-    sqlite.change(node.database, f"UPDATE nodes SET gone_id = 61, last_id = 62 WHERE node = '{A}'")
+    sqlite.change(node.database, f"UPDATE nodes SET missing_id = 61, last_id = 62 WHERE node = '{A}'")
     for position, recovered in ((good, False), (good.replace(base36(60), base36(61)), True)):
         for transport in TRANSPORTS:
             with Client(node, topic, position, transport) as client:

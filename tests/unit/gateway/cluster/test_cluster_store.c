@@ -139,10 +139,10 @@ static void events_of_others_come_once_and_what_is_missing_is_marked(void **stat
 	assert_string_equal(query(handle(),
 				  "SELECT group_concat(kind || ' ' || origin) FROM events "
 				  "WHERE +origin IS NOT NULL"),
-			    "0 " OTHER ".0000000000000003,5 " OTHER ",0 " OTHER
+			    "0 " OTHER ".0000000000000003,5 " OTHER ".0000000000000007,0 " OTHER
 			    ".0000000000000008,0 " THIRD ".0000000000000008");
 	assert_string_equal(query(handle(), "SELECT group_concat(node || ' ' || last_id || ' ' || "
-					    "gone_id) FROM nodes"),
+					    "missing_id) FROM nodes"),
 			    OTHER " 8 7," THIRD " 8 7");
 	close_store();
 	open_store(); /* and it knows them again */
