@@ -55,7 +55,10 @@ button { font: inherit; padding: .3rem 1rem; }
 <h1>A note</h1>
 <p id="note">…</p>
 <p id="when"></p>
-<form id="form"><input name="note" placeholder="Change it for everybody" autocomplete="off" autofocus> <button>Push</button></form>
+<form id="form">
+<input name="note" placeholder="Change it for everybody" autocomplete="off" autofocus>
+<button>Push</button>
+</form>
 <p id="said"><?= htmlspecialchars($problem) ?></p>
 <p id="state">connecting</p>
 <script src="<?= htmlspecialchars($client) ?>"></script>

@@ -16,7 +16,8 @@
 declare(strict_types=1);
 
 $settings = [
-	// Where the API listens (wavelog-worker-api --listen): 'unix:/home/me/worker/api.sock', '127.0.0.1:9010', or '' for nowhere.
+	// Where the API listens (wavelog-worker-api --listen): 'unix:/home/me/worker/api.sock', '127.0.0.1:9010';
+	// '' for nowhere.
 	'socket' => '',
 	// The program, to be started when nobody listens there, and its configuration; '' for never.
 	'program' => '/home/me/worker/wavelog-worker-api',

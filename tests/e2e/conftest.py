@@ -7,6 +7,7 @@
 	make_service    a factory of services of a test's own: make_service(topic_ttl="1s").start()
 	make_server     the same behind an Nginx, started, with the topic "t"
 	make_cluster    nodes that share a Redis: make_cluster(3, proxied=True, topic_ttl="1m"), see harness/cluster.py
+	machine         skips the test where there can be no sandbox
 	certificates    a throw-away authority and a certificate for 127.0.0.1
 
 When a service is closed each of its processes must end with 0, and no log may hold a sanitizer's report
@@ -18,6 +19,7 @@ import pytest
 pytest.register_assert_rewrite("harness")  # before it is imported: what failed is shown there too
 
 from harness.cluster import Cluster
+from harness import sandbox
 from harness.process import adopt_orphans
 from harness.service import Service
 from harness.web_servers import Certificates, Nginx
@@ -56,6 +58,13 @@ def pytest_configure(config):
 def certificates(tmp_path_factory):
     adopt_orphans()
     return Certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def machine():
+    why = sandbox.why_not()
+    if why:
+        pytest.skip(why)
 
 
 def _close(services):

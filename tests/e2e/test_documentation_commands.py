@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import sandbox
+from harness import hosting, sandbox
 from harness.pages import Block, blocks
 
 LANGUAGES = {"", "sh", "crontab", "ini", "php", "html", "yaml"}
@@ -51,22 +51,11 @@ NEW_SECRET = """
 sed -i 's/^worker_secret:/worker_secret_previous:/' /etc/wavelog-worker/config.yaml
 printf 'worker_secret: "%s"\\n' "$(openssl rand -hex 32)" >>/etc/wavelog-worker/config.yaml
 """
-APACHE_IN_FRONT_OF_AN_ACCOUNT = r"""
+APACHE_IN_FRONT_OF_AN_ACCOUNT = rf"""
 a2enmod -q ssl headers proxy proxy_http proxy_wstunnel fcgid rewrite
 sed -i 's/APACHE_RUN_USER=.*/APACHE_RUN_USER=me/; s/APACHE_RUN_GROUP=.*/APACHE_RUN_GROUP=me/' /etc/apache2/envvars
 tee /etc/apache2/sites-available/host.conf <<'END'
-FcgidMaxRequestLen 16777216
-<Directory /home/me/www>
-	AllowOverride All
-	Require all granted
-</Directory>
-<VirtualHost *:443>
-	DocumentRoot /home/me/www
-	SSLEngine on
-	SSLCertificateFile /etc/ssl/certs/worker.example.org.pem
-	SSLCertificateKeyFile /etc/ssl/private/worker.example.org.key
-</VirtualHost>
-END
+{hosting.site()}END
 a2ensite -q host
 chown -R me: /var/lib/apache2
 apachectl start
@@ -204,12 +193,6 @@ def whole_script(walk):
     """Step after step in one shell, which remembers folders and functions. A mark begins the output of each."""
     steps = [f"printf '\\n@@ {number}\\n'\n{script_of(step)}\n" for number, step in enumerate(walk)]
     return sandbox.PREPARE + "".join(steps) + "printf '\\n@@ end\\n'\n" + AT_THE_END
-
-
-@pytest.fixture(scope="module")
-def machine():
-    if not sandbox.is_allowed():
-        pytest.skip("needs root, and leave to mount")
 
 
 @pytest.mark.parametrize("name", WALKS)

@@ -4,13 +4,9 @@ import re
 
 import pytest
 
-from harness import hosting, sandbox
+from harness import hosting
 
-
-@pytest.fixture(scope="module", autouse=True)
-def machine():
-    if not sandbox.is_allowed():
-        pytest.skip("needs root, and leave to mount")
+pytestmark = pytest.mark.usefixtures("machine")
 
 
 def answers(script):

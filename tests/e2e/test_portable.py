@@ -97,7 +97,7 @@ curl -sS https://www.example.org/worker/client-socket.js | grep -c 'WavelogWorke
 """
 
 
-@pytest.mark.skipif(not sandbox.is_allowed(), reason="needs root, and leave to mount")
+@pytest.mark.usefixtures("machine")
 def test_the_tarball_installs_itself_on_a_host_without_the_libraries(tarball):
     code, output = hosting.run((GONE + INSTALL).format(tarball=tarball))
     assert code == 0, output
@@ -105,7 +105,7 @@ def test_the_tarball_installs_itself_on_a_host_without_the_libraries(tarball):
     assert '{"id":' in output and '"status":"ok"' in output and output.endswith("}1\n"), output
 
 
-@pytest.mark.skipif(not sandbox.is_allowed(), reason="needs root, and leave to mount")
+@pytest.mark.usefixtures("machine")
 def test_on_a_server_of_ones_own_its_readme_leads_to_a_service(tarball, unpacked):
     commands = re.findall(r"^```sh\n(.*?)^```", (unpacked / "README.md").read_text(), re.M | re.S)
     assert len(commands) == 2 and "install.sh" in commands[0] and "/usr/local" in commands[1]

@@ -15,7 +15,8 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from .process import LIMIT_S, wait_until
+from .process import Connection, wait_until
+
 
 @dataclass
 class Reply:
@@ -151,15 +152,12 @@ def pairs(parameters):
     return encoded
 
 
-class FastCgi:
+class FastCgi(Connection):
     """A connection to `path`, a UNIX socket or ("127.0.0.1", port). call() does all; the other methods do one step each."""
 
     def __init__(self, path, secret):
+        super().__init__(path)
         self.secret = secret
-        is_tcp = isinstance(path, tuple)
-        self.socket = socket.socket(socket.AF_INET if is_tcp else socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(LIMIT_S)
-        self.socket.connect(path if is_tcp else str(path))
 
     def begin(self, verb="publish", length=None, **parameters):
         """BEGIN_REQUEST and the parameters of a POST to /internal/`verb`; others replace or, when None, remove."""
@@ -218,15 +216,6 @@ class FastCgi:
             return self.socket.recv(1) == b""
         except ConnectionResetError:
             return True
-
-    def close(self):
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
     def _read(self, count):
         data = b""

@@ -1,13 +1,13 @@
 """A host of shared hosting, in a sandbox: Apache that runs the customer's programs as the customer (suexec) and has all that
-a .htaccess file may ask for, PHP by php-fpm (with the environment that it has as a CGI program), and an account `me` that is not root and has one site, www.example.org."""
+a .htaccess file may ask for, PHP by php-fpm (with the environment that it has as a CGI program), and an account `me` that
+is not root and has one site, www.example.org."""
 
 from . import sandbox
 
-HOST = r"""
-a2enmod -q ssl headers proxy proxy_http proxy_wstunnel proxy_fcgi fcgid cgid rewrite suexec >/dev/null
-printf '/home\nwww\n' >/etc/apache2/suexec/www-data
-cat >/etc/apache2/sites-available/host.conf <<'END'
-<IfModule mod_fcgid.c>
+
+def site(more=""):
+    """Apache's configuration of the account's site, with `more` lines in its virtual host."""
+    return f"""<IfModule mod_fcgid.c>
 	FcgidMaxRequestLen 16777216
 </IfModule>
 <Directory /home/me/www>
@@ -16,15 +16,23 @@ cat >/etc/apache2/sites-available/host.conf <<'END'
 </Directory>
 <VirtualHost *:443>
 	DocumentRoot /home/me/www
-	SuexecUserGroup me me
 	SSLEngine on
 	SSLCertificateFile /etc/ssl/certs/worker.example.org.pem
 	SSLCertificateKeyFile /etc/ssl/private/worker.example.org.key
+{more}</VirtualHost>
+"""
+
+
+AS_THE_CUSTOMER = r"""	SuexecUserGroup me me
 	<FilesMatch "\.php$">
 		SetHandler "proxy:unix:/run/php-me.sock|fcgi://localhost"
 	</FilesMatch>
-</VirtualHost>
-END
+"""
+HOST = rf"""
+a2enmod -q ssl headers proxy proxy_http proxy_wstunnel proxy_fcgi fcgid cgid rewrite suexec >/dev/null
+printf '/home\nwww\n' >/etc/apache2/suexec/www-data
+cat >/etc/apache2/sites-available/host.conf <<'END'
+{site(AS_THE_CUSTOMER)}END
 a2ensite -q host >/dev/null
 cat >/tmp/fpm.conf <<'END'
 [global]
@@ -43,13 +51,13 @@ END
 php-fpm8.2 -y /tmp/fpm.conf
 echo ServerName localhost >/etc/apache2/conf-enabled/name.conf
 apachectl start
-runs_apache() { curl -s -o /dev/null https://www.example.org/; }
+runs_apache() {{ curl -s -o /dev/null https://www.example.org/; }}
 for i in $(seq 100); do runs_apache && break; sleep 0.05; done
 # lacks MODULE...: the host as it would be without them; has MODULE...: and with them again. What PHP needs stays.
-reload() { apachectl graceful; sleep 0.3; while ! runs_apache; do sleep 0.05; done; }
-lacks() { for name; do a2dismod -q -f "$name" >/dev/null; done; reload; }
-has() { a2enmod -q "$@" >/dev/null; reload; }
-as_me() { runuser -u me -- /bin/sh -euc "$1"; }
+reload() {{ apachectl graceful; sleep 0.3; while ! runs_apache; do sleep 0.05; done; }}
+lacks() {{ for name; do a2dismod -q -f "$name" >/dev/null; done; reload; }}
+has() {{ a2enmod -q "$@" >/dev/null; reload; }}
+as_me() {{ runuser -u me -- /bin/sh -euc "$1"; }}
 """
 
 

@@ -54,6 +54,32 @@ def accepts(address):
     return True
 
 
+class Connection:
+    """A stream socket, closed at the end of a `with`. `address`: ("127.0.0.1", port) or the path of a UNIX socket; `source`:
+    an address to come from."""
+
+    def __init__(self, address, tls=None, hostname="localhost", source=None, receive_buffer=None):
+        is_unix = not isinstance(address, tuple)
+        self.socket = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET, socket.SOCK_STREAM)
+        self.socket.settimeout(LIMIT_S)
+        if source:
+            self.socket.bind((source, 0))
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(str(address) if is_unix else address)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=hostname)
+
+    def close(self):
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
 USER = "www-data" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 UID, GID = pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid
 

@@ -63,5 +63,9 @@ def run(script, limit_s=LIMIT_S):
             return code, output.read()
 
 
-def is_allowed():
-    return os.geteuid() == 0 and run("true")[0] == 0
+def why_not():
+    """Why there can be none here; None when there can."""
+    if os.geteuid() != 0:
+        return "needs root"
+    code, output = run("true")
+    return f"needs leave to mount, below a root directory that is a mount point: {output.strip()}" if code else None

@@ -11,7 +11,7 @@ import time
 from typing import NamedTuple
 from urllib.parse import quote
 
-from .process import LIMIT_S
+from .process import LIMIT_S, Connection
 from .websocket import auth_frame
 
 
@@ -43,17 +43,9 @@ def chunked(*chunks, extension="", trailer=""):
     return b"".join(parts) + b"0\r\n" + trailer.encode() + b"\r\n"
 
 
-class Stream:
-    def __init__(self, address, tls=None, receive_buffer=None):
-        """`address`: ("127.0.0.1", port) or the path of a UNIX socket."""
-        family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.settimeout(LIMIT_S)
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.connect(address)
-        if tls:
-            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+class Stream(Connection):
+    def __init__(self, address, **options):
+        super().__init__(address, **options)
         self.buffer, self.has_ended, self.is_chunked = b"", False, False
         self.raw, self.comments, self.last_id = b"", 0, None
 
@@ -164,15 +156,6 @@ class Stream:
         except StreamEnded:
             return True
         return False
-
-    def close(self):
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def started(address, topic="t", token=None, prefix="", tls=None, headers=None, body=None, **members):

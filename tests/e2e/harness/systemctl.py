@@ -31,6 +31,8 @@ OWN_COMMANDS = {
     "apache2": {"restart": "apache2ctl restart", "reload": "apache2ctl graceful"},
     "nginx": {"restart": "nginx", "reload": "nginx -s reload"},
 }
+PID_FILES = {"apache2": "/run/apache2/apache2.pid", "nginx": "/run/nginx.pid"}
+LEAVING_S = 1
 
 
 def full_name(name):
@@ -47,6 +49,15 @@ def read_unit(name):
         unknown = set(unit[section]) - set(KNOWN[section].split())
         assert not unknown, f"{file}: {unknown}"
     return unit
+
+
+def children_of(name):
+    """Of nginx or Apache; those that have ended and are not yet reaped too."""
+    try:
+        pid = int(Path(PID_FILES[name]).read_text())
+        return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    except (OSError, ValueError):
+        return set()
 
 
 class Manager:
@@ -123,8 +134,12 @@ class Manager:
             self.stop(name)
 
     def ask_server(self, verb, name):
+        """Both reload in the background: until others have taken the place of all its children, or those that are left may
+        have clients that stay."""
+        before, deadline = children_of(name), time.monotonic() + LEAVING_S
         subprocess.run(OWN_COMMANDS[name][verb].split(), check=True, stdout=self.log, stderr=self.log)
-        time.sleep(1)  # both reload in the background, and nothing says when they have
+        while time.monotonic() < deadline and (not children_of(name) or children_of(name) & before):
+            time.sleep(0.01)
 
     def restart(self, name):
         self.stop(name)

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import websockets
 
-from .process import LIMIT_S
+from .process import LIMIT_S, Connection
 
 AUTH_OK = '{"type":"auth_ok"}'
 AUTH_REQUIRED = '{"type":"error","code":"auth_required","message":"first frame must be {type:auth,token:...}"}'
@@ -71,8 +71,6 @@ def subscriber(service, topic, token=None, **options):
     return client
 
 
-
-
 class Frame(NamedTuple):
     fin: bool
     rsv: int
@@ -119,17 +117,9 @@ def parse_frame(buffer, at=0):
     return Frame(bool(first & 0x80), first >> 4 & 7, first & 0xF, buffer[start:end]), end
 
 
-class WebSocket:
-    def __init__(self, address, tls=None, hostname="localhost", source=None):
-        """`address`: ("127.0.0.1", port) or the path of a UNIX socket. `source`: an address to come from."""
-        family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.settimeout(LIMIT_S)
-        if source:
-            self.socket.bind((source, 0))
-        self.socket.connect(address)
-        if tls:
-            self.socket = tls.wrap_socket(self.socket, server_hostname=hostname)
+class WebSocket(Connection):
+    def __init__(self, address, **options):
+        super().__init__(address, **options)
         self.buffer = b""
 
     @staticmethod
@@ -222,15 +212,6 @@ class WebSocket:
             return True
         except TimeoutError:
             return False
-
-    def close(self):
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
     def _fill(self, deadline):
         self.socket.settimeout(max(0.001, deadline - time.monotonic()))
