@@ -52,6 +52,7 @@ struct topic_tasks {
 	void (*on_done)(void *context);
 	void *context;
 	struct log_repeat too_many;
+	bool was_full; /* see topic_tasks_were_full */
 };
 
 static size_t key_of(const struct topic_row *row, char key[sizeof(TOPIC_KEY) + TOPIC_MAX_BYTES])
@@ -185,19 +186,40 @@ static void on_value(void *context, const redisReply *reply)
 		refused_count(&task->owner->cluster->refused, envelope_counter(fault), "topic");
 }
 
+/* There is no key; and nothing else would be there either, had Redis lost its memory. */
+static void on_marker(void *context, const redisReply *reply)
+{
+	struct task *task = context;
+	struct link *link = task->owner->cluster->link;
+
+	if (!reply)
+		return;
+	if (!redis_is_text(reply, link_marker(link))) {
+		link_drop(link, "Redis has lost its memory");
+		return;
+	}
+	task->is_answered = true;
+	apply_soon(task->owner, 0);
+}
+
 static void on_time_left(void *context, const redisReply *reply)
 {
+	static const char *const ask_marker[] = {"GET", CLUSTER_MARKER, NULL};
 	struct task *task = context;
 	int64_t now_ms = clock_wall_ms();
 
 	if (!reply || (reply->type != REDIS_REPLY_INTEGER && !outlives(task, reply)))
 		return;
 	/* -1: it never expires; -2: there is none. */
-	task->is_answered = true;
 	task->row.is_registered = task->has_value && reply->integer >= -1;
 	task->row.expires_ms = reply->integer < 0 || reply->integer > INT64_MAX - now_ms
 				       ? INT64_MAX
 				       : now_ms + reply->integer;
+	if (reply->integer == -2 && task->owner->is_relay) {
+		link_send(task->owner->redis, on_marker, task, ask_marker);
+		return;
+	}
+	task->is_answered = true;
 	apply_soon(task->owner, 0);
 }
 
@@ -372,5 +394,14 @@ void topic_tasks_on_tick(struct topic_tasks *tasks)
 
 void topic_tasks_note_full(struct topic_tasks *tasks)
 {
+	tasks->was_full = true;
 	log_repeat_event(&tasks->too_many, clock_monotonic_ms());
+}
+
+bool topic_tasks_were_full(struct topic_tasks *tasks)
+{
+	bool was_full = tasks->was_full;
+
+	tasks->was_full = false;
+	return was_full;
 }

@@ -44,6 +44,10 @@ void topic_tasks_tell_status(struct topic_tasks *tasks);
 
 /* Redis has more topics than max_topics allows: for the log. */
 void topic_tasks_note_full(struct topic_tasks *tasks);
+
+/* Whether it had, since the last call: then some are not known here that could be by now. */
+bool topic_tasks_were_full(struct topic_tasks *tasks);
+
 void topic_tasks_on_tick(struct topic_tasks *tasks);
 
 #endif

@@ -30,7 +30,7 @@ enum {
 	SCAN_COUNT = 256, /* keys there, about */
 	CHANGED_MAX = 1024, /* keys that changed and wait; of more than that, all are compared */
 	STATUS_KEPT_MS = 60000,
-	COMPARE_MS = 30000, /* where Redis cannot say what has changed */
+	COMPARE_MS = 30000, /* where Redis does not say what has changed, or there was no room */
 	ASKER_RETRY_MS = 1000,
 	ASKER_DEADLINE_MS = 2000,
 	CURSOR_SIZE = 24
@@ -121,7 +121,7 @@ void topics_on_invalidation(struct topics *topics, const redisReply *keys)
 {
 	if (!topics->is_up)
 		return;
-	if (keys->type != REDIS_REPLY_ARRAY) /* the database was flushed */
+	if (keys->type != REDIS_REPLY_ARRAY) /* a database was flushed; ours? */
 		topics->must_compare = true;
 	for (size_t i = 0; keys->type == REDIS_REPLY_ARRAY && i < keys->elements; i++) {
 		struct slice topic = topic_of(topics, keys->element[i]);
@@ -391,9 +391,9 @@ void topics_on_tick(struct topics *topics)
 		topic_tasks_tell_status(topics->tasks);
 		topics->status_told_ms = now_ms;
 	}
-	if (topics->is_up && !link_has_tracking(topics->cluster->link) &&
-	    now_ms - topics->compared_ms >= COMPARE_MS)
-		topics->must_compare = true;
+	if (topics->is_up && now_ms - topics->compared_ms >= COMPARE_MS)
+		topics->must_compare |= topic_tasks_were_full(topics->tasks) ||
+					!link_has_tracking(topics->cluster->link);
 	topics_on_tap(topics);
 }
 

@@ -3,13 +3,12 @@ come by the channel; and a browser that is faster than its topic waits for it. T
 implementation is harness.cluster.ForeignNode."""
 
 import json
-import threading
 import time
 
 import pytest
 
 from harness import sqlite
-from harness.cluster import CHANNEL, KEY, NODES, ForeignNode
+from harness.cluster import KEY, NODES, ForeignNode
 from harness.process import wait_until
 from harness.websocket import TOPIC_UNREGISTERED, WebSocket, authenticated, path_of, push_of
 
@@ -120,3 +119,217 @@ def test_a_key_of_any_odd_value_is_what_it_is_to_the_existing_nodes(cluster):
     redis.set(KEY + "empty", "[]")  # no topic any more
     until_known([a, b], "empty", False)
     assert all(node.cluster_nodes() == 2 for node in (a, b))
+
+
+def test_what_foreign_nodes_say_on_the_channel_reaches_browsers_and_ours_reaches_them(cluster, foreign):
+    a, b = cluster.nodes
+    other = ForeignNode(cluster.redis)
+    cluster.register("t")
+    browsers = [authenticated(node.service, "t") for node in (a, b)]
+
+    def all_receive(payload):
+        for browser in browsers:
+            assert browser.read_message() == push_of(payload)
+
+    foreign.publish("t", {"x": "<é&\u2028>"})
+    all_receive('{"x":"\\u003cé\\u0026\\u2028\\u003e"}')
+    foreign.publish("t", 2, names=("ORIGIN_ID", "Topic", "PayLoad"), more='"new":[{}],"topic":"x","payload":0,')
+    all_receive("2")
+    foreign.publish("t", None, names=("origin_id", "topic", ""))
+    all_receive("null")
+    foreign.publish("t", "x" * 1_000_000)
+    all_receive('"' + "x" * 1_000_000 + '"')
+    row = sqlite.rows(a.service, "SELECT DISTINCT origin FROM events WHERE origin IS NOT NULL")
+    assert row == [(foreign.origin,)]
+
+    # Nobody has registered it: existing nodes do not look either.
+    foreign.publish("nobody's", 1)
+    for node in (a, b):
+        wait_until(lambda: sqlite.rows(node.service, "SELECT 1 FROM events WHERE topic = ?", "nobody's"), "it is kept")
+
+    # Ours, once each: here by the log, there by the channel, byte by byte.
+    assert a.api.call("publish", raw=b'{"topic":"t","payload":{"a" : 1.0e2,"b":"\\u00e9<\xc3\xa9"} }').status == 200
+    all_receive('{"a" : 1.0e2,"b":"\\u00e9<é"}')
+    wait_until(lambda: foreign.heard_on("t"), "it is heard")
+    assert b.api.publish("t", 4).status == 200
+    all_receive("4")
+    for node in (foreign, other):
+        wait_until(lambda: len([1 for payload in node.heard_on("t") if payload == b"4"]) == 1, "it is heard")
+    assert foreign.heard_on("t") == ['{"a" : 1.0e2,"b":"\\u00e9<é"}'.encode(), b"4"] and foreign.odd == []
+
+    # Hostile ones are counted, and nothing else happens.
+    head = f'{{"origin_id":"{foreign.origin}","topic":"t","payload":'.encode()
+    hostile = {
+        "too_big": [head + b'"' + b"x" * 2_000_000 + b'"}'],
+        "not_utf8": [b"\xff", head + b'"\xc3"}'],
+        "not_json": [b"", b"hello", b"[]", b"null", head, head + b"1}}", head + b'"\n"}', head + b"[" * 100_000],
+        "malformed": [b"{}", b'{"origin_id":5,"topic":"t"}', b'{"origin_id":"' + b"A" * 16 + b'","topic":"t"}'],
+        "bad_topic": [head + b'1,"topic":%s}' % topic for topic in (b"null", b"[]", b'""', b'"a\\n"', b'"\\ud800"')],
+    }
+    for messages in hostile.values():
+        for message in messages:
+            foreign.say(message)
+    foreign.publish("t", "after")
+    all_receive('"after"')
+    for node in (a, b):
+        for cause, messages in hostile.items():
+            sqlite.wait_until_counted(node.service, "cluster_refused", cause, len(messages))
+        wait_until(lambda: node.cluster_nodes() == 4, "all four listen")
+
+    # While the database cannot be written they wait, in order.
+    with sqlite.OpenTransaction(b.service.database):
+        for i in range(300):
+            foreign.publish("t", i)
+    for browser in browsers:
+        assert [browser.read_message() for _ in range(300)] == [push_of(str(i)) for i in range(300)]
+    for node in (other, *browsers):
+        node.close()
+
+
+def status_of(socket):
+    return int(socket._read_until(b"\r\n\r\n").split()[1])
+
+
+def ask_for(node, topic):
+    """A WebSocket whose request for that topic has been sent, and not been answered."""
+    socket = WebSocket(node.service.ws_address)
+    socket.send(socket.request(path_of(topic)))
+    return socket
+
+
+def test_a_browser_that_is_faster_than_its_topic_waits_for_it(make_cluster):
+    cluster = make_cluster(2, start=False, proxied=True, gateway_processes=2)
+    redis = cluster.redis.client
+    redis.execute_command("ACL", "SETUSER", "default", "-client|tracking")  # so that nobody is told of new keys
+    a, b = cluster.start().nodes
+
+    # Over whichever process of node b.
+    for i in range(12):
+        assert a.api.register(f"fast {i}").status == 200
+        wait_until(lambda: redis.exists(f"{KEY}fast {i}"), "it is in Redis")
+        assert not row_of(b, f"fast {i}")
+        with authenticated(b.service, f"fast {i}") as browser:
+            assert a.api.publish(f"fast {i}", i).status == 200
+            assert browser.read_message() == push_of(str(i))
+    with WebSocket(b.service.ws_address) as browser:
+        assert browser.handshake(path_of("never"))[0] == 404
+
+    # Redis answers too late, or not at all.
+    b_proxy = cluster.proxies[1]
+    b_proxy.hang()
+    redis.set(KEY + "late", "{}", ex=100)
+    crowd = [ask_for(b, f"late {i}") for i in range(300)] + [ask_for(b, "late") for _ in range(20)]
+    gone = [ask_for(b, "late") for _ in range(20)]
+    for socket in gone:
+        socket.close()
+    for socket in crowd:
+        assert status_of(socket) == 404
+        socket.close()
+    b_proxy.restore()
+    b.wait_until_joined()
+    with authenticated(b.service, "late"):
+        pass
+    with WebSocket(b.service.ws_address) as browser:
+        assert browser.handshake(path_of("never"))[0] == 404
+
+
+def test_a_redis_that_was_emptied_gets_the_topics_back_and_thousands_that_expire_are_no_trouble(make_cluster):
+    cluster = make_cluster(2, topic_ttl="60s", max_topics=600)
+    a, b = cluster.nodes
+    redis = cluster.redis.client
+    for i in range(100):
+        assert (a, b)[i % 2].api.register(f"t{i}", require_token=i % 3 == 0).status == 200
+    mine = {f"t{i}" for i in range(100)} | {"worker.status"}
+
+    def live(node):
+        return {row[0] for row in sqlite.rows(node.service, "SELECT topic FROM topics WHERE expires_ms > ?", time.time() * 1000)}
+
+    def keys():
+        return {key.decode().removeprefix(KEY) for key in redis.scan_iter(KEY + "*", count=1000)}
+
+    for node in (a, b):
+        wait_until(lambda: live(node) == mine, "each knows all")
+    redis.flushall()
+    for node in (a, b):
+        wait_until(lambda: keys() == mine and live(node) == mine and node.cluster_nodes() == 2,
+                   lambda: f"{len(keys())} {len(live(node))}\n{node.log_end()}", 12)  # fmt: skip
+    assert json.loads(redis.get(KEY + "t3")) == {"require_token": True} and redis.pttl(KEY + "t3") > 10_000
+    assert json.loads(redis.get(KEY + "t4")) == {"require_token": False}
+
+    # 20,000 keys of others come and go, with 20,000 of another program's around: as many are topics as there is room for.
+    for name in (KEY + "many ", "other:"):
+        pipe = redis.pipeline(transaction=False)
+        for i in range(20_000):
+            pipe.set(f"{name}{i}", "{}", px=3000)
+        pipe.execute()
+    for node in (a, b):
+        wait_until(lambda: "more topics than max_topics allows" in node.log_end(), "it says so")
+    for node in (a, b):
+        wait_until(lambda: live(node) == mine, lambda: f"{len(live(node))}\n{node.log_end()}", 12)
+        assert node.cluster_nodes() == 2
+    redis.set(KEY + "last", "{}", ex=100)
+    assert a.api.unregister("t0").status == 200
+    until_known([a, b], "last")
+    until_known([b], "t0", False)
+
+
+def test_each_node_says_how_it_stands_and_hears_of_the_others(make_cluster):
+    cluster = make_cluster(2, proxied=True)
+    a, b = cluster.nodes
+    redis = cluster.redis.client
+
+    def beat():
+        """A node says it every 5 s, and as soon as it is there."""
+        for proxy in cluster.proxies:
+            proxy.sever()
+
+    def entry(node):
+        return json.loads(redis.hget(NODES, node.id) or "{}")
+
+    def rows(node):
+        query = "SELECT node, name, version, is_alive, topics, clients, sockets FROM nodes"
+        return {row[0]: row[1:] for row in sqlite.rows(node.service, query)}
+
+    assert a.api.register("t").status == 200
+    with authenticated(a.service, "t"):
+        wait_until(lambda: a.api.status().json["connected_sockets"] == 1, "it is counted")
+        beat()
+        wait_until(lambda: entry(a).get("connected_sockets") == 1, lambda: f"{entry(a)}", 12)
+        said = entry(a)
+        assert list(said) == ["id", "name", "version", "started_at", "seen_at", "active_topics", "connected_clients",
+                              "connected_sockets", "alive", "uptime", "uptime_seconds"]  # fmt: skip
+        assert said["id"] == a.id and said["alive"] is True and (said["active_topics"], said["connected_clients"]) == (1, 1)
+        wait_until(lambda: rows(b).get(a.id) == (said["name"], said["version"], 1, 1, 1, 1), lambda: f"{rows(b)}", 12)
+
+    now, old = time.strftime("%Y-%m-%dT%H:%M:%S.5Z", time.gmtime()), "2026-01-01T00:00:00Z"
+    go = "f" * 16
+    for field, value in {
+        go: {"id": go, "name": "go", "started_at": old, "seen_at": now, "connected_sockets": 7},
+        "0" * 16: {"id": "0" * 16, "name": "old", "started_at": old, "seen_at": old},
+        "1" * 16: {"id": "2" * 16, "name": "liar", "started_at": old, "seen_at": now},
+        "3" * 16: [],
+        "x": {},
+    }.items():
+        redis.hset(NODES, field, json.dumps(value))
+    redis.hset(NODES, "4" * 16, "x" * 1_000_000)
+    beat()
+    for node in (a, b):
+        wait_until(lambda: rows(node).get(go) == ("go", "", 1, 0, 0, 7), lambda: f"{rows(node)}", 12)
+        assert rows(node)["0" * 16][2] == 0 and not {"1" * 16, "2" * 16, "3" * 16, "4" * 16, node.id} & set(rows(node))
+    redis.hdel(NODES, go)
+    beat()
+    wait_until(lambda: go not in rows(a), lambda: f"{rows(a)}", 12)
+    pipe = redis.pipeline()
+    for i in range(1000):
+        pipe.hset(NODES, f"{i:016x}", json.dumps({"id": f"{i:016x}", "started_at": old, "seen_at": now}))
+    pipe.execute()
+    beat()
+    wait_until(lambda: sqlite.counted(b.service, "cluster_refused", "too_many_nodes"), "there are too many", 12)
+    redis.delete(NODES)
+    beat()
+    wait_until(lambda: entry(a) and entry(b), "they say so again", 12)
+    ending = b.id
+    assert b.service.gateway.stop() is None
+    wait_until(lambda: not redis.hexists(NODES, ending) and redis.hexists(NODES, a.id), "it takes its leave")
+    b.service.start_gateway()
+    wait_until(lambda: redis.hexists(NODES, ending), "and is there again")

@@ -179,7 +179,7 @@ class ForeignNode(threading.Thread):
     def _hear(self, data):
         try:
             members = {name.lower(): value for name, value in json.loads(data).items()}
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             self.odd.append(data)
             return
         if members.get("origin_id") != self.origin:
