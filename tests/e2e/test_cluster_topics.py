@@ -3,21 +3,29 @@ come by the channel; and a browser that is faster than its topic waits for it. T
 implementation is harness.cluster.ForeignNode."""
 
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 
 from harness import sqlite
 from harness.cluster import KEY, NODES, ForeignNode
 from harness.process import wait_until
+from harness.redis_server import Redis
 from harness.websocket import TOPIC_UNREGISTERED, WebSocket, authenticated, path_of, push_of
 
+DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs/cluster.md"
 NEVER = 9223372036854775807
 
 
 @pytest.fixture
 def cluster(make_cluster):
-    return make_cluster(2, topic_ttl="60s")
+    """Whose user in Redis may do what the documentation says, and nothing else."""
+    server, password = Redis(), "0123456789abcdef"
+    rules = re.search(r"ACL SETUSER (.*?)```", DOCUMENTATION.read_text(), re.S)[1].replace("PASSWORD", password)
+    server.client.execute_command("ACL", "SETUSER", *rules.split())
+    return make_cluster(2, redis=server, redis_url=server.url_of("wavelog", password), topic_ttl="60s")
 
 
 @pytest.fixture
