@@ -36,6 +36,7 @@ const DEFAULTS = {
 
 const CONNECT_MS = 8000; // until a WebSocket or a stream says auth_ok
 const POLL_LIMIT_MS = 20000;
+const TOKEN_MS = 30000; // for the page to make a token
 const SILENCE_MS = 40000; // of a stream, which says something every 15 s
 const CHECK_MS = 5000; // for the answer to a question whether a WebSocket is still alive
 const SHORT_LIFE_MS = 3000;
@@ -299,7 +300,10 @@ function subscribe(given) {
 			const before = token;
 
 			try {
-				asking ??= Promise.resolve().then(() => options.getToken());
+				asking ??= Promise.race([
+					Promise.resolve().then(() => options.getToken()),
+					new Promise((_, reject) => setTimeout(reject, TOKEN_MS, 'getToken does not answer')),
+				]);
 				token = await asking;
 				isStale = false;
 				if (token !== before)

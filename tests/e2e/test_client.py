@@ -206,6 +206,16 @@ def test_a_token_is_renewed_in_time_and_asked_for_once_more_when_it_is_refused(p
     view = page("final", meta, transports=["websocket"], token=bad)
     browser.wait_for("sub.state === 'refused'", "it is refused")
     assert view.seen("states")[-1]["message"] == "invalid or expired token"
+    # A request for a token that got lost is not waited for for ever.
+    view = page("final", meta, transports=["websocket"], token=bad)
+    browser.run("""
+        const real = setTimeout, [answer, topic] = arguments;
+        window.setTimeout = (call, ms, ...more) => real(call, ms === 30000 ? 300 : ms, ...more);
+        sub.close();
+        go({ topic, getToken: () => seen.tokens++ ? answer : new Promise(() => {}) });
+    """, sign("once", 60), "once")  # fmt: skip
+    view.is_live()
+    assert view.seen("errors") == ["token"] and "getToken does not answer" in str(view.seen("states"))
     # No token is in an address or in the console.
     assert not [head for head in board.heads if bad in head] and bad not in browser.console()
 
