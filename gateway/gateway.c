@@ -122,7 +122,7 @@ static bool open_network(struct gateway *gateway, struct limits limits)
 	if (!gateway->wakeup)
 		return fail(gateway, "cannot make wakeup.sock", strerror(errno));
 	if (!cluster_open(&gateway->cluster, config, gateway->liveness, gateway->loop, why))
-		return fail(gateway, "no database", why);
+		return fail(gateway, "no cluster", why);
 	cluster_start(gateway->cluster);
 	struct upgrades_parts parts = {
 		.config = config,

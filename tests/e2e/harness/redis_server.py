@@ -34,13 +34,15 @@ class Redis:
         if password:
             lines["requirepass"] = f'"{password}"'
         if certificates:
-            self.tls = certificates.authority
-            for source, name in ((certificates.certificate, "redis.pem"), (certificates.key, "redis.key")):
+            self.tls = self.dir / "authority.pem"
+            for source, name in (
+                (certificates.certificate, "redis.pem"), (certificates.key, "redis.key"), (certificates.authority, self.tls),
+            ):  # fmt: skip
                 shutil.copy(source, self.dir / name)
                 give_to_user(self.dir / name, 0o600)
             lines |= {"port": 0, "tls-port": self.port, "tls-cert-file": self.dir / "redis.pem"}
             lines |= {"tls-key-file": self.dir / "redis.key", "tls-auth-clients": "no"}
-            lines["tls-ca-cert-file"] = certificates.authority
+            lines["tls-ca-cert-file"] = self.tls
         if replica_of:
             lines["replicaof"] = f"127.0.0.1 {replica_of.port}"
         lines |= {name.replace("_", "-"): value for name, value in settings.items()}

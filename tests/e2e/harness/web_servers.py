@@ -17,22 +17,26 @@ from .websocket import Subscriber
 
 class Certificates:
     def __init__(self, directory):
+        self.directory = directory
         self.authority = directory / "authority.pem"
-        self.certificate = directory / "localhost.pem"
-        self.key = directory / "localhost.key"
-        authority_key, request = directory / "authority.key", directory / "localhost.csr"
-        names = directory / "names"
-        names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        self._openssl("req", "-x509", *self.KEY, "-keyout", directory / "authority.key", "-out", self.authority,
+                      "-days", 2, "-subj", "/CN=throw-away authority")
+        self.certificate, self.key = self.issue("localhost", "DNS:localhost,IP:127.0.0.1")
 
-        def openssl(*arguments):
-            subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+    KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
-        openssl("req", "-x509", *key, "-keyout", authority_key, "-out", self.authority, "-days", 2,
-                "-subj", "/CN=throw-away authority")
-        openssl("req", *key, "-keyout", self.key, "-out", request, "-subj", "/CN=localhost")
-        openssl("x509", "-req", "-in", request, "-CA", self.authority, "-CAkey", authority_key,
-                "-CAcreateserial", "-days", 2, "-extfile", names, "-out", self.certificate)
+    def _openssl(self, *arguments):
+        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+    def issue(self, name, names, days=2):
+        """A certificate of this authority, and its key: for other names, or (-1) one that has expired."""
+        certificate, key, request = (self.directory / f"{name}.{ending}" for ending in ("pem", "key", "csr"))
+        extensions = self.directory / f"{name}.names"
+        extensions.write_text(f"subjectAltName={names}\n")
+        self._openssl("req", *self.KEY, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+        self._openssl("x509", "-req", "-in", request, "-CA", self.authority, "-CAkey", self.directory / "authority.key",
+                      "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", certificate)
+        return certificate, key
 
     def context(self):
         """For clients: trusts this authority and nobody else."""
