@@ -77,19 +77,43 @@ static void remove_first(struct channel *channel)
 
 static void apply_after(struct channel *channel, uint64_t ms);
 
-static void on_asked(void *context, const redisReply *reply)
+static void answer(struct channel *channel, bool is_ours)
+{
+	learn(channel, channel->asked, is_ours);
+	channel->asked[0] = '\0';
+	apply_after(channel, 0);
+}
+
+/* It is not on the list; but nobody is, if Redis has lost its memory since the message was sent. */
+static void on_marker(void *context, const redisReply *reply)
 {
 	struct channel *channel = context;
+	struct link *link = channel->cluster->link;
 
 	if (!reply)
 		return;
-	if (reply->type != REDIS_REPLY_INTEGER) {
-		link_refuse(channel->cluster->link, reply);
+	if (redis_is_text(reply, link_marker(link)))
+		answer(channel, false);
+	else if (reply->type == REDIS_REPLY_ERROR)
+		link_refuse(link, reply);
+	else
+		link_drop(link, "Redis has lost its memory");
+}
+
+static void on_asked(void *context, const redisReply *reply)
+{
+	static const char *const ask_marker[] = {"GET", CLUSTER_MARKER, NULL};
+	struct channel *channel = context;
+	struct link *link = channel->cluster->link;
+
+	if (!reply)
 		return;
-	}
-	learn(channel, channel->asked, reply->integer == 1);
-	channel->asked[0] = '\0';
-	apply_after(channel, 0);
+	if (reply->type != REDIS_REPLY_INTEGER)
+		link_refuse(link, reply);
+	else if (reply->integer == 1)
+		answer(channel, true);
+	else
+		link_send(link_commands(link), on_marker, channel, ask_marker);
 }
 
 /* Whether that id is one of ours, unless Redis is being asked, or is away. */
@@ -260,7 +284,7 @@ void channel_free(struct channel *channel)
 	uv_close((uv_handle_t *)&channel->apply, free_channel);
 }
 
-/* A node of ours remains one. Another may be one by now, if Redis had forgotten it before. */
+/* A node of ours remains one. Another may have become one. */
 void channel_on_link(struct channel *channel)
 {
 	for (size_t i = 0; i < KNOWN_MAX; i++)
@@ -271,9 +295,22 @@ void channel_on_link(struct channel *channel)
 	apply_after(channel, 0);
 }
 
-/* What has come stays, and is added as soon as it is known to be a foreign node's. */
+/* What a foreign node has sent stays, and is added. Of what is not known to be one's nobody can be
+ * asked any more: the next Redis may know less. If it is one of ours, it is in the log. */
 void channel_on_link_lost(struct channel *channel)
 {
+	size_t count = channel->count;
+
+	for (size_t i = 0; i < count; i++) {
+		struct message *message = STAILQ_FIRST(&channel->waiting);
+
+		if (!find_node(channel, message->envelope.origin)) {
+			remove_first(channel);
+			continue;
+		}
+		STAILQ_REMOVE_HEAD(&channel->waiting, entry);
+		STAILQ_INSERT_TAIL(&channel->waiting, message, entry);
+	}
 	channel->asked[0] = '\0';
 	channel->is_paused = false; /* the next one is not */
 }
