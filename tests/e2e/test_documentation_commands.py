@@ -129,6 +129,10 @@ WALKS = {
         Do("nginx"),
         Read("docs/install-nginx.md", "4. nginx"),
         NGINX_CHECK,
+        Do("ip address add 10.0.0.11/24 dev lo"),
+        Read("docs/cluster.md", "A load balancer"),
+        Do("wavelog-worker-gateway --check-config; nginx -t && nginx -s reload; sleep 1\n"
+           "curl -sS http://10.0.0.11:9002/worker/readyz", ('trusted_proxies: "10.0.0.10"', "syntax is ok", r"\nok\n")),
     ],
     "apache, quick start": [
         Read("README.md", "Behind Apache", ("Syntax OK",)),
