@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from harness.process import adopt_orphans  # noqa: E402
 
-from driver import deliveries, keeping, portable, publishes, report  # noqa: E402
+from driver import cluster, deliveries, keeping, portable, publishes, report  # noqa: E402
 from driver.contenders import Nchan  # noqa: E402
 from driver.load import Failure  # noqa: E402
 
@@ -25,7 +25,8 @@ SCENARIOS = (
     deliveries.fan_out, deliveries.last_subscriber, deliveries.gateway_processes, deliveries.burst,
     deliveries.newcomers, keeping.connecting, keeping.idle_connections, keeping.large_database,
     publishes.one_publisher, publishes.idle_poll, publishes.eight_publishers, publishes.durable, publishes.delivery,
-    keeping.replay, keeping.status, keeping.writes, portable.portable,
+    keeping.replay, keeping.status, keeping.writes, cluster.cluster_fan_out, cluster.cluster_publish, cluster.cluster_delivery,
+    cluster.cluster_backlog, portable.portable,
 )  # fmt: skip
 
 
@@ -46,6 +47,7 @@ class Scale:
     topics: int = 100_000
     events: int = 1_000_000
     replayed: int = 200_000
+    backlog: int = 100_000
     idle_seconds: int = 20
     gateway_processes: int = 2
 
@@ -53,7 +55,7 @@ class Scale:
 SMOKE = Scale(
     slices=2, burst_slices=1,
     fan=((20, 5), (50, 5)), last=(50, 3), burst=((20, 50, 50),), crowd=(50, 40, 0.3), connections=40, idle=50,
-    publishes=50, paced=50, durable=10, topics=100, events=1000, replayed=1000, idle_seconds=1,
+    publishes=50, paced=50, durable=10, topics=100, events=1000, replayed=1000, backlog=1000, idle_seconds=1,
 )  # fmt: skip
 
 

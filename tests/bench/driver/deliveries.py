@@ -28,12 +28,12 @@ def _crowds(bench, stack, subscribers, *makes, cores=LOAD_CORES):
     return crowds
 
 
-def publish(bench, crowd, key, publishes, **options):
+def publish(bench, crowd, key, publishes, publisher=None, **options):
     """Publishes, and notes the microseconds of processor time a delivery: of all that serves, and of the gateway
-    alone."""
+    alone. `publisher`: another node, which the publishes go to."""
     contender, load = crowd
     before, alone_before = usage(contender.pids), usage(contender.gateway_pids)
-    result = load.publish(contender, "fan", "fan", publishes, **options)
+    result = load.publish(publisher or contender, "fan", "fan", publishes, **options)
     used, alone = usage(contender.pids) - before, usage(contender.gateway_pids) - alone_before
     bench.add(key, used.cpu_us / result["deliveries"]["count"])
     bench.add(f"{key} alone", alone.cpu_us / result["deliveries"]["count"])
