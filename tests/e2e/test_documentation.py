@@ -1,6 +1,8 @@
 """What the documentation and the sample configuration say is what the programs do: keys, defaults, log lines, links,
 queries, units. The commands are in test_documentation_commands.py."""
 
+import contextlib
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -9,7 +11,10 @@ import pytest
 
 from harness.api import make_token
 from harness.pages import PAGES, blocks, read, section, without_code
-from harness.service import BUILD, REPO
+from harness.process import wait_until
+from harness.redis_server import Redis
+from harness.service import BUILD, REPO, copy_with
+from harness.web_servers import Nginx
 
 NO_DEFAULT = "worker_secret"
 EMPTY = {"empty": ""}  # what the documentation calls a default that is an empty text
@@ -187,3 +192,68 @@ def test_the_token_that_php_makes_is_one(tmp_path):
 
     ours = make_token("a secret", "a topic", 7, int(expires))
     assert claims(token) == claims(ours).replace(b"atopic", b"a topic").replace(b" ", b"")
+
+
+class Balancer(Nginx):
+    """The site file for a load balancer, before two nodes."""
+
+    def __init__(self, nodes, certificates):
+        self.nodes, self.name = nodes, "balancer"
+        super().__init__(nodes[0].service, certificates)
+
+    def write_files(self):
+        super().write_files()
+        a, b = (f"server 127.0.0.1:{node.plain_port}" for node in self.nodes)
+        copy_with("nginx/load-balancer.conf", self.dir / "site.conf", {
+            "server 10.0.0.11:9002": a, "server 10.0.0.12:9002": b,
+            "listen 443 ssl;": f"listen 127.0.0.1:{self.tls_port} ssl;",
+            "listen [::]:443 ssl;": "# no IPv6 here",
+            "listen 127.0.0.1:9001;": f"listen 127.0.0.1:{self.plain_port};",
+            "/etc/ssl/certs/worker.example.org.pem": str(self.dir / "localhost.pem"),
+            "/etc/ssl/private/worker.example.org.key": str(self.dir / "localhost.key"),
+        })  # fmt: skip
+
+
+SELDOM = {"ping", "select", "xtrim", "xinfo|stream", "sismember"}  # not in every life of so short a cluster
+OURS = {"acl|log", "acl|setuser", "config|resetstat", "info"}  # what this test says itself
+
+
+@pytest.fixture
+def redis():
+    server = Redis()
+    yield server
+    assert server.close() == []
+
+
+def test_two_nodes_behind_the_load_balancer_need_no_more_of_redis_than_is_written(make_cluster, redis, certificates):
+    (rule,) = [block.text for block in blocks("docs/cluster.md", language="") if block.text.startswith("ACL SETUSER")]
+    words = rule.replace("PASSWORD", "a-secret").split()
+    assert redis.client.execute_command(*words) == b"OK"
+    redis.client.config_resetstat()
+    cluster = make_cluster(2, redis=redis, redis_url=redis.url_of("wavelog", "a-secret"))
+    balancer = Balancer(cluster.nodes, certificates)
+    assert balancer.api.register("t", require_token=False).status == 200
+    cluster.wait_until_known("t")
+    first, second = cluster.nodes
+    with contextlib.ExitStack() as stack:
+        browsers = [stack.enter_context(balancer.subscribe("t")) for _ in range(4)]
+        for browser in browsers:
+            assert json.loads(browser.authenticate(last_event_id=None))["recovered"] is True
+        for node in cluster.nodes:
+            wait_until(lambda: node.api.status().json["connected_sockets"] > 0, "each node has browsers")
+        for number in range(20):
+            assert balancer.api.publish("t", number).status == 200
+        for browser in browsers:
+            assert [json.loads(browser.receive())["payload"] for _ in range(20)] == list(range(20))
+    first.service.closers.remove(first.close)
+    assert first.close() == []
+    assert balancer.api.publish("t", 20).status == 200  # by the other node
+    with balancer.subscribe("t") as newcomer:
+        assert newcomer.authenticate() == '{"type":"auth_ok"}'
+    assert balancer.api.unregister("t").status == 200
+    assert second.service.gateway.stop() is None
+    assert redis.client.acl_log() == []
+    allowed = {word[1:] for word in words if word.startswith("+")}
+    used = {name.removeprefix("cmdstat_") for name in redis.client.info("commandstats")}
+    assert used - allowed - OURS == set()
+    assert allowed - used - SELDOM == set()
