@@ -118,6 +118,10 @@ static void on_message(struct cluster *cluster, const char *channel, const redis
 {
 	if (strcmp(channel, CLUSTER_EVENTS) == 0)
 		channel_on_message(cluster->channel, message->element[2]);
+	else if (strcmp(channel, CLUSTER_INVALIDATED) == 0 &&
+		 message->element[2]->type == REDIS_REPLY_NIL)
+		/* What it has no more is to be given back, and not to be deleted here. */
+		link_drop(cluster->link, "Redis has lost its memory");
 	else if (strcmp(channel, CLUSTER_INVALIDATED) == 0)
 		topics_on_invalidation(cluster->topics, message->element[2]);
 }
@@ -160,7 +164,8 @@ static void look_after_role(struct cluster *cluster)
 
 	database_look_after(cluster->database, 0);
 	times_lost = database_times_lost(cluster->database);
-	if (times_lost != cluster->times_lost || (cluster->is_relay && !hold_lock(cluster)))
+	if (times_lost != cluster->times_lost || cluster_store_is_overtaken(cluster->store) ||
+	    (cluster->is_relay && !hold_lock(cluster)))
 		lose_role(cluster);
 	cluster->times_lost = times_lost;
 	take_role(cluster);

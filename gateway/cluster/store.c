@@ -60,7 +60,8 @@ static const char *const sql[STATEMENTS] = {
 	[DROP_NODE] = "DELETE FROM nodes WHERE node = ?1",
 	[PUT_STATE] =
 		"UPDATE cluster SET relayed_id = ?1, log_position = ?2, marker = nullif(?3, ''), "
-		"cluster_nodes = ?4, since_ms = nullif(?5, 0), why = nullif(?6, '')",
+		"cluster_nodes = ?4, since_ms = nullif(?5, 0), why = nullif(?6, '') "
+		"WHERE log_position = ?7",
 	[NEWEST] = "SELECT max(id) FROM events",
 };
 
@@ -78,7 +79,9 @@ struct cluster_store {
 	struct totals *totals;
 	sqlite3_stmt *statements[STATEMENTS];
 	struct cluster_state state, written;
+	char position[LOG_POSITION_SIZE]; /* as it stands there */
 	bool is_ours; /* the state: no other process of this node writes it */
+	bool is_overtaken; /* but one has */
 	struct node nodes[CLUSTER_NODES_MAX];
 	size_t node_count;
 };
@@ -145,7 +148,6 @@ static enum database_status load_state(struct cluster_store *store, bool *has_jo
 {
 	sqlite3_stmt *row = store->statements[LOAD];
 	struct cluster_state *state = &store->state;
-	char position[LOG_POSITION_SIZE];
 	int result = sqlite3_step(row);
 
 	if (result == SQLITE_ROW) {
@@ -157,8 +159,9 @@ static enum database_status load_state(struct cluster_store *store, bool *has_jo
 		};
 		read_text(row, 0, state->node, sizeof(state->node));
 		*has_joined = sqlite3_column_type(row, 2) != SQLITE_NULL;
-		read_text(row, 3, position, sizeof(position));
-		log_position_read((struct slice){position, strlen(position)}, &state->position);
+		read_text(row, 3, store->position, sizeof(store->position));
+		log_position_read((struct slice){store->position, strlen(store->position)},
+				  &state->position);
 		read_text(row, 4, state->marker, sizeof(state->marker));
 		read_text(row, 7, state->why, sizeof(state->why));
 		store->written = *state;
@@ -186,7 +189,13 @@ enum database_status cluster_store_load(struct cluster_store *store)
 	if (status == DATABASE_OK)
 		status = load_nodes(store);
 	store->is_ours = status == DATABASE_OK;
+	store->is_overtaken = false;
 	return status;
+}
+
+bool cluster_store_is_overtaken(const struct cluster_store *store)
+{
+	return store->is_overtaken;
 }
 
 void cluster_store_unload(struct cluster_store *store)
@@ -421,20 +430,26 @@ static bool is_state_written(const struct cluster_store *store)
 		strcmp(a->marker, b->marker) == 0 && strcmp(a->why, b->why) == 0);
 }
 
-static enum database_status put_state(struct cluster_store *store)
+/* Only over what this process has read or written: two that take themselves for the relay, as when
+ * somebody has deleted its lock, would take entries twice. */
+static enum database_status put_state(struct cluster_store *store,
+				      const char position[LOG_POSITION_SIZE])
 {
 	const struct cluster_state *state = &store->state;
 	sqlite3_stmt *put = store->statements[PUT_STATE];
-	char position[LOG_POSITION_SIZE];
+	enum database_status status;
 
-	log_position_write(state->position, position);
 	sqlite3_bind_int64(put, 1, state->relayed_id);
 	sqlite3_bind_text(put, 2, position, -1, SQLITE_STATIC);
 	sqlite3_bind_text(put, 3, state->marker, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(put, 4, state->nodes);
 	sqlite3_bind_int64(put, 5, state->since_ms);
 	sqlite3_bind_text(put, 6, state->why, -1, SQLITE_STATIC);
-	return database_run(put);
+	sqlite3_bind_text(put, 7, store->position, -1, SQLITE_STATIC);
+	status = database_run(put);
+	store->is_overtaken |=
+		status == DATABASE_OK && sqlite3_changes(database_handle(store->database)) == 0;
+	return store->is_overtaken ? DATABASE_BUSY : status;
 }
 
 enum database_status cluster_store_commit(struct cluster_store *store,
@@ -442,11 +457,13 @@ enum database_status cluster_store_commit(struct cluster_store *store,
 {
 	struct log_position before = store->state.position;
 	enum database_status status = put_nodes(store);
+	char text[LOG_POSITION_SIZE];
 
 	if (position)
 		store->state.position = *position;
+	log_position_write(store->state.position, text);
 	if (status == DATABASE_OK && !is_state_written(store))
-		status = put_state(store);
+		status = put_state(store, text);
 	if (status == DATABASE_OK && totals_are_due(store->totals, store->counters))
 		status = totals_add(store->totals, store->counters);
 	if (status == DATABASE_OK)
@@ -458,6 +475,8 @@ enum database_status cluster_store_commit(struct cluster_store *store,
 	}
 	database_write_end(store->database);
 	totals_added(store->totals, store->counters);
+	if (!is_state_written(store))
+		memcpy(store->position, text, sizeof(text));
 	store->written = store->state;
 	for (size_t i = 0; i < store->node_count; i++) {
 		store->nodes[i].last_id = store->nodes[i].next_id;

@@ -42,6 +42,10 @@ enum database_status cluster_store_load(struct cluster_store *store);
 /* Another process of this node may have the state from now on: it is not written any more. */
 void cluster_store_unload(struct cluster_store *store);
 
+/* Another process of this node has written the state since it was loaded: nothing can be committed
+ * until it is loaded anew. */
+bool cluster_store_is_overtaken(const struct cluster_store *store);
+
 /* Change it as you like: the next commit writes it. */
 struct cluster_state *cluster_store_state(struct cluster_store *store);
 

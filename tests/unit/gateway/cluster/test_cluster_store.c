@@ -274,6 +274,32 @@ static void there_are_not_too_many_nodes_and_a_dead_one_gives_way(void **state)
 	close_store();
 }
 
+static void a_process_that_was_overtaken_writes_nothing(void **state)
+{
+	struct log_entry entry = entry_of(OTHER, 3, 0);
+	const struct log_position position = {9, 9};
+	bool is_refused;
+
+	(void)state;
+	open_store();
+	execute(handle(), "UPDATE cluster SET log_position = '5-5'");
+	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
+	assert_int_equal(cluster_store_add(store, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
+	assert_int_equal(cluster_store_commit(store, &position), DATABASE_BUSY);
+	assert_true(cluster_store_is_overtaken(store));
+	assert_int_equal(query_number(handle(), "SELECT count(*) FROM nodes"), 0);
+	assert_int_equal(cluster_store_load(store), DATABASE_OK);
+	assert_false(cluster_store_is_overtaken(store));
+	assert_int_equal(cluster_store_state(store)->position.ms, 5);
+	add(entry, false);
+	cluster_store_state(store)->position = position;
+	assert_int_equal(cluster_store_flush(store), DATABASE_OK);
+	cluster_store_state(store)->position.ms++;
+	assert_int_equal(cluster_store_flush(store), DATABASE_OK);
+	assert_string_equal(query(handle(), "SELECT log_position FROM cluster"), "10-9");
+	close_store();
+}
+
 static void ids_jump_ahead_of_what_others_have_seen(void **state)
 {
 	int64_t newest;
@@ -300,6 +326,7 @@ int main(void)
 		DATABASE_TEST(the_row_says_since_when_and_why),
 		DATABASE_TEST(an_unregister_deletes_the_row_and_times_are_made_plausible),
 		DATABASE_TEST(there_are_not_too_many_nodes_and_a_dead_one_gives_way),
+		DATABASE_TEST(a_process_that_was_overtaken_writes_nothing),
 		DATABASE_TEST(ids_jump_ahead_of_what_others_have_seen),
 	};
 
