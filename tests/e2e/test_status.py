@@ -308,3 +308,31 @@ def test_a_node_whose_redis_is_away_says_so_and_goes_on(make_service, certificat
     assert metrics["cluster_lag_events"] >= 0 and "wavelog_worker_cluster_away_seconds" in metrics.families
     waits = sqlite.ask(server.service.database, "SELECT topic, changes FROM topics_to_relay")
     assert waits == [{"topic": "a topic", "changes": 1}]
+
+
+def test_the_nodes_of_a_cluster_are_listed_and_summed(make_cluster):
+    cluster = make_cluster(2, node_name="east", gateway_processes=2)
+    a, b = cluster.nodes
+    cluster.register("t")
+    with join(a, "t"), join(b, "t"), join(b, "worker.status", 7) as watcher:
+        watcher.send('{"type":"status"}')
+        assert watcher.receive().endswith('"cluster_nodes":2}}')
+        wanted = {"alive": 2, "sockets": 3, "clients": 3, "topics": 3}
+
+        def summed():
+            found = a.api.status("?topics=1&cluster=1").json
+            return {name: found["cluster"][name] for name in wanted} == wanted and found
+
+        now = wait_until(summed, lambda: f"both are seen: {a.api.status('?cluster=1').text}")
+    assert now["cluster_nodes"] == 2 and "cluster_why" not in now and now["active_topic_list"] == ["t"]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", now["cluster_since"])
+    rows = [(node["id"], node["name"], node["version"], node["alive"], node["sockets"]) for node in now["cluster"]["nodes"]]
+    assert rows == [(a.id, "east", "0.1.0", True, 1), (b.id, "east", "0.1.0", True, 2)]
+    reply = a.api.call(a.ready_path, method="GET", headers={"X-Worker-Secret": None})
+    assert (reply.status, reply.body) == ask(a.service, "/readyz")[::2] == (200, b"ok\n")
+    assert b.api.publish("t", 1).status == 200
+    cluster.wait_until_relayed()
+    wait_until(lambda: scrape(b)["cluster_lag_events"] == 0, "nothing lags")
+    wait_until(lambda: scrape(a)["cluster_received_total"] == scrape(b)["cluster_relayed_total"] == 1, "they are counted")
+    metrics = scrape(a)
+    assert (metrics["cluster_nodes"], metrics["cluster_away_seconds"], metrics["cluster_lag_seconds"]) == (2, 0, 0)
