@@ -211,13 +211,14 @@ SOAK_KILLS ?= 200
 soak: all
 	@WORKER_BUILD=$(B) PYTHON=$(PYTHON) tests/soak/run $(SOAK_SECONDS) $(SOAK_KILLS)
 
-# Each build, with one process and with three: an hour with the usual CHAOS_SECONDS.
+# Each build, with one process and with more, one node and two: two hours with the usual CHAOS_SECONDS.
 CHAOS_SECONDS ?= 600
 CHAOS_BUILDS ?= none 1 thread
 chaos:
 	@.ci/packages test
 	@for san in $(CHAOS_BUILDS); do \
-		CHAOS_SECONDS=$(CHAOS_SECONDS) $(MAKE) -s SAN=$${san#none} e2e T=tests/e2e/test_chaos.py PYTEST_OPTIONS=-s || exit 1; \
+		CHAOS_SECONDS=$(CHAOS_SECONDS) $(MAKE) -s SAN=$${san#none} e2e PYTEST_OPTIONS=-s \
+			T="tests/e2e/test_chaos.py tests/e2e/test_cluster_chaos.py" || exit 1; \
 	done
 
 # BENCH="-k word" measures some rows only; tests/bench/BENCHMARKS.md has the rest.

@@ -103,7 +103,8 @@ class Cluster:
     def start(self):
         for service in self.services:
             self.start_node(service)
-        self.wait_until_joined()
+        for node in self.nodes:  # there may be others at a Redis that is not ours
+            node.wait_until_joined(len(self.nodes) if self.owned else None)
         return self
 
     def wait_until_joined(self, nodes=None):

@@ -4,7 +4,7 @@ client has each publish that was answered with 200, from whichever node, once, a
 import collections
 import random
 
-from .crowd import AWAY, Crowd, Member
+from .crowd import AUTH, AWAY, Crowd, Member
 from .ledger import Publisher, key_of, split
 from .process import wait_until
 
@@ -19,6 +19,13 @@ class Hopper(Member):
         address, path = self.chance.choice(places)
         super().__init__(address, topic, resume, path)
         self.ids = []  # text
+        self.trace = []  # of each connection: how many pushes came before, where, with which position, and the answer
+
+    def take(self, message):
+        opens = self.state == AUTH
+        if opens:
+            self.trace.append((len(self.keys), self.address, self.path.partition("?")[0], self.position, message.decode()))
+        super().take(message)
 
     def next_try(self, soon_s):
         self.address, path = self.chance.choice(self.places)

@@ -1,0 +1,129 @@
+"""Clients that hop from node to node every second while publishes come in at each, and SIGKILL of gateways, of API processes
+and of Redis, which comes back with all it knew or with nothing; replacements, and ways to Redis that hang. Each publish that
+was answered with 200 reaches each client exactly once, in the order of its publisher, and nobody is told that something is gone.
+
+CHAOS_SECONDS says how long (`make chaos`: ten minutes for each build), CHAOS_SEED repeats the choices of a run."""
+
+import collections
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from harness import sqlite
+from harness.crashes import API_PROCESSES, TEMPORARY, Crashes
+from harness.hoppers import Traffic
+from harness.process import wait_until
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
+SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
+RATE = 150 if SECONDS >= 60 else 60  # of each publisher; there are two a node
+AWAY_S = 3.0
+
+
+class ClusterChaos:
+    def __init__(self, cluster, traffic, chance):
+        self.cluster, self.traffic, self.chance = cluster, traffic, chance
+        self.counts = collections.Counter()
+        self.nodes = [
+            Crashes(service, chance, publishers, traffic.crowd)
+            for service, publishers in zip(cluster.services, traffic.by_node)
+        ]
+
+    def gateway(self):
+        self.chance.choice(self.nodes).the_gateway()
+
+    def api(self):
+        self.chance.choice(self.nodes).an_api_process()
+
+    def everything(self):
+        self.chance.choice(self.nodes).everything()
+
+    def replaced(self):
+        self.chance.choice(self.nodes).replace()
+
+    def _pause(self):
+        """Publishes go on meanwhile, as if nothing were."""
+        until = time.monotonic() + self.chance.uniform(0, AWAY_S)
+        wait_until(lambda: time.monotonic() > until, "the time is over", interval_s=0.01)
+
+    def redis_killed(self):
+        self.cluster.redis.kill()
+        self._pause()
+        self.cluster.redis.start()
+
+    def redis_emptied(self):
+        self.cluster.redis.kill()
+        self._pause()
+        self.cluster.redis.forget()
+        self.cluster.redis.start()
+
+    def redis_flushed(self):
+        self.cluster.redis.client.flushall()
+
+    def redis_held(self):
+        self.cluster.redis.hold()
+        self._pause()
+        self.cluster.redis.go_on()
+
+    def way_hangs(self):
+        proxy = self.chance.choice(self.cluster.proxies)
+        getattr(proxy, self.chance.choice(["hang", "firewall", "swallow", "cut"]))()
+        self._pause()
+        proxy.restore(late=self.chance.random() < 0.5)
+
+    def way_severed(self):
+        self.chance.choice(self.cluster.proxies).sever()
+
+    def run_for(self, seconds):
+        usual = [self.gateway, self.gateway, self.api, self.everything, self.replaced, self.way_severed]
+        redis = [self.redis_killed, self.redis_emptied, self.redis_flushed, self.redis_held, self.way_hangs]
+        deadline, last, turn = time.monotonic() + seconds, [], []
+        while time.monotonic() < deadline:
+            self.traffic.wait_for_publishes(self.chance.randrange(1, self.chance.choice([2, 30, 300])))
+            if not turn:  # each of them comes, in whatever order
+                turn = self.chance.sample(usual + redis, len(usual + redis))
+            deed = turn.pop()
+            self.counts[deed.__name__] += 1
+            last = [*last[-9:], deed.__name__]
+            try:
+                deed()
+                for node in self.nodes:
+                    node.supervise()
+            except AssertionError as error:
+                raise AssertionError(f"after {', '.join(last)}: {error}") from None
+
+    def settle(self):
+        ends = collections.Counter()
+        for node in self.nodes:
+            ends += node.settle()
+        return ends
+
+
+@pytest.mark.parametrize("processes", [1, 2] if SECONDS >= 60 else [1])  # a gateway; in `make test` there is time for one only
+def test_clients_that_hop_between_nodes_lose_nothing_whatever_is_killed(make_cluster, processes):
+    print(f"CHAOS_SEED={SEED}")
+    cluster = make_cluster(2, proxied=True, log_level="warn", drain="300ms", gateway_processes=processes, start=False)
+    for service in cluster.services:
+        cluster.start_node(service, API_PROCESSES)
+    cluster.wait_until_joined()
+    with Traffic(cluster, publishers=2, rate=RATE, hoppers=8, seed=SEED) as traffic:
+        chaos = ClusterChaos(cluster, traffic, random.Random(SEED))
+        try:
+            chaos.run_for(SECONDS)
+            ends = chaos.settle()
+        finally:
+            print(f"{dict(chaos.counts)}, answers {dict(traffic.statuses())}, received "
+                  f"{sum(len(member.keys) for member in traffic.members)}, "
+                  f"connections {sum(len(member.starts) for member in traffic.members)}")  # fmt: skip
+        faults = traffic.finish(limit_s=60)
+    assert not faults, "\n".join(faults[:20])
+    assert set(ends) <= {0, -signal.SIGKILL, TEMPORARY, -signal.SIGUSR2}, ends
+    assert set(traffic.statuses()) <= {200, 502, 503, 504}
+    assert all(len(hopper.starts) > 3 for hopper in traffic.hoppers), "each has hopped"
+    for node in cluster.nodes:
+        assert sqlite.value(node.service.database, "PRAGMA integrity_check") == "ok"
+        twice = "SELECT payload FROM events WHERE kind = 0 GROUP BY payload HAVING count(*) > 1"
+        assert sqlite.ask(node.service.database, twice) == []
