@@ -44,7 +44,7 @@ static void question_free(struct question *question)
 static void *ask(void *argument)
 {
 	struct question *question = argument;
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 	struct addrinfo *found = NULL;
 	int error = getaddrinfo(question->host, question->port, &hints, &found);
 	bool is_ours;
