@@ -97,33 +97,40 @@ void questions_drop(struct question *question)
 	question->is_open = false;
 }
 
-/* Whether it is in the one state; then it is in the other. */
-static bool move(struct questions *questions, struct place *place, enum place_state from,
-		 enum place_state to)
+/* The first place that was in the one state and is in the other now; NULL: none was. */
+static struct place *move_first(struct questions *questions, enum place_state from,
+				enum place_state to)
 {
-	bool is_there;
+	struct place *place = NULL;
 
 	pthread_mutex_lock(&questions->mutex);
-	is_there = place->state == from;
-	if (is_there)
+	for (size_t i = 0; i < QUESTIONS_MAX && !place; i++)
+		if (questions->places[i].state == from)
+			place = &questions->places[i];
+	if (place)
 		place->state = to;
 	pthread_mutex_unlock(&questions->mutex);
-	return is_there;
+	return place;
+}
+
+static void set_state(struct questions *questions, struct place *place, enum place_state state)
+{
+	pthread_mutex_lock(&questions->mutex);
+	place->state = state;
+	pthread_mutex_unlock(&questions->mutex);
 }
 
 void questions_deliver(struct questions *questions)
 {
-	for (size_t i = 0; i < QUESTIONS_MAX; i++) {
-		struct place *place = &questions->places[i];
-		struct question *question;
+	struct question *question;
+	struct place *place;
 
-		if (!move(questions, place, ANSWERED, DELIVERED))
-			continue;
+	while ((place = move_first(questions, ANSWERED, DELIVERED))) {
 		while ((question = LIST_FIRST(&place->waiting))) {
 			questions_drop(question);
 			question->answered(question);
 		}
-		move(questions, place, DELIVERED, FREE);
+		set_state(questions, place, FREE);
 	}
 }
 
@@ -140,20 +147,17 @@ bool questions_are_waiting(struct questions *questions)
 
 int questions_take(struct questions *questions, char topic[TOPIC_MAX_BYTES], size_t *len)
 {
-	for (int i = 0; i < QUESTIONS_MAX; i++) {
-		struct place *place = &questions->places[i];
+	struct place *place = move_first(questions, ASKED, TAKEN);
 
-		if (move(questions, place, ASKED, TAKEN)) {
-			memcpy(topic, place->topic, place->len);
-			*len = place->len;
-			return i;
-		}
-	}
-	return -1;
+	if (!place)
+		return -1;
+	memcpy(topic, place->topic, place->len);
+	*len = place->len;
+	return (int)(place - questions->places);
 }
 
 void questions_answer(struct questions *questions, int number)
 {
-	move(questions, &questions->places[number], TAKEN, ANSWERED);
+	set_state(questions, &questions->places[number], ANSWERED);
 	uv_async_send(questions->gateway);
 }
