@@ -4,6 +4,7 @@ implementation is harness.cluster.ForeignNode."""
 
 import json
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from harness import sqlite
 from harness.cluster import KEY, NODES, ForeignNode
 from harness.process import wait_until
 from harness.redis_server import Redis
+from harness.stream import streaming
 from harness.websocket import TOPIC_UNREGISTERED, WebSocket, authenticated, path_of, push_of
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs/cluster.md"
@@ -219,8 +221,17 @@ def test_a_browser_that_is_faster_than_its_topic_waits_for_it(make_cluster):
         with authenticated(b.service, f"fast {i}") as browser:
             assert a.api.publish(f"fast {i}", i).status == 200
             assert browser.read_message() == push_of(str(i))
+    redis.set(KEY + "stream", "{}", ex=100)  # the body has come with the request, and waits too
+    with streaming(b.service, "stream") as browser:
+        assert b.api.publish("stream", 1).status == 200
+        assert browser.read_message() == push_of("1")
+    redis.set(KEY + "slow", "{}", ex=100)
     with WebSocket(b.service.ws_address) as browser:
-        assert browser.handshake(path_of("never"))[0] == 404
+        assert browser.handshake(path_of("slow"), chunk=20)[0] == 101
+    for question in (path_of("never"), path_of("a\nb")):
+        with WebSocket(b.service.ws_address) as browser:
+            assert browser.handshake(question)[0] in (404, 400)
+    assert b.poll("never").status == 404  # the API knows no Redis
 
     # Redis answers too late, or not at all.
     b_proxy = cluster.proxies[1]
@@ -237,8 +248,17 @@ def test_a_browser_that_is_faster_than_its_topic_waits_for_it(make_cluster):
     b.wait_until_joined()
     with authenticated(b.service, "late"):
         pass
-    with WebSocket(b.service.ws_address) as browser:
-        assert browser.handshake(path_of("never"))[0] == 404
+    # A reload and a drain meanwhile.
+    b_proxy.hang()
+    crowd = [ask_for(b, f"again {i}") for i in range(10)]
+    b.service.gateway.send(signal.SIGHUP)
+    assert [status_of(socket) for socket in crowd] == [404] * 10
+    crowd = [ask_for(b, f"again {i}") for i in range(10)]
+    assert b.service.gateway.stop() is None
+    b_proxy.restore()
+    b.service.start_gateway()
+    with authenticated(b.service, "late"):
+        pass
 
 
 def test_a_redis_that_was_emptied_gets_the_topics_back_and_thousands_that_expire_are_no_trouble(make_cluster):
