@@ -296,28 +296,25 @@ static void on_trimmed(void *context, const redisReply *reply)
 }
 
 /* By the clock of Redis, as far as it is known: the newest entry is no older than now. */
-static void trim(struct relay *relay)
+static void trim(struct relay *relay, int64_t now_ms)
 {
 	uint64_t newest_ms = cluster_store_state(relay->cluster->store)->position.ms;
 	uint64_t kept_ms = (uint64_t)relay->cluster->settings.event_retention_ms;
+	struct redis *redis = link_commands(relay->cluster->link);
 	char least[NUMBER_SIZE];
 
-	if (newest_ms <= kept_ms)
+	if (relay->cannot_trim || now_ms < relay->trim_ms || newest_ms <= kept_ms || !redis)
 		return;
+	relay->trim_ms = now_ms + TRIM_MS;
 	snprintf(least, sizeof(least), "%" PRIu64, newest_ms - kept_ms);
 	const char *const words[] = {"XTRIM", CLUSTER_LOG, "MINID", "~", least, NULL};
-	link_send(link_commands(relay->cluster->link), on_trimmed, relay, words);
+	link_send(redis, on_trimmed, relay, words);
 }
 
 void relay_on_tick(struct relay *relay)
 {
-	int64_t now_ms = clock_monotonic_ms();
-
 	if (!relay->is_on)
 		return;
 	relay_look(relay);
-	if (now_ms < relay->trim_ms || relay->cannot_trim || !link_commands(relay->cluster->link))
-		return;
-	relay->trim_ms = now_ms + TRIM_MS;
-	trim(relay);
+	trim(relay, clock_monotonic_ms());
 }
