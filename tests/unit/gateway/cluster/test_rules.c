@@ -80,73 +80,64 @@ static void a_position_is_two_numbers_and_nothing_else(void **state)
 		}
 }
 
+/* Where this node stands is between the other two. */
+#define OLD                                                                                        \
+	{                                                                                          \
+		10, 0                                                                              \
+	}
+#define MINE                                                                                       \
+	{                                                                                          \
+		20, 0                                                                              \
+	}
+#define YOUNG                                                                                      \
+	{                                                                                          \
+		30, 0                                                                              \
+	}
+
+static const struct {
+	const char *name;
+	struct log_findings findings;
+	struct log_position position;
+	enum log_verdict verdict;
+} cases[] = {
+	{"never here", {.is_new_here = 1, .has_log = 1, .newest = YOUNG}, {0}, LOG_FIRST_TIME},
+	{"another marker", {.has_log = 1, .has_entry = 1, .newest = YOUNG}, MINE, LOG_LOST},
+	{"nothing was read yet, no log", {.has_marker = 1}, {0}, LOG_GOES_ON},
+	{"nothing was read yet",
+	 {.has_marker = 1, .has_log = 1, .has_first = 1, .first = OLD, .newest = YOUNG},
+	 {0},
+	 LOG_GOES_ON},
+	{"no log any more", {.has_marker = 1}, MINE, LOG_LOST},
+	{"it is there",
+	 {.has_marker = 1,
+	  .has_log = 1,
+	  .has_entry = 1,
+	  .has_first = 1,
+	  .first = OLD,
+	  .newest = YOUNG},
+	 MINE,
+	 LOG_GOES_ON},
+	{"the log ends before",
+	 {.has_marker = 1, .has_log = 1, .has_first = 1, .first = OLD, .newest = OLD},
+	 MINE,
+	 LOG_LOST},
+	{"it ended before, and went on",
+	 {.has_marker = 1, .has_log = 1, .has_first = 1, .first = OLD, .newest = YOUNG},
+	 MINE,
+	 LOG_LOST},
+	{"trimmed",
+	 {.has_marker = 1, .has_log = 1, .has_first = 1, .first = YOUNG, .newest = YOUNG},
+	 MINE,
+	 LOG_TRIMMED},
+	{"all is trimmed", {.has_marker = 1, .has_log = 1, .newest = YOUNG}, MINE, LOG_TRIMMED},
+	{"the very last is trimmed",
+	 {.has_marker = 1, .has_log = 1, .newest = MINE},
+	 MINE,
+	 LOG_TRIMMED},
+};
+
 static void what_redis_has_says_whether_it_has_lost_its_memory(void **state)
 {
-	const struct log_position none = {0, 0}, old = {10, 0}, mine = {20, 0}, young = {30, 0};
-	const struct {
-		const char *name;
-		struct log_findings findings;
-		struct log_position position;
-		enum log_verdict verdict;
-	} cases[] = {
-		{"never here", {.is_new_here = true, .has_log = true}, none, LOG_FIRST_TIME},
-		{"another marker",
-		 {.has_log = true, .has_entry = true, .newest = young},
-		 mine,
-		 LOG_LOST},
-		{"nothing was read yet, no log", {.has_marker = true}, none, LOG_GOES_ON},
-		{"nothing was read yet",
-		 {.has_marker = true,
-		  .has_log = true,
-		  .has_first = true,
-		  .first = old,
-		  .newest = young},
-		 none,
-		 LOG_GOES_ON},
-		{"no log any more", {.has_marker = true}, mine, LOG_LOST},
-		{"it is there",
-		 {.has_marker = true,
-		  .has_log = true,
-		  .has_entry = true,
-		  .has_first = true,
-		  .first = old,
-		  .newest = young},
-		 mine,
-		 LOG_GOES_ON},
-		{"the log ends before",
-		 {.has_marker = true,
-		  .has_log = true,
-		  .has_first = true,
-		  .first = old,
-		  .newest = old},
-		 mine,
-		 LOG_LOST},
-		{"it ended before, and went on",
-		 {.has_marker = true,
-		  .has_log = true,
-		  .has_first = true,
-		  .first = old,
-		  .newest = young},
-		 mine,
-		 LOG_LOST},
-		{"trimmed",
-		 {.has_marker = true,
-		  .has_log = true,
-		  .has_first = true,
-		  .first = young,
-		  .newest = young},
-		 mine,
-		 LOG_TRIMMED},
-		{"all is trimmed",
-		 {.has_marker = true, .has_log = true, .newest = young},
-		 mine,
-		 LOG_TRIMMED},
-		{"the very last is trimmed",
-		 {.has_marker = true, .has_log = true, .newest = mine},
-		 mine,
-		 LOG_TRIMMED},
-	};
-
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		if (log_judge(&cases[i].findings, cases[i].position) != cases[i].verdict)
@@ -159,7 +150,7 @@ static void an_event_is_new_or_known_or_comes_after_a_gap(void **state)
 		int64_t last_id, id, prev;
 		bool may_miss;
 		enum entry_verdict verdict;
-	} cases[] = {
+	} events[] = {
 		{5, 6, 5, false, ENTRY_NEW},	   {5, 9, 5, false, ENTRY_NEW}, /* ids have holes */
 		{5, 5, 4, false, ENTRY_KNOWN},	   {5, 4, 3, true, ENTRY_KNOWN},
 		{5, 8, 7, false, ENTRY_AFTER_GAP}, {5, 8, 7, true, ENTRY_AFTER_GAP},
@@ -169,10 +160,10 @@ static void an_event_is_new_or_known_or_comes_after_a_gap(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		if (entry_judge(cases[i].last_id, cases[i].id, cases[i].prev, cases[i].may_miss) !=
-		    cases[i].verdict)
-			fail_msg("case %zu", i);
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		if (entry_judge(events[i].last_id, events[i].id, events[i].prev,
+				events[i].may_miss) != events[i].verdict)
+			fail_msg("event %zu", i);
 }
 
 static void an_event_names_the_one_before_it_unless_that_stayed_at_home(void **state)
