@@ -29,7 +29,7 @@ class Certificates:
         subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
     def issue(self, name, names, days=2):
-        """A certificate of this authority, and its key: for other names, or (-1) one that has expired."""
+        """A certificate of this authority, and its key: for other names, or (-1) one that has expired. `name` is of files."""
         certificate, key, request = (self.directory / f"{name}.{ending}" for ending in ("pem", "key", "csr"))
         extensions = self.directory / f"{name}.names"
         extensions.write_text(f"subjectAltName={names}\n")
