@@ -231,7 +231,9 @@ def test_one_that_is_ahead_gets_nothing_twice_until_this_node_has_caught_up(node
         node.receive(A, 51, topic, "a51")  # it has had that
         comes("a51")
         node.publish(topic, "live")
-        assert comes("live", "live").items() >= {A: 53, UNKNOWN: 7}.items()  # it still has had more than this node
+        seen = comes("live", "live")
+        assert seen.items() >= {A: 53, UNKNOWN: 7}.items()  # it still has had more than this node
+        assert seen[C] == sqlite.value(node.database, f"SELECT last_id FROM nodes WHERE node = '{C}'")  # and all of it
         node.receive(A, 53, topic, "a53")
         comes("a53")
         node.receive(A, 54, topic, "a54")
@@ -306,10 +308,11 @@ def test_a_gap_sends_away_who_resumes_unless_it_has_had_what_is_missing(node):
         plain = stack.enter_context(Subscriber(node.server.ws_url, topic))
         assert plain.authenticate() == '{"type":"auth_ok"}'
         node.receive(A, 220, topic, kind=5)
+        late = stack.enter_context(Client(node, topic, None))  # its position says so already
         node.receive(A, 231, topic, "a231")
         node.tap()
         assert resumes.connection.close_code() == 1013
-        assert ahead.receive()[1] == plain.receive_json()["payload"] == "a231"
+        assert ahead.receive()[1] == late.receive()[1] == plain.receive_json()["payload"] == "a231"
         wait_until_counted(node.server.service, "drops", "pruned", 1)
         assert sqlite.value(node.database, "SELECT count(*) FROM event_overview WHERE kind = 'events missing'") == 1
         for transport in TRANSPORTS:

@@ -206,10 +206,12 @@ enum replay_outcome replay_pass(struct replay *replay, const struct batch *batch
 	return REPLAY_GOES_ON;
 }
 
+static enum replay_outcome checked = REPLAY_GOES_ON; /* then */
+
 enum replay_outcome replay_check(const struct replay *replay)
 {
 	(void)replay;
-	return REPLAY_GOES_ON;
+	return checked;
 }
 
 void replay_continue(struct replay *replay)

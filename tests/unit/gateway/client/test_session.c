@@ -299,6 +299,28 @@ static bool has_got(const struct lws *peer, const char *text)
 	return memmem(peer->wire.at, peer->wire.len, text, strlen(text)) != NULL;
 }
 
+static void a_replay_that_waits_for_a_node_ends_with_a_ping_at_the_latest(void **state)
+{
+	const struct message message = {.kind = MESSAGE_AUTH, .resume = MESSAGE_RESUME_AFTER};
+	const struct grant grant = {.found.can_recover = true};
+	struct lws *peer = &seats[0];
+
+	(void)state;
+	peer->room = PLENTY;
+	peer->session = session_new(&clients, peer, &newcomer);
+	session_open(peer->session, &message, &grant);
+	pass(31);
+	assert_int_equal(peer->pings, 1);
+	assert_non_null(peer->session->replay);
+	peer->session->heard_ms = now_ms;
+	checked = REPLAY_DONE;
+	pass(30);
+	checked = REPLAY_GOES_ON;
+	assert_int_equal(peer->pings, 2);
+	assert_null(peer->session->replay);
+	assert_false(peer->is_dropped || peer->is_closed);
+}
+
 static struct lws *sit_down_to_stream(size_t seat, bool is_resumable, size_t room)
 {
 	newcomer.transport = TRANSPORT_STREAM;
@@ -426,6 +448,7 @@ int main(void)
 		SESSION_TEST(a_stream_is_alive_as_long_as_what_it_was_sent_is_taken),
 		SESSION_TEST(what_a_stream_was_cut_in_the_middle_of_stays_in_its_outbox),
 		SESSION_TEST(a_stream_that_is_full_loses_the_oldest_or_ends),
+		SESSION_TEST(a_replay_that_waits_for_a_node_ends_with_a_ping_at_the_latest),
 		SESSION_TEST(before_it_begins_a_stream_gets_an_answer_by_its_cause),
 	};
 

@@ -103,6 +103,7 @@ static void anything_else_is_no_position(void **state)
 		"1-1-1.0-1", /* node 0 */
 		"1-1-1.2-0", /* of which it has had nothing */
 		"1-1-1.1-1",
+		"1-1-0.1-1",
 		"1-1-1.2-1.2-1",
 		"1-1-1.2-1.3-1.2-2", /* one twice */
 		"01-1-1",

@@ -6,6 +6,7 @@
 #include "tests/unit/fault_sweep.h"
 
 #include "shared/database/feed.h"
+#include "shared/database/nodes.h"
 #include "shared/database/registry.h"
 
 #define TOPIC "a topic"
@@ -15,6 +16,7 @@ enum { PAYLOAD_LEN = 20000, EVENTS = 4, FOREVER = 1 << 20 }; /* a payload of sev
 static struct database *database;
 static struct feed *feed;
 static struct registry *registry;
+static struct nodes *nodes; /* NULL: a single one */
 static char why[DATABASE_WHY_SIZE];
 
 static int open_feed(void **state)
@@ -22,9 +24,27 @@ static int open_feed(void **state)
 	if (make_base(state) != 0)
 		return -1;
 	database = open_database();
-	feed = feed_open(database, NULL, why);
-	registry = registry_new(database, NULL);
+	feed = feed_open(database, nodes, why);
+	registry = registry_new(database, nodes);
 	open_witness();
+	return feed && registry ? 0 : -1;
+}
+
+/* The same in a cluster, where its own events are to be found among those of others. */
+static int open_node(void **state)
+{
+	if (open_feed(state) != 0)
+		return -1;
+	feed_close(feed);
+	registry_free(registry);
+	execute(witness, "UPDATE cluster SET (relayed_id, joined_id) = (SELECT max(id), max(id) "
+			 "FROM events), node = '0000000000000001';"
+			 "INSERT INTO nodes (node, last_id) VALUES ('000000000000000a', 7);"
+			 "INSERT INTO events (kind, created_ms, origin) VALUES "
+			 "(0, 0, '000000000000000a.0000000000000007'), (0, 0, '00000000000000ff')");
+	nodes = nodes_new(database);
+	feed = feed_open(database, nodes, why);
+	registry = registry_new(database, nodes);
 	return feed && registry ? 0 : -1;
 }
 
@@ -33,12 +53,15 @@ static int close_feed(void **state)
 	tell_attempt();
 	feed_close(feed);
 	registry_free(registry);
+	nodes_free(nodes);
+	nodes = NULL;
 	database_close(database);
 	close_witness();
 	return remove_base(state);
 }
 
 #define FAULT_TEST(test) cmocka_unit_test_setup_teardown(test, open_feed, close_feed)
+#define CLUSTER_TEST(test) cmocka_unit_test_setup_teardown(test, open_node, close_feed)
 
 static const unsigned reads = REACHES(CALL_READ) | REACHES(CALL_SHM_LOCK) | REACHES(CALL_MALLOC);
 
@@ -145,7 +168,11 @@ static struct registered_topic found;
 
 static bool run_find_topic(void)
 {
-	return registry_find(registry, TOPIC, strlen(TOPIC), NULL, &found) == DATABASE_OK;
+	struct position elsewhere = {.node = 0xa, .id = 9, .own = 7};
+
+	position_set(&elsewhere, 1, start_id + 1);
+	return registry_find(registry, TOPIC, strlen(TOPIC), nodes ? &elsewhere : NULL, &found) ==
+	       DATABASE_OK;
 }
 
 static void check_find_topic(bool done)
@@ -155,6 +182,12 @@ static void check_find_topic(bool done)
 		return;
 	assert_true(found.registered && found.require_token);
 	assert_int_equal(found.here.id, start_id + EVENTS + 1);
+	if (!nodes)
+		return;
+	assert_true(found.can_recover);
+	assert_int_equal(found.after_id, start_id + 1);
+	assert_int_equal(found.here.own, start_id + EVENTS + 1);
+	assert_int_equal(position_newest(&found.here, 0xa), 7);
 }
 
 static int64_t pruned_id;
@@ -233,7 +266,7 @@ static struct feed *second;
 
 static bool run_open(void)
 {
-	second = feed_open(database, NULL, why);
+	second = feed_open(database, nodes, why);
 	return second != NULL;
 }
 
@@ -250,8 +283,12 @@ static void check_open(bool done)
 	registry_free(registry);
 	database_close(database);
 	database = open_database();
-	feed = feed_open(database, NULL, why);
-	registry = registry_new(database, NULL);
+	if (nodes) {
+		nodes_free(nodes);
+		nodes = nodes_new(database);
+	}
+	feed = feed_open(database, nodes, why);
+	registry = registry_new(database, nodes);
 	assert_true(feed && registry);
 }
 
@@ -268,6 +305,10 @@ int main(void)
 		FAULT_TEST(what_is_not_known_is_no_answer),
 		FAULT_TEST(a_replay_goes_on_where_it_failed),
 		FAULT_TEST(a_feed_starts_at_the_newest_event_or_not_at_all),
+		CLUSTER_TEST(no_event_is_skipped_changed_or_doubled),
+		CLUSTER_TEST(what_is_not_known_is_no_answer),
+		CLUSTER_TEST(a_replay_goes_on_where_it_failed),
+		CLUSTER_TEST(a_feed_starts_at_the_newest_event_or_not_at_all),
 	};
 
 	return faults_prepare() ? cmocka_run_group_tests(tests, NULL, NULL) : EXIT_FAILURE;
