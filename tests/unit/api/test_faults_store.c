@@ -196,6 +196,38 @@ static void a_topic_goes_with_its_order_or_not_at_all(void **state)
 				  disturb_and_enrol, run_unregister, check_unregister});
 }
 
+static void disturb_and_relay(void)
+{
+	disturb_and_enrol();
+	execute(witness, "UPDATE topics SET require_token = 0; DELETE FROM topics_to_relay");
+}
+
+static void check_relayed_register(bool done)
+{
+	check_register(done);
+	assert_int_equal(count("topics_to_relay"),
+			 count("topics WHERE topic = '" TOPIC "' AND require_token"));
+}
+
+static void check_relayed_unregister(bool done)
+{
+	check_unregister(done);
+	assert_int_equal(count("topics_to_relay"), !count("topics WHERE topic = '" TOPIC "'"));
+}
+
+static void in_a_cluster_redis_is_told_of_what_was_done_and_of_nothing_else(void **state)
+{
+	const unsigned calls = REACHES(CALL_READ) | REACHES(CALL_WRITE) | REACHES(CALL_SYNC) |
+			       REACHES(CALL_SHM_LOCK) | REACHES(CALL_MALLOC);
+
+	(void)state;
+	config.redis_url = (char[]){"redis://localhost"};
+	sweep(&(struct operation){"register in a cluster", calls, disturb_and_relay, run_register,
+				  check_relayed_register});
+	sweep(&(struct operation){"unregister in a cluster", calls, disturb_and_relay,
+				  run_unregister, check_relayed_unregister});
+}
+
 /* This process is the only gateway: two users on one topic, one of them on another too. */
 static void disturb_and_connect(void)
 {
@@ -379,6 +411,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FAULT_TEST(register_is_committed_or_refused),
 		FAULT_TEST(an_event_that_got_an_id_is_there),
+		FAULT_TEST(in_a_cluster_redis_is_told_of_what_was_done_and_of_nothing_else),
 		FAULT_TEST(a_topic_goes_with_its_order_or_not_at_all),
 		FAULT_TEST(an_order_to_disconnect_is_there_or_refused),
 		FAULT_TEST(what_is_counted_and_listed_is_true_or_not_said),
