@@ -19,6 +19,7 @@
 
 enum {
 	FIRST_COUNT = 16,
+	FEWER = 4,
 	BLOCK_MS = 1000,
 	DEADLINE_MS = 2000,
 	RETRY_MS = 50,
@@ -33,7 +34,7 @@ struct reader {
 	bool is_on, is_catching_up;
 	enum log_verdict verdict;
 	struct log_position end; /* of the log when the link opened */
-	unsigned count; /* to ask for */
+	unsigned count, most; /* to ask for; until all has been read, no more than that */
 	struct log_repeat trouble, refused, unknown;
 };
 
@@ -63,6 +64,8 @@ struct reader *reader_new(struct cluster *cluster, const struct reader_handlers 
 
 	reader->cluster = cluster;
 	reader->handlers = handlers;
+	reader->count = FIRST_COUNT;
+	reader->most = READ_COUNT_MOST;
 	reader->trouble = (struct log_repeat){.level = LOG_ERROR,
 					      .message = "cannot write what other nodes have sent"};
 	reader->refused = (struct log_repeat){
@@ -98,13 +101,15 @@ void reader_on_link(struct reader *reader, enum log_verdict verdict, struct log_
 	reader->is_on = reader->is_catching_up = true;
 	reader->verdict = verdict;
 	reader->end = newest;
-	reader->count = FIRST_COUNT;
 	ask(reader);
 }
 
 void reader_on_link_lost(struct reader *reader)
 {
 	reader->is_on = false;
+	/* It may have been the answer that was too long. */
+	reader->most = reader->count > FEWER ? reader->count / FEWER : 1;
+	reader->count = reader->most;
 	uv_timer_stop(&reader->retry);
 }
 
@@ -264,6 +269,7 @@ static void note_progress(struct reader *reader, bool is_empty)
 	if (reader->is_catching_up &&
 	    (is_empty || log_position_compare(state->position, reader->end) >= 0)) {
 		reader->is_catching_up = false;
+		reader->most = READ_COUNT_MOST;
 		reader->handlers->on_caught_up(reader->cluster);
 	}
 }
@@ -289,6 +295,8 @@ static void on_entries(void *context, const redisReply *reply)
 	}
 	status = apply(reader, batch);
 	reader->count = read_count(reader->count, batch->bytes);
+	if (reader->count > reader->most)
+		reader->count = reader->most;
 	free(batch);
 	if (status == DATABASE_OK) {
 		log_repeat_ends(&reader->trouble, clock_monotonic_ms(),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness import sqlite
-from harness.cluster import CHANNEL, LOG, ForeignNode
+from harness.cluster import CHANNEL, LOG, Cluster, ForeignNode
 from harness.process import wait_until
 
 
@@ -62,12 +62,18 @@ def counted(node, name, label=""):
     return rows[0][0] if rows else 0
 
 
-def started(make_cluster, nodes=2, **options):
-    cluster = make_cluster(nodes, **options)
-    if not cluster.nodes:
-        cluster.start()
-    for node in cluster.nodes:
-        assert node.api.register("t").status == 200
+@pytest.fixture(scope="module")
+def shared(certificates):
+    """Two nodes for tests that leave them as they were, with a registered "t"."""
+    cluster = Cluster(certificates).start()
+    cluster.register("t")
+    yield cluster
+    assert cluster.close() == []
+
+
+def started(make_cluster, **options):
+    cluster = make_cluster(2, **options)
+    cluster.register("t")
     return cluster
 
 
@@ -98,8 +104,8 @@ def relay_of(service):
     return None
 
 
-def test_what_is_published_at_one_node_comes_out_at_the_other_byte_by_byte_and_orders_too(make_cluster):
-    cluster = started(make_cluster)
+def test_what_is_published_at_one_node_comes_out_at_the_other_byte_by_byte_and_orders_too(shared):
+    cluster = shared
     a, b = cluster.nodes
     foreign = ForeignNode(cluster.redis)
     payloads = [b"1", b'{"a":1e400,"b":[ ]}', '"\u2028<é>\\u0041"'.encode(), b"null", json.dumps("x" * 900_000).encode()]
@@ -117,21 +123,83 @@ def test_what_is_published_at_one_node_comes_out_at_the_other_byte_by_byte_and_o
         for subscriber in (client, other):
             assert subscriber.receive_json()["code"] == "topic_unregistered"
             assert subscriber.close_code() == 1000
+    cluster.register("t")
     (first, *_) = cluster.redis.client.xrange(LOG)
     assert first[1][b"origin"].decode() == a.id and first[1][b"prev"] == b"0" and first[1][b"payload"] == b"1"
     wait_until(lambda: counted(a, "cluster_relayed") == 6 and counted(b, "cluster_received") == 6, "they are counted")
     foreign.close()
 
 
-def test_a_node_that_joins_has_what_comes_from_then_on_and_knows_what_it_has_not(make_cluster):
-    cluster = started(make_cluster)
+def test_a_locked_database_makes_the_log_wait(shared):
+    cluster = shared
+    a, b = cluster.nodes
+    with sqlite3.connect(b.service.database, isolation_level=None) as person:
+        person.execute("BEGIN IMMEDIATE")
+        ids = [a.api.publish("t", i).json["id"] for i in range(30)]
+        time.sleep(0.5)  # some attempts
+        person.execute("COMMIT")
+    wait_until(lambda: b.has_event(a.id, ids[-1]), "the last one arrives")
+    assert events_from(b, a)[-30:] == ids and gaps(b) == 0
+
+
+def test_entries_that_nobody_of_us_has_written_are_passed_by(shared):
+    cluster = shared
+    a, b = cluster.nodes
+    client = cluster.redis.client
+    good = {"origin": "ab" * 8, "id": 5, "prev": 0, "kind": "push", "topic": "t", "created": 1, "payload": "1"}
+
+    def without(name):
+        return {key: value for key, value in good.items() if key != name}
+
+    hostile = {
+        "malformed": [
+            *(without(name) for name in ("origin", "id", "prev", "kind", "created", "payload")),
+            {**good, "id": "five"}, {**good, "id": 0}, {**good, "id": -1}, {**good, "id": 2**70}, {**good, "prev": 5},
+            {**good, "kind": "gap"}, {**good, "origin": "AB" * 8}, {**good, "origin": "ab"}, {**good, "user": 1},
+            {**good, "created": "now"}, {b"\0\xff": b"\r\n"}, *([{str(i): i for i in range(25_000)}] * 6),
+        ],
+        "bad_topic": [
+            without("topic"), {**good, "topic": ""}, {**good, "topic": "a\nb"}, {**good, "topic": "x" * 256},
+            {**good, "topic": b"\xff"}, {**good, "kind": "unregister", "topic": "worker.status"},
+        ],
+        "not_json": [{**good, "payload": "{"}, {**good, "payload": "1 2"}, {**good, "payload": ""}],
+        "not_utf8": [{**good, "payload": b'"\xc3"'}],
+        "too_big": [{**good, "payload": json.dumps("x" * 2_000_000)}],
+    }  # fmt: skip
+    at_once = client.pipeline(transaction=True)
+    for entries in hostile.values():
+        for entry in entries:
+            at_once.xadd(LOG, entry)
+    at_once.execute()
+    client.xadd(LOG, {**good, "more": "is ignored", "payload": '"good"'})
+    with b.subscribe("t") as subscriber:
+        subscriber.authenticate()
+        a.api.publish("t", "after")
+        wait_until(lambda: subscriber.receive_json()["payload"] == "after", "what comes behind them arrives")
+    for node in (a, b):
+        for cause, entries in hostile.items():
+            wait_until(lambda: counted(node, "cluster_refused", cause) == len(entries), f"{cause} is counted")
+        assert number(node, "SELECT count(*) FROM events WHERE origin > 'abab' AND origin < 'abac'") == 1
+        assert "entries of the log in Redis were refused" in node.log_end(50)
+
+    # Of this node, and it never gave that number: its next ones come after it.
+    unknown = number(a, "SELECT max(id) FROM events") + 50
+    client.xadd(LOG, {**good, "origin": a.id, "id": unknown, "prev": unknown - 1})
+    wait_until(lambda: number(a, "SELECT max(id) FROM events") > unknown, "ids jump")
+    wait_until(lambda: "events of this node that its database does not know" in a.log_end(), "that is said")
+    last = a.api.publish("t", "last").json["id"]
+    wait_until(lambda: b.has_event(a.id, last), "and others take them")
+
+
+def test_a_node_that_joins_has_what_comes_from_then_on_and_knows_what_it_has_not(shared):
+    cluster = shared
     a, b = cluster.nodes
     for i in range(3):
         last = a.api.publish("t", i).json["id"]
     cluster.wait_until_relayed()
     c = cluster.add()
-    c.api.register("t")
     cluster.wait_until_joined(3)
+    cluster.wait_until_known("t")
     with c.subscribe("t") as client:
         client.authenticate()
         new = a.api.publish("t", "new").json["id"]
@@ -205,75 +273,15 @@ def test_what_redis_refuses_is_said_and_sent_when_it_takes_it_again(make_cluster
     foreign.close()
 
 
-def test_entries_that_nobody_of_us_has_written_are_passed_by(make_cluster):
-    cluster = started(make_cluster)
-    a, b = cluster.nodes
-    client = cluster.redis.client
-    good = {"origin": "ab" * 8, "id": 5, "prev": 0, "kind": "push", "topic": "t", "created": 1, "payload": "1"}
-
-    def without(name):
-        return {key: value for key, value in good.items() if key != name}
-
-    hostile = {
-        "malformed": [
-            *(without(name) for name in ("origin", "id", "prev", "kind", "created", "payload")),
-            {**good, "id": "five"}, {**good, "id": 0}, {**good, "id": -1}, {**good, "id": 2**70}, {**good, "prev": 5},
-            {**good, "kind": "gap"}, {**good, "origin": "AB" * 8}, {**good, "origin": "ab"}, {**good, "user": 1},
-            {str(i): i for i in range(5000)}, {**good, "created": "now"}, {b"\0\xff": b"\r\n"},
-        ],
-        "bad_topic": [
-            without("topic"), {**good, "topic": ""}, {**good, "topic": "a\nb"}, {**good, "topic": "x" * 256},
-            {**good, "topic": b"\xff"}, {**good, "kind": "unregister", "topic": "worker.status"},
-        ],
-        "not_json": [{**good, "payload": "{"}, {**good, "payload": "1 2"}, {**good, "payload": ""}],
-        "not_utf8": [{**good, "payload": b'"\xc3"'}],
-        "too_big": [{**good, "payload": json.dumps("x" * 2_000_000)}],
-    }  # fmt: skip
-    for entries in hostile.values():
-        for entry in entries:
-            client.xadd(LOG, entry)
-    client.xadd(LOG, {**good, "more": "is ignored", "payload": '"good"'})
-    with b.subscribe("t") as subscriber:
-        subscriber.authenticate()
-        a.api.publish("t", "after")
-        wait_until(lambda: subscriber.receive_json()["payload"] == "after", "what comes behind them arrives")
-    for node in (a, b):
-        for cause, entries in hostile.items():
-            wait_until(lambda: counted(node, "cluster_refused", cause) == len(entries), f"{cause} is counted")
-        assert number(node, "SELECT count(*) FROM events WHERE origin > 'abab' AND origin < 'abac'") == 1
-        assert "entries of the log in Redis were refused" in node.log_end(50)
-
-    # Of this node, and it never gave that number: its next ones come after it.
-    unknown = number(a, "SELECT max(id) FROM events") + 50
-    client.xadd(LOG, {**good, "origin": a.id, "id": unknown, "prev": unknown - 1})
-    wait_until(lambda: number(a, "SELECT max(id) FROM events") > unknown, "ids jump")
-    wait_until(lambda: "events of this node that its database does not know" in a.log_end(), "that is said")
-    last = a.api.publish("t", "last").json["id"]
-    wait_until(lambda: b.has_event(a.id, last), "and others take them")
-
-
-def test_a_locked_database_makes_the_log_wait(make_cluster):
-    cluster = started(make_cluster)
-    a, b = cluster.nodes
-    with sqlite3.connect(b.service.database, isolation_level=None) as person:
-        person.execute("BEGIN IMMEDIATE")
-        ids = [a.api.publish("t", i).json["id"] for i in range(30)]
-        time.sleep(0.5)  # some attempts
-        person.execute("COMMIT")
-    wait_until(lambda: b.has_event(a.id, ids[-1]), "the last one arrives")
-    assert events_from(b, a) == ids and gaps(b) == 0
-
-
 def test_of_several_workers_one_relays_and_another_takes_over(make_cluster):
     cluster = started(make_cluster, gateway_processes=3)
     a, _ = cluster.nodes
     with publishing(cluster):
         wait_until(lambda: relay_of(a.service), "a worker has the lock")
-        for _ in range(2):
-            relay = relay_of(a.service)
-            os.kill(relay, signal.SIGKILL)
-            wait_until(lambda: relay_of(a.service) not in (None, relay), "another has it", 5)
-            cluster.wait_until_joined()
+        relay = relay_of(a.service)
+        os.kill(relay, signal.SIGKILL)
+        wait_until(lambda: relay_of(a.service) not in (None, relay), "another has it", 5)
+        cluster.wait_until_joined()
         (a.service.state_dir / "relay.lock").unlink()
         wait_until(lambda: (a.service.state_dir / "relay.lock").exists() and relay_of(a.service), "it is made anew", 5)
         relay, old = relay_of(a.service), a.service.gateway
