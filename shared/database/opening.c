@@ -158,7 +158,7 @@ static bool set_up(struct database *database, sqlite3 *handle, char why[DATABASE
 	       sql_execute(handle, "PRAGMA journal_size_limit = 33554432;"
 				   "PRAGMA mmap_size = 0;"
 				   "PRAGMA secure_delete = FAST;"
-				   "PRAGMA cache_size = -1024;"
+				   "PRAGMA cache_size = -512;"
 				   "PRAGMA temp_store = MEMORY;"
 				   "PRAGMA synchronous = NORMAL;") &&
 	       sql_ask(handle, "PRAGMA page_size", answer);
