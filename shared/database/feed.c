@@ -152,11 +152,15 @@ bool feed_payload(struct feed_event *event)
 static void read_origin(struct feed *feed, sqlite3_stmt *row, struct feed_event *event)
 {
 	bool is_own = sqlite3_column_type(row, ORIGIN_COLUMN) == SQLITE_NULL;
+	bool counts;
 	size_t len;
 	const char *origin = text_of(feed, row, ORIGIN_COLUMN, "", &len);
+	int result = nodes_pass(feed->nodes, event->id, event->kind, is_own, &counts);
 
+	if (result != SQLITE_OK)
+		feed->fault = result;
 	position_origin(origin, len, &event->node, &event->number);
-	if (nodes_pass(feed->nodes, event->id, event->kind, is_own)) {
+	if (counts) {
 		event->node = feed->here->node;
 		event->number = event->id;
 	}

@@ -158,18 +158,21 @@ int nodes_position(struct nodes *nodes, int64_t id, struct position *here)
 	return finish(row, result);
 }
 
-bool nodes_pass(struct nodes *nodes, int64_t id, enum event_kind kind, bool is_own)
+int nodes_pass(struct nodes *nodes, int64_t id, enum event_kind kind, bool is_own, bool *counts)
 {
-	bool counts = is_own && kind <= EVENT_DISCONNECT;
+	bool travels = is_own && kind <= EVENT_DISCONNECT;
+	int result = SQLITE_OK;
 
-	if (counts && nodes->joined_id == INT64_MAX)
-		read_self(nodes);
-	counts = counts && id > nodes->joined_id;
-	if (counts && nodes->own_id < id) /* a replay reads older ones */
+	if (travels && nodes->joined_id == INT64_MAX)
+		result = read_self(nodes);
+	*counts = result == SQLITE_OK && travels && id > nodes->joined_id;
+	if (result != SQLITE_OK)
+		return result;
+	if (*counts && nodes->own_id < id)
 		nodes->own_id = id;
 	if (nodes->looked_id != 0 && nodes->looked_id < id)
 		nodes->looked_id = id;
-	return counts;
+	return SQLITE_OK;
 }
 
 /* When the newest event was published that the client has had; 0: that is not known. */

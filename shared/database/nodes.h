@@ -26,9 +26,9 @@ void nodes_free(struct nodes *nodes);
  * result: SQLITE_OK, or why not. */
 int nodes_position(struct nodes *nodes, int64_t id, struct position *here);
 
-/* A row that the feed reads, the next one or for a replay; `is_own`: of this node. False unless it
- * counts in positions: only what other nodes get does. */
-bool nodes_pass(struct nodes *nodes, int64_t id, enum event_kind kind, bool is_own);
+/* A row that the feed reads, the next one or for a replay; `is_own`: of this node. *counts: it
+ * counts in positions, as only what other nodes get does. */
+int nodes_pass(struct nodes *nodes, int64_t id, enum event_kind kind, bool is_own, bool *counts);
 
 /* What a client has not had that comes with a position to a topic. */
 struct nodes_missing {
