@@ -99,8 +99,8 @@ class Traffic:
         last = [publisher.finish() for publisher in self.publishers]
         try:
             wait_until(
-                lambda: all(ends[member.topic] in member.keys[-3000:] for member in self.members for ends in last),
-                "the last publishes reach everybody", limit_s,
+                lambda: all(ends[member.topic] in member.keys for member in self.members for ends in last),
+                "the last publishes reach everybody", limit_s, interval_s=0.2,
             )  # fmt: skip
         except AssertionError as error:
             return [str(error), *self.faults()]
