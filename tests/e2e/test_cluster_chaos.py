@@ -5,6 +5,7 @@ was answered with 200 reaches each client exactly once, in the order of its publ
 CHAOS_SECONDS says how long (`make chaos`: ten minutes for each build), CHAOS_SEED repeats the choices of a run."""
 
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 RATE = 150 if SECONDS >= 60 else 60  # of each publisher; there are two a node
 AWAY_S = 3.0
+REMOVABLE = ["worker.db", "worker.db-wal", "worker.db-shm", "write.lock", "gateway.lock", "wakeup.sock", "relay.lock"]
 
 
 class ClusterChaos:
@@ -43,6 +45,12 @@ class ClusterChaos:
 
     def replaced(self):
         self.chance.choice(self.nodes).replace()
+
+    def removed(self):
+        number = self.chance.randrange(len(self.nodes))
+        with contextlib.suppress(FileNotFoundError):
+            (self.cluster.services[number].state_dir / self.chance.choice(REMOVABLE)).unlink()
+        self.traffic.wait_for_publishes(1, number)  # those who have it open have put it back
 
     def _pause(self):
         """Publishes go on meanwhile, as if nothing were."""
@@ -78,7 +86,7 @@ class ClusterChaos:
         self.chance.choice(self.cluster.proxies).sever()
 
     def run_for(self, seconds):
-        usual = [self.gateway, self.gateway, self.api, self.everything, self.replaced, self.way_severed]
+        usual = [self.gateway, self.gateway, self.api, self.everything, self.replaced, self.removed, self.way_severed]
         redis = [self.redis_killed, self.redis_emptied, self.redis_flushed, self.redis_held, self.way_hangs]
         deadline, last, turn = time.monotonic() + seconds, [], []
         while time.monotonic() < deadline:
@@ -118,7 +126,7 @@ def test_clients_that_hop_between_nodes_lose_nothing_whatever_is_killed(make_clu
             print(f"{dict(chaos.counts)}, answers {dict(traffic.statuses())}, received "
                   f"{sum(len(member.keys) for member in traffic.members)}, "
                   f"connections {sum(len(member.starts) for member in traffic.members)}")  # fmt: skip
-        faults = traffic.finish(limit_s=60)
+        faults = traffic.finish(limit_s=120)
     assert not faults, "\n".join(faults[:20])
     assert set(ends) <= {0, -signal.SIGKILL, TEMPORARY, -signal.SIGUSR2}, ends
     assert set(traffic.statuses()) <= {200, 502, 503, 504}
