@@ -203,6 +203,7 @@ static void on_apply(uv_timer_t *timer)
 			return;
 		}
 		notify_gateway(channel->cluster->notify);
+		channel->cluster->counters.counts[COUNT_CLUSTER_RECEIVED] += (int64_t)count;
 		for (size_t i = 0; i < count; i++)
 			remove_first(channel);
 		apply_after(channel, 0);

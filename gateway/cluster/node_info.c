@@ -1,6 +1,9 @@
 /* The values of wavelog:nodes, see node_info.h. No state, no allocation, never blocks. */
 #include "gateway/cluster/node_info.h"
 
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "gateway/cluster/envelope.h"
@@ -19,12 +22,28 @@ static void write_time(int64_t unix_ms, char out[TIME_SIZE])
 	strftime(out, TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts);
 }
 
+/* "Z", "+02:00" or "-05:30". */
+static bool read_offset(const char *text, int64_t *minutes)
+{
+	*minutes = 0;
+	if (strcmp(text, "Z") == 0)
+		return true;
+	if (strlen(text) != strlen("+00:00") || !strchr("+-", text[0]) || text[3] != ':')
+		return false;
+	for (int i = 1; i < 6; i++)
+		if (i != 3 && !isdigit((unsigned char)text[i]))
+			return false;
+	*minutes = strtol(text + 1, NULL, 10) * 60 + strtol(text + 4, NULL, 10);
+	*minutes *= text[0] == '-' ? -1 : 1;
+	return true;
+}
+
 /* RFC 3339, as Go writes it: with a fraction of any length, or none, and any offset. */
 static bool read_time(struct json_value value, int64_t *unix_ms)
 {
-	char text[TIME_SIZE], sign = 0, end = 0;
-	unsigned hours = 0, minutes = 0;
+	char text[TIME_SIZE];
 	struct tm parts = {0};
+	int64_t offset_minutes;
 	size_t len;
 
 	if (!json_string_decode(value, text, sizeof(text) - 1, &len))
@@ -35,13 +54,9 @@ static bool read_time(struct json_value value, int64_t *unix_ms)
 		return false;
 	if (*rest == '.')
 		rest += 1 + strspn(rest + 1, "0123456789");
-	if (strcmp(rest, "Z") != 0 &&
-	    (sscanf(rest, "%c%2u:%2u%c", &sign, &hours, &minutes, &end) != 3 ||
-	     (sign != '+' && sign != '-')))
+	if (!read_offset(rest, &offset_minutes))
 		return false;
-	*unix_ms = ((int64_t)timegm(&parts) -
-		    (sign == '-' ? -1 : 1) * (int64_t)(hours * 60 + minutes) * 60) *
-		   1000;
+	*unix_ms = ((int64_t)timegm(&parts) - offset_minutes * 60) * 1000;
 	return true;
 }
 

@@ -31,7 +31,7 @@ enum task_kind {
 };
 
 struct task {
-	TAILQ_ENTRY(task) entry;
+	STAILQ_ENTRY(task) entry;
 	struct topic_tasks *owner;
 	enum task_kind kind;
 	bool is_answered;
@@ -46,7 +46,7 @@ struct topic_tasks {
 	struct topic_rows *rows;
 	struct redis *redis; /* NULL: nobody can be asked */
 	bool is_relay;
-	TAILQ_HEAD(, task) list;
+	STAILQ_HEAD(, task) list;
 	size_t count, tell_count;
 	uv_timer_t apply;
 	void (*on_done)(void *context);
@@ -64,11 +64,12 @@ static size_t key_of(const struct topic_row *row, char key[sizeof(TOPIC_KEY) + T
 
 static void apply_soon(struct topic_tasks *tasks, uint64_t after_ms);
 
-static void remove_task(struct task *task)
+/* Of the first one. */
+static void remove_task(struct topic_tasks *tasks)
 {
-	struct topic_tasks *tasks = task->owner;
+	struct task *task = STAILQ_FIRST(&tasks->list);
 
-	TAILQ_REMOVE(&tasks->list, task, entry);
+	STAILQ_REMOVE_HEAD(&tasks->list, entry);
 	tasks->count--;
 	tasks->tell_count -= task->kind == TELL;
 	if (task->question >= 0)
@@ -85,7 +86,7 @@ static struct task *add_task(struct topic_tasks *tasks, enum task_kind kind, int
 	task->kind = kind;
 	task->question = question;
 	task->row = *row;
-	TAILQ_INSERT_TAIL(&tasks->list, task, entry);
+	STAILQ_INSERT_TAIL(&tasks->list, task, entry);
 	tasks->count++;
 	tasks->tell_count += kind == TELL;
 	return task;
@@ -260,11 +261,11 @@ static enum database_status write_rows(struct topic_tasks *tasks, const struct t
 {
 	struct cluster *cluster = tasks->cluster;
 	enum database_status status = cluster_store_begin(cluster->store);
-	struct task *task = TAILQ_FIRST(&tasks->list);
+	struct task *task = STAILQ_FIRST(&tasks->list);
 
 	if (status != DATABASE_OK)
 		return status;
-	for (; task != end && status == DATABASE_OK; task = TAILQ_NEXT(task, entry))
+	for (; task != end && status == DATABASE_OK; task = STAILQ_NEXT(task, entry))
 		if (*is_marked++)
 			status = task->kind == TELL
 					 ? topic_rows_relayed(tasks->rows, &task->row)
@@ -276,9 +277,10 @@ static enum database_status write_rows(struct topic_tasks *tasks, const struct t
 	return status;
 }
 
-/* It is done, and what it leads to begins. */
-static void finish(struct topic_tasks *tasks, struct task *task, bool was_written)
+/* The first one is done, and what it leads to begins. */
+static void finish(struct topic_tasks *tasks, bool was_written)
 {
+	const struct task *task = STAILQ_FIRST(&tasks->list);
 	const struct topic_row row = task->row;
 	bool is_key_lost = task->kind == LOOK && !task->is_void &&
 			   topic_name_is_reserved(row.name, row.len) &&
@@ -289,7 +291,7 @@ static void finish(struct topic_tasks *tasks, struct task *task, bool was_writte
 		was_written && row.is_registered &&
 		(task->kind == TELL ? row.changes == 0 : task->question >= 0 && !tasks->is_relay);
 
-	remove_task(task);
+	remove_task(tasks);
 	if (tasks->redis && tasks->is_relay && is_key_lost)
 		topic_tasks_tell_status(tasks);
 	if (tasks->redis && is_doubtful)
@@ -301,11 +303,11 @@ static void on_apply(uv_timer_t *timer)
 {
 	struct topic_tasks *tasks = timer->data;
 	enum topic_verdict verdict = TOPIC_SAME;
-	bool is_marked[BATCH], is_any_marked = false;
-	struct task *end = TAILQ_FIRST(&tasks->list);
+	bool is_marked[BATCH] = {false}, is_any_marked = false;
+	struct task *end = STAILQ_FIRST(&tasks->list);
 	size_t count = 0;
 
-	for (; end && end->is_answered && count < BATCH; end = TAILQ_NEXT(end, entry)) {
+	for (; end && end->is_answered && count < BATCH; end = STAILQ_NEXT(end, entry)) {
 		is_marked[count] = is_to_write(tasks, end, &verdict);
 		is_any_marked |= is_marked[count++];
 		if (verdict == TOPIC_UNKNOWN)
@@ -317,7 +319,7 @@ static void on_apply(uv_timer_t *timer)
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		finish(tasks, TAILQ_FIRST(&tasks->list), is_marked[i]);
+		finish(tasks, is_marked[i]);
 	if (count == BATCH)
 		apply_soon(tasks, 0);
 	tasks->on_done(tasks->context);
@@ -353,7 +355,7 @@ struct topic_tasks *topic_tasks_new(struct cluster *cluster, struct topic_rows *
 		.too_many = {.level = LOG_WARN,
 			     .message = "Redis has more topics than max_topics allows"},
 	};
-	TAILQ_INIT(&tasks->list);
+	STAILQ_INIT(&tasks->list);
 	uv_timer_init(&cluster->loop, &tasks->apply);
 	tasks->apply.data = tasks;
 	return tasks;
@@ -369,8 +371,8 @@ void topic_tasks_end(struct topic_tasks *tasks)
 {
 	tasks->redis = NULL;
 	uv_timer_stop(&tasks->apply);
-	while (!TAILQ_EMPTY(&tasks->list))
-		remove_task(TAILQ_FIRST(&tasks->list));
+	while (!STAILQ_EMPTY(&tasks->list))
+		remove_task(tasks);
 }
 
 static void free_tasks(uv_handle_t *handle)

@@ -149,6 +149,7 @@ def test_what_foreign_nodes_say_on_the_channel_reaches_browsers_and_ours_reaches
     all_receive("null")
     foreign.publish("t", "x" * 1_000_000)
     all_receive('"' + "x" * 1_000_000 + '"')
+    sqlite.wait_until_counted(a.service, "cluster_received", "", 4)
     row = sqlite.rows(a.service, "SELECT DISTINCT origin FROM events WHERE origin IS NOT NULL")
     assert row == [(foreign.origin,)]
 
