@@ -101,7 +101,7 @@ static void on_ready(void *context)
 	(void)context;
 	note("ready ");
 	for (size_t i = 0; redis && script && script[i]; i++) {
-		char words[64], *word = words, *state = NULL;
+		char words[64], *word, *state = NULL;
 		const char *argv[4];
 		int argc = 0;
 
