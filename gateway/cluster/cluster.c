@@ -28,7 +28,12 @@
 
 #define LOCK_NAME "relay.lock"
 
-enum { TICK_MS = 1000, FINISH_MS = 500, FINISH_LOOK_MS = 5 };
+enum {
+	TICK_MS = 1000,
+	FIRST_TICK_MS = 150, /* by then a predecessor has given up the link */
+	FINISH_MS = 500,
+	FINISH_LOOK_MS = 5
+};
 
 static struct cluster_settings settings_of(const struct config *config)
 {
@@ -295,7 +300,7 @@ static void open_loops(struct cluster *cluster, struct uv_loop_s *loop)
 	uv_async_init(&cluster->loop, &cluster->told, on_told);
 	uv_timer_init(&cluster->loop, &cluster->tick);
 	uv_timer_init(&cluster->loop, &cluster->finish);
-	uv_timer_start(&cluster->tick, on_tick, TICK_MS, TICK_MS);
+	uv_timer_start(&cluster->tick, on_tick, FIRST_TICK_MS, TICK_MS);
 	uv_async_init(loop, &cluster->answered, on_answered);
 	cluster->tapped.data = cluster->told.data = cluster->answered.data = cluster;
 	cluster->tick.data = cluster->finish.data = cluster;
