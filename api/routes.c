@@ -200,7 +200,7 @@ void routes_answer(struct service *service, const struct request *request,
 		   struct response *response)
 {
 	const struct route *route = routes_find(request);
-	struct command command;
+	struct command command = {0};
 
 	if (check(service->config, route, request, &command, response)) {
 		if (strcmp(request->method, "OPTIONS") == 0)
