@@ -1,12 +1,13 @@
-// needs: gateway/cluster/envelope.c
+// needs: gateway/cluster/envelope.c gateway/cluster/node_info.c
 /*
- * Any bytes as a message of the channel, as the value of a topic's key, and, cut at each 0x1F, as
- * the fields of an entry of the log. What is accepted keeps every rule, and a message that is
- * written from it reads the same.
+ * Any bytes as a message of the channel, as the value of a topic's key or of a node's field, and,
+ * cut at each 0x1F, as the fields of an entry of the log. What is accepted keeps every rule, and a
+ * message that is written from it reads the same.
  */
 #include "tests/fuzz/fuzz.h"
 
 #include "gateway/cluster/envelope.h"
+#include "gateway/cluster/node_info.h"
 #include "shared/json/json.h"
 
 enum { FIELDS_MAX = 64, CUT = 0x1F };
@@ -75,6 +76,23 @@ static void check_entry(struct slice text)
 		assert(entry.kind == EVENT_UNREGISTER || entry.kind == EVENT_DISCONNECT);
 }
 
+static void check_node(struct slice text)
+{
+	static const char id[] = "0123456789abcdef";
+	struct node_info info;
+	char again[NODE_INFO_MAX];
+
+	if (!node_info_read((struct slice){id, strlen(id)}, text, &info))
+		return;
+	assert(info.name[0] == '\0' || !topic_name_fault(info.name, strlen(info.name)));
+	assert(info.version[0] == '\0' || !topic_name_fault(info.version, strlen(info.version)));
+	assert(info.topics >= 0 && info.clients >= 0 && info.sockets >= 0);
+	if (strpbrk(info.version, "\"\\"))
+		return; /* ours has none of these */
+	size_t len = node_info_write(&info, id, again);
+	assert(len < sizeof(again) && json_is_valid(again, len));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct slice text = {(const char *)data, size};
@@ -84,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_message(text);
 	if (topic_value_read(text, &require_token) == ENVELOPE_GOOD)
 		assert(text.len <= TOPIC_VALUE_MAX && json_is_valid(text.at, text.len));
+	check_node(text);
 	check_entry(text);
 	return 0;
 }
