@@ -103,10 +103,13 @@ class Chaos(Crashes):
             self._kill_gateways([self.chance.choice(workers)])
 
     def remove_a_file(self):
+        """Perhaps again, before everybody has noticed the first time."""
         self.counts["removed"] += 1
-        with contextlib.suppress(FileNotFoundError):
-            (self.service.state_dir / self.chance.choice(REMOVABLE)).unlink()
-        self.wait_for_publishes(1)  # those who have it open have put it back: who is killed now may have been the last
+        file = self.service.state_dir / self.chance.choice(REMOVABLE)
+        for _ in range(self.chance.choice([1, 2])):
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
+            self.wait_for_publishes(1)  # those who have it open have put it back: who is killed now may have been the last
 
     def run_for(self, seconds):
         deeds = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.crowd import Crowd, Member
 from harness.ledger import Ledger, Publisher
-from harness.process import SANITIZER_ENV, wait_until
+from harness.process import LIMIT_S, SANITIZER_ENV, wait_until
 from harness.web_servers import Nginx
 from test_churn import QUIET_MEMORY, come, descriptors, go, resident_kb
 
@@ -98,8 +98,9 @@ class Gauges:
                        max(sample[name] for sample in self.samples))  # fmt: skip
 
 
-def populate(crowd, server, topics, over):
-    """Half of them resume, one in ten comes through nginx; and all the time some leave, to come back, until `over`."""
+def populate(crowd, server, topics, over, are_staying):
+    """Half of them resume, one in ten comes through nginx; and all the time some leave, to come back, until `over`: then
+    `are_staying` is set."""
     for number in range(CONNECTIONS):
         straight = number % 10 != 9
         address = server.service.ws_address if straight else ("127.0.0.1", server.plain_port)
@@ -107,10 +108,12 @@ def populate(crowd, server, topics, over):
         crowd.add(Member(address, topics[number % len(topics)], kind, "/ws" if straight else server.ws_path))
 
     def some_leave():
+        if over.is_set():
+            are_staying.set()
+            return
         for _ in range(LEAVING // 20):
             crowd.leave(crowd.chance.choice(crowd.members))
-        if not over.is_set():
-            crowd.after(1 / 20, some_leave)
+        crowd.after(1 / 20, some_leave)
 
     crowd.wait_until_open(60)
     crowd.call(some_leave)
@@ -134,8 +137,8 @@ def test_soak(make_service, certificates):
         Publisher(server.api, topics[by::PUBLISHERS], by, rate=RATE / PUBLISHERS) for by in range(PUBLISHERS)
     ]
     with Crowd() as crowd:
-        over, storms = threading.Event(), []
-        populate(crowd, server, topics, over)
+        over, are_staying, storms = threading.Event(), threading.Event(), []
+        populate(crowd, server, topics, over, are_staying)
         strangers, gauges, start = Strangers(service, crowd.chance), Gauges(service), time.monotonic()
         for thread in (strangers, *publishers):
             thread.start()
@@ -152,6 +155,7 @@ def test_soak(make_service, certificates):
         for thread in (strangers, *storms):
             thread.join()
         over.set()
+        assert are_staying.wait(LIMIT_S)
         crowd.wait_until_open()
         last = {}
         for publisher in publishers:

@@ -28,7 +28,7 @@ RETRY_S = 0.05
 PAGE_TRIES, PAGE_RETRY_S, PAGE_CONNECT_S = 3, 1.0, 1.5
 READ_BYTES = 262144
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
-AWAY, CONNECTING, HANDSHAKE, AUTH, OPEN = range(5)
+AWAY, CONNECTING, HANDSHAKE, AUTH, OPEN, LEAVING = range(6)
 
 
 class Member:
@@ -155,15 +155,17 @@ class Crowd:
 
     def leave(self, member):
         """From within the crowd's thread only: a connection ends in one of the ways in which clients end theirs."""
-        if member.state == AWAY:
+        if member.state in (AWAY, LEAVING):
             return
         how = self.chance.choice(["close", "close", "end", "reset", "nonsense"])
         try:
             if how == "close" and member.state == OPEN:
                 member.socket.send(build_frame(struct.pack(">H", 1000), opcode=CLOSE))
+                member.state = LEAVING
                 return  # the server ends it
             if how == "nonsense" and member.state == OPEN:
                 member.socket.send(build_frame(b"\xff", opcode=TEXT, rsv=1))
+                member.state = LEAVING
                 return
             if how == "reset":
                 member.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -267,7 +269,7 @@ class Crowd:
 
     def _end(self, member, cause=None):
         """Closes the socket, and comes back: at once after a connection, a little later after a refusal."""
-        was_open = member.state == OPEN
+        was_open = member.state >= OPEN
         self._selector.unregister(member.socket)
         member.socket.close()
         member.socket, member.state, member.buffer = None, AWAY, b""
