@@ -22,6 +22,7 @@
 enum {
 	BATCH_EVENTS = 128,
 	BATCH_BYTES = 1024 * 1024,
+	GATHER_MS = 2, /* after a batch that was not full: publishers need the processor more */
 	DEADLINE_MS = 2000,
 	BYTES_PER_MS = 128, /* what a slow network must still manage */
 	TRIM_MS = 60000,
@@ -31,6 +32,7 @@ enum {
 
 struct relay {
 	struct cluster *cluster;
+	uv_timer_t gathering;
 	bool is_on, is_watching; /* the marker: the next batch may be sent */
 	bool is_busy; /* one has not been answered */
 	int64_t looked_id; /* all events up to this one have been looked at */
@@ -52,14 +54,23 @@ struct relay *relay_new(struct cluster *cluster)
 	struct relay *relay = xcalloc(1, sizeof(*relay));
 
 	relay->cluster = cluster;
+	uv_timer_init(&cluster->loop, &relay->gathering);
+	relay->gathering.data = relay;
 	return relay;
+}
+
+static void free_relay(uv_handle_t *handle)
+{
+	struct relay *relay = handle->data;
+
+	free(relay->message);
+	free(relay);
 }
 
 void relay_free(struct relay *relay)
 {
 	if (relay)
-		free(relay->message);
-	free(relay);
+		uv_close((uv_handle_t *)&relay->gathering, free_relay);
 }
 
 /* The words of one command, with numbers written out. */
@@ -185,9 +196,20 @@ static bool take_event(void *context, const struct log_entry *event, int64_t gon
 	return true;
 }
 
+static bool is_gathering(const struct relay *relay)
+{
+	return uv_is_active((const uv_handle_t *)&relay->gathering) != 0;
+}
+
+static void on_gathered(uv_timer_t *timer)
+{
+	relay_look(timer->data);
+}
+
 static void on_marker(void *context, const redisReply *reply)
 {
 	struct relay *relay = context;
+	size_t events = relay->batch.events;
 
 	if (reply && reply->type == REDIS_REPLY_ERROR)
 		link_refuse(relay->cluster->link, reply);
@@ -195,7 +217,10 @@ static void on_marker(void *context, const redisReply *reply)
 		link_drop(relay->cluster->link, "Redis has lost its memory");
 	else if (reply) {
 		relay->is_watching = true;
-		relay_look(relay);
+		if (events > 0 && events < BATCH_EVENTS)
+			uv_timer_start(&relay->gathering, on_gathered, GATHER_MS, 0);
+		else
+			relay_look(relay);
 	}
 }
 
@@ -243,7 +268,7 @@ void relay_look(struct relay *relay)
 	struct words words = {0};
 	int64_t looked_id;
 
-	if (!relay->is_on || relay->is_busy || !relay->is_watching)
+	if (!relay->is_on || relay->is_busy || !relay->is_watching || is_gathering(relay))
 		return;
 	relay->batch = (struct batch){0};
 	if (cluster_store_look(relay->cluster->store, relay->looked_id, take_event, relay,
@@ -262,7 +287,7 @@ void relay_look(struct relay *relay)
 
 bool relay_is_idle(const struct relay *relay)
 {
-	return !relay->is_on || (!relay->is_busy && relay->is_watching);
+	return !relay->is_on || (!relay->is_busy && relay->is_watching && !is_gathering(relay));
 }
 
 void relay_on_load(struct relay *relay)
@@ -276,6 +301,7 @@ void relay_on_link(struct relay *relay)
 
 	relay->is_on = true;
 	relay->is_busy = false;
+	relay->batch = (struct batch){0};
 	relay->looked_id = relay->last_id = state->relayed_id;
 	if (relay->published_id < state->relayed_id) /* by a batch whose answer was lost */
 		relay->published_id = state->relayed_id;
@@ -285,6 +311,7 @@ void relay_on_link(struct relay *relay)
 void relay_on_link_lost(struct relay *relay)
 {
 	relay->is_on = false;
+	uv_timer_stop(&relay->gathering);
 }
 
 /* An older Redis knows no age: then the number alone bounds the log. */
