@@ -119,7 +119,7 @@ static void tell_of_gap(struct clients *clients, int64_t gap_after, bool is_anot
 
 		if (!topic)
 			continue;
-		bool has_missed = !session->replay &&
+		bool has_missed = (!session->replay || replay_has_caught_up(session->replay)) &&
 				  feed_pruned_id(clients->feed, topic->name, topic->name_len) >
 					  session->after_id;
 		if ((has_missed && session->is_resumable) ||

@@ -122,6 +122,11 @@ enum replay_outcome replay_check(const struct replay *replay)
 		       : REPLAY_GOES_ON;
 }
 
+bool replay_has_caught_up(const struct replay *replay)
+{
+	return replay->is_parked;
+}
+
 bool replay_covers(const struct replay *replay, uint64_t node, int64_t number)
 {
 	return number > 0 && number <= position_newest(&replay->client->position, node);

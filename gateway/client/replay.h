@@ -57,6 +57,9 @@ enum replay_outcome replay_pass(struct replay *replay, const struct batch *batch
 /* REPLAY_DONE when all has come that the client of a replay had had that is caught up. */
 enum replay_outcome replay_check(const struct replay *replay);
 
+/* True when it stays only for that. */
+bool replay_has_caught_up(const struct replay *replay);
+
 /* True when the client has had that event of another node. */
 bool replay_covers(const struct replay *replay, uint64_t node, int64_t number);
 

@@ -4,11 +4,13 @@ other nodes would have sent it is put into its database. Real clusters are in te
 
 import contextlib
 import json
+import signal
 import time
 
 import pytest
 
 from harness import sqlite
+from harness.process import wait_until
 from harness.service import Service
 from harness.sqlite import wait_until_counted
 from harness.stream import started
@@ -320,6 +322,22 @@ def test_a_gap_sends_away_who_resumes_unless_it_has_had_what_is_missing(node):
                 assert client.recovered is False
                 again = client.position
         assert resumed(node, topic, again, "poll", 0)[0] == []
+
+
+def test_one_that_is_ahead_is_sent_away_when_events_are_gone_before_they_were_read(make_server):
+    node = Node(make_server(redis_url=NOWHERE, event_limit=50, event_retention="1h"))
+    service = node.server.service
+    with Client(node, "t", position_of(A, 9000, 0, **{UNKNOWN: 7})) as ahead:
+        assert ahead.recovered is True
+        node.publish("t", 0)
+        assert ahead.receive()[1] == 0
+        service.gateway.send(signal.SIGSTOP)
+        last = [node.publish("t", n) for n in range(300)][-1]
+        wait_until(
+            lambda: node.api.status() and sqlite.value(node.database, "SELECT min(id) FROM events") > last - 200, "pruned"
+        )
+        service.gateway.send(signal.SIGCONT)
+        assert ahead.connection.close_code() == 1013
 
 
 HOSTILE = [
