@@ -27,7 +27,8 @@ def cluster(make_cluster):
     server, password = Redis(), "0123456789abcdef"
     rules = re.search(r"ACL SETUSER (.*?)```", DOCUMENTATION.read_text(), re.S)[1].replace("PASSWORD", password)
     server.client.execute_command("ACL", "SETUSER", *rules.split())
-    return make_cluster(2, redis=server, redis_url=server.url_of("wavelog", password), topic_ttl="60s")
+    yield make_cluster(2, redis=server, redis_url=server.url_of("wavelog", password), topic_ttl="60s")
+    assert server.close() == []
 
 
 @pytest.fixture
