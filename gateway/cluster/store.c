@@ -54,9 +54,9 @@ static const char *const sql[STATEMENTS] = {
 		     "ON CONFLICT (node) DO UPDATE SET last_id = excluded.last_id, "
 		     "missing_id = max(missing_id, excluded.missing_id)",
 	[FIND_DEAD_NODE] =
-		"SELECT node FROM nodes WHERE last_id > 0 AND NOT is_alive AND NOT EXISTS "
-		"(SELECT 1 FROM events WHERE origin > node || '.' AND origin < node || '/') "
-		"ORDER BY started_ms LIMIT 1",
+		"SELECT node FROM nodes WHERE last_id > 0 AND NOT is_alive ORDER BY EXISTS "
+		"(SELECT 1 FROM events WHERE origin > node || '.' AND origin < node || '/'), "
+		"started_ms IS NULL, started_ms LIMIT 1",
 	[DROP_NODE] = "DELETE FROM nodes WHERE node = ?1",
 	[PUT_STATE] =
 		"UPDATE cluster SET relayed_id = ?1, log_position = ?2, marker = nullif(?3, ''), "
@@ -278,7 +278,7 @@ enum database_status cluster_store_begin(struct cluster_store *store)
 	return status;
 }
 
-/* The place of a node that has none gives way. */
+/* One that has gone makes room. */
 static enum database_status drop_dead_node(struct cluster_store *store)
 {
 	sqlite3_stmt *find = store->statements[FIND_DEAD_NODE],

@@ -260,15 +260,23 @@ static void there_are_not_too_many_nodes_and_a_dead_one_gives_way(void **state)
 		snprintf(origin, sizeof(origin), "%016x", 0x1000 + i);
 		add(entry_of(origin, 5, 0), false);
 	}
+	execute(handle(), "UPDATE nodes SET is_alive = 1");
 	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
 	assert_int_equal(cluster_store_add(store, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
 	assert_true(is_refused);
 	assert_int_equal(cluster_store_commit(store, NULL), DATABASE_OK);
-	execute(handle(), "DELETE FROM events WHERE origin GLOB '000000000000100[13].*'");
-	execute(handle(), "UPDATE nodes SET is_alive = node <> '0000000000001003'");
+	/* First one that has no events here, then one that has some. */
+	execute(handle(), "DELETE FROM events WHERE origin GLOB '0000000000001003.*'");
+	execute(handle(),
+		"UPDATE nodes SET started_ms = 1, is_alive = node NOT GLOB '000000000000100[13]'");
 	assert_int_equal(add(entry, false), ENTRY_NEW);
 	assert_string_equal(query(handle(),
-				  "SELECT count(*) || ' ' || sum(node = '0000000000001003') "
+				  "SELECT count(*) || ' ' || sum(node = '0000000000001003') || ' ' "
+				  "|| sum(node = '0000000000001001') FROM nodes"),
+			    "32 0 1");
+	assert_int_equal(add(entry_of("00000000000000fe", 1, 0), false), ENTRY_NEW);
+	assert_string_equal(query(handle(),
+				  "SELECT count(*) || ' ' || sum(node = '0000000000001001') "
 				  "FROM nodes"),
 			    "32 0");
 	close_store();
