@@ -7,6 +7,7 @@
  */
 #include "tests/unit/gateway/cluster/redis_fixture.h"
 
+#include <netdb.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -102,12 +103,27 @@ static const struct scene {
 	{URL, {OK, CLOSE}, {PINGS}, "(none)", "ready (none) "},
 };
 
+/* Not in a root without /etc/hosts, as debootstrap makes them. */
+static bool knows_localhost(void)
+{
+	struct addrinfo *found = NULL;
+	bool is_known = getaddrinfo("localhost", NULL, NULL, &found) == 0;
+
+	if (is_known)
+		freeaddrinfo(found);
+	return is_known;
+}
+
 static void it_says_what_the_server_says_or_what_is_wrong_with_it(void **state)
 {
+	bool has_names = knows_localhost();
+
 	(void)state;
 	for (size_t i = 0; i < 2 * COUNT(scenes); i++) {
 		const struct scene *scene = &scenes[i / 2];
 
+		if (strstr(scene->url, "localhost") && !has_names)
+			continue;
 		begin(scene->says);
 		server.is_slow = i % 2 == 1;
 		script = scene->sends;
