@@ -155,7 +155,7 @@ def test_packages_says_what_to_install_when_it_may_not(clone, sudo):
         [clone.above / "packages", "build"], env={"PATH": str(programs)}, capture_output=True, text=True, **as_user
     )
     assert done.returncode == 1
-    assert re.search(r"\n\tapt-get install --no-install-recommends gcc make .*libcjson-dev\n$", done.stderr), done.stderr
+    assert re.search(r"\n\tapt-get install --no-install-recommends gcc make .*libhiredis-dev\n$", done.stderr), done.stderr
 
 
 # make
