@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -140,7 +141,7 @@ static sqlite3_file *log_of(sqlite3 *handle)
 
 int log_sync_rewrite(sqlite3 *handle)
 {
-	static char chunk[CHUNK_SIZE];
+	char *chunk = xcalloc(1, CHUNK_SIZE);
 	sqlite3_file *file = log_of(handle);
 	sqlite3_int64 size = 0;
 	int result = file ? file->pMethods->xFileSize(file, &size) : SQLITE_IOERR;
@@ -152,6 +153,7 @@ int log_sync_rewrite(sqlite3 *handle)
 		if (result == SQLITE_OK)
 			result = file->pMethods->xWrite(file, chunk, len, at);
 	}
+	free(chunk);
 	return result;
 }
 

@@ -14,9 +14,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/state_dir.h"
 #include "shared/database/database_internal.h"
@@ -53,7 +55,7 @@ bool database_is_in_place(struct database *database)
 /* A new file with what is open. */
 static bool write_anew(sqlite3_file *from, const char *path)
 {
-	static char chunk[CHUNK_SIZE]; /* one thread of a program writes */
+	char *chunk = xcalloc(1, CHUNK_SIZE); /* its own: several threads of a gateway write */
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	sqlite3_int64 size = 0;
 	bool good = fd >= 0 && from && from->pMethods &&
@@ -68,6 +70,7 @@ static bool write_anew(sqlite3_file *from, const char *path)
 	good = good && fdatasync(fd) == 0;
 	if (fd >= 0)
 		close(fd);
+	free(chunk);
 	return good;
 }
 
