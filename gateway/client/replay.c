@@ -1,6 +1,7 @@
 /*
- * Replays, see replay.h. State: a queue of those that can go on, walked by a timer, which runs only
- * while there is one. Never blocks.
+ * Replays, see replay.h. State: a queue of those that can go on. While there is one, a timer says
+ * when to work, and the work is done last in that turn of the loop: live pushes, which the turn
+ * looks for before, need not wait for it. Never blocks.
  */
 #include "gateway/client/replay.h"
 
@@ -13,6 +14,7 @@
 /* At most half a millisecond of work, then a pause of one millisecond: live pushes are not delayed
  * by more than that, and other programs on the same processor get their turn. */
 enum {
+	HANDLES = 2,
 	PAUSE_MS = 1,
 	BUDGET_NS = 500000,
 	BATCH_ROWS = 256 /* of all topics, looked at in one go */
@@ -32,15 +34,20 @@ struct replay {
 
 struct replays {
 	uv_timer_t timer;
+	uv_prepare_t work; /* runs when the timer has said so */
+	int open_handles;
 	uint64_t deadline_ns; /* of the current piece of work */
 	struct feed *feed;
 	replay_turn *turn;
 	TAILQ_HEAD(, replay) queue; /* the first one is next */
 };
 
-static void free_replays(uv_handle_t *handle)
+static void forget_handle(uv_handle_t *handle)
 {
-	free(handle->data);
+	struct replays *replays = handle->data;
+
+	if (--replays->open_handles == 0)
+		free(replays);
 }
 
 struct replays *replays_new(struct uv_loop_s *loop, struct feed *feed, replay_turn *turn)
@@ -51,14 +58,18 @@ struct replays *replays_new(struct uv_loop_s *loop, struct feed *feed, replay_tu
 	replays->turn = turn;
 	TAILQ_INIT(&replays->queue);
 	uv_timer_init(loop, &replays->timer);
-	replays->timer.data = replays;
+	uv_prepare_init(loop, &replays->work);
+	replays->timer.data = replays->work.data = replays;
+	replays->open_handles = HANDLES;
 	return replays;
 }
 
 void replays_free(struct replays *replays)
 {
-	if (replays)
-		uv_close((uv_handle_t *)&replays->timer, free_replays);
+	if (!replays)
+		return;
+	uv_close((uv_handle_t *)&replays->timer, forget_handle);
+	uv_close((uv_handle_t *)&replays->work, forget_handle);
 }
 
 static void leave_queue(struct replay *replay)
@@ -207,17 +218,25 @@ enum replay_outcome replay_pass(struct replay *replay, const struct batch *batch
 }
 
 /* One batch of each in turn, as long as the time lasts. */
-static void on_timer(uv_timer_t *timer)
+static void on_work(uv_prepare_t *work)
 {
-	struct replays *replays = timer->data;
+	struct replays *replays = work->data;
 	struct replay *replay;
 
+	uv_prepare_stop(work);
 	replays->deadline_ns = uv_hrtime() + BUDGET_NS;
 	while ((replay = TAILQ_FIRST(&replays->queue)) && uv_hrtime() < replays->deadline_ns) {
 		TAILQ_REMOVE(&replays->queue, replay, entry);
 		TAILQ_INSERT_TAIL(&replays->queue, replay, entry);
 		replays->turn(replay->session);
 	}
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct replays *replays = timer->data;
+
+	uv_prepare_start(&replays->work, on_work);
 }
 
 void replay_continue(struct replay *replay)

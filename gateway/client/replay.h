@@ -24,7 +24,7 @@ struct uv_loop_s;
 /* Called from the loop for a session whose replay can go on: it calls replay_proceed. */
 typedef void replay_turn(struct session *session);
 
-/* All replays. `feed` and `loop` are borrowed. The timer closes with the loop's next turn. */
+/* All replays. `feed` and `loop` are borrowed. The handles close with the loop's next turn. */
 struct replays *replays_new(struct uv_loop_s *loop, struct feed *feed, replay_turn *turn);
 
 /* NULL is allowed. */

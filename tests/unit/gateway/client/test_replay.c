@@ -1,0 +1,84 @@
+// needs: gateway/client/replay.c gateway/events/batch.c gateway/events/frame.c
+// links: uv
+/*
+ * When replays get their turn. What they send is in tests/e2e/test_resume.py and test_cluster*.py.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <uv.h>
+
+#include "gateway/client/client_internal.h"
+#include "gateway/client/replay.h"
+
+static char order[16]; /* L: a look at the live pushes; R: a replay's turn */
+static uv_timer_t tap;
+static uv_idle_t look;
+
+/* What replay.c calls of files that are not linked. */
+
+bool delivery_is_done(const struct session *session)
+{
+	(void)session;
+	return true;
+}
+
+enum delivery delivery_send(struct session *session, struct frame *frame)
+{
+	(void)session;
+	(void)frame;
+	return DELIVERY_SENT;
+}
+
+static void on_look(uv_idle_t *handle)
+{
+	order[strlen(order)] = 'L';
+	uv_idle_stop(handle);
+}
+
+/* As wakeup.c does it. */
+static void on_tap(uv_timer_t *timer)
+{
+	(void)timer;
+	uv_idle_start(&look, on_look);
+}
+
+static void on_turn(struct session *session)
+{
+	order[strlen(order)] = 'R';
+	replay_stop(session->replay);
+}
+
+static void live_pushes_of_the_same_turn_of_the_loop_go_first(void **state)
+{
+	(void)state;
+	struct session session = {0};
+	uv_loop_t loop;
+
+	assert_int_equal(uv_loop_init(&loop), 0);
+	uv_timer_init(&loop, &tap);
+	uv_idle_init(&loop, &look);
+	struct replays *replays = replays_new(&loop, NULL, on_turn);
+	session.replay = replay_start(replays, &session, 1, NULL);
+	uv_timer_start(&tap, on_tap, 0, 0);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_string_equal(order, "LR");
+
+	replays_free(replays);
+	uv_close((uv_handle_t *)&tap, NULL);
+	uv_close((uv_handle_t *)&look, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(live_pushes_of_the_same_turn_of_the_loop_go_first),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
