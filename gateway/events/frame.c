@@ -56,17 +56,28 @@ struct frame *frame_of_push(const char *id, const char *payload, size_t payload_
 	return frame;
 }
 
+/* How long it is: nearly always as long as the text. */
+static size_t first_line(const struct frame *text)
+{
+	const char *feed = memchr(text->bytes, '\n', text->len);
+	size_t len = feed ? (size_t)(feed - text->bytes) : text->len;
+	const char *cr = memchr(text->bytes, '\r', len);
+
+	return cr ? (size_t)(cr - text->bytes) : len;
+}
+
 struct frame *frame_of_event(const struct frame *text)
 {
 	const char data[] = "data: ", id[] = "\nid: ", end[] = "\n\n";
-	size_t data_len = strlen(data), lines = 1;
+	size_t data_len = strlen(data), lines = 1, first = first_line(text);
 
-	for (size_t i = 0; i < text->len; i++)
+	for (size_t i = first; i < text->len; i++)
 		lines += text->bytes[i] == '\n' || text->bytes[i] == '\r';
 	struct frame *event =
 		frame_new(text->len + lines * data_len + sizeof(id) + text->id_len + sizeof(end));
 	char *out = mempcpy(event->bytes, data, data_len);
-	for (size_t i = 0; i < text->len; i++) {
+	out = mempcpy(out, text->bytes, first);
+	for (size_t i = first; i < text->len; i++) {
 		if (text->bytes[i] != '\n' && text->bytes[i] != '\r') {
 			*out++ = text->bytes[i];
 			continue;
