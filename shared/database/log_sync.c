@@ -28,13 +28,14 @@ enum {
 	PAGE_SIZE = 4096,
 	LOOK_AGAIN_MS = 20, /* one that is killed while syncing wakes nobody */
 	GATHER_STEP_US = 20,
+	SLOW_US = 1000, /* a sync; while a faster one runs hardly anybody comes back */
 	CHUNK_SIZE = 65536
 };
 
 struct counts {
 	_Atomic uint64_t committed; /* how many have come to wait */
 	_Atomic uint64_t synced; /* so many of them, from the first on, are on the disk */
-	_Atomic uint32_t ended; /* syncs; waiters sleep until it changes */
+	_Atomic uint32_t ended; /* syncs; waiters sleep until one concerns them */
 	/* For whoever holds the lock. */
 	uint64_t expected; /* how many shared the last sync or came while it ran */
 	int64_t took_us; /* the last one */
@@ -76,18 +77,37 @@ void log_sync_close(struct log_sync *sync)
 }
 
 /* Those that shared the last sync have their answer by now and may be about to commit again:
- * without a little patience there would be two groups, each waiting for the disk twice. A process
- * that is alone waits for nobody. */
+ * without a little patience there would be two groups, each waiting for a slow disk twice. A
+ * process that is alone waits for nobody. */
 static void gather(struct log_sync *sync)
 {
 	struct counts *counts = sync->counts;
-	int64_t give_up_us = clock_monotonic_us() + counts->took_us / 2;
+	int64_t patience_us = counts->took_us >= SLOW_US ? counts->took_us / 2 : 0;
+	int64_t give_up_us = clock_monotonic_us() + patience_us;
 
 	while (atomic_load(&counts->committed) - atomic_load(&counts->synced) < counts->expected &&
 	       clock_monotonic_us() < give_up_us)
 		usleep(GATHER_STEP_US);
 	sync->until = atomic_load(&counts->committed);
 	sync->began_us = clock_monotonic_us();
+}
+
+/* By which those that wait are told apart when they are woken. */
+static uint32_t bit_of(uint64_t number)
+{
+	enum { BITS = 32 };
+
+	return UINT32_C(1) << number % BITS;
+}
+
+static void sleep_until(struct counts *counts, uint32_t ended, uint64_t ours, int64_t until_ms)
+{
+	const struct timespec until = {
+		.tv_sec = until_ms / 1000,
+		.tv_nsec = until_ms % 1000 * 1000000,
+	};
+
+	syscall(SYS_futex, &counts->ended, FUTEX_WAIT_BITSET, ended, &until, NULL, bit_of(ours));
 }
 
 enum log_sync_turn log_sync_begin(struct log_sync *sync, int64_t deadline_ms)
@@ -97,6 +117,9 @@ enum log_sync_turn log_sync_begin(struct log_sync *sync, int64_t deadline_ms)
 
 	for (;;) {
 		uint32_t ended = atomic_load(&counts->ended);
+
+		if (atomic_load(&counts->synced) >= ours)
+			return LOG_SYNC_COVERED;
 		bool is_free = write_lock_try(sync->lock);
 
 		if (atomic_load(&counts->synced) >= ours) {
@@ -108,19 +131,23 @@ enum log_sync_turn log_sync_begin(struct log_sync *sync, int64_t deadline_ms)
 			gather(sync);
 			return LOG_SYNC_OURS;
 		}
-		int64_t left_ms = deadline_ms - clock_monotonic_ms();
-		if (left_ms <= 0)
+		int64_t now_ms = clock_monotonic_ms();
+		if (now_ms >= deadline_ms)
 			return LOG_SYNC_LATE;
-		struct timespec timeout = {
-			.tv_nsec = (left_ms < LOOK_AGAIN_MS ? left_ms : LOOK_AGAIN_MS) * 1000000};
-		syscall(SYS_futex, &counts->ended, FUTEX_WAIT, ended, &timeout, NULL, 0);
+		sleep_until(counts, ended, ours,
+			    deadline_ms - now_ms < LOOK_AGAIN_MS ? deadline_ms
+								 : now_ms + LOOK_AGAIN_MS);
 	}
 }
 
 void log_sync_end(struct log_sync *sync, bool good)
 {
 	struct counts *counts = sync->counts;
+	uint32_t bits = 0;
 
+	/* Of those that it covers, and of the next one, who syncs for the others. */
+	for (uint64_t i = atomic_load(&counts->synced); i <= sync->until && bits != UINT32_MAX; i++)
+		bits |= bit_of(i + 1);
 	counts->took_us = clock_monotonic_us() - sync->began_us;
 	counts->expected = atomic_load(&counts->committed) - atomic_load(&counts->synced);
 	if (good)
@@ -128,7 +155,7 @@ void log_sync_end(struct log_sync *sync, bool good)
 	/* In this order: one that wakes up must find the lock free. */
 	write_lock_release(sync->lock);
 	atomic_fetch_add(&counts->ended, 1);
-	syscall(SYS_futex, &counts->ended, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+	syscall(SYS_futex, &counts->ended, FUTEX_WAKE_BITSET, INT32_MAX, NULL, NULL, bits);
 }
 
 static sqlite3_file *log_of(sqlite3 *handle)
