@@ -42,13 +42,13 @@ class Scale:
     idle: int = 15_000  # what a process may hold where the limit of descriptors is 20,000
     publishes: int = 500  # *
     paced: int = 400
-    parts: int = 2  # of a round of paced pushes, in turns
+    parts: int = 4  # of a round of paced pushes, in turns
     durable: int = 50  # of each publisher *
     topics: int = 100_000
     events: int = 1_000_000
     replayed: int = 200_000
     backlog: int = 100_000
-    idle_seconds: int = 20
+    idle_seconds: int = 30
     gateway_processes: int = 2
 
 

@@ -178,14 +178,16 @@ size_t frame_read(const char *bytes, size_t len, struct frame *frame)
 size_t event_read(const char *bytes, size_t len, struct frame *frame)
 {
 	static const char data[] = "data: ";
-	const char *line = memchr(bytes, '\n', len);
-	const char *end = memmem(bytes, len, "\n\n", 2);
+	const char *line = memchr(bytes, '\n', len), *last = bytes + len - 1, *end = line;
 
+	/* Not by memmem(3): with that a reader of 16 KB was three times as slow as the sender. */
+	while (end && end < last && end[1] != '\n')
+		end = memchr(end + 1, '\n', (size_t)(last - end));
 	if (line && bytes[0] == ':') {
 		*frame = (struct frame){FRAME_PONG, true, bytes, 0};
 		return (size_t)(line - bytes) + 1;
 	}
-	if (!end)
+	if (!end || end == last)
 		return 0;
 	if (memcmp(bytes, data, LEN(data)) != 0)
 		errx(EXIT_FAILURE, "an event that no server may send");

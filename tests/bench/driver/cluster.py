@@ -103,7 +103,7 @@ def cluster_publish(bench):
         Row("(at full speed)", "µs", "node", "single"),
         Row("(with Redis away)", "µs", "away paced", "single paced"),
     )  # fmt: skip
-    count = bench.scale.paced // bench.scale.parts
+    count = bench.scale.paced // bench.scale.slices
     for _ in bench.each_round():
         with _redis(ALL) as redis, Node(redis, cores=ALL) as node, Worker(cores=ALL) as single, Load() as load:
             with Node(redis, cores=ALL) as away:
@@ -117,7 +117,7 @@ def cluster_publish(bench):
                     load.publish(worker, "nobody", None, bench.scale.publishes)  # to warm up
                 for _ in bench.each_slice():
                     for key, worker in sides:
-                        answers = load.publish(worker, "nobody", None, count // bench.scale.parts, rate=RATE)["answers"]
+                        answers = load.publish(worker, "nobody", None, count, rate=RATE)["answers"]
                         bench.add(f"{key} paced", answers["p50"])
                         bench.add(f"{key} paced p99", answers["p99"])
                         answers = load.publish(worker, "nobody", None, bench.scale.publishes)["answers"]

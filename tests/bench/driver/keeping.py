@@ -184,9 +184,10 @@ def writes(bench):
                 load.publish(worker, "one", "one", count, rate=rate)
                 time.sleep(2)  # what is counted is written within a second
                 bench.add(f"written{name}", (written(worker.pids) - before) / count / 1000)
-            before = written(worker.pids)
-            time.sleep(idle_s)
-            bench.add("written idle", (written(worker.pids) - before) * 60 / idle_s / 1000)
+        worker.settle(1)
+        before = written(worker.pids)
+        time.sleep(idle_s)
+        bench.add("written idle", (written(worker.pids) - before) * 60 / idle_s / 1000)
         load.drop("one")
 
 
