@@ -125,8 +125,7 @@ static void on_message(struct cluster *cluster, const char *channel, const redis
 		channel_on_message(cluster->channel, message->element[2]);
 	else if (strcmp(channel, CLUSTER_INVALIDATED) == 0 &&
 		 message->element[2]->type == REDIS_REPLY_NIL)
-		/* What it has no more is to be given back, and not to be deleted here. */
-		link_drop(cluster->link, "Redis has lost its memory");
+		link_look(cluster->link); /* a database was flushed: ours? */
 	else if (strcmp(channel, CLUSTER_INVALIDATED) == 0)
 		topics_on_invalidation(cluster->topics, message->element[2]);
 }

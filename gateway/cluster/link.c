@@ -17,7 +17,7 @@
 
 enum {
 	DEADLINE_MS = 2000,
-	SILENCE_MS = 2500, /* of our own heartbeat */
+	SILENCE_MS = 2000, /* where a heartbeat that it has taken should be heard */
 	WATCH_MS = 1600, /* for the heartbeat of a node with our id */
 	TWIN_BEATS = 2,
 	CHANNEL_SIZE = 64
@@ -52,9 +52,10 @@ struct link {
 	uv_timer_t timer;
 	enum phase phase;
 	unsigned failures; /* in a row */
-	int64_t began_ms, opened_ms, heard_ms; /* monotonic */
+	int64_t began_ms, opened_ms; /* monotonic */
+	int64_t beaten_ms; /* Redis has taken a heartbeat that has not been heard; 0: none */
 	char heartbeat[CHANNEL_SIZE];
-	bool is_paused, has_tracking;
+	bool is_paused, has_tracking, has_said_so;
 	int twin_beats;
 
 	/* What the greeting has brought. */
@@ -155,7 +156,7 @@ static bool is_own_beat(const struct link *link, const redisReply *message)
 static void on_heartbeat(struct link *link, const redisReply *message)
 {
 	if (is_own_beat(link, message))
-		link->heard_ms = clock_monotonic_ms();
+		link->beaten_ms = 0;
 	else if (++link->twin_beats >= TWIN_BEATS || link->phase == WATCHING)
 		link_drop(link, has_twin);
 }
@@ -173,10 +174,15 @@ static void on_push(void *context, const redisReply *message)
 		link->handlers->on_message(link->cluster, message->element[1]->str, message);
 }
 
-static void on_beat_sent(void *context, const redisReply *reply)
+/* Until it has, our own commands may be what it waits for, and they have deadlines. */
+static void on_beat_taken(void *context, const redisReply *reply)
 {
+	struct link *link = context;
+
 	if (!reply || reply->type != REDIS_REPLY_INTEGER)
-		link_refuse(context, reply);
+		link_refuse(link, reply);
+	else if (link->beaten_ms == 0)
+		link->beaten_ms = clock_monotonic_ms();
 }
 
 static void on_listeners(void *context, const redisReply *reply)
@@ -204,15 +210,23 @@ static void on_marker_again(void *context, const redisReply *reply)
 		link_refuse(link, reply);
 }
 
+/* What Redis has no more is to be given back, and not to be deleted here. */
+void link_look(struct link *link)
+{
+	static const char *const marker[] = {"GET", CLUSTER_MARKER, NULL};
+
+	if (link->phase == OPEN)
+		link_send(commands(link), on_marker_again, link, marker);
+}
+
 static void beat(struct link *link)
 {
 	const char *const say[] = {"PUBLISH", link->heartbeat, link->cluster->instance, NULL};
 	static const char *const count[] = {"PUBSUB", "NUMSUB", CLUSTER_EVENTS, NULL};
-	static const char *const marker[] = {"GET", CLUSTER_MARKER, NULL};
 
-	link_send(commands(link), on_beat_sent, link, say);
+	link_send(commands(link), on_beat_taken, link, say);
 	link_send(commands(link), on_listeners, link, count);
-	link_send(commands(link), on_marker_again, link, marker);
+	link_look(link);
 }
 
 static void open_link(struct link *link)
@@ -221,7 +235,8 @@ static void open_link(struct link *link)
 	struct cluster_state *state = cluster_store_state(link->cluster->store);
 
 	link->phase = OPEN;
-	link->opened_ms = link->heard_ms = now_ms;
+	link->opened_ms = now_ms;
+	link->beaten_ms = 0;
 	link->twin_beats = 0;
 	link->cluster->counters.counts[COUNT_CLUSTER_RECONNECTS]++;
 	link->findings.is_new_here = !state->marker[0];
@@ -245,6 +260,11 @@ static void on_tracking(void *context, const redisReply *reply)
 	if (!reply)
 		return;
 	link->has_tracking = reply->type == REDIS_REPLY_STATUS;
+	if (!link->has_tracking && !link->has_said_so)
+		log_event(LOG_WARN, "Redis does not say which topics change, so other nodes' are "
+				    "looked for every 30 s: it is older than 6, or its access list "
+				    "lacks +client|tracking");
+	link->has_said_so |= !link->has_tracking;
 	if (link->listeners == 0) {
 		open_link(link);
 		return;
@@ -518,7 +538,8 @@ void link_on_tick(struct link *link)
 	log_repeat_tick(&link->trouble, now_ms, false);
 	if (link->phase != OPEN)
 		return;
-	if (!link->is_paused && now_ms - link->heard_ms > SILENCE_MS)
+	if (!link->is_paused && link->beaten_ms > 0 && now_ms - link->beaten_ms > SILENCE_MS &&
+	    now_ms - redis_heard_ms(link->connections[SUBSCRIBER].redis) > SILENCE_MS)
 		link_drop(link, "Redis is silent");
 	else
 		beat(link);
@@ -557,6 +578,6 @@ void link_resume(struct link *link)
 	if (link->phase != OPEN || !link->is_paused)
 		return;
 	link->is_paused = false;
-	link->heard_ms = clock_monotonic_ms();
+	link->beaten_ms = 0;
 	redis_resume(link->connections[SUBSCRIBER].redis);
 }

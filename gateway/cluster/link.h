@@ -55,6 +55,9 @@ const char *link_marker(const struct link *link);
 void link_pause(struct link *link);
 void link_resume(struct link *link);
 
+/* Redis may have lost its memory: asks it. */
+void link_look(struct link *link);
+
 /* Something is wrong: `why` is for people, constant or copied. */
 void link_drop(struct link *link, const char *why);
 

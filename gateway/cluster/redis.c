@@ -58,7 +58,7 @@ struct redis {
 	bool is_late; /* the first command's deadline has passed, see GRACE_MS */
 	bool is_deaf; /* sending has failed */
 	bool is_paused, is_subscriber;
-	int64_t paused_ms;
+	int64_t paused_ms, heard_ms;
 
 	struct lookup *lookup;
 	struct sockaddr_storage addresses[LOOKUP_ADDRESSES_MAX];
@@ -254,6 +254,11 @@ size_t redis_unsent(const struct redis *redis)
 	       (redis->has_socket ? uv_stream_get_write_queue_size(&redis->socket.stream) : 0);
 }
 
+int64_t redis_heard_ms(const struct redis *redis)
+{
+	return redis->heard_ms;
+}
+
 static void append(struct redis *redis, const char *bytes, size_t len)
 {
 	size_t size = redis->unsent_size ? redis->unsent_size : 4096;
@@ -415,6 +420,8 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 	struct redis *redis = stream->data;
 	struct command *first = STAILQ_FIRST(&redis->commands);
 
+	if (count > 0)
+		redis->heard_ms = clock_monotonic_ms();
 	if (first && count > 0) /* a long answer is not late while it comes */
 		first->due_ms += count / REDIS_BYTES_PER_MS;
 	if (count == UV_EOF) {

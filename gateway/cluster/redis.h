@@ -85,6 +85,9 @@ void redis_command_for(struct redis *redis, int64_t deadline_ms, redis_answer *a
  * REDIS_UNSENT_MAX the connection ends. */
 size_t redis_unsent(const struct redis *redis);
 
+/* When bytes of it came last, monotonic; 0: none have. */
+int64_t redis_heard_ms(const struct redis *redis);
+
 /* Stops reading, and calls neither answers nor on_push; no deadline passes meanwhile. What has
  * arrived waits here, the rest in the socket. */
 void redis_pause(struct redis *redis);

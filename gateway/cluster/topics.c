@@ -121,8 +121,6 @@ void topics_on_invalidation(struct topics *topics, const redisReply *keys)
 {
 	if (!topics->is_up)
 		return;
-	if (keys->type != REDIS_REPLY_ARRAY) /* a database was flushed; ours? */
-		topics->must_compare = true;
 	for (size_t i = 0; keys->type == REDIS_REPLY_ARRAY && i < keys->elements; i++) {
 		struct slice topic = topic_of(topics, keys->element[i]);
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 
 import pytest
+import redis
 
 from harness import sqlite
 from harness.api import make_token
@@ -187,9 +188,12 @@ def test_topics_are_known_at_each_node_from_the_moment_they_are_registered(trio)
 def test_a_redis_that_is_emptied_under_its_clients_is_filled_again(trio):
     a, b, _ = trio.nodes
     trio.register("kept")
+    with redis.Redis(port=trio.redis.port, db=5) as other:  # another program's: all our keys are there
+        other.flushdb()
     with authenticated(b.service, "kept") as client:
         publish(a, "kept", "1")
         assert client.read_message() == push_of("1")
+        assert not any("lost its memory" in node.log_end(1000) for node in trio.nodes)
         at_once = trio.redis.client.pipeline()
         at_once.sadd(f"{LOG}:nodes", "ab" * 8)  # a node of ours, which says something before all is gone
         at_once.publish(CHANNEL, json.dumps({"origin_id": "ab" * 8, "topic": "kept", "payload": "in the log as well"}))

@@ -214,6 +214,7 @@ def test_a_browser_that_is_faster_than_its_topic_waits_for_it(make_cluster):
     redis = cluster.redis.client
     redis.execute_command("ACL", "SETUSER", "default", "-client|tracking")  # so that nobody is told of new keys
     a, b = cluster.start().nodes
+    wait_until(lambda: "+client|tracking" in b.log_end(500), "it says what it does not hear")
 
     # Over whichever process of node b.
     for i in range(12):
@@ -359,6 +360,12 @@ def test_each_node_says_how_it_stands_and_hears_of_the_others(make_cluster):
     pipe.execute()
     beat()
     wait_until(lambda: sqlite.counted(b.service, "cluster_refused", "too_many_nodes"), "there are too many", 12)
+    malformed = sqlite.counted(b.service, "cluster_refused", "malformed")
+    redis.delete(NODES)
+    redis.set(NODES, "another program's")
+    beat()
+    wait_until(lambda: sqlite.counted(b.service, "cluster_refused", "malformed") > malformed, "it is refused", 12)
+    cluster.wait_until_joined()
     redis.delete(NODES)
     beat()
     wait_until(lambda: entry(a) and entry(b), "they say so again", 12)

@@ -130,6 +130,7 @@ class Proxy:
     """TCP to `target`, which may be changed; `port` is its own. It passes everything on until it is told otherwise:
 
 	delay(seconds)  what comes is passed on that much later, in both directions
+	throttle(rate)  each connection passes on so many bytes a second, in each direction
 	hang()          nothing is passed on any more; connections stay, and new ones are accepted
 	firewall()      the same, and nobody answers new ones
 	swallow()       Redis hears everything, its answers are lost
@@ -151,7 +152,7 @@ class Proxy:
 
     async def _begin(self):
         self._links, self._plugs, self._server = set(), [], None
-        self._delay_s, self._swallows = 0.0, False
+        self._delay_s, self._rate, self._swallows = 0.0, 0, False
         self._open = asyncio.Event()
         self._open.set()
         await self._listen()
@@ -209,6 +210,8 @@ class Proxy:
             if not (is_answer and self._swallows):
                 sink.write(data)
                 await sink.drain()
+            if self._rate:
+                await asyncio.sleep(len(data) / self._rate)
 
     async def _reset(self):
         for writer in list(self._links):
@@ -218,6 +221,9 @@ class Proxy:
 
     def delay(self, seconds):
         self._delay_s = seconds
+
+    def throttle(self, bytes_per_second):
+        self._rate = bytes_per_second
 
     def swallow(self):
         self._swallows = True
@@ -260,7 +266,7 @@ class Proxy:
             self._plugs.clear()
             if not late and (self._swallows or not self._open.is_set()):
                 await self._reset()
-            self._delay_s, self._swallows = 0.0, False
+            self._delay_s, self._rate, self._swallows = 0.0, 0, False
             self._open.set()
             await self._listen()
 
