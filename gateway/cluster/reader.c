@@ -27,6 +27,11 @@ enum {
 	NUMBER_SIZE = 24
 };
 
+/* Ids begin at the clock, in microseconds. One of years ahead would leave its node no room for more
+ * of them, and others would take none of those for new: whoever invents it must not get that far.
+ */
+static const int64_t AHEAD_US = INT64_C(10) * 365 * 86400 * 1000000;
+
 struct reader {
 	struct cluster *cluster;
 	const struct reader_handlers *handlers;
@@ -141,6 +146,8 @@ static bool read_entry(struct reader *reader, const redisReply *reply, struct ba
 	}
 	if (fault == ENVELOPE_GOOD)
 		fault = log_entry_read(fields, list->elements, &item->entry);
+	if (fault == ENVELOPE_GOOD && item->entry.id > clock_wall_us() + AHEAD_US)
+		fault = ENVELOPE_MALFORMED;
 	item->is_good = false;
 	batch->count++;
 	if (fault != ENVELOPE_GOOD) {

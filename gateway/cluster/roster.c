@@ -114,12 +114,23 @@ static bool is_left_over(const struct roster *roster, const struct member *membe
 	return info->name[0] && strcmp(info->name, roster->cluster->name) == 0;
 }
 
+/* If the key is another program's, nobody hears of the others, and that is all. */
+static bool is_number(struct roster *roster, const redisReply *reply)
+{
+	char code[REDIS_CODE_SIZE] = "";
+
+	if (reply && reply->type == REDIS_REPLY_ERROR)
+		redis_error_code(reply, code);
+	if (strcmp(code, "WRONGTYPE") == 0)
+		refused_count(&roster->cluster->refused, COUNT_CLUSTER_REFUSED_MALFORMED, "nodes");
+	else if (reply && reply->type != REDIS_REPLY_INTEGER)
+		link_refuse(roster->cluster->link, reply);
+	return reply && reply->type == REDIS_REPLY_INTEGER;
+}
+
 static void on_done(void *context, const redisReply *reply)
 {
-	struct roster *roster = context;
-
-	if (reply && reply->type != REDIS_REPLY_INTEGER)
-		link_refuse(roster->cluster->link, reply);
+	is_number(context, reply);
 }
 
 static void remove_entry(struct roster *roster, const char *id)
@@ -266,11 +277,9 @@ static void on_length(void *context, const redisReply *reply)
 {
 	struct roster *roster = context;
 
-	if (!reply)
+	if (!is_number(roster, reply))
 		return;
-	if (reply->type != REDIS_REPLY_INTEGER)
-		link_refuse(roster->cluster->link, reply);
-	else if (reply->integer <= MEMBERS_MAX)
+	if (reply->integer <= MEMBERS_MAX)
 		link_send(link_commands(roster->cluster->link), on_entries, roster,
 			  (const char *[]){"HGETALL", NODES, NULL});
 	else

@@ -188,7 +188,7 @@ def entry(**changes):
 
 LOG_REFUSED = [
     {"x": "y"}, entry(origin=None), entry(origin="short"), entry(origin="F" * 15 + "z"), entry(id=None), entry(id="0"),
-    entry(id="-1"), entry(id="1.5"), entry(id="9" * 30), entry(id=""), entry(id="7 "), entry(kind=None), entry(kind="pull"),
+    entry(id="-1"), entry(id="1.5"), entry(id="9" * 30), entry(id=""), entry(id="7 "), entry(id=str(2**53 - 1)), entry(kind=None), entry(kind="pull"),
     entry(kind="0"), entry(topic=None), entry(topic=""), entry(topic="\0"), entry(topic=b"\xff"), entry(topic="x" * 300),
     entry(payload=None), entry(payload=""), entry(payload="no JSON"), entry(payload=b'"\xff"'), entry(payload='"\n"'),
     entry(payload="[" * 200_000), entry(payload='"' + "x" * 2_000_000 + '"'), entry(created="x"), entry(prev="x"),
