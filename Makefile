@@ -211,7 +211,7 @@ SOAK_KILLS ?= 200
 soak: all
 	@WORKER_BUILD=$(B) PYTHON=$(PYTHON) tests/soak/run $(SOAK_SECONDS) $(SOAK_KILLS)
 
-# Each build, with one process and with more, one node and two: two hours with the usual CHAOS_SECONDS.
+# Each build, with one process and with more, one node, two and three: two and a half hours with the usual CHAOS_SECONDS.
 CHAOS_SECONDS ?= 600
 CHAOS_BUILDS ?= none 1 thread
 chaos:

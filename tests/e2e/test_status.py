@@ -311,8 +311,10 @@ def test_a_node_whose_redis_is_away_says_so_and_goes_on(make_service, certificat
 
 
 def test_the_nodes_of_a_cluster_are_listed_and_summed(make_cluster):
-    cluster = make_cluster(2, node_name="east", gateway_processes=2)
-    a, b = cluster.nodes
+    cluster = make_cluster(2, start=False, node_name="east", gateway_processes=2)
+    for service, url in zip(cluster.services, (f"{cluster.redis.unix_url}?db=3", f"{cluster.redis.url}/3")):
+        service.write_config(redis_url=url)
+    a, b = cluster.start().nodes
     cluster.register("t")
     with join(a, "t"), join(b, "t"), join(b, "worker.status", 7) as watcher:
         watcher.send('{"type":"status"}')
