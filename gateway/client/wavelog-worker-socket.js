@@ -49,10 +49,11 @@ class StandIn extends EventTarget {
 			onState: (news) => this.#onState(news),
 			onPush: (payload, { id, text }) => this.#bring(this.#resumes && id !== undefined
 				? `{"type":"push","id":${JSON.stringify(id)},"payload":${text}}` : `{"type":"push","payload":${text}}`),
-			onMessage: (frame, text) => {
-				if (frame.type !== 'auth_ok' || this.#isRenewing)
+			onMessage: (frame, text) => this.#bring(text),
+			onRenewed: (frame, text) => {
+				if (this.#isRenewing)
 					this.#bring(text);
-				this.#isRenewing &&= frame.type !== 'auth_ok';
+				this.#isRenewing = false;
 			},
 			onError: (fault) => fault.code in ERROR_CLOSES && this.#isLive && this.#refuse(fault),
 			onGap: () => this.#isLive && this.#end(1013, 'events may be missing', true),
@@ -98,7 +99,7 @@ class StandIn extends EventTarget {
 	#first(frame) {
 		const { type, token, last_event_id: from } = frame;
 
-		if (type !== 'auth' || !['string', 'undefined'].includes(typeof token) ||
+		if (type !== 'auth' || !(token == null || typeof token === 'string') ||
 			!(from == null || typeof from === 'string' || (Number.isSafeInteger(from) && from >= 0)))
 			return this.#refuse(AUTH_REQUIRED);
 		this.#auth = frame;

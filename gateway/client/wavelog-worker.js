@@ -38,13 +38,15 @@ const CONNECT_MS = 8000; // until a WebSocket or a stream says auth_ok
 const POLL_LIMIT_MS = 20000;
 const TOKEN_MS = 30000; // for the page to make a token
 const SILENCE_MS = 40000; // of a stream, which says something every 15 s
-const CHECK_MS = 5000; // for the answer to a question whether a WebSocket is still alive
+const QUIET_MS = 60000; // of a WebSocket, which is then asked whether it is still alive
+const CHECK_MS = 5000; // for the answer
 const SHORT_LIFE_MS = 3000;
 const HOLD_MS = 2000; // as long as a carrier that is to take over may keep pushes waiting
 const TICK_MS = 5000;
 const SLEPT_MS = 90000; // a hidden tab's timers may be a minute late
 const EARLY_MS = 60000; // that a token is renewed before it expires
 const RETRY_AFTER_MAX_S = 300;
+const TOKEN = /^[\w.-]{0,3500}$/; // anything else is somebody's page, or more than a message may have
 
 const REFUSED = ['auth_required', 'unauthorized', 'auth_expired', 'disconnected'];
 const FOR_ALL_RUNGS = [...REFUSED, 'not_registered', 'origin', 'token'];
@@ -68,6 +70,8 @@ function expiry(token) {
 		return 0;
 	}
 }
+
+const isExpired = (token) => expiry(token) && expiry(token) <= Date.now();
 
 /* The address of a rung: `url` is what stands before /ws, in any scheme. */
 function address(options, rung) {
@@ -156,6 +160,7 @@ function openWebSocket(carrier) {
 	socket.onmessage = (event) => {
 		carrier.expect(0);
 		carrier.take(event.data);
+		carrier.heard = carrier.isOurs ? Date.now() : NaN; // the existing Go server does not answer
 	};
 	socket.onclose = (event) => carrier.end({ closeCode: event.code });
 	carrier.cancel = () => {
@@ -195,8 +200,6 @@ async function openStream(carrier) {
 		if (done)
 			return carrier.end({});
 		heard = Date.now();
-		if (carrier.isLive)
-			carrier.expect(SILENCE_MS);
 		const lines = (line + value).split(/\r?\n/);
 
 		line = lines.pop();
@@ -208,6 +211,8 @@ async function openStream(carrier) {
 				data = [];
 			}
 		}
+		if (carrier.isLive)
+			carrier.expect(SILENCE_MS);
 	}
 }
 
@@ -282,7 +287,7 @@ function subscribe(given) {
 	const listeners = [];
 	let state = '', live = null, round = null, position = options.lastEventId;
 	let held = null; // what the live carrier brings while another one is to take over
-	let token, asking, isStale = false, refusal = null; // the token that was refused, and why
+	let token, asking, refusal = null; // the token that was refused, and why
 	let failures = 0, climbs = 0, shortLives = 0;
 	let retryTimer, climbTimer, tokenTimer;
 
@@ -293,10 +298,11 @@ function subscribe(given) {
 
 	/* Tokens */
 
-	async function currentToken() {
+	/* Nobody waits for another one while there is one. */
+	async function currentToken(another) {
 		if (!options.getToken)
 			return options.token;
-		if (token === undefined || isStale) {
+		if (token === undefined || another) {
 			const before = token;
 
 			try {
@@ -304,15 +310,17 @@ function subscribe(given) {
 					Promise.resolve().then(() => options.getToken()),
 					new Promise((_, reject) => setTimeout(reject, TOKEN_MS, 'getToken does not answer')),
 				]);
-				token = await asking;
-				isStale = false;
+				const got = await asking;
+
+				if (!TOKEN.test(got))
+					throw new Error('getToken gives no token');
+				token = got;
 				if (token !== before)
 					planRenewal();
 			} catch (error) {
 				if (before === undefined)
 					throw { code: 'token', message: String(error?.message ?? error) };
-				clearTimeout(tokenTimer); // the old one may be good for a while
-				tokenTimer = setTimeout(renew, 2 * TICK_MS);
+				renewIn(2 * TICK_MS); // the old one may be good for a while
 			} finally {
 				asking = null;
 			}
@@ -322,18 +330,22 @@ function subscribe(given) {
 
 	/* A clock that is wrong makes this too late, which the server says, or too frequent. */
 	function planRenewal() {
-		const left = expiry(token) - Date.now();
+		const until = expiry(token);
+		const left = until - Date.now();
 
+		renewIn(left > 0 ? Math.min(Math.max(1000, left - Math.min(EARLY_MS, left / 2)), 2 ** 31 - 1) : until && 30000);
+	}
+
+	function renewIn(ms) {
 		clearTimeout(tokenTimer);
-		if (expiry(token))
-			tokenTimer = setTimeout(renew, left > 0 ? Math.min(Math.max(1000, left - Math.min(EARLY_MS, left / 2)), 2 ** 31 - 1) : 30000);
+		if (ms && state !== 'closed')
+			tokenTimer = setTimeout(renew, ms);
 	}
 
 	async function renew() {
 		const before = token;
 
-		isStale = true;
-		await currentToken().catch(() => {});
+		await currentToken(true).catch(() => {});
 		if (live && token !== before)
 			live.renew();
 	}
@@ -348,6 +360,8 @@ function subscribe(given) {
 			async auth() {
 				const its = await currentToken();
 
+				if (carrier.isOver)
+					throw {};
 				if (refusal && its === refusal.token)
 					throw refusal.fault;
 				carrier.from = carrier === live && held?.passed || position;
@@ -433,7 +447,7 @@ function subscribe(given) {
 		} else if (frame.type === 'auth_ok' && (!carrier.isLive || frame.recovered === false)) {
 			ready(carrier, frame);
 		} else if (carrier === live) {
-			call(options.onMessage, frame, text);
+			call(frame.type === 'auth_ok' ? options.onRenewed : options.onMessage, frame, text);
 		}
 	}
 
@@ -474,9 +488,11 @@ function subscribe(given) {
 		refusal = null;
 		if (isFirst) {
 			carrier.since = Date.now();
-			round = null;
+			carrier.isOurs = frame.last_event_id !== undefined;
 			clearTimeout(retryTimer);
+			clearTimeout(round?.timer);
 			clearTimeout(carrier.round.timer);
+			round = null;
 			carrier.round.last = -1;
 			carrier.round.pending--;
 			try {
@@ -492,6 +508,12 @@ function subscribe(given) {
 
 	/* Rounds: from one rung downwards, until one is live. The next one is tried when one has
 	 * failed, or beside it when it takes long. */
+
+	function connect(first) {
+		setState('connecting');
+		if (state === 'connecting')
+			start(first, POLL);
+	}
 
 	function start(first, last) {
 		round = { next: first, last, pending: 0 };
@@ -532,13 +554,15 @@ function subscribe(given) {
 	function lost(carrier, fault) {
 		shortLives = Date.now() - carrier.since < SHORT_LIFE_MS ? shortLives + 1 : 0;
 		if (!shortLives)
-			failures = 0;
+			failures = climbs = 0;
 		discardAll();
 		if (REFUSED.includes(fault.code) || fault.code === 'topic_unregistered')
 			return refuse(fault, carrier);
-		/* One that lets nobody stay is left alone for a while. */
-		waitToRetry(fault, shortLives ? undefined : Math.random() * 300,
-			Math.min(carrier.rung + (shortLives > 1), POLL));
+		/* One that lets nobody stay is left alone for a while; a worse one may do better. */
+		const isLowest = !RUNGS.slice(carrier.rung + 1).some((name) => options.transports.includes(name));
+		const goesDown = shortLives > 1 && !isLowest;
+
+		waitToRetry(fault, shortLives && !goesDown ? undefined : Math.random() * 300, carrier.rung + goesDown);
 	}
 
 	/* A page that makes tokens makes another one, once, before anybody hears of it. */
@@ -550,8 +574,7 @@ function subscribe(given) {
 			refusal = { fault, token: carrier.token };
 		if (again) {
 			token = undefined;
-			setState('connecting');
-			return start(carrier.rung, POLL);
+			return connect(carrier.rung);
 		}
 		if (isToken)
 			token = undefined;
@@ -575,9 +598,7 @@ function subscribe(given) {
 		retryTimer = setTimeout(() => {
 			if (as === 'refused')
 				refusal = { ...refusal, token: null }; // whatever it is now, it is tried
-			setState('connecting');
-			if (state === 'connecting')
-				start(first, POLL);
+			connect(first);
 		}, wait);
 		setState(as, { ...fault, retryMs: Math.round(wait) });
 	}
@@ -589,8 +610,6 @@ function subscribe(given) {
 
 			climbTimer = setTimeout(() => round || start(0, live.rung - 1),
 				soon ? Math.random() * 1000 : wait * (0.8 + Math.random() * 0.4));
-		} else {
-			climbs = 0;
 		}
 	}
 
@@ -605,9 +624,7 @@ function subscribe(given) {
 
 	/* Is it still there? Not with a token that would end it: the gateway may let it stay. */
 	function check() {
-		const its = live && expiry(live.token);
-
-		if (live && (options.getToken || !its || its > Date.now()))
+		if (live && (options.getToken || !isExpired(live.token)))
 			live.check();
 	}
 
@@ -624,9 +641,7 @@ function subscribe(given) {
 		discardAll();
 		refusal = null;
 		failures = 0;
-		setState('connecting');
-		if (state === 'connecting')
-			start(0, POLL);
+		connect(0);
 	}
 
 	const wake = () => state === 'refused' || retry();
@@ -642,8 +657,12 @@ function subscribe(given) {
 	const ticker = setInterval(() => {
 		const now = Date.now();
 
-		if (Math.abs(now - tickedAt) > SLEPT_MS)
+		if (Math.abs(now - tickedAt) > SLEPT_MS) {
 			wake();
+		} else if (live?.heard < now - QUIET_MS && !isExpired(live.token)) {
+			live.heard = NaN; // asked once
+			live.check();
+		}
 		tickedAt = now;
 	}, TICK_MS);
 
@@ -691,9 +710,7 @@ function subscribe(given) {
 		} catch { /* not allowed */ }
 		if (!options.transports.includes(RUNGS[first]))
 			first = 0;
-		setState('connecting');
-		if (state === 'connecting')
-			start(first, POLL);
+		connect(first);
 	});
 	return subscription;
 }

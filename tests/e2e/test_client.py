@@ -203,6 +203,10 @@ def test_a_token_is_renewed_in_time_and_asked_for_once_more_when_it_is_refused(p
     view = page("bad", meta, transports=["websocket"], tokens=[bad, bad + "0", sign("bad", 3600)])
     view.is_live()
     assert view.seen("errors") == ["unauthorized"] and [s["state"] for s in view.seen("states")].count("refused") == 1
+    # Somebody's page instead of a token, as after the end of a session, is asked for again.
+    view = page("page", meta, transports=["websocket"], tokens=["<title>Log in</title>" + 5000 * " ", sign("page", 3600)])
+    view.is_live()
+    assert view.seen("errors") == ["token"]
     view = page("final", meta, transports=["websocket"], token=bad)
     browser.wait_for("sub.state === 'refused'", "it is refused")
     assert view.seen("states")[-1]["message"] == "invalid or expired token"
@@ -218,6 +222,72 @@ def test_a_token_is_renewed_in_time_and_asked_for_once_more_when_it_is_refused(p
     assert view.seen("errors") == ["token"] and "getToken does not answer" in str(view.seen("states"))
     # No token is in an address or in the console.
     assert not [head for head in board.heads if bad in head] and bad not in browser.console()
+
+
+SOON = "await new Promise((resolve) => setTimeout(resolve, 50));"
+
+
+def test_a_token_that_is_late_delays_nothing_and_nothing_is_asked_for_after_the_end(page, worker, browser):
+    token = make_token(worker.service.secret, "late")
+    view = page("late", {"require_token": True}, transports=["poll"], token=token)
+    ask = "sub.close(); window.asked = []; go({ topic: 'late', transports: ['poll'], %s })"
+    pending = "getToken: () => new Promise((...both) => asked.push(both))"
+    late = f"""return (async () => {{
+        const real = setTimeout, late = [];
+        sub.close();
+        window.setTimeout = (...given) => {{ late.push(given[1]); return real(...given); }};
+        asked.at(-1)[arguments[0]](arguments[1]);
+        await new Promise((resolve) => real(resolve, 50));
+        window.setTimeout = real;
+        return late;
+    }})()"""
+    browser.run(ask % pending)
+    browser.wait_for("asked.length === 1", "it asks")
+    assert browser.run(late, 0, token) == []
+    browser.run(ask % pending)
+    browser.wait_for("asked.length === 1", "it asks")
+    browser.run("asked[0][0](arguments[0])", token)
+    view.is_live("poll")
+    browser.run("sub.renew()")
+    view.publish()
+    view.has_all()
+    assert browser.run(late, 1, "no") == []
+    # Whoever has enough of being refused can leave.
+    browser.run(ask % "getToken: () => { asked.push(1); return '0.0'; }, onState: ({ state }) => asked.length && sub.close()")
+    browser.wait_for("sub.state === 'closed'", "it is closed")
+    assert browser.run(f"return (async () => {{ {SOON} return [asked.length, sub.state]; }})()") == [1, "closed"]
+
+
+def test_a_quiet_connection_is_kept_and_one_that_has_died_is_noticed(page, worker, board, browser):
+    view = page("quiet", transports=["websocket"])
+    browser.run("""
+        const real = setTimeout, every = setInterval, now = Date.now;
+        window.setTimeout = (call, ms, ...more) => real(call, { 8000: 600, 5000: 200 }[ms] ?? ms, ...more);
+        window.setInterval = (call, ms) => every(call, ms === 5000 ? 50 : ms);
+        window.later = 0;
+        Date.now = () => now() + later;
+        const { send } = WebSocket.prototype;
+        window.sent = 0;
+        WebSocket.prototype.send = function (text) { sent++; send.call(this, text); };
+        sub.close();
+        go({ topic: 'quiet', transports: ['websocket'] });
+    """)
+    view.is_live()
+    count = board.seen["ws"]
+    browser.run("later += 61e3")
+    browser.wait_for("sent === 2", "it asks whether the gateway is there")
+    browser.run("return new Promise((resolve) => setTimeout(resolve, 300))")  # longer than it waits for the answer
+    assert (board.seen["ws"], browser.run("return sent")) == (count, 2)
+    board.deaden("ws")
+    view.publish()
+    browser.run("later += 61e3")
+    view.has_all()
+
+    browser.run("sub.close(); go({ topic: 'quiet', transports: ['stream'] })")
+    view.is_live("stream")
+    count = board.seen["stream"]
+    browser.run("return new Promise((resolve) => setTimeout(resolve, 900))")  # longer than it may take to begin
+    assert (board.seen["stream"], browser.run("return sub.state")) == (count, "live")
 
 
 class Publishing:
@@ -264,6 +334,19 @@ def test_a_page_goes_down_the_ladder_and_comes_back_up(page, worker, board, brow
         "websocket", "stream", "poll", "stream", "websocket",
     ]  # fmt: skip
     wait_until(lambda: not board.connections("stream"), "a stream that is not needed any more ends")
+
+
+def test_a_way_on_which_nobody_can_stay_does_not_keep_a_page_from_the_others(page, board):
+    view = page("short", retryMs=100, retryMaxMs=60000, transports=["websocket", "poll"])
+    for _ in range(4):
+        view.is_live("websocket")
+        board.shut("ws")
+        view.publish()
+        view.has_all()
+        view.is_live("poll")
+        board.open("ws")
+    waits = [news["retryMs"] for news in view.seen("states") if news["state"] == "waiting"]
+    assert len(waits) >= 4 and max(waits) <= 300, waits
 
 
 def test_the_texts_of_a_cluster_are_handed_back_and_compared_with_nothing(make_server, browser):
@@ -543,6 +626,8 @@ def test_a_stand_in_is_what_a_websocket_is_and_others_are_left_alone(script, wor
     assert script.see("seen.closes[0]") == [1008, True, 3]
     assert json.loads(script.see("seen.texts.at(-1)"))["code"] == "unauthorized"
 
+    script.start("open", "s3", {}, token=None)
+    script.has("open.texts[0] === '{\"type\":\"auth_ok\"}'", "no token is needed")
     script.see("sessionStorage.clear()")
     script.start("counts", "worker.status", token=token("worker.status"), last_event_id=None)
     script.has("counts.texts.length === 1", "auth_ok")
