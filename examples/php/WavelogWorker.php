@@ -59,6 +59,8 @@ class WavelogWorker
 	private $misuse = '';
 	/** @var resource|CurlHandle|null */
 	private $curl = null;
+	/** @var int of the process whose connection it is */
+	private $pid = 0;
 	/** @var string */
 	private $error = '';
 	/** @var int */
@@ -316,7 +318,10 @@ class WavelogWorker
 	private function perform(array $options): bool
 	{
 		try {
-			$this->curl = $this->curl ?: curl_init();
+			$pid = function_exists('getmypid') ? (int) getmypid() : 0;
+			if (!$this->curl || $pid !== $this->pid) // a fork's answers would get mixed up with its parent's
+				$this->curl = curl_init();
+			$this->pid = $pid;
 			curl_reset($this->curl); // keeps the connection
 			$good = curl_setopt_array($this->curl, $options) && curl_exec($this->curl) !== false;
 			$why = curl_error($this->curl);

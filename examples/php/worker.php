@@ -222,7 +222,7 @@ function ask_program(array $settings, array $variables, string $body, float $dea
 		throw $refusal;
 	}
 	if ($output[2] !== '')
-		error_log(rtrim(substr($output[2], 0, LOG_MAX)));
+		if_there('error_log', rtrim(substr($output[2], 0, LOG_MAX)));
 	return $output[1];
 }
 
@@ -253,23 +253,32 @@ function refuse(int $status, string $text): void
 	echo "$text\n";
 }
 
+/** Calls a function, unless the host has taken it away: then PHP 8 would throw. */
+function if_there(string $function, ...$arguments): void
+{
+	if (function_exists($function))
+		$function(...$arguments);
+}
+
 /** Nothing that PHP may add or change, and nothing that it may tell. */
 function be_silent(): void
 {
-	ini_set('display_errors', '0');
-	ini_set('zlib.output_compression', '0');
-	ini_set('default_mimetype', '');
+	if_there('ini_set', 'display_errors', '0');
+	if_there('ini_set', 'zlib.output_compression', '0');
+	if_there('ini_set', 'default_mimetype', '');
 	header_remove('X-Powered-By');
-	ignore_user_abort(true);
-	while (ob_get_level() > 0)
-		ob_end_clean();
+	if_there('ignore_user_abort', true);
+	while (ob_get_level() > 0 && @ob_end_clean()) // what cannot be taken away stays
+		continue;
 }
 
 be_silent();
 $process = null;
 try {
+	ob_start(); // editors put bytes before <?php, which would be the beginning of the answer
 	if (is_file(__DIR__ . '/worker-settings.php'))
 		$settings = (require __DIR__ . '/worker-settings.php') + $settings;
+	ob_end_clean();
 	$deadline = microtime(true) + $settings['timeout'];
 	[$path, $query] = asked_for();
 	check_caller($path, $settings['internal_from']);
@@ -280,7 +289,7 @@ try {
 	if ($answer === null && $settings['program'] !== '')
 		$answer = ask_program($settings, $variables, $body, $deadline, $process);
 	if ($answer === null) {
-		error_log('wavelog-worker: nobody listens at the socket of worker.php, or its program cannot be started');
+		if_there('error_log', 'wavelog-worker: nobody listens at the socket of worker.php, or its program cannot be started');
 		throw new Refusal('unavailable: the API cannot be reached', 503);
 	}
 	if (is_withheld($body) && strncmp($answer, 'Status: 400 ', 12) === 0)
@@ -289,7 +298,7 @@ try {
 } catch (Refusal $refusal) {
 	refuse($refusal->getCode(), $refusal->getMessage());
 } catch (Throwable $error) {
-	error_log('wavelog-worker: ' . $error->getMessage());
+	if_there('error_log', 'wavelog-worker: ' . $error->getMessage());
 	refuse(500, "worker.php: see PHP's error log");
 }
 if (is_resource($process)) {

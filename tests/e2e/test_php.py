@@ -263,6 +263,13 @@ def test_php_takes_no_other_answer_for_that_of_the_service(tmp_path):
     assert server.connections == 1
 
 
+def test_php_keeps_its_connection_but_not_over_a_fork():
+    with scripted(*[(200, {}, b'{"id":7}')] * 4) as server:
+        publish = ["publish", "t", 1]
+        results = php(f"http://127.0.0.1:{server.server_port}", SECRET, publish, publish, ["forked.publish", "t", 1], publish)
+    assert [result["value"] for result in results] == [7, 7, True, 7] and server.connections == 2
+
+
 def test_php_tries_a_503_again_only_when_it_may():
     busy, good = (503, {"Retry-After": "1"}, b"unavailable: busy\n"), (200, {}, b'{"id":7}')
     for options, answers, value, requests in (

@@ -80,6 +80,15 @@ class Php:
         return InternalApi(f"http://127.0.0.1:{self.port}{self.url_path}", self.service.secret)
 
 
+class HardenedPhp(Php):
+    """Of a host that has taken functions away, and has a buffer of its own around everything."""
+
+    def start(self):
+        (self.dir / "first.php").write_text("<?php ob_start(null, 0, 0);")
+        command = ["php", "-d", "disable_functions=ini_set,ignore_user_abort,error_log", "-d", f"auto_prepend_file={self.dir}/first.php"]
+        self.processes = [Process.start("php", [*command, "-S", f"127.0.0.1:{self.port}", "-t", self.dir], self.log)]
+
+
 class ApacheFpm(Php):
     def start(self):
         give_to_user(self.dir, 0o755)
@@ -229,6 +238,16 @@ def test_a_dead_socket_is_left_for_the_program_and_without_that_it_is_a_503(serv
     (php.dir / "worker-settings.php").write_text("<?php return 1 +;")
     reply = php.api.register("t")
     assert is_error(reply, 500, "worker.php: see PHP's error log")
+
+
+def test_a_hardened_host_and_settings_by_an_editor_that_begins_with_a_mark(service):
+    php = HardenedPhp(service, **settings_of(service, "program"))
+    settings = php.dir / "worker-settings.php"
+    settings.write_bytes(b"\xef\xbb\xbf\n" + settings.read_bytes())
+    assert php.api.register("t").status == 200 and php.api.publish("t", 1).json["id"] > 0
+    assert is_error(php.api.publish("none", 1), 404, "topic not registered")
+    php.set(socket="", program="")
+    assert is_error(php.api.register("t"), 503, "unavailable: the API cannot be reached")
 
 
 END = record(END_REQUEST, b"\0" * 8)

@@ -1,7 +1,8 @@
 <?php
 // Makes calls of examples/php/WavelogWorker.php and prints what came of each. stdin, one JSON object: url, secret,
 // options, and calls: [[method, [argument, ...]], ...]. A string that begins with "base64:" stands for other bytes,
-// "float:" for a number that JSON cannot write; a method that begins with "other." is called on another object.
+// "float:" for a number that JSON cannot write; a method that begins with "other." is called on another object, one that
+// begins with "forked." by a child.
 // Usage: php client.php WavelogWorker.php
 
 declare(strict_types=1);
@@ -41,7 +42,15 @@ foreach ($task['calls'] as [$method, $arguments]) {
 	$worker = $other ? new WavelogWorker(...$construct) : $first;
 	$method = substr($method, $other ? 6 : 0);
 	$start = hrtime(true);
-	$value = $worker->$method(...unpacked($arguments));
+	if (strncmp($method, 'forked.', 7) === 0) {
+		$child = pcntl_fork();
+		if ($child === 0)
+			exit($worker->{substr($method, 7)}(...unpacked($arguments)) ? 0 : 1);
+		pcntl_waitpid($child, $code);
+		$value = $code === 0;
+	} else {
+		$value = $worker->$method(...unpacked($arguments));
+	}
 	$results[] = [
 		'value' => $value,
 		'error' => $worker->error(),
