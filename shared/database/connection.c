@@ -1,13 +1,71 @@
 /*
- * Using a connection, see database.h. State: in the struct of database_internal.h. May block on
- * locks and on the disk. Failures come back as a status.
+ * A connection from its opening to its end, see database.h. State: in the struct of
+ * database_internal.h. May block on locks and on the disk. Failures come back as a status.
  */
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "shared/base/alloc.h"
 #include "shared/base/clock.h"
+#include "shared/base/state_dir.h"
 #include "shared/database/database_internal.h"
+#include "shared/database/generation.h"
 #include "shared/database/log_sync.h"
 #include "shared/database/write_lock.h"
+
+static bool open_latest(struct database *database, int64_t wait_ms, char why[DATABASE_WHY_SIZE])
+{
+	enum { NAP_US = 20000 };
+	bool is_over = false;
+
+	for (;;) {
+		if (generation_lock(database, clock_monotonic_ms() + wait_ms, true, why) !=
+		    DATABASE_OK)
+			return false;
+		int result = restore_latest(database, wait_ms, true, &is_over, why);
+		if (result != SQLITE_ABORT || is_over)
+			return result == SQLITE_OK;
+		write_lock_release(database->lock);
+		usleep(NAP_US);
+	}
+}
+
+struct database *database_open(const struct config *config, int64_t wait_ms,
+			       char why[DATABASE_WHY_SIZE])
+{
+	struct database *database = xcalloc(1, sizeof(*database));
+
+	why[0] = '\0';
+	database->trouble =
+		(struct log_repeat){.level = LOG_ERROR, .message = "cannot restore the database"};
+	database->state_dir = xstrdup(config->state_dir);
+	database->max_bytes = config->database_max_bytes;
+	database->waits_for_disk = config->durability == CONFIG_DURABILITY_FULL;
+	database->lock = -1;
+	if (state_dir_prepare(config->state_dir, false, why, DATABASE_WHY_SIZE) &&
+	    open_latest(database, wait_ms, why) &&
+	    (!database->waits_for_disk || opening_sync(database, why) == DATABASE_OK)) {
+		write_lock_release(database->lock);
+		return database;
+	}
+	database_close(database);
+	return NULL;
+}
+
+void database_close(struct database *database)
+{
+	if (!database)
+		return;
+	opening_close(database->handle);
+	if (database->lock >= 0)
+		close(database->lock);
+	log_sync_close(database->sync);
+	for (size_t i = 0; i < FILES; i++)
+		held_file_release(&database->files[i]);
+	free(database->prepared);
+	free(database->state_dir);
+	free(database);
+}
 
 sqlite3 *database_handle(struct database *database)
 {

@@ -9,8 +9,9 @@
  * program logs it once; only what happens to the files, and their return, is logged here.
  *
  * Files that somebody deletes, renames, replaces or makes inaccessible meanwhile: whoever wants to
- * write next notices, writes them anew from what it still holds open, and opens them again; the
- * others follow. Nothing that was committed is lost, unless another database was put there. The
+ * write next, or starts, notices, writes them anew from what was open last, in whichever process
+ * that is, and opens them again; the others follow. Nothing that was committed is lost, unless
+ * another database was put there, or all were killed that had it open: then ids jump. The
  * statements of database_prepare go on with the new connection by themselves; an sqlite3 handle
  * does not outlive a database_write_begin, a database_refresh or a database_look_after.
  */

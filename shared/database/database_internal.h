@@ -1,6 +1,6 @@
 /*
- * A connection from the inside: connection.c uses it, opening.c makes it, and restore.c makes it
- * anew when its files have gone.
+ * A connection from the inside: connection.c uses it, opening.c makes it from the files that
+ * restore.c finds, or puts back when they have gone; generation.c knows which they are.
  */
 #ifndef SHARED_DATABASE_INTERNAL_H
 #define SHARED_DATABASE_INTERNAL_H
@@ -43,44 +43,44 @@ struct database {
 		looked_ms; /* monotonic: since then it looks like that; the last look at all */
 	int64_t doubtful_ms; /* monotonic, since what is there now is not what it was; 0: it is */
 	ino_t doubtful_inode; /* of the file of the database that is there; 0: none */
-	bool was_behind; /* when the lock file was left: see opening_is_behind */
+	int64_t noted_id; /* the newest event that the lock's file knows of from us */
 	int lost; /* see database_times_lost */
 	struct log_repeat trouble; /* with making it anew */
 };
 
-/* Opens and takes the write lock, in the place of the one that was open. */
-enum database_status opening_lock(struct database *database, int64_t deadline_ms,
-				  char why[DATABASE_WHY_SIZE]);
-
-/* The same for the lock file of database_sync. */
+/* Opens the lock file of database_sync, in the place of the one that was open. */
 enum database_status opening_sync(struct database *database, char why[DATABASE_WHY_SIZE]);
 
 enum opening {
-	OPENING_NEW, /* the file is made if there is none */
-	OPENING_ANY, /* it may be another database than the one that was open */
-	OPENING_SAME /* it may not */
+	OPENING_SAME, /* it has the newest event that is known */
+	OPENING_ANY, /* it may be another database */
+	OPENING_NEW /* it is made */
 };
 
-/* With the write lock held: opens the file that is there now, brings its schema up to date, and
- * puts it in the place of the one that was open. Waits at most `wait_ms` for SQLite's locks.
- * Returns an SQLite result; after a failure the old one stays. SQLITE_ABORT: files were deleted
- * meanwhile. SQLITE_NOTFOUND: it lacks events of the old one. */
+struct generation;
+
+/* With the write lock held: opens the files that are there, which are `here`, brings the schema up
+ * to date, and puts them in the place of those that were open. Waits at most `wait_ms` for SQLite's
+ * locks. Returns an SQLite result; after a failure the old ones stay. SQLITE_ABORT: files were
+ * deleted meanwhile, or it is not the same. */
 int opening_file(struct database *database, int64_t wait_ms, enum opening how,
-		 char why[DATABASE_WHY_SIZE]);
+		 const struct generation *here, char why[DATABASE_WHY_SIZE]);
 
-/* With the write lock held: true when others have opened a later file of the database, so that this
- * one may lack what was committed since. */
-bool opening_is_behind(const struct database *database);
-
-/* True when something is missing that belongs to what is there, or to what others may have open: a
- * log, or everything; `mend` removes what is left. */
-bool opening_is_torn(const struct database *database, bool others_may_have_it, bool mend);
+/* Leaves the statements of the callers dangling. NULL is allowed. */
+void opening_close(sqlite3 *handle);
 
 /* Cheap enough for each write: as a rule the directory tells by itself that nothing has changed. */
 bool database_is_in_place(struct database *database);
 
-/* With the write lock held, at least the old one: makes the connection anew because it is
- * not in its place. A reader leaves it to a writer to put files back: then it is DATABASE_BUSY. */
+/* With the write lock held: opens what is there, or puts back what was open last, by anybody.
+ * Returns an SQLite result. SQLITE_ABORT: come again, with the lock given up meanwhile; others get
+ * the time to do so, or to go on deleting. `is_over`: how this ends has been decided, it is the
+ * last time. A reader leaves it to a writer to put files back. */
+int restore_latest(struct database *database, int64_t wait_ms, bool is_writer, bool *is_over,
+		   char why[DATABASE_WHY_SIZE]);
+
+/* With the write lock held, at least the old one: makes the connection anew because it is not in
+ * its place. DATABASE_BUSY: come again. */
 enum database_status restore(struct database *database, int64_t deadline_ms, bool is_writer);
 
 #endif

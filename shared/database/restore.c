@@ -1,16 +1,19 @@
 /*
- * When the files of the database are no longer where this connection opened them, see database.h.
- * Called with the write lock held, so by one at a time. State: the connection's. May block on the
- * disk.
+ * When the files of the database are no longer where this connection opened them, see database.h;
+ * and which ones a program that starts has to open. Called with the write lock held, so by one at a
+ * time. State: the connection's. May block on the disk.
  *
- * What is open is still whole, and every process that had it open shares it: the file of the
- * database, the log with the latest commits, and the log's index. Whoever comes first writes the
- * first two anew, from what it holds, and puts them where they belong; the index is made again from
- * the log. The file of the database is a new one even if only the log was gone, because that is how
- * those who come later see that somebody has been here: they find another file, and open it. If
- * that one goes too, they lack what it had, which the lock's file tells them, and leave it to those
- * who have it. Whoever finds a database that a person has put there opens it as well; the log that
- * belongs to the one before must not be taken for its log then.
+ * What was opened last (see generation.h) has all that was ever answered, and whoever has it open
+ * still has it whole, deleted or not: the file of the database, the log with the latest commits,
+ * and the log's index. If one of them is missing, whoever comes first writes the first two anew,
+ * and puts them where they belong; the index is made again from the log. It does not matter whether
+ * he has them open himself. The file of the database is a new one even if only the log was gone,
+ * because that is how those who come later see that somebody has been here: they open what is there
+ * now. Whoever finds a database that a person has put there opens it as well; the log that belongs
+ * to the one before must not be taken for its log then.
+ *
+ * Who is in another container, or sees no /proc, finds nobody: those who have the files open get
+ * some time to put them back themselves. After that what is left is taken, and ids jump ahead.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,12 +25,14 @@
 #include "shared/base/clock.h"
 #include "shared/base/state_dir.h"
 #include "shared/database/database_internal.h"
+#include "shared/database/generation.h"
 
 enum {
-	ATTEMPTS = 3, /* somebody may go on deleting */
 	SETTLED_MS = 20, /* a directory's time has no finer steps */
 	CHUNK_SIZE = 65536
 };
+
+int64_t opening_patience_ms = 1500;
 
 bool database_is_in_place(struct database *database)
 {
@@ -52,116 +57,163 @@ bool database_is_in_place(struct database *database)
 	return true;
 }
 
-/* A new file with what is open. */
-static bool write_anew(sqlite3_file *from, const char *path)
+/* Closing `from` takes the locks that SQLite has on that file in this process (fcntl(2)): they
+ * guard nothing any more, as it is not, or not with its log and index, where others would open it.
+ */
+static bool copy(int from, const char *path)
 {
 	char *chunk = xcalloc(1, CHUNK_SIZE); /* its own: several threads of a gateway write */
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	sqlite3_int64 size = 0;
-	bool good = fd >= 0 && from && from->pMethods &&
-		    from->pMethods->xFileSize(from, &size) == SQLITE_OK;
+	int to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	ssize_t len = to < 0 ? -1 : 0;
+	bool good = to >= 0;
 
-	for (sqlite3_int64 at = 0; at < size && good; at += CHUNK_SIZE) {
-		int len = size - at < CHUNK_SIZE ? (int)(size - at) : CHUNK_SIZE;
-
-		good = from->pMethods->xRead(from, chunk, len, at) == SQLITE_OK &&
-		       write(fd, chunk, (size_t)len) == len;
+	while (good && (len = read(from, chunk, CHUNK_SIZE)) > 0) {
+		errno = ENOSPC; /* when it is written in part */
+		good = write(to, chunk, (size_t)len) == len;
 	}
-	good = good && fdatasync(fd) == 0;
-	if (fd >= 0)
-		close(fd);
+	good = good && len == 0 && fdatasync(to) == 0;
+	if (to >= 0)
+		close(to);
 	free(chunk);
 	return good;
 }
 
 /* Both or, if that fails before the last moment, neither. */
-static bool put_back(struct database *database)
+static bool copy_both(struct database *database, const int from[FILES], bool is_aside)
 {
-	static const struct {
-		enum database_file file;
-		int pointer;
-	} rows[] = {{LOG_FILE, SQLITE_FCNTL_JOURNAL_POINTER},
-		    {MAIN_FILE, SQLITE_FCNTL_FILE_POINTER}};
-	enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
-	char paths[ROWS][STATE_DIR_PATH_SIZE];
+	char paths[FILES][STATE_DIR_PATH_SIZE], copies[FILES][STATE_DIR_PATH_SIZE + 8];
 	bool good = true;
 	int error;
 
-	for (size_t i = 0; i < ROWS; i++) {
-		sqlite3_file *file = NULL;
-
-		snprintf(paths[i], sizeof(paths[i]), "%s-new", database->files[rows[i].file].path);
-		sqlite3_file_control(database->handle, "main", rows[i].pointer, &file);
-		good = good && write_anew(file, paths[i]);
+	for (size_t i = MAIN_FILE; i <= INDEX_FILE; i++) {
+		good = good && state_dir_file(database->state_dir, database_names[i], paths[i]);
+		snprintf(copies[i], sizeof(copies[i]), "%s-new", paths[i]);
+		good = good && (i == INDEX_FILE || copy(from[i], copies[i]));
 	}
 	error = errno;
+	if (good && is_aside) {
+		snprintf(copies[INDEX_FILE], sizeof(copies[INDEX_FILE]), "%s-aside",
+			 paths[MAIN_FILE]);
+		rename(paths[MAIN_FILE], copies[INDEX_FILE]);
+	}
 	if (good)
-		remove(database->files[INDEX_FILE].path);
-	for (size_t i = 0; i < ROWS; i++) {
-		if (good && rename(paths[i], database->files[rows[i].file].path) != 0) {
+		unlink(paths[INDEX_FILE]);
+	/* The log first: without it the other would be taken for a whole one. */
+	for (size_t i = LOG_FILE; i >= MAIN_FILE; i--) {
+		if (good && rename(copies[i], paths[i]) != 0) {
 			error = errno;
 			good = false;
 		}
 		if (!good)
-			unlink(paths[i]);
+			unlink(copies[i]);
 	}
 	errno = error;
 	return good;
 }
 
-/* Opens what is there now, or what is open, if that is not there any more. Another database that
- * lacks what was committed here may be one that a person has put there, or ours, of which somebody
- * goes on deleting files: those who have it open get the time to put them back. What a person has
- * put there and that is no database is moved aside. */
-static enum database_status reopen(struct database *database,
-				   const enum held_file_state states[FILES], int64_t deadline_ms,
-				   bool is_writer, char why[DATABASE_WHY_SIZE])
+/* Returns an SQLite result, SQLITE_NOTFOUND: nobody has it; and what is there now. `is_aside`: what
+ * a person has put there is not deleted. */
+static int put_back(struct database *database, const struct generation *generation,
+		    struct generation *here, bool is_aside, char why[DATABASE_WHY_SIZE])
 {
-	const char *path = database->files[MAIN_FILE].path;
-	int64_t now_ms = clock_monotonic_ms(), left_ms = deadline_ms - now_ms;
-	char aside[STATE_DIR_PATH_SIZE];
-	struct stat info;
-	bool is_behind = opening_is_behind(database), is_over;
-	int result = SQLITE_NOTADB;
+	int from[FILES] = {[MAIN_FILE] = -1, [LOG_FILE] = -1};
+	int result = SQLITE_NOTFOUND;
 
-	left_ms = left_ms > 0 ? left_ms : 0;
-	ino_t inode = stat(path, &info) == 0 ? info.st_ino : 0;
-	if (database->doubtful_ms == 0 || database->doubtful_inode != inode)
+	from[LOG_FILE] = generation_open(database, generation, LOG_FILE);
+	if (from[LOG_FILE] >= 0)
+		from[MAIN_FILE] = generation_open(database, generation, MAIN_FILE);
+	if (from[MAIN_FILE] >= 0)
+		result = copy_both(database, from, is_aside)  ? SQLITE_OK
+			 : errno == ENOSPC || errno == EDQUOT ? SQLITE_FULL
+							      : SQLITE_IOERR;
+	if (result != SQLITE_OK && result != SQLITE_NOTFOUND)
+		snprintf(why, DATABASE_WHY_SIZE, "cannot write it anew: %s", strerror(errno));
+	for (size_t i = MAIN_FILE; i <= LOG_FILE; i++)
+		if (from[i] >= 0)
+			close(from[i]);
+	*here = generation_here(database);
+	return result;
+}
+
+static void remove_file(struct database *database, struct generation *here, enum database_file file)
+{
+	char path[STATE_DIR_PATH_SIZE];
+
+	if (state_dir_file(database->state_dir, database_names[file], path))
+		unlink(path);
+	here->inodes[file] = 0;
+}
+
+/* Puts back what is missing of the latest, if need be and possible, and says what is there then.
+ * What is left, if it is not, must not be taken for a whole database before `is_over`.
+ * SQLITE_NOTFOUND: there is none. */
+static int complete(struct database *database, const struct generation *latest,
+		    struct generation *here, bool is_writer, bool is_over,
+		    char why[DATABASE_WHY_SIZE])
+{
+	bool has_main = here->inodes[MAIN_FILE] != 0, is_whole;
+	bool is_another = has_main && !generation_has(here, latest, MAIN_FILE);
+	bool is_known = latest->inodes[MAIN_FILE] != 0 && !is_another;
+	int result = SQLITE_NOTFOUND;
+
+	if (generation_is_same(here, latest))
+		return has_main ? SQLITE_OK : SQLITE_NOTFOUND;
+	if (is_known && !is_writer)
+		return SQLITE_ABORT;
+	if (is_known)
+		result = put_back(database, latest, here, false, why);
+	if (result != SQLITE_NOTFOUND)
+		return result;
+	for (size_t i = LOG_FILE; i <= INDEX_FILE && is_another; i++)
+		if (generation_has(here, latest, i))
+			remove_file(database, here, i); /* it is of the one before */
+	if (has_main)
+		is_whole =
+			here->inodes[INDEX_FILE] == 0 || (!is_known && here->inodes[LOG_FILE] != 0);
+	else
+		is_whole =
+			!is_known && here->inodes[LOG_FILE] == 0 && here->inodes[INDEX_FILE] == 0;
+	if (!is_whole && !is_over)
+		return SQLITE_ABORT;
+	if (!is_whole)
+		remove_file(database, here, INDEX_FILE);
+	if (has_main)
+		return SQLITE_OK;
+	remove_file(database, here, LOG_FILE);
+	struct generation own = generation_own(database);
+	return put_back(database, &own, here, false, why);
+}
+
+int restore_latest(struct database *database, int64_t wait_ms, bool is_writer, bool *is_over,
+		   char why[DATABASE_WHY_SIZE])
+{
+	struct generation latest = generation_latest(database), here = generation_here(database);
+	struct generation own = generation_own(database);
+	/* Whoever has an older one open can do better than who starts. */
+	int64_t patience_ms = opening_patience_ms * (database->handle ? 1 : 2);
+	int64_t now_ms = clock_monotonic_ms();
+	enum opening how = OPENING_SAME;
+	int result;
+
+	if (database->doubtful_ms == 0 || database->doubtful_inode != here.inodes[MAIN_FILE])
 		database->doubtful_ms = now_ms;
-	database->doubtful_inode = inode;
-	is_over = now_ms - database->doubtful_ms >= opening_patience_ms;
-	if (states[MAIN_FILE] == HELD_FILE_REPLACED) {
-		/* The log and the index of the one before are not its own. */
-		for (size_t i = INDEX_FILE; i >= LOG_FILE; i--)
-			if (states[i] == HELD_FILE_IN_PLACE)
-				unlink(database->files[i].path);
-		if (opening_is_torn(database, false, is_over) && !is_over)
-			return DATABASE_BUSY;
-		if (stat(path, &info) == 0 && info.st_size > 0)
-			result = opening_file(database, left_ms,
-					      is_over ? OPENING_ANY : OPENING_SAME, why);
-		if (result == SQLITE_NOTFOUND)
-			return DATABASE_BUSY;
-		if (result != SQLITE_NOTADB)
-			return database_status_of(result);
-	}
-	/* It takes a while, and a sync of the disk; and what others have may be newer. */
-	if (!is_writer || (is_behind && !is_over))
-		return DATABASE_BUSY;
-	if (states[MAIN_FILE] == HELD_FILE_REPLACED) {
-		snprintf(aside, sizeof(aside), "%s-aside", path);
-		rename(path, aside);
-	}
-	for (int i = 0; i < ATTEMPTS && result != SQLITE_OK; i++) {
-		if (!put_back(database)) {
-			snprintf(why, DATABASE_WHY_SIZE, "cannot write it anew: %s",
-				 strerror(errno));
-			return errno == ENOSPC || errno == EDQUOT ? DATABASE_FULL : DATABASE_ERROR;
-		}
-		result = opening_file(database, left_ms, is_behind ? OPENING_ANY : OPENING_SAME,
-				      why);
-	}
-	return database_status_of(result);
+	database->doubtful_inode = here.inodes[MAIN_FILE];
+	*is_over = now_ms - database->doubtful_ms >= patience_ms;
+	if (*is_over || generation_is_same(&here, &latest))
+		how = OPENING_ANY;
+	result = complete(database, &latest, &here, is_writer, *is_over, why);
+	if (result == SQLITE_NOTFOUND)
+		how = OPENING_NEW;
+	if (result == SQLITE_OK || result == SQLITE_NOTFOUND)
+		result = opening_file(database, wait_ms, how, &here, why);
+	if (result != SQLITE_NOTADB || !is_writer)
+		return result;
+	result = put_back(database, &latest, &here, true, why);
+	if (result == SQLITE_NOTFOUND && *is_over)
+		result = put_back(database, &own, &here, true, why);
+	if (result == SQLITE_OK)
+		result = opening_file(database, wait_ms, how, &here, why);
+	return result == SQLITE_NOTFOUND ? SQLITE_NOTADB : result;
 }
 
 static void look(struct database *database, enum held_file_state states[FILES], bool is_writer)
@@ -171,6 +223,16 @@ static void look(struct database *database, enum held_file_state states[FILES], 
 		if (is_writer)
 			held_file_note(&database->files[i], states[i]);
 	}
+}
+
+static enum database_status reopen(struct database *database, int64_t deadline_ms, bool is_writer,
+				   char why[DATABASE_WHY_SIZE])
+{
+	int64_t left_ms = deadline_ms - clock_monotonic_ms();
+	bool is_over;
+	int result = restore_latest(database, left_ms > 0 ? left_ms : 0, is_writer, &is_over, why);
+
+	return result == SQLITE_ABORT ? DATABASE_BUSY : database_status_of(result);
 }
 
 enum database_status restore(struct database *database, int64_t deadline_ms, bool is_writer)
@@ -183,7 +245,7 @@ enum database_status restore(struct database *database, int64_t deadline_ms, boo
 	if (!state_dir_prepare(database->state_dir, false, why, sizeof(why)))
 		status = DATABASE_ERROR;
 	if (status == DATABASE_OK && states[LOCK_FILE] != HELD_FILE_IN_PLACE)
-		status = opening_lock(database, deadline_ms, why);
+		status = generation_lock(database, deadline_ms, is_writer, why);
 	if (status == DATABASE_OK && states[SYNC_FILE] != HELD_FILE_IN_PLACE)
 		status = opening_sync(database, why);
 	if (status == DATABASE_OK) {
@@ -191,7 +253,7 @@ enum database_status restore(struct database *database, int64_t deadline_ms, boo
 		if (states[MAIN_FILE] != HELD_FILE_IN_PLACE ||
 		    states[LOG_FILE] != HELD_FILE_IN_PLACE ||
 		    states[INDEX_FILE] != HELD_FILE_IN_PLACE)
-			status = reopen(database, states, deadline_ms, is_writer, why);
+			status = reopen(database, deadline_ms, is_writer, why);
 		else /* another directory may have the same files */
 			held_file_take(&database->files[DIRECTORY], database->state_dir,
 				       "state_dir", 0700);

@@ -31,6 +31,7 @@ HARMLESS = [
 DEEDS = {"gateway", "api", "everything", "replaced", "terminated", "interrupted", "reread", "terminated and more", "held",
          "edited", "broken", "worker", "removed"}  # fmt: skip
 REMOVABLE = ["worker.db", "worker.db-wal", "worker.db-shm", "write.lock", "gateway.lock", "wakeup.sock"]
+PUT_BACK_AT_ONCE = {"worker.db", "worker.db-wal", "worker.db-shm"}  # by the next publish, whether a gateway runs or not
 BROKEN = ["worker_secret: short\n", "ws_port: [\n", "", "state_dir: /nowhere\n"]
 
 
@@ -103,13 +104,15 @@ class Chaos(Crashes):
             self._kill_gateways([self.chance.choice(workers)])
 
     def remove_a_file(self):
-        """Perhaps again, before everybody has noticed the first time."""
+        """Perhaps again, before everybody has noticed the first time. But whoever is killed before it has been put back
+        may have been the last to have it."""
         self.counts["removed"] += 1
         file = self.service.state_dir / self.chance.choice(REMOVABLE)
         for _ in range(self.chance.choice([1, 2])):
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
-            self.wait_for_publishes(1)  # those who have it open have put it back: who is killed now may have been the last
+            self.wait_for_publishes(1)
+            wait_until(lambda: file.exists() or file.name not in PUT_BACK_AT_ONCE, f"{file.name} is there again")
 
     def run_for(self, seconds):
         deeds = [

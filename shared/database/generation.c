@@ -1,0 +1,289 @@
+/*
+ * Which files are the database, see generation.h. State: in the lock's file. Waits for locks as
+ * long as it is told.
+ *
+ * Everybody commits under the lock, after a look that the files are in place. So whoever has the
+ * lock, and knows that nobody writes under a former one, finds in the files that were opened last
+ * all that was ever answered. What belongs to others is looked for in /proc, by name, so that no
+ * file system is asked that has nothing to do with us; where there is no /proc nobody is found.
+ */
+#include "shared/database/generation.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shared/base/state_dir.h"
+#include "shared/database/write_lock.h"
+
+#define DATABASE_NAME "worker.db"
+
+enum { REASON_SIZE = 200, NAME_SIZE = 32 };
+
+static const uint64_t MARK = 0x31656c6966766c77; /* and the version of what is in the file */
+
+const char *const database_names[FILES] = {
+	[MAIN_FILE] = DATABASE_NAME,	     [LOG_FILE] = DATABASE_NAME "-wal",
+	[INDEX_FILE] = DATABASE_NAME "-shm", [LOCK_FILE] = "write.lock",
+	[SYNC_FILE] = "sync.lock",
+};
+
+enum database_status generation_refuse(enum database_file file, const char *path, int error,
+				       char why[DATABASE_WHY_SIZE])
+{
+	char reason[REASON_SIZE];
+
+	state_dir_explain(path, error, reason, sizeof(reason));
+	snprintf(why, DATABASE_WHY_SIZE, "cannot open %s in the state_dir: %s",
+		 database_names[file], reason);
+	return DATABASE_ERROR;
+}
+
+/* A search through the descriptors of all processes that this one may look at. Zeroed it has not
+ * begun. */
+struct search {
+	DIR *processes, *descriptors;
+	bool is_ours; /* the process */
+	char directory[2 * NAME_SIZE], path[4 * NAME_SIZE]; /* of its descriptors; of this one */
+	char link[STATE_DIR_PATH_SIZE]; /* the file's path, also if it was deleted since */
+	struct stat info; /* of the file */
+};
+
+static void search_end(struct search *search)
+{
+	if (search->descriptors)
+		closedir(search->descriptors);
+	if (search->processes)
+		closedir(search->processes);
+	*search = (struct search){0};
+}
+
+/* The next one that leads to a file with `name` in its path; in our own process to any file, for
+ * somebody may have renamed it. False: it has ended. */
+static bool search_next(struct search *search, const char *name)
+{
+	struct dirent *entry = NULL;
+
+	if (!search->processes && !(search->processes = opendir("/proc")))
+		return false;
+	while (search->descriptors || (entry = readdir(search->processes))) {
+		if (!search->descriptors) {
+			snprintf(search->directory, sizeof(search->directory), "/proc/%.*s/fd",
+				 NAME_SIZE, entry->d_name);
+			search->is_ours = strtoll(entry->d_name, NULL, 10) == getpid();
+			if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
+				search->descriptors = opendir(search->directory);
+			continue;
+		}
+		if (!(entry = readdir(search->descriptors))) {
+			closedir(search->descriptors);
+			search->descriptors = NULL;
+			continue;
+		}
+		snprintf(search->path, sizeof(search->path), "%s/%.*s", search->directory,
+			 NAME_SIZE, entry->d_name);
+		ssize_t len = readlink(search->path, search->link, sizeof(search->link) - 1);
+		search->link[len > 0 ? len : 0] = '\0';
+		if ((search->is_ours || strstr(search->link, name)) &&
+		    stat(search->path, &search->info) == 0 && S_ISREG(search->info.st_mode))
+			return true;
+	}
+	search_end(search);
+	return false;
+}
+
+/* False: there is none, or it is a copy of another file's. */
+static bool read_record(int lock, struct generation *generation)
+{
+	struct stat info;
+
+	if (lock >= 0 && pread(lock, generation, sizeof(*generation), 0) == sizeof(*generation) &&
+	    generation->mark == MARK && fstat(lock, &info) == 0 &&
+	    generation->inodes[LOCK_FILE] == info.st_ino)
+		return true;
+	*generation = (struct generation){0};
+	return false;
+}
+
+static void write_record(int lock, const struct generation *generation)
+{
+	(void)!pwrite(lock, generation, sizeof(*generation), 0);
+}
+
+/* Goes once through each lock file that has been at this path before, so that nobody is at work
+ * under one any more: whoever takes one later sees that it has gone. */
+static bool take_over(int lock, int old_lock, const char *path, int64_t deadline_ms)
+{
+	struct search search = {0};
+	struct generation latest = {0}, each;
+	struct stat own = {0};
+	char *real_path = realpath(path, NULL);
+	bool is_free = real_path && fstat(lock, &own) == 0;
+
+	if (is_free && old_lock >= 0) {
+		is_free = write_lock_take(old_lock, deadline_ms);
+		read_record(old_lock, &latest);
+		write_lock_release(old_lock);
+	}
+	while (is_free && search_next(&search, real_path)) {
+		int fd = -1;
+
+		if (search.info.st_ino != own.st_ino && strstr(search.link, real_path))
+			fd = open(search.path, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue; /* another file, or its process has ended */
+		is_free = write_lock_take(fd, deadline_ms);
+		if (read_record(fd, &each) && each.sequence > latest.sequence)
+			latest = each;
+		close(fd);
+	}
+	search_end(&search);
+	free(real_path);
+	latest.mark = MARK;
+	latest.inodes[LOCK_FILE] = own.st_ino;
+	if (is_free)
+		write_record(lock, &latest);
+	return is_free;
+}
+
+enum database_status generation_lock(struct database *database, int64_t deadline_ms, bool is_writer,
+				     char why[DATABASE_WHY_SIZE])
+{
+	char path[STATE_DIR_PATH_SIZE];
+	bool fits = state_dir_file(database->state_dir, database_names[LOCK_FILE], path);
+	struct generation known;
+	struct stat held, here;
+	bool is_taken;
+	int lock = -1;
+
+	/* The new one first, and then the old ones, is the order for everybody. */
+	if (database->lock >= 0)
+		write_lock_release(database->lock);
+	do {
+		if (lock >= 0)
+			close(lock); /* it was deleted before it was ours */
+		lock = fits ? write_lock_open(path) : -1;
+		if (lock < 0)
+			return generation_refuse(LOCK_FILE, path, errno, why);
+		is_taken = write_lock_take(lock, deadline_ms);
+	} while (is_taken &&
+		 (fstat(lock, &held) != 0 || stat(path, &here) != 0 || held.st_ino != here.st_ino));
+	if (!is_taken || (!read_record(lock, &known) &&
+			  (!is_writer || !take_over(lock, database->lock, path, deadline_ms)))) {
+		snprintf(why, DATABASE_WHY_SIZE, "another process holds the write lock");
+		close(lock);
+		return DATABASE_BUSY;
+	}
+	if (database->lock >= 0)
+		close(database->lock);
+	database->lock = lock;
+	held_file_take(&database->files[LOCK_FILE], path, database_names[LOCK_FILE], 0600);
+	return DATABASE_OK;
+}
+
+struct generation generation_own(const struct database *database)
+{
+	struct generation own = {.device = database->files[MAIN_FILE].device};
+
+	for (size_t i = MAIN_FILE; i <= INDEX_FILE; i++)
+		own.inodes[i] = database->files[i].inode;
+	return own;
+}
+
+struct generation generation_latest(const struct database *database)
+{
+	struct generation latest;
+
+	return read_record(database->lock, &latest) && latest.inodes[MAIN_FILE] != 0
+		       ? latest
+		       : generation_own(database);
+}
+
+/* An empty file is none yet. */
+struct generation generation_here(const struct database *database)
+{
+	struct generation here = {0};
+	char path[STATE_DIR_PATH_SIZE];
+	struct stat info;
+
+	for (size_t i = MAIN_FILE; i <= INDEX_FILE; i++)
+		if (state_dir_file(database->state_dir, database_names[i], path) &&
+		    stat(path, &info) == 0 && (i != MAIN_FILE || info.st_size > 0)) {
+			here.device = info.st_dev;
+			here.inodes[i] = info.st_ino;
+		}
+	return here;
+}
+
+bool generation_has(const struct generation *one, const struct generation *other,
+		    enum database_file file)
+{
+	return one->inodes[file] != 0 && one->inodes[file] == other->inodes[file] &&
+	       one->device == other->device;
+}
+
+bool generation_is_same(const struct generation *one, const struct generation *other)
+{
+	for (size_t i = MAIN_FILE; i <= INDEX_FILE; i++)
+		if (!generation_has(one, other, i) &&
+		    (one->inodes[i] != 0 || other->inodes[i] != 0))
+			return false;
+	return true;
+}
+
+void generation_note(struct database *database, const struct generation *here)
+{
+	struct generation note = *here, noted;
+	bool is_noted = read_record(database->lock, &noted);
+	struct stat info;
+
+	note.mark = MARK;
+	note.inodes[LOCK_FILE] = fstat(database->lock, &info) == 0 ? info.st_ino : 0;
+	note.sequence = noted.sequence + 1;
+	if (!is_noted || !generation_is_same(&note, &noted) || note.newest_id != noted.newest_id)
+		write_record(database->lock, &note);
+	database->noted_id = note.newest_id;
+}
+
+void generation_note_id(struct database *database, int64_t id)
+{
+	if (id <= database->noted_id)
+		return;
+	database->noted_id = id;
+	(void)!pwrite(database->lock, &id, sizeof(id), offsetof(struct generation, newest_id));
+}
+
+static int open_if(const char *path, int flags, const struct generation *generation, ino_t inode)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+	struct stat info;
+
+	if (fd >= 0 && fstat(fd, &info) == 0 && info.st_ino == inode &&
+	    info.st_dev == generation->device)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+int generation_open(const struct database *database, const struct generation *generation,
+		    enum database_file file)
+{
+	ino_t inode = generation->inodes[file];
+	struct search search = {0};
+	char path[STATE_DIR_PATH_SIZE];
+	int fd = -1;
+
+	if (inode == 0)
+		return -1;
+	if (state_dir_file(database->state_dir, database_names[file], path))
+		fd = open_if(path, O_NOFOLLOW, generation, inode);
+	while (fd < 0 && search_next(&search, "/" DATABASE_NAME))
+		if (search.info.st_ino == inode && search.info.st_dev == generation->device)
+			fd = open_if(search.path, 0, generation, inode);
+	search_end(&search);
+	return fd;
+}

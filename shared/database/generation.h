@@ -1,0 +1,53 @@
+/*
+ * Which files are the database: those that were opened last, by any process of ours. The lock's
+ * file says so, and which event was the newest then. Whoever finds others in their place looks for
+ * them here: what was deleted is whole as long as anybody has it open, even a process that is
+ * stopped, or has died meanwhile to all but the kernel.
+ */
+#ifndef SHARED_GENERATION_H
+#define SHARED_GENERATION_H
+
+#include "shared/database/database_internal.h"
+
+struct generation {
+	uint64_t mark; /* that it is one; 0: nothing is known */
+	int64_t sequence; /* of several lock files the one with the highest is right */
+	int64_t newest_id; /* of the events */
+	dev_t device;
+	ino_t inodes[LOCK_FILE + 1]; /* of the three files, 0: there is none; and of the lock's */
+};
+
+extern const char *const database_names[FILES];
+
+/* The lock's file, in the place of the one that was open, whose lock is given up for it: opened,
+ * made if need be, and locked. For a new one a writer waits, until the deadline, for those who may
+ * be at work under a former one, and takes over what that says; a reader leaves it alone, which is
+ * DATABASE_BUSY. */
+enum database_status generation_lock(struct database *database, int64_t deadline_ms, bool is_writer,
+				     char why[DATABASE_WHY_SIZE]);
+
+/* With the lock: what the lock's file says, or else what this connection has open; what this
+ * connection has open; and what is there now. */
+struct generation generation_latest(const struct database *database);
+struct generation generation_own(const struct database *database);
+struct generation generation_here(const struct database *database);
+
+/* Whether all three files are the same, if only for there being none; and whether that one is. */
+bool generation_is_same(const struct generation *one, const struct generation *other);
+bool generation_has(const struct generation *one, const struct generation *other,
+		    enum database_file file);
+
+/* With the lock: these are the files now. And, after a commit, which event is the newest. */
+void generation_note(struct database *database, const struct generation *here);
+void generation_note_id(struct database *database, int64_t id);
+
+/* A descriptor of that file of it, from where it belongs or from any process that has it open, to
+ * be closed by the caller; -1: nobody that can be seen has it. */
+int generation_open(const struct database *database, const struct generation *generation,
+		    enum database_file file);
+
+/* Says in `why` that a file cannot be opened. */
+enum database_status generation_refuse(enum database_file file, const char *path, int error,
+				       char why[DATABASE_WHY_SIZE]);
+
+#endif
