@@ -271,7 +271,7 @@ int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 		result = SQLITE_ERROR;
 		now = generation_here(database);
 		newest_id = ids_newest(handle);
-		is_known = ids_knows(handle, known_id);
+		is_known = ids_knows(handle, own_id) && ids_knows(handle, latest_id);
 		/* Before anything is written: to a log that is not its index's. */
 		if (good && (has_changed(here, &now) || (how == OPENING_SAME && !is_known)))
 			result = SQLITE_ABORT;
