@@ -35,7 +35,8 @@ enum {
 	MOST_FAILURES = 6, /* in a row; it waits no longer */
 	STEADY_MS = 1000, /* one that has lived so long had not failed to start */
 	LOOK_MS = 1000,
-	SYSTEMD_FD = 3
+	SYSTEMD_FD = 3,
+	PLACE_SIZE = 128
 };
 
 #define UNIX_PREFIX "unix:"
@@ -48,6 +49,7 @@ struct process {
 
 struct parent {
 	const char *where, *path; /* of --listen; the path of a UNIX socket; else NULL */
+	char place[PLACE_SIZE]; /* where descriptor 0 listens, as --listen has it */
 	mode_t mode;
 	char **argv;
 	pid_t pid;
@@ -69,8 +71,7 @@ bool processes_are_wanted(const struct listen_options *options)
 
 static int cannot_listen(const char *where, const char *why, int code)
 {
-	log_event(LOG_ERROR, "cannot listen", log_text("address", where ? where : ""),
-		  log_text("why", why));
+	log_event(LOG_ERROR, "cannot listen", log_text("address", where), log_text("why", why));
 	return code;
 }
 
@@ -125,14 +126,25 @@ static bool lock_path(struct parent *parent)
 	return parent->lock_fd >= 0 && flock(parent->lock_fd, LOCK_EX | LOCK_NB) == 0;
 }
 
-static bool is_bound_to(const char *path)
+static void read_place(char place[PLACE_SIZE])
 {
-	struct sockaddr_un address = {0};
-	socklen_t len = sizeof(address);
+	union {
+		struct sockaddr_storage any; /* longer than the longest path, which so has an end */
+		struct sockaddr_un path;
+		struct sockaddr_in ipv4;
+		struct sockaddr_in6 ipv6;
+	} at = {.any.ss_family = AF_UNSPEC};
+	socklen_t len = sizeof(at);
+	char host[INET6_ADDRSTRLEN];
 
-	return getsockname(STDIN_FILENO, (struct sockaddr *)&address, &len) == 0 &&
-	       address.sun_family == AF_UNIX && len < sizeof(address) &&
-	       strcmp(address.sun_path, path) == 0;
+	getsockname(STDIN_FILENO, (struct sockaddr *)&at, &len);
+	if (at.any.ss_family == AF_UNIX)
+		snprintf(place, PLACE_SIZE, UNIX_PREFIX "%s", at.path.sun_path);
+	else if (at.any.ss_family == AF_INET &&
+		 inet_ntop(AF_INET, &at.ipv4.sin_addr, host, sizeof(host)))
+		snprintf(place, PLACE_SIZE, "%s:%u", host, ntohs(at.ipv4.sin_port));
+	else if (inet_ntop(AF_INET6, &at.ipv6.sin6_addr, host, sizeof(host)))
+		snprintf(place, PLACE_SIZE, "[%s]:%u", host, ntohs(at.ipv6.sin6_port));
 }
 
 /* The listening socket becomes descriptor 0, from wherever it comes: inherited there, from systemd,
@@ -147,14 +159,15 @@ static int open_socket(struct parent *parent)
 			return cannot_listen("LISTEN_FDS", "there must be one socket", EXIT_USAGE);
 		fd = SYSTEMD_FD;
 	} else if (listener_is_there()) {
-		return !parent->path || is_bound_to(parent->path)
+		read_place(parent->place);
+		return !parent->path || strcmp(parent->place, parent->where) == 0
 			       ? EXIT_SUCCESS
 			       : cannot_listen(parent->where, "descriptor 0 listens elsewhere",
 					       EXIT_USAGE);
 	} else if (!parent->where) {
-		return cannot_listen(
-			"", "descriptor 0 is not a listening socket, and there is no --listen",
-			EXIT_USAGE);
+		return cannot_listen("descriptor 0",
+				     "not a listening socket, and there is no --listen",
+				     EXIT_USAGE);
 	} else if (parent->path) {
 		if (lock_path(parent))
 			fd = unix_stream_listen(parent->path, parent->mode, BACKLOG);
@@ -171,6 +184,7 @@ static int open_socket(struct parent *parent)
 		return cannot_listen(parent->where, strerror(errno), EXIT_FAILURE);
 	dup2(fd, STDIN_FILENO);
 	close(fd);
+	read_place(parent->place);
 	unsetenv("LISTEN_FDS"); /* LISTEN_PID tells what comes after SIGUSR2 that it is wanted */
 	return listener_is_there()
 		       ? EXIT_SUCCESS
@@ -375,7 +389,7 @@ int processes_run(const struct listen_options *options, char **argv)
 		return code;
 	if (parent.path)
 		held_file_take(&parent.socket, parent.path, "--listen", parent.mode);
-	log_event(LOG_INFO, "listening", log_text("address", parent.where ? parent.where : ""),
+	log_event(LOG_INFO, "listening", log_text("address", parent.place),
 		  log_number("pid", parent.pid), log_number("processes", (int64_t)parent.count),
 		  log_text("version", WORKER_VERSION));
 	while (!parent.is_ending || is_any_alive(&parent)) {

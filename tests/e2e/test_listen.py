@@ -207,7 +207,7 @@ def test_a_bad_program_or_configuration_on_disk_changes_nothing(listening):
 
 def test_tcp(make_service):
     listening = Listening(make_service(), where=("127.0.0.1", free_port())).wait()
-    assert listening.is_served()
+    assert listening.is_served() and 'address="127.0.0.1:%d"' % listening.address[1] in listening.log.read_text()
     other = Listening(listening.service, where=listening.address, name="other")
     assert other.parent.wait() == 1 and re.search("Address (already )?in use", other.log.read_text())
 
@@ -232,6 +232,7 @@ def test_a_socket_of_systemds(make_service):
     before = listening.pids()
     listening.parent.send(signal.SIGUSR2)
     wait_until(lambda: len(listening.pids() - before) == 4, listening.log.read_text)
+    assert listening.log.read_text().count(f'msg="listening" address="unix:{service.api_socket}"') == 2
     assert listening.close() == [] and service.api_socket.exists()  # it is systemd's
 
 
