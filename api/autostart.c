@@ -34,6 +34,7 @@ enum {
 	STAYED_S = 60, /* what has lasted for so long has not failed */
 	LOG_END = 2048, /* where the log is searched for the reason of an end */
 	WHY_SIZE = 320,
+	MOST_FDS = 65536, /* that are closed where there is no /proc to name them */
 	ENVIRONMENT_SIZE = 40
 };
 
@@ -119,7 +120,7 @@ static int leave(const struct config *config, int kept_fd)
 	sigset_t none;
 	DIR *fds;
 	struct dirent *entry;
-	int log_fd, null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int log_fd;
 
 	for (int number = 1; number < NSIG; number++)
 		signal(number, SIG_DFL);
@@ -128,18 +129,23 @@ static int leave(const struct config *config, int kept_fd)
 	log_fd = state_dir_file(config->state_dir, GATEWAY_LOG_NAME, path)
 			 ? open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)
 			 : -1;
-	for (int fd = 0; fd <= STDERR_FILENO; fd++)
-		dup2(fd == STDERR_FILENO && log_fd >= 0 ? log_fd : null_fd, fd);
 	fds = opendir("/proc/self/fd");
+	for (int fd = 0; !fds && fd < MOST_FDS; fd++)
+		if (fd != kept_fd && fd != log_fd)
+			close(fd);
 	while (fds && (entry = readdir(fds)) != NULL) {
 		int fd = (int)strtol(entry->d_name, NULL, 10);
 
-		if (fd > STDERR_FILENO && fd != kept_fd && fd != log_fd && fd != dirfd(fds))
+		if (*entry->d_name != '.' && fd != kept_fd && fd != log_fd && fd != dirfd(fds))
 			close(fd);
 	}
 	if (fds)
 		closedir(fds);
-	log_open();
+	log_open(); /* fills 0 to 2 */
+	if (log_fd >= 0)
+		dup2(log_fd, STDERR_FILENO);
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		fcntl(fd, F_SETFD, 0);
 	return log_fd;
 }
 
@@ -217,10 +223,14 @@ static _Noreturn void bring_up(const struct config *config, char *program, int s
 /* The program beside our own. Its name is written even if there is none; false with errno then. */
 static bool find_program(char path[STATE_DIR_PATH_SIZE])
 {
-	ssize_t len = readlink("/proc/self/exe", path, STATE_DIR_PATH_SIZE - sizeof(PROGRAM) - 1);
-	char *end;
+	const size_t room = STATE_DIR_PATH_SIZE - sizeof(PROGRAM) - 1;
+	ssize_t len = readlink("/proc/self/exe", path, room);
+	char *end, *called = len < 0 ? realpath(program_invocation_name, NULL) : NULL;
 
 	path[len > 0 ? len : 0] = '\0';
+	if (called) /* in a chroot without /proc */
+		snprintf(path, room, "%s", called);
+	free(called);
 	end = strrchr(path, '/');
 	memcpy(end ? end + 1 : path, PROGRAM, sizeof(PROGRAM));
 	return access(path, X_OK) == 0;
