@@ -18,6 +18,7 @@ from harness.process import GID, LIMIT_S, UID, Process, wait_until
 from harness.service import REPO
 from harness.web_servers import in_network_of
 from test_restart import replace
+from test_worker_php import Php, settings_of
 
 CLIENT = REPO / "gateway/client"
 MOST_BYTES = 6144  # minified and gzipped
@@ -373,29 +374,29 @@ def test_the_texts_of_a_cluster_are_handed_back_and_compared_with_nothing(make_s
         browser.run("sub.close()")
 
 
-RUNGS = ("websocket", "stream", "poll")
-
-
 def test_each_rung_brings_each_push_once_and_in_order_whatever_is_killed(page, worker, board, browser):
-    """From another origin: the page is the switchboard's, what it talks to is nginx."""
-    view = page("killed")
-    for rung in RUNGS:
-        browser.run("go(arguments[0], arguments[0].transports[0]); window[arguments[0].transports[0]].seen = seen", {
-            "topic": "killed", "transports": [rung], "url": f"{worker.plain_url}/worker", "lastEventId": None,
-        })  # fmt: skip
+    """From another origin: the page is the switchboard's, what it talks to is nginx, or PHP with worker.php, which asks the
+    API that listens or starts it for each poll by CGI."""
+    view, service = page("killed"), worker.service
+    by_php = {name: Php(service, name, **settings_of(service, way)) for name, way in (("php", "socket"), ("cgi", "program"))}
+    rungs = {rung: {"transports": [rung]} for rung in ("websocket", "stream", "poll")}
+    rungs |= {name: {"transports": ["poll"], "pollUrl": f"{php.url}/poll"} for name, php in by_php.items()}
+    for rung, options in rungs.items():
+        browser.run("go(arguments[0], arguments[1]); window[arguments[1]].seen = seen", {
+            "topic": "killed", "url": f"{worker.plain_url}/worker", "lastEventId": None, **options,
+        }, rung)  # fmt: skip
         browser.wait_for(f"{rung}.state === 'live'", f"it is live by {rung}")
 
-    service = worker.service
     for happens in (
         lambda: (service.gateway.kill(), service.start_gateway()),
         lambda: (service.api[0].kill(), service.api.pop(0)),
         lambda: replace(service),
-        worker.restart,
+        lambda: [server.restart() for server in (worker, *by_php.values())],
     ):
         view.publish(3)
         happens()
         view.publish(2)
-    for rung in RUNGS:
+    for rung in rungs:
         browser.wait_for(f"{rung}.seen.pushes.length >= {view.number}", f"all have come by {rung}")
         assert browser.run(f"return {rung}.seen.pushes") == list(range(view.number)), rung
         assert browser.run(f"return [{rung}.seen.gaps, {rung}.seen.errors]") == [0, []]

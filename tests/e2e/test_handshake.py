@@ -170,13 +170,27 @@ def test_offering_a_subprotocol_is_not_an_error(service, offer):
 # What is refused, and how
 
 
-@pytest.mark.parametrize("query", ["", "?", "?topic=", "?topic", "?other=t", "?topic=&x=1", "?Topic=t", "?xtopic=t"])
+NO_TOPIC = ["", "?", "?topic=", "?topic", "?other=t", "?topic=&x=1", "?Topic=t", "?xtopic=t"]
+NOT_REGISTERED = ["unknown", "T", "t ", " t", "t/", "worker.statu", "worker.status.", "*", "%"]
+IMPOSSIBLE = [
+    "%00", "t%00", "%00t", "t%00x", "%", "t%", "t%2", "t%zz", "%-1", "%7f", "t%0a", "%0d%0aX-Injected:%20yes%0d%0a",
+    "t%0d%0a%0d%0a", "%ff", "t%80", "%c3%28", "%c0%80", "%ed%a0%80", "%f4%90%80%80", "%e2%82", "x" * 256,
+    "%c3%a9" * 128, "x" * 1000, "%20" * 1000, "x" * 60000,
+]  # fmt: skip
+TOPICS = [
+    "a b", "a/b", "100%", "a&b=c", "a+b", "a#b?c", "a=b", "a;b", "ø", "📻 qso", "日本", '"quoted"', "it's", "<b>",
+    "..", "../../etc/passwd", "\\", "|", "a,b", "x" * 255, "é" * 127, "%41", "%%%", "topic=", "&", "?", "/", "//",
+    "\u2028",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", NO_TOPIC)
 def test_no_topic_or_an_empty_one_is_400_missing_topic(service, query):
     status, _, body = ask(service, "/ws" + query)
     assert (status, body) == (400, b"missing topic\n")
 
 
-@pytest.mark.parametrize("topic", ["unknown", "T", "t ", " t", "t/", "worker.statu", "worker.status.", "*", "%"])
+@pytest.mark.parametrize("topic", NOT_REGISTERED)
 def test_a_topic_that_is_not_registered_is_404(service, topic):
     status, headers, body = ask(service, path_of(topic))
     assert (status, body) == (404, b"topic not registered\n")
@@ -190,13 +204,7 @@ def test_a_topic_is_404_again_once_it_is_unregistered(worker, service):
     assert ask(service, path_of("comes and goes"))[0] == 404
 
 
-@pytest.mark.parametrize(
-    "written",
-    ["%00", "t%00", "%00t", "t%00x", "%", "t%", "t%2", "t%zz", "%-1", "%7f", "t%0a", "%0d%0aX-Injected:%20yes%0d%0a",
-     "t%0d%0a%0d%0a", "%ff", "t%80", "%c3%28", "%c0%80", "%ed%a0%80", "%f4%90%80%80", "%e2%82", "x" * 256,
-     "%c3%a9" * 128, "x" * 1000, "%20" * 1000, "x" * 60000],
-    ids=lambda written: written[:20],
-)  # fmt: skip
+@pytest.mark.parametrize("written", IMPOSSIBLE, ids=lambda written: written[:20])
 def test_what_cannot_be_a_topic_is_refused(worker, service, written):
     """400 or 404; a request too long for the gateway may also just end."""
     with WebSocket(service.ws_address) as client:
@@ -216,12 +224,7 @@ def test_255_bytes_are_a_topic_and_256_are_not(worker, service):
 # What is accepted
 
 
-@pytest.mark.parametrize(
-    "topic",
-    ["a b", "a/b", "100%", "a&b=c", "a+b", "a#b?c", "a=b", "a;b", "ø", "📻 qso", "日本", '"quoted"', "it's", "<b>",
-     "..", "../../etc/passwd", "\\", "|", "a,b", "x" * 255, "é" * 127, "%41", "%%%", "topic=", "&", "?", "/", "//",
-     "\u2028"],
-)  # fmt: skip
+@pytest.mark.parametrize("topic", TOPICS)
 def test_a_percent_encoded_topic_is_found_byte_by_byte(worker, service, topic):
     assert worker.api.register(topic).status == 200
     with authenticated(service, topic) as client:

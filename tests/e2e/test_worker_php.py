@@ -51,13 +51,13 @@ class Php:
 
     url_path = "/worker.php"
 
-    def __init__(self, service, **settings):
+    def __init__(self, service, name="php", **settings):
         self.service, self.port = service, free_port()
-        self.dir = service.dir / "php"
+        self.dir = service.dir / name
         self.dir.mkdir()
         shutil.copy(REPO / "examples/php/worker.php", self.dir)
         self.set(**settings)
-        self.log = service.log_dir / "php.log"
+        self.log = service.log_dir / f"{name}.log"
         self.start()
         service.closers.append(self.close)
         wait_until(lambda: accepts(("127.0.0.1", self.port)), self.log.read_text)
@@ -75,9 +75,18 @@ class Php:
             process.stop()
         return []
 
+    def restart(self):
+        self.close()
+        self.start()
+        wait_until(lambda: accepts(("127.0.0.1", self.port)), self.log.read_text)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}{self.url_path}"
+
     @property
     def api(self):
-        return InternalApi(f"http://127.0.0.1:{self.port}{self.url_path}", self.service.secret)
+        return InternalApi(self.url, self.service.secret)
 
 
 class HardenedPhp(Php):
@@ -300,10 +309,12 @@ def test_a_long_answer_in_many_records_is_whole(service):
     assert len(php.api.status("?topics=1").json["topic_list"]) == 31
 
 
-def test_it_is_php_that_7_4_understands():
-    """What later versions have brought: named arguments, match, nullsafe, union types, attributes, str_contains and so on."""
-    text = (REPO / "examples/php/worker.php").read_text()
-    for later in (r"\bmatch\s*\(", r"\?->", r"\bstr_(contains|starts_with|ends_with)\b", r"#\[", r"\breadonly\b", r"\benum\b",
-                  r": (static|mixed|never)\b", r"\w\|\w+ \$", r"catch \(\w+\)", r"\bthrow new [^;]*\)\s*:"):  # fmt: skip
+@pytest.mark.parametrize("file", ["php/worker.php", "php/WavelogWorker.php", "php/page.php", "hosting/check.php"])
+def test_it_is_php_that_7_4_understands(file):
+    """What later versions have brought: match, nullsafe, union types, attributes, promoted properties, str_contains and so on."""
+    text = (REPO / "examples" / file).read_text()
+    for later in (r"\bmatch\s*\(", r"\?->", r"\bstr_(contains|starts_with|ends_with)\b", r"#\[[A-Z]", r"\breadonly\b", r"\benum\b",
+                  r": (static|mixed|never)\b", r"[(,]\s*\w+\|\w+ \$", r"catch \(\w+\)", r"\bthrow new [^;]*\)\s*:",
+                  r"__construct\([^)]*\b(public|private|protected)\b", r"\barray_is_list\b", r"\w\(\.\.\.\)"):  # fmt: skip
         assert not re.search(later, text), later
-    assert subprocess.run(["php", "-l", REPO / "examples/php/worker.php"], capture_output=True).returncode == 0
+    assert subprocess.run(["php", "-l", REPO / "examples" / file], capture_output=True).returncode == 0
