@@ -275,29 +275,30 @@ if ! fetch "$probe/there.txt" || [ "$(cat "$answer")" != "$probe" ]; then
 	esac
 fi
 
-# The lines of .htaccess. $api: fcgid, cgi or php. $options: whether Options may be set. $guard: who may call the API,
-# local: only this machine (the secret is asked for in any case), all: as far as Apache cares everybody.
+# The lines of .htaccess. $api: fcgid, cgi or php. $spare: which of the others take its place, should the host's module
+# go. $options: whether Options may be set. $guard: who may call the API, local: only this machine (the secret is asked
+# for in any case), all: as far as Apache cares everybody.
 # $gateway: its address, or nothing; a plain number is a port to which the host itself sends browsers.
 htaccess()
 {
 	say "$mark (made by install.sh, which replaces what is between these lines)"
-	entry=wavelog-worker.fcgi
+	[ -z "$options" ] || [ "$api" = php ] || say 'Options +ExecCGI'
 	case $api in
-	fcgid) handler='AddHandler fcgid-script .fcgi' ;;
-	cgi) handler='AddHandler cgi-script .fcgi' ;;
-	php) entry=worker.php handler='' options='' ;;
+	fcgid) say 'AddHandler fcgid-script .fcgi' ;;
+	cgi) say 'AddHandler cgi-script .fcgi' ;;
 	esac
-	[ -z "$options" ] || say 'Options +ExecCGI'
-	[ -z "$handler" ] || say "$handler"
+	case $spare in
+	*cgi*) without fcgid 'AddHandler cgi-script .fcgi' ;;
+	esac
 	if [ "$guard" = local ]; then
 		cat <<-END
-			<Files "$entry">
+			<FilesMatch "^(wavelog-worker\.fcgi|worker\.php)\$">
 			<RequireAny>
 			Require local
 			Require expr "%{REQUEST_URI} =~ m#/(readyz|poll)\$#"
 			</RequireAny>
 			CGIPassAuth On
-			</Files>
+			</FilesMatch>
 		END
 	fi
 	cat <<-END
@@ -306,8 +307,14 @@ htaccess()
 		</IfModule>
 		RewriteEngine On
 		RewriteBase $base_path/$1
-		RewriteRule ^(internal/.*|readyz|poll)\$ $entry/\$1 [L]
 	END
+	rule='RewriteRule ^(internal/.*|readyz|poll)$'
+	case $api$spare in
+	'fcgid cgi php') without 'fcgid cgid cgi' "$rule worker.php/\$1 [L]" ;;
+	'fcgid php') without fcgid "$rule worker.php/\$1 [L]" ;;
+	'cgi php') without 'cgid cgi' "$rule worker.php/\$1 [L]" ;;
+	esac
+	if [ "$api" = php ]; then say "$rule worker.php/\$1 [L]"; else say "$rule wavelog-worker.fcgi/\$1 [L]"; fi
 	if [ "${gateway#"$backend"}" ]; then
 		cat <<-END
 			RewriteCond %{HTTP:Upgrade} =websocket [NC]
@@ -324,6 +331,14 @@ htaccess()
 	say "$mark_end"
 }
 
+# without MODULES LINE: a line that counts where Apache has none of them.
+without()
+{
+	for module in $1; do say "<IfModule !mod_$module.c>"; done
+	say "$2"
+	for module in $1; do say '</IfModule>'; done
+}
+
 # Where .htaccess sends browsers: proxied SCHEME
 proxied()
 {
@@ -333,10 +348,10 @@ proxied()
 	esac
 }
 
-# put FOLDER PATH: the entry point of $api into a folder of the site.
+# put FOLDER WAY: the entry point of fcgid, cgi or php into a folder of the site.
 put()
 {
-	if [ "$api" = php ]; then
+	if [ "$2" = php ]; then
 		from=local
 		[ "$guard" = local ] || from='*'
 		printf "<?php return ['program' => '%s', 'config' => '%s', 'internal_from' => ['%s']];\n" \
@@ -362,14 +377,14 @@ api_answers()
 # try_api: with $api, $options and $guard in the folder for probes.
 try_api()
 {
-	put "$web/$probe"
+	put "$web/$probe" "$api"
 	htaccess "$probe/" >"$web/$probe/.htaccess"
 	api_answers "$probe"
 }
 
 find_api()
 {
-	gateway=
+	gateway='' spare=''
 	for api in fcgid cgi php; do
 		for options in yes ''; do
 			for guard in local all; do
@@ -381,7 +396,7 @@ find_api()
 	options=''
 	rm -f "$web/$probe/.htaccess"
 	for guard in local all; do
-		put "$web/$probe"
+		put "$web/$probe" php
 		for direct in worker.php 'worker.php?'; do
 			if api_answers "$probe/$direct"; then return; fi
 		done
@@ -389,9 +404,26 @@ find_api()
 	return 1
 }
 
+# What takes the place of $api should the host take that away: whatever else works now. Web servers that are no Apache may
+# know the modules by other names, and would use what stands in at once: there nothing does.
+find_spare()
+{
+	found=$api tried=''
+	for api in cgi php; do
+		case $found/$api in
+		fcgid/* | cgi/php) if try_api; then tried="$tried $api"; fi ;;
+		esac
+	done
+	api=$found spare=$tried
+	rm -f "$web/$probe/worker.php"
+	try_api || spare=''
+}
+
 direct= # the path of the API's PHP file where .htaccess does not count
 say "$version"
 find_api || fail "the API cannot be reached in any way (last: status $status): see docs/shared-hosting.md, 'What to ask the host'"
+
+[ "$direct" ] || find_spare
 
 # 4. The gateway: an address that the web server's proxy reaches, with WebSockets if it can be.
 
@@ -480,7 +512,10 @@ find_gateway
 
 old_files=$(remembered file)
 files='client.js client-socket.js demo.html'
-if [ "$api" = php ]; then files="$files worker.php worker-settings.php"; else files="$files wavelog-worker.fcgi"; fi
+[ "$api" = php ] || files="$files wavelog-worker.fcgi"
+case $api$spare in
+*php) files="$files worker.php worker-settings.php" ;;
+esac
 for file in $files; do
 	case " $(say "$old_files" | tr '\n' ' ') " in
 	*" $file "*) ;;
@@ -498,7 +533,7 @@ cp "$bin/client/wavelog-worker-socket.js" "$web/client-socket.js" # with the oth
 # It tells how to publish, with the words of a server of one's own.
 sed "s,sudo sed,sed,; s,/etc/wavelog-worker/config.yaml,$config,; s, (<code>make run.*own):,:,; s,'/worker/ws','$base_path/ws'," \
 	"$top/nginx/demo.html" >"$web/demo.html"
-put "$web"
+for way in $api $spare; do put "$web" "$way"; done
 other_lines >"$dir/before.new"
 if [ -z "$direct" ]; then
 	{ cat "$dir/before.new"; htaccess ''; } >"$web/.htaccess.new"
@@ -544,6 +579,11 @@ case $api in
 fcgid) say '  PHP reaches the API by FastCGI' ;;
 cgi) say '  PHP reaches the API by CGI, some milliseconds a call' ;;
 php) say "  PHP reaches the API by worker.php${direct:+, at $api_url}" ;;
+esac
+case $spare in
+' cgi php') say '  and, should the host take that away, by CGI, else by worker.php' ;;
+' cgi') say '  and, should the host take that away, by CGI' ;;
+' php') say '  and, should the host take that away, by worker.php' ;;
 esac
 case $browsers in
 websocket) say "  browsers use WebSockets, by ${backend:+port }$gateway" ;;

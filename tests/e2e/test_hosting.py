@@ -114,7 +114,7 @@ rm -rf /home/me/worker
 diff -r /tmp/before /home/me/www && echo unchanged
 step new
 shell='busybox sh' install --web-root /home/me/www --url https://www.example.org/
-stat -c '%a %U %n' /home/me/worker/config.yaml /home/me/worker/state /home/me/worker/wavelog.php
+(cd /home/me/worker && stat -c '%a %U %n' . gateway.sock config.yaml state wavelog.php)
 cat /home/me/worker/wavelog.php
 head -n 2 /home/me/www/worker/.htaccess
 grep -l 'WavelogWorker = { subscribe }' /home/me/www/worker/client-socket.js
@@ -222,7 +222,7 @@ ls -A /home/me/worker; ls -l /proc/[0-9]*/exe 2>/dev/null | grep wavelog || echo
 diff -r /tmp/before /home/me/www && echo as before
 install --uninstall --purge
 ls /home/me/worker || echo gone
-install --web-root /home/me/www --url https://www.example.org --prefix a-b
+printf '%s\n' /home/me/www https://www.example.org a-b | script -qec "runuser -u me -- $installer" /dev/null
 grep "'/worker/\|'/a-b/" /home/me/www/a-b/demo.html
 """
 
@@ -230,24 +230,25 @@ INSTALLED = {
     "refused": ("is not a folder", "must begin with https", "does not show the files", "cannot be reached|does not show",
                 "in the web root", "letters, digits, - and _", "nothing was installed", "usage:", "unchanged",
                 "(?s)in the web root.*in the web root.*in the web root"),
-    "new": ("by FastCGI", "browsers use WebSockets, by unix:/home/me/worker/gateway.sock", "600 me .*config.yaml", "700 me .*state",
-            "600 me .*wavelog.php", r"worker_urls'\] = \['https://www.example.org/worker'\]",
+    "new": ("by FastCGI", "browsers use WebSockets, by unix:/home/me/worker/gateway.sock", "^711 me .$", "^666 me gateway.sock",
+            "600 me .*config.yaml", "700 me .*state", "600 me .*wavelog.php", "should the host take that away, by CGI, else by worker.php", r"worker_urls'\] = \['https://www.example.org/worker'\]",
             "worker_client_url'\\] = 'wss://www.example.org/worker'", "# mine\nAddType", "/client-socket.js$",
             "ask\\(\\) { sed .* /home/me/worker/config.yaml"),
     "again": ("by FastCGI", "WebSockets", "each once and in order by websocket\n", "the same configuration"),
     "upgrade": ("each once and in order by websocket\n", "^/home/me/worker/wavelog-worker-gateway$"),
     "no pid": ("no gateway of this folder was running", "installed in"),
     "no Upgrade": ("by FastCGI", "use streams", "each once and in order by stream\n", "<script src="),
-    "no FastCGI, no proxy": ("by CGI", "browsers poll", "each once and in order by poll\n"),
-    "no CGI": ("by worker.php", "browsers poll", "each once and in order by poll"),
-    "no .htaccess": ("by worker.php, at https://www.example.org/worker/worker.php", "each once and in order by poll",
+    "no FastCGI, no proxy": ("API by CGI", "browsers poll", "each once and in order by poll\n"),
+    "no CGI": ("API by worker.php", "browsers poll", "each once and in order by poll"),
+    "no .htaccess": ("API by worker.php, at https://www.example.org/worker/worker.php", "each once and in order by poll",
                      'data-poll-url="https://www.example.org/worker/worker.php/poll"'),
     "all again": ("by FastCGI", "browsers use WebSockets", "each once and in order by"),
     "back end": ("^600 .*/answer.new", "browsers use WebSockets, by port 9000\n", "each once and in order by websocket\n", 'ws_bind: "0.0.0.0"\nws_port: 9000',
                  "^no proxy of ours", "use streams, by port 9000:", "each once and in order by stream\n", "by unix:/home/me/worker/gateway.sock\n(.*\n)*ws_bind: .unix:"),
-    "nginx": (r"by worker.php, at https://www.example.org:8443/worker/worker.php\?", "WebSockets, by port 9000\n",
+    "nginx": (r"API by worker.php, at https://www.example.org:8443/worker/worker.php\?", "WebSockets, by port 9000\n",
               '^200\n.*"auth_ok".*404$'),
     "uninstall": ("removed", "kept: /home/me/worker/config.yaml", "^nothing runs", "^as before", "^gone",
+                  r"shows \[/home/me/html\]: ", "address, such as .*: ", r"wavelog-worker \[worker\]: ",
                   r"^const path = .* '/a-b/ws';\n\Z"),
 }  # fmt: skip
 
