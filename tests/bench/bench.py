@@ -24,7 +24,7 @@ from driver.load import Failure  # noqa: E402
 SCENARIOS = (
     deliveries.fan_out, deliveries.last_subscriber, deliveries.gateway_processes, deliveries.burst,
     deliveries.newcomers, keeping.connecting, keeping.idle_connections, keeping.large_database,
-    publishes.one_publisher, publishes.idle_poll, publishes.eight_publishers, publishes.durable, publishes.delivery,
+    publishes.one_publisher, publishes.idle_poll, publishes.eight_publishers, publishes.reloads, publishes.durable, publishes.delivery,
     keeping.replay, keeping.status, keeping.writes, cluster.cluster_fan_out, cluster.cluster_publish, cluster.cluster_delivery,
     cluster.cluster_backlog, portable.portable,
 )  # fmt: skip

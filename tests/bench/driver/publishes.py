@@ -2,6 +2,7 @@
 gateway runs and is tapped each time; whether it has somebody to deliver to makes rows of their own."""
 
 from harness.api import make_token
+from harness.process import wait_until
 from harness.web_servers import Apache, Nginx
 
 from .contenders import IN_MEMORY, Worker, file_system
@@ -9,6 +10,7 @@ from .load import ALL, Failure, Load, usage
 from .report import Row
 
 PUBLISHERS = 8
+CROWD = 64
 RATE = 100
 
 
@@ -105,6 +107,25 @@ def _eight_publishers(bench, load, groups, ours, bare):
             bench.add(f"eight {key} p99", result["answers"]["p99"])
             bench.add(f"eight {key} p50", result["answers"]["p50"])
     return refused
+
+
+def reloads(bench):
+    """mod_proxy_fcgi: each process of Apache is a new one then."""
+    what = f"{CROWD} publishes at once after a graceful reload of Apache"
+    bench.rows(
+        Row(f"{what}: the slowest of all reloads", "ms", "reload worst", bar="<= 300"),
+        Row("(the slowest of a reload)", "ms", "reload slowest"),
+    )
+    with Worker(Apache, cores=ALL) as ours, Load(ALL) as load:
+        ours.register("nobody")
+        slowest = []
+        for reload in range(1, 1 + bench.rounds_wanted * bench.scale.slices):
+            ours.web.process.send(ours.web.reload_signal)
+            wait_until(lambda: ours.web.log.read_text().count("resuming normal operations") > reload, "Apache has reloaded")
+            answers = load.publish(ours, "nobody", None, CROWD, publishers=CROWD)["answers"]
+            slowest.append(answers["max"] / 1000)
+            bench.add("reload slowest", slowest[-1])
+        bench.add("reload worst", max(slowest))
 
 
 def durable(bench):
