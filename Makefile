@@ -289,4 +289,4 @@ portable-test: portable
 clean:
 	rm -rf build dist
 
--include $(shell find $(B) -name roots -prune -o -name '*.d' -print 2>/dev/null)
+-include $(shell find $(B) \( -name roots -o -name work \) -prune -o -name '*.d' -print 2>/dev/null)
