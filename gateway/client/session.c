@@ -21,61 +21,6 @@ static const int ping_every_ms[TRANSPORTS] = {
 	[TRANSPORT_STREAM] = 15000,
 };
 
-/* The close code and the last words of each cause (docs/clients.md), and how it is counted. */
-static const struct {
-	enum close_code code;
-	const char *last_words; /* NULL: none */
-	enum counter unauthenticated, authenticated;
-	const char *reason; /* what the Close frame says besides its code; NULL: nothing */
-} endings[ENDINGS] = {
-	[ENDING_AUTH_REQUIRED] = {CLOSE_POLICY, MESSAGE_AUTH_REQUIRED,
-				  COUNT_CONNECTION_AUTH_REQUIRED, COUNT_CLOSE_AUTH_REQUIRED, NULL},
-	[ENDING_UNAUTHORIZED] = {CLOSE_POLICY, MESSAGE_UNAUTHORIZED, COUNT_CONNECTION_UNAUTHORIZED,
-				 COUNT_CLOSE_UNAUTHORIZED, NULL},
-	[ENDING_AUTH_EXPIRED] = {CLOSE_POLICY, MESSAGE_AUTH_EXPIRED, COUNT_CONNECTION_AUTH_EXPIRED,
-				 COUNT_CLOSE_AUTH_EXPIRED, NULL},
-	[ENDING_AUTH_TIMEOUT] = {CLOSE_POLICY, NULL, COUNT_CONNECTION_TIMEOUT, COUNT_CLOSE_SILENT,
-				 NULL},
-	[ENDING_UNREGISTERED] = {CLOSE_NORMAL, MESSAGE_TOPIC_UNREGISTERED,
-				 COUNT_CONNECTION_UNREGISTERED, COUNT_CLOSE_UNREGISTERED, NULL},
-	[ENDING_DISCONNECTED] = {CLOSE_POLICY, MESSAGE_DISCONNECTED, COUNT_CONNECTION_GONE,
-				 COUNT_CLOSE_DISCONNECTED, NULL},
-	[ENDING_TOO_BIG] = {CLOSE_TOO_BIG, NULL, COUNT_CONNECTION_TOO_BIG, COUNT_CLOSE_TOO_BIG,
-			    NULL},
-	[ENDING_NOT_UTF8] = {CLOSE_NOT_UTF8, NULL, COUNT_CONNECTION_NOT_UTF8, COUNT_CLOSE_NOT_UTF8,
-			     NULL},
-	[ENDING_TOO_MANY_MESSAGES] = {CLOSE_POLICY, NULL, COUNT_CONNECTION_TOO_MANY_MESSAGES,
-				      COUNT_CLOSE_TOO_MANY_MESSAGES, "too many messages"},
-	[ENDING_PENDING_FULL] = {CLOSE_TRY_AGAIN, NULL, COUNT_CONNECTION_PENDING_FULL,
-				 COUNT_CLOSE_GONE, "too many connections"},
-	[ENDING_SLOW] = {CLOSE_TRY_AGAIN, NULL, COUNT_CONNECTION_GONE, COUNT_CLOSE_SLOW, NULL},
-	[ENDING_PRUNED] = {CLOSE_TRY_AGAIN, NULL, COUNT_CONNECTION_GONE, COUNT_CLOSE_PRUNED, NULL},
-	[ENDING_UNAVAILABLE] = {CLOSE_TRY_AGAIN, NULL, COUNT_CONNECTION_UNAVAILABLE,
-				COUNT_CLOSE_UNAVAILABLE, NULL},
-	[ENDING_SHUTDOWN] = {CLOSE_GOING_AWAY, NULL, COUNT_CONNECTION_SHUTDOWN,
-			     COUNT_CLOSE_SHUTDOWN, NULL},
-	[ENDING_GONE] = {0, NULL, COUNT_CONNECTION_GONE, COUNT_CLOSE_GONE, NULL},
-	[ENDING_SILENT] = {0, NULL, COUNT_CONNECTION_GONE, COUNT_CLOSE_SILENT, NULL},
-};
-
-/* What a stream is told that is not to begin; other causes have begun, or end it without a word. */
-static const struct {
-	int status;
-	const char *text;
-} refusals[ENDINGS] = {
-	[ENDING_AUTH_REQUIRED] = {400, MESSAGE_AUTH_REQUIRED},
-	[ENDING_NOT_UTF8] = {400, MESSAGE_AUTH_REQUIRED},
-	[ENDING_UNAUTHORIZED] = {401, MESSAGE_UNAUTHORIZED},
-	[ENDING_AUTH_EXPIRED] = {401, MESSAGE_AUTH_EXPIRED},
-	[ENDING_UNREGISTERED] = {404, "topic not registered"},
-	[ENDING_AUTH_TIMEOUT] = {408, "request timeout"},
-	[ENDING_TOO_BIG] = {413, "body too large"},
-	[ENDING_TOO_MANY_MESSAGES] = {429, "too many messages"},
-	[ENDING_PENDING_FULL] = {503, "too many connections without authentication"},
-	[ENDING_UNAVAILABLE] = {503, "unavailable: database error"},
-	[ENDING_SHUTDOWN] = {503, "unavailable: shutting down"},
-};
-
 static const char *const transports[TRANSPORTS] = {"websocket", "stream"};
 
 /* The log line of log_connections; only while it is in the audience. */
@@ -135,8 +80,8 @@ static void leave(struct session *session, enum ending ending)
 
 	if (session->state != SESSION_ENDING)
 		clients->counters->counts[session->state == SESSION_WAITING
-						  ? endings[ending].unauthenticated
-						  : endings[ending].authenticated]++;
+						  ? ending_rows[ending].unauthenticated
+						  : ending_rows[ending].authenticated]++;
 	note(session, "disconnected");
 	audience_leave(clients->audience, &session->member);
 	deadlines_clear(&clients->deadlines, &session->deadline);
@@ -169,14 +114,6 @@ void session_drop(struct session *session, enum ending ending)
 	peer_drop(session->peer);
 }
 
-static bool close_now(struct session *session, enum ending ending)
-{
-	const char *reason = endings[ending].reason;
-
-	session->close_sent = true;
-	return peer_close(session->peer, endings[ending].code, reason ? reason : "");
-}
-
 bool session_give_way(struct pending *pending)
 {
 	struct session *session = container_of(pending, struct session, pending);
@@ -190,16 +127,22 @@ bool session_give_way(struct pending *pending)
 /* Sends the Close frame when nothing is left to be sent before it. */
 static void close_if_drained(struct session *session)
 {
+	const struct ending_row *row = &ending_rows[session->ending];
+
 	if (session->state != SESSION_ENDING || session->close_sent)
 		return;
-	if (!delivery_is_done(session))
+	if (!delivery_is_done(session)) {
 		peer_want_write(session->peer);
-	else if (!close_now(session, session->ending))
+		return;
+	}
+	session->close_sent = true;
+	if (!peer_close(session->peer, row->code, row->reason))
 		session_drop(session, ENDING_GONE);
 }
 
 void session_end(struct session *session, enum ending ending)
 {
+	const struct ending_row *row = &ending_rows[ending];
 	struct frame *last_words = NULL;
 	bool was_waiting = session->state == SESSION_WAITING;
 	enum delivery delivery = DELIVERY_SENT;
@@ -213,10 +156,9 @@ void session_end(struct session *session, enum ending ending)
 	deadlines_set(&session->clients->deadlines, &session->deadline,
 		      clock_monotonic_ms() + CLOSE_LIMIT_MS);
 	if (session->opening && session->transport == TRANSPORT_STREAM)
-		last_words = stream_refusal(refusals[ending].status, refusals[ending].text,
-					    session->opening->cors);
-	else if (endings[ending].last_words)
-		last_words = frame_of_text(endings[ending].last_words);
+		last_words = stream_refusal(row->status, row->text, session->opening->cors);
+	else if (row->last_words)
+		last_words = frame_of_text(row->last_words);
 	if (last_words)
 		delivery = delivery_send(session, last_words);
 	if (delivery == DELIVERY_FULL) { /* then what waits gives way */

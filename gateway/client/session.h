@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "gateway/client/body.h"
+#include "gateway/client/ending.h"
 #include "gateway/events/batch.h"
 #include "gateway/presence/presence.h"
 #include "shared/contract/client_address.h"
@@ -28,45 +29,6 @@ struct lws;
 struct message;
 struct pending;
 struct session;
-
-/* RFC 6455, section 7.4.1 and the IANA registry. */
-enum close_code {
-	CLOSE_NORMAL = 1000,
-	CLOSE_GOING_AWAY = 1001,
-	CLOSE_PROTOCOL_ERROR = 1002,
-	CLOSE_NOT_UTF8 = 1007,
-	CLOSE_POLICY = 1008,
-	CLOSE_TOO_BIG = 1009,
-	CLOSE_TRY_AGAIN = 1013
-};
-
-/* Why a connection ends; a new cause needs a row in session.c (two, if a stream may not begin for
- * it) and counters in counters.h. */
-enum ending {
-	ENDING_NONE,
-
-	/* With a Close frame; a stream just ends. */
-	ENDING_AUTH_REQUIRED,
-	ENDING_UNAUTHORIZED,
-	ENDING_AUTH_EXPIRED,
-	ENDING_AUTH_TIMEOUT,
-	ENDING_UNREGISTERED,
-	ENDING_DISCONNECTED, /* by the backend */
-	ENDING_TOO_BIG, /* a message */
-	ENDING_NOT_UTF8, /* a text message */
-	ENDING_TOO_MANY_MESSAGES, /* see message_rate_take */
-	ENDING_PENDING_FULL, /* others need its place before it has authenticated */
-	ENDING_SLOW, /* it is to resume */
-	ENDING_PRUNED, /* what it was to get is gone */
-	ENDING_UNAVAILABLE, /* the database cannot be read */
-	ENDING_SHUTDOWN,
-
-	/* Without a word. */
-	ENDING_GONE, /* by the client, or broken */
-	ENDING_SILENT,
-
-	ENDINGS
-};
 
 /* Whom the door lets in. All is borrowed for the call. */
 struct newcomer {

@@ -1,6 +1,6 @@
 // needs: gateway/client/session.c gateway/client/delivery.c gateway/client/outbox.c
 // needs: gateway/client/stream.c gateway/client/body.c gateway/client/answer.c
-// needs: gateway/client/deadlines.c gateway/client/pending.c
+// needs: gateway/client/deadlines.c gateway/client/pending.c gateway/client/ending.c
 // needs: gateway/events/fanout.c gateway/events/batch.c gateway/events/frame.c
 // needs: gateway/events/audience.c gateway/events/subscriptions.c
 /*
