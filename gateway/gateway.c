@@ -125,14 +125,14 @@ static bool open_network(struct gateway *gateway, struct limits limits)
 		return fail(gateway, "no cluster", why);
 	cluster_start(gateway->cluster);
 	struct upgrades_parts parts = {
-		.config = config,
-		.limits = limits,
+		.judge = {.config = config,
+			  .limits = limits,
+			  .clients = gateway->clients,
+			  .registry = gateway->registry,
+			  .cluster = gateway->cluster_reader,
+			  .tally = gateway->tally},
 		.loop = gateway->loop,
-		.clients = gateway->clients,
-		.registry = gateway->registry,
-		.cluster = gateway->cluster_reader,
 		.questions = cluster_questions(gateway->cluster),
-		.tally = gateway->tally,
 		.counters = &gateway->counters,
 		.transports = gateway->transports,
 	};

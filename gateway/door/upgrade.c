@@ -16,25 +16,18 @@
 #include "gateway/client/pending.h"
 #include "gateway/client/transport.h"
 #include "gateway/cluster/questions.h"
-#include "shared/contract/forwarded_for.h"
 #include "gateway/door/handshake.h"
 #include "gateway/door/scripts.h"
-#include "shared/database/cluster_reader.h"
-#include "shared/database/registry.h"
-#include "gateway/presence/tally.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/container_of.h"
 #include "shared/contract/origin.h"
-#include "shared/contract/topic_name.h"
 
 enum {
 	REFUSED_LIMIT_MS = 2000, /* for the client to take its refusal and go */
 	REFUSED_MAX_BYTES = 65536, /* bytes that a refused client may still send */
 	QUESTION_LIMIT_MS = 200 /* for Redis to say whether there is such a topic */
 };
-
-#define REDIS_AWAY "unavailable: Redis away: "
 
 struct upgrade {
 	uv_poll_t poll;
@@ -54,8 +47,6 @@ struct upgrade {
 struct upgrades {
 	struct upgrades_parts parts;
 	struct refusals refusals;
-	struct refusal away; /* to readyz, with a text of its own */
-	char away_text[STANDING_WHY_SIZE + sizeof(REDIS_AWAY)];
 	struct pending_list *pending; /* of all who have not authenticated */
 	struct deadlines deadlines;
 	LIST_HEAD(, upgrade) list;
@@ -67,8 +58,7 @@ struct upgrades *upgrades_open(const struct upgrades_parts *parts)
 
 	upgrades->parts = *parts;
 	refusals_init(&upgrades->refusals, parts->counters);
-	upgrades->away = (struct refusal){.status = 503, .text = upgrades->away_text};
-	upgrades->pending = clients_pending(parts->clients);
+	upgrades->pending = clients_pending(parts->judge.clients);
 	LIST_INIT(&upgrades->list);
 	return upgrades;
 }
@@ -133,68 +123,6 @@ static void send_script(struct upgrade *upgrade)
 		shutdown(upgrade->fd, SHUT_WR);
 }
 
-/* The answer to GET /readyz. */
-static const struct refusal *readiness(struct upgrades *upgrades)
-{
-	struct cluster_standing standing = {.is_away = false};
-	struct registered_topic found;
-	enum database_status status = registry_find(upgrades->parts.registry, TOPIC_STATUS,
-						    strlen(TOPIC_STATUS), NULL, &found);
-
-	if (status == DATABASE_OK && upgrades->parts.cluster)
-		status = cluster_reader_standing(upgrades->parts.cluster, &standing);
-	if (status != DATABASE_OK)
-		return &refusal_unavailable;
-	if (!standing.is_away)
-		return &answer_ready;
-	snprintf(upgrades->away_text, sizeof(upgrades->away_text), REDIS_AWAY "%s", standing.why);
-	return &upgrades->away;
-}
-
-/* Not an answer: another node may know the topic. */
-static const struct refusal ask_first;
-
-/* NULL when the client may come in: then *newcomer says who it is, with its topic's bytes in
- * `topic`. The checks run in the order of the contract; whatever needs the database comes after
- * whatever keeps a flood out. */
-static const struct refusal *judge(const struct upgrade *upgrade, const struct handshake *handshake,
-				   char topic[TOPIC_MAX_BYTES], struct newcomer *newcomer)
-{
-	const struct upgrades_parts *parts = &upgrade->owner->parts;
-	const struct config *config = parts->config;
-	size_t most = (size_t)config->max_connections;
-	size_t most_of_one = (size_t)config->max_connections_per_address;
-	struct slice origin = handshake->origin; /* only browsers say it */
-	struct registered_topic found;
-	const struct refusal *refusal;
-
-	if (handshake_is_for(handshake, "/readyz"))
-		return readiness(upgrade->owner);
-	refusal = handshake_topic(handshake, topic, &newcomer->topic_len);
-	if (refusal)
-		return refusal;
-	newcomer->topic = topic;
-	newcomer->address =
-		forwarded_for_resolve(config->trusted_proxies, upgrade->peer,
-				      handshake->forwarded_for, handshake->forwarded_len);
-	if (!origin_is_allowed(config->allowed_origins, origin.at, origin.len))
-		return &refusal_origin;
-	if (clients_count(parts->clients) >= parts->limits.connections ||
-	    (most > 0 && tally_connections(parts->tally) >= most))
-		return &refusal_full;
-	/* Clients whose address is not known (a UNIX socket, no X-Forwarded-For) are not one. */
-	if (most_of_one > 0 && !client_address_is_unknown(&newcomer->address) &&
-	    tally_of(parts->tally, &newcomer->address) >= most_of_one)
-		return &refusal_address_full;
-	if (registry_find(parts->registry, topic, newcomer->topic_len, NULL, &found) != DATABASE_OK)
-		return &refusal_unavailable;
-	if (!found.registered)
-		return parts->questions && !upgrade->has_asked ? &ask_first
-							       : &refusal_not_registered;
-	return newcomer->transport == TRANSPORT_STREAM ? handshake_body(handshake, &newcomer->body)
-						       : handshake_upgrade(handshake);
-}
-
 /* Hands the connection to libwebsockets, an upgrade in a request of known form; NULL when that is
  * done. `cors`: for the head of a stream's answer. */
 static const struct refusal *adopt(struct upgrade *upgrade, const struct handshake *handshake,
@@ -202,15 +130,13 @@ static const struct refusal *adopt(struct upgrade *upgrade, const struct handsha
 {
 	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	char topic[TOPIC_MAX_BYTES], request[HANDSHAKE_CANONICAL_SIZE + HANDSHAKE_MAX_BYTES];
-	bool is_stream = handshake_is_for(handshake, "/stream");
-	struct newcomer newcomer = {
-		.transport = is_stream ? TRANSPORT_STREAM : TRANSPORT_WEBSOCKET,
-		.cors = cors,
-	};
-	const struct refusal *refusal = judge(upgrade, handshake, topic, &newcomer);
+	struct newcomer newcomer = {.cors = cors};
+	const struct refusal *refusal = judge_request(&upgrade->owner->parts.judge, handshake,
+						      upgrade->peer, topic, &newcomer);
 
 	if (refusal)
 		return refusal;
+	bool is_stream = newcomer.transport == TRANSPORT_STREAM;
 	if (is_stream && handshake->expects_100)
 		send(upgrade->fd, go_on, strlen(go_on), MSG_NOSIGNAL | MSG_DONTWAIT);
 	size_t len = is_stream ? 0 : handshake_canonical(handshake, request);
@@ -244,13 +170,14 @@ static enum outcome decide(struct upgrade *upgrade, const char *bytes, size_t le
 		}
 		is_head = handshake_is_by(&handshake, "HEAD");
 		if (handshake_is_for(&handshake, "/stream"))
-			origin_head(upgrade->owner->parts.config->allowed_origins,
+			origin_head(upgrade->owner->parts.judge.config->allowed_origins,
 				    handshake.origin.at, handshake.origin.len, cors);
 		refusal = adopt(upgrade, &handshake, bytes + handshake.head_len,
 				len - handshake.head_len, cors);
 		if (!refusal)
 			return ADOPTED;
-		if (refusal == &ask_first)
+		if (refusal == &refusal_not_registered && upgrade->owner->parts.questions &&
+		    !upgrade->has_asked)
 			return ASKS;
 		break;
 	case HANDSHAKE_MALFORMED:
@@ -295,7 +222,7 @@ static void on_readable(uv_poll_t *poll, int status, int events);
 static void stay(struct upgrade *upgrade, enum outcome outcome)
 {
 	bool has_more = upgrade->unsent.len > 0;
-	int64_t timeout_ms = upgrade->owner->parts.config->handshake_timeout_ms;
+	int64_t timeout_ms = upgrade->owner->parts.judge.config->handshake_timeout_ms;
 
 	if (outcome == REFUSED) {
 		upgrade->is_refused = true;
@@ -320,10 +247,10 @@ static void settle(struct upgrade *upgrade, enum outcome outcome)
 
 	if (outcome == ASKS) {
 		handshake_parse(upgrade->bytes, upgrade->len, &handshake);
-		handshake_topic(&handshake, topic, &len);
 		upgrade->has_asked = true;
 		upgrade->question.answered = on_answered;
-		if (questions_ask(parts->questions, topic, len, &upgrade->question)) {
+		if (!handshake_topic(&handshake, topic, &len) &&
+		    questions_ask(parts->questions, topic, len, &upgrade->question)) {
 			deadlines_set(&upgrade->owner->deadlines, &upgrade->deadline,
 				      clock_monotonic_ms() + QUESTION_LIMIT_MS);
 			return;
@@ -401,11 +328,12 @@ void upgrade_begin(struct upgrades *upgrades, int fd, const struct sockaddr *pee
 		uv_poll_init(upgrades->parts.loop, &upgrade->poll, upgrade->fd);
 		upgrade->poll.data = upgrade;
 		deadlines_set(&upgrades->deadlines, &upgrade->deadline,
-			      clock_monotonic_ms() + upgrades->parts.config->handshake_timeout_ms);
+			      clock_monotonic_ms() +
+				      upgrades->parts.judge.config->handshake_timeout_ms);
 		settle(upgrade, outcome);
 	}
 	/* Those of whom there are too many make room. */
-	while (upgrades->pending->count > upgrades->parts.limits.pending) {
+	while (upgrades->pending->count > upgrades->parts.judge.limits.pending) {
 		struct pending *oldest = pending_first(upgrades->pending);
 
 		if (oldest->kind == PENDING_HANDSHAKE)

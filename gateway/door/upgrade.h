@@ -10,27 +10,19 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-#include "gateway/door/limits.h"
+#include "gateway/door/judge.h"
 
-struct clients;
 struct counters;
 struct questions;
-struct registry;
-struct tally;
 struct upgrades;
 struct uv_loop_s;
 struct transports;
 
 /* All pointers are borrowed. */
 struct upgrades_parts {
-	const struct config *config; /* may change in place */
-	struct limits limits;
+	struct judge judge;
 	struct uv_loop_s *loop;
-	struct clients *clients;
-	struct registry *registry;
-	struct cluster_reader *cluster; /* NULL: there is no redis_url */
-	struct questions *questions; /* NULL likewise */
-	const struct tally *tally;
+	struct questions *questions; /* NULL: there is no redis_url */
 	struct counters *counters;
 	struct transports *transports;
 };
