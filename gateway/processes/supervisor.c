@@ -122,11 +122,12 @@ static void on_successor(void *context)
 /* When nobody can reach the listening socket any more, the workers go on with a new one. */
 static void look_after_socket(struct supervisor *supervisor)
 {
-	int *fds = supervisor->inheritance->listen_fds;
-	bool may_mend = !supervisor->is_ending && !supervisor->successor;
-	int fd = may_mend ? listen_file_look(&supervisor->listen_file, supervisor->config) : -1;
+	int *fds = supervisor->inheritance->listen_fds, fd;
 
-	for (size_t i = 0; i < supervisor->count && may_mend; i++) {
+	if (supervisor->is_ending || supervisor->successor)
+		return;
+	fd = listen_file_look(&supervisor->listen_file, supervisor->config);
+	for (size_t i = 0; i < supervisor->count; i++) {
 		struct worker *worker = &supervisor->workers[i];
 
 		if (fd >= 0)
@@ -198,15 +199,12 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (number == SIGCHLD)
 		successor_reap(supervisor->successor);
-	for (size_t i = 0; i < supervisor->count && number == SIGCHLD; i++) {
-		struct worker *worker = &supervisor->workers[i];
-
-		if (!child_reap(&worker->pid, LOG_WARN, "a worker has ended"))
-			continue;
-		tally_forget(supervisor->tally, i + 1);
-		if (!supervisor->is_ending)
-			start_later(supervisor, worker);
-	}
+	for (size_t i = 0; i < supervisor->count && number == SIGCHLD; i++)
+		if (child_reap(&supervisor->workers[i].pid, LOG_WARN, "a worker has ended")) {
+			tally_forget(supervisor->tally, i + 1);
+			if (!supervisor->is_ending)
+				start_later(supervisor, &supervisor->workers[i]);
+		}
 	if (number == SIGUSR2 && !supervisor->is_ending && !supervisor->successor) {
 		look_after_socket(supervisor);
 		supervisor->successor = successor_start(&supervisor->loop, supervisor->inheritance,
