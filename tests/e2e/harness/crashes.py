@@ -179,7 +179,8 @@ class Crashes:
             last = publisher.finish()
         wait_until(
             lambda: all(member.last_key == last[member.topic] for member in members),
-            lambda: f"the last event reaches all: {[member.position for member in members]}", limit_s=60,
+            lambda: f"the last event reaches all: {[member.position for member in members]}", limit_s=30,
+            progress=lambda: sum(len(member.keys) for member in members),
         )  # fmt: skip
         end["statuses"] = sum((publisher.statuses for publisher in self.publishers), start=collections.Counter())
         print(f"{dict(self.counts)}, ends {dict(end['ends'])}, answers {dict(end['statuses'])}, "

@@ -15,13 +15,16 @@ from pathlib import Path
 LIMIT_S = 15.0  # for whatever should be quick: long enough for a loaded machine under sanitizers
 
 
-def wait_until(condition, what, limit_s=LIMIT_S, interval_s=0.02):
-    """Asks condition() until it returns something true, and returns that. Fails with `what` at the limit."""
-    deadline = time.monotonic() + limit_s
+def wait_until(condition, what, limit_s=LIMIT_S, interval_s=0.02, progress=None):
+    """Asks condition() until it returns something true, and returns that. Fails with `what` at the limit, which begins anew
+    whenever progress() returns something else."""
+    deadline, before = time.monotonic() + limit_s, None
     while True:
         result = condition()
         if result:
             return result
+        if progress and (now := progress()) != before:
+            deadline, before = time.monotonic() + limit_s, now
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {limit_s:g} s: {what() if callable(what) else what}")
         time.sleep(interval_s)
