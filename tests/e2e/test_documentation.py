@@ -175,6 +175,13 @@ def test_the_queries_work_and_have_the_columns_that_are_shown(make_service):
             assert rows.stdout.splitlines()[0].split() == columns.split(), query
 
 
+def test_nobody_is_told_to_put_the_secret_on_a_command_line():
+    """Where everybody on the machine sees it: it comes from a file."""
+    files = [*PAGES, REPO / "nginx/run-site.sh", REPO / "nginx/demo.html", *REPO.glob("examples/hosting/*.sh")]
+    header = re.compile(r"(-H|--header)[ =]*\S?(X-Worker-Secret|Authorization)", re.I)
+    assert [path for path in files if header.search(path.read_text())] == []
+
+
 def test_supervisor_starts_what_systemd_starts():
     (supervisor,) = blocks("docs/operating.md", language="ini")
     command = re.search(r"^command=(.*)$", supervisor.text, re.M)[1]

@@ -18,6 +18,7 @@ from harness.crowd import OPEN, Crowd
 from harness.ledger import Ledger, Publisher
 from harness.process import Process, log_tail, wait_until
 from harness.web_servers import Nginx
+from test_restart import server_pid
 
 NOTICED_S = 1.5  # a second, and what a busy machine adds
 
@@ -31,6 +32,7 @@ FILES = {
     "wakeup.sock": ("gateway",),
     "state_dir": ("api", "gateway"),
 }
+FULL = {"sync.lock": ("api",)}  # with durability: full
 
 
 def remove(path):
@@ -94,6 +96,10 @@ def says(service, program, name, action):
     return [line for line in log_of(service, program).splitlines() if what in line and f'file="{name}"' in line]
 
 
+def second_gateway(service):
+    return service.spawn("second", service.gateway_program, service.log_dir / "second.log")
+
+
 def go_through(make_service, certificates, name, action, **config):
     service = make_service(drain="100ms", **config)
     server = Nginx(service.start(), certificates)
@@ -108,7 +114,7 @@ def go_through(make_service, certificates, name, action, **config):
 
         start = time.monotonic()
         action(path_of(service, name))
-        programs = FILES[name] if action is not close else ("gateway",)  # whoever sees it first gives the mode back
+        programs = (FILES | FULL)[name] if action is not close else ("gateway",)  # whoever sees it first gives the mode back
         if action is close:
             wait_until(lambda: says(service, "gateway", name, close) or says(service, "api", name, close), "the log")
         else:
@@ -125,10 +131,7 @@ def go_through(make_service, certificates, name, action, **config):
         last = publisher.finish()["t"]
         wait_until(lambda: all(member.last_key == last for member in members), "the last publish comes")
 
-        second = Process.start(
-            "second", [service.gateway_program, "-c", service.config_file], service.log_dir / "second.log"
-        )
-        assert second.wait() == 75, "no second gateway"
+        assert second_gateway(service).wait() == 75
         assert (service.gateway.pid, [process.pid for process in service.api]) == (gateway, api)
         assert service.gateway.runs() and all(process.runs() for process in service.api)
 
@@ -153,7 +156,45 @@ def test_a_file_in_use_by_several_processes(make_service, certificates, name):
     go_through(make_service, certificates, name, remove, gateway_processes=3)
 
 
-@pytest.mark.parametrize("name", ["worker.db-wal", "worker.db"])
+def workers_of(parent):
+    return {int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()}
+
+
+@pytest.mark.parametrize(("name", "processes"), [("worker.db-shm", 1), ("gateway.lock", 3)])
+def test_who_starts_before_or_after_it_is_noticed_finds_what_is_there(make_service, certificates, name, processes):
+    """A successor before it; a worker after it, and the API's processes."""
+    service = make_service(drain="100ms", gateway_processes=processes)
+    server = Nginx(service.start(), certificates)
+    assert server.api.register("t").status == 200
+    publisher = Publisher(server.api, ["t"], by=0, rate=300)
+    with Crowd() as crowd:
+        members = crowd.follow(service.ws_address, "t", 2)
+        publisher.start()
+        wait_until(lambda: all(len(member.keys) > 30 for member in members), "pushes arrive")
+        remove(path_of(service, name))
+        service.gateway.send(signal.SIGUSR2)
+        assert service.gateway.wait() == 0
+        service.gateway = Process("successor", server_pid(service))
+        if processes > 1:
+            victim = min(workers_of(service.gateway))
+            os.kill(victim, signal.SIGKILL)
+            wait_until(lambda: len(workers_of(service.gateway) - {victim}) == processes, "another worker")
+        assert service.stop_api() == []
+        service.start_api()
+        wait_until(lambda: server.api.status().json["connected_sockets"] == 2, "the status is right")
+        gone_on = publisher.count
+        wait_until(lambda: publisher.count > gone_on + 100, "publishes go on")
+        last = publisher.finish()["t"]
+        wait_until(lambda: all(member.last_key == last for member in members), "the last publish comes")
+        assert second_gateway(service).wait() == 75
+        assert service.gateway.runs()
+    assert Ledger([publisher], members).faults() == []
+    assert set(publisher.statuses) <= {200, 502, 503}
+    assert "another gateway runs" not in log_of(service, "gateway")
+    assert sqlite.value(service.database, "PRAGMA integrity_check") == "ok"
+
+
+@pytest.mark.parametrize("name", ["worker.db-wal", "worker.db", "sync.lock"])
 def test_a_file_in_use_with_full_durability(make_service, certificates, name):
     go_through(make_service, certificates, name, remove, durability="full")
 

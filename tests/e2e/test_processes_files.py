@@ -237,15 +237,18 @@ def test_a_worker_that_hangs_keeps_its_rows(make_service):
         client.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGHUP, signal.SIGTERM])
-def test_a_signal_while_it_waits_for_clients_to_go_does_no_harm(make_service, certificates, number):
+@pytest.mark.parametrize("what", [signal.SIGUSR2, signal.SIGHUP, signal.SIGTERM, "its files go"])
+def test_nothing_that_happens_while_it_waits_for_clients_to_go_does_harm(make_service, certificates, what):
     service = make_service()
     server = Nginx(service.start(), certificates)
     server.api.register("t")
     with authenticated(service, "t") as silent:
         service.gateway.send(signal.SIGINT)
         assert silent.read_frame().opcode == CLOSE  # which is not answered
-        service.gateway.send(number)
+        if isinstance(what, signal.Signals):
+            service.gateway.send(what)
+        else:
+            shutil.rmtree(service.state_dir, ignore_errors=True)
         assert service.gateway.wait() == 0
 
 

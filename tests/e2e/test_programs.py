@@ -170,6 +170,7 @@ def test_a_configuration_that_cannot_be_read_exits_78_and_says_why(make_service,
             done = run(service, program, *arguments, "-c", path)
             assert done.returncode == CONFIGURATION
             assert str(path) in done.stderr and why in done.stderr
+            assert f"{path}:" not in done.stderr.replace(f"{path}: error:", ""), "it has no lines"
 
     service.config_file.chmod(0)
     os.chown(service.config_file, os.geteuid(), os.getegid())

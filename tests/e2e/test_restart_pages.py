@@ -1,18 +1,21 @@
 """Restarts as Wavelog's pages live through them: each tries three times, a second apart, and is deaf from then on. However
 the gateway is restarted, none of 60 may give up, behind nginx or Apache."""
 
+import re
 import time
 
 import pytest
 
 from harness.crowd import Crowd, Page
 from harness.process import Process, accepts, log_tail, wait_until
+from harness.service import REPO
 from harness.web_servers import Apache, Nginx
 from harness.websocket import authenticated
 from test_restart import replace
 
 PAGES = 60
-RESTART_S = 0.2  # RestartSec of the unit
+UNIT = (REPO / "systemd/wavelog-worker-gateway.service").read_text()
+RESTART_S = int(re.search(r"^RestartSec=(\d+)ms$", UNIT, re.M)[1]) / 1000
 
 
 def start_as_systemd_does(service):

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -16,10 +17,11 @@ import pytest
 from harness import sqlite
 from harness.api import is_error, make_token
 from harness.process import LIMIT_S, wait_until
+from harness.pages import blocks
 from harness.service import REPO
 from harness.web_servers import PUBLIC_ADDRESS, VISITOR_ADDRESS, Apache, CgiHosting, Nginx, SharedHosting
 from harness.stream import Stream, request, started, stream_path
-from harness.websocket import UNAUTHORIZED, auth_frame, refusal
+from harness.websocket import AUTH_OK, UNAUTHORIZED, auth_frame, refusal
 
 MIB = 1048576
 
@@ -311,6 +313,36 @@ def test_what_a_host_lacks_shows_as_the_documentation_says(make_service, certifi
     assert ask("ws?topic=t", "Upgrade: websocket", "Connection: Upgrade") == host.ws
     assert host.logged in server.log.read_text()
     assert host.explained in re.sub(r"\s+", " ", (REPO / "docs/troubleshooting.md").read_text())
+
+
+class SmallApache(Apache):
+    """With the numbers of docs/install-apache.md for many browsers, a tenth of the threads and of the processes."""
+
+    def site(self):
+        (text,) = [block.text for block in blocks("docs/install-apache.md", "More browsers", "sh")]
+        names = "ThreadsPerChild", "ServerLimit", "MaxRequestWorkers"
+        threads, processes, workers = (int(re.search(rf"{name} +(\d+)", text)[1]) for name in names)
+        self.browsers = workers // 100 - 2  # what is left is for PHP
+        return f"{super().site()}ThreadsPerChild {threads // 10}\nServerLimit {processes // 10}\nMaxRequestWorkers {workers // 100}\n"
+
+
+def test_a_site_with_as_many_browsers_as_it_was_made_for_goes_on_after_a_reload(make_service, certificates):
+    service = make_service()
+    service.start_gateway()
+    server = SmallApache(service, certificates)
+    assert server.api.register("t").status == 200
+    with ExitStack() as stack:
+
+        def all_join():
+            for _ in range(server.browsers):
+                assert stack.enter_context(server.subscribe("t")).authenticate() == AUTH_OK
+
+        all_join()
+        server.process.send(signal.SIGUSR1)
+        wait_until(lambda: server.log.read_text().count("resuming normal operations") > 1, "Apache has reloaded")
+        all_join()
+        wait_until(lambda: server.api.status().json["connected_sockets"] == 2 * server.browsers, "all are there")
+    assert "AH03490" not in server.log.read_text() and "AH03490" in (REPO / "docs/troubleshooting.md").read_text()
 
 
 BURST, RELOADS = 64, 3
