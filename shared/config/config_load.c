@@ -56,6 +56,9 @@ static struct config *config_new(const char *path)
 /* The environment, and the verdict. */
 static struct config *finish(struct config_reading *reading)
 {
+	const struct config *config = reading->config;
+	const char *file = reading->file;
+
 	reading->file = "environment";
 	for (const struct config_key *key = config_keys; key->name; key++) {
 		const char *text = config_environment(key);
@@ -63,6 +66,11 @@ static struct config *finish(struct config_reading *reading)
 		if (text)
 			config_set(reading, key, key->environment, text, strlen(text), 0);
 	}
+	reading->file = file;
+	if (*config->redis_ca && *config->redis_url &&
+	    strncmp(config->redis_url, "rediss:", 7) != 0)
+		config_error(reading, 0,
+			     "redis_ca: only for a redis_url that begins with rediss://");
 	if (reading->errors == 0)
 		return reading->config;
 	config_free(reading->config);

@@ -286,6 +286,9 @@ static void a_cluster_has_a_url_certificates_and_a_name(void **state)
 	assert_string_equal(config->redis_ca, "/etc/redis/ca.pem");
 	assert_string_equal(config->node_name, "Zürich 2");
 	config_free(config);
+	config_free(good("redis_ca: /etc/redis/ca.pem\n"));
+	bad("redis_url: redis://localhost\nredis_ca: /etc/redis/ca.pem\n", 0,
+	    "redis_ca: only for a redis_url that begins with rediss://");
 }
 
 static const char *const empty[] = {
