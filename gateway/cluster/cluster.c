@@ -14,6 +14,7 @@
 #include "gateway/cluster/roster.h"
 #include "gateway/cluster/store.h"
 #include "gateway/cluster/topics.h"
+#include "gateway/cluster/wire.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,16 +35,6 @@ enum {
 	FINISH_MS = 500,
 	FINISH_LOOK_MS = 5
 };
-
-static struct cluster_settings settings_of(const struct config *config)
-{
-	return (struct cluster_settings){
-		.topic_ttl_ms = config->topic_ttl_ms,
-		.event_limit = config->event_limit,
-		.event_retention_ms = config->event_retention_ms,
-		.max_topics = config->max_topics,
-	};
-}
 
 /* Of this node's processes one is the relay: whoever holds the lock, on the file that is there. */
 static bool hold_lock(struct cluster *cluster)
@@ -187,9 +178,6 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct cluster *cluster = timer->data;
 
-	pthread_mutex_lock(&cluster->mutex);
-	cluster->settings = cluster->next_settings;
-	pthread_mutex_unlock(&cluster->mutex);
 	look_after_role(cluster);
 	link_on_tick(cluster->link);
 	relay_on_tick(cluster->relay);
@@ -202,9 +190,6 @@ static void on_tick(uv_timer_t *timer)
 /* Its handles close, and the loop ends. */
 static void close_all(struct cluster *cluster)
 {
-	if (cluster->is_closed)
-		return;
-	cluster->is_closed = true;
 	cluster_store_flush(cluster->store);
 	roster_free(cluster->roster);
 	channel_free(cluster->channel);
@@ -217,14 +202,6 @@ static void close_all(struct cluster *cluster)
 	uv_close((uv_handle_t *)&cluster->told, NULL);
 	uv_close((uv_handle_t *)&cluster->tick, NULL);
 	uv_close((uv_handle_t *)&cluster->finish, NULL);
-}
-
-static bool is_ending(struct cluster *cluster)
-{
-	pthread_mutex_lock(&cluster->mutex);
-	bool is_it = cluster->is_ending;
-	pthread_mutex_unlock(&cluster->mutex);
-	return is_it;
 }
 
 static void on_pong(void *context, const redisReply *reply)
@@ -252,25 +229,20 @@ static void on_finish(uv_timer_t *timer)
 		return;
 	uv_timer_stop(&cluster->finish);
 	lose_role(cluster);
-	if (is_ending(cluster))
+	if (cluster->is_ending)
 		close_all(cluster);
 }
 
+/* Others are to relay, or the thread is to end. */
 static void on_told(uv_async_t *async)
 {
 	struct cluster *cluster = async->data;
-	bool must_finish = is_ending(cluster);
 
-	pthread_mutex_lock(&cluster->mutex);
-	must_finish |= cluster->is_draining;
-	pthread_mutex_unlock(&cluster->mutex);
-	if (!must_finish || cluster->is_closed)
-		return;
 	cluster->is_drained = true;
 	if (cluster->is_relay && !cluster->finish_ms) {
 		cluster->finish_ms = clock_monotonic_ms() + FINISH_MS;
 		uv_timer_start(&cluster->finish, on_finish, 0, FINISH_LOOK_MS);
-	} else if (!cluster->is_relay && is_ending(cluster)) {
+	} else if (!cluster->is_relay && cluster->is_ending) {
 		close_all(cluster);
 	}
 }
@@ -304,7 +276,6 @@ static void open_loops(struct cluster *cluster, struct uv_loop_s *loop)
 	cluster->tapped.data = cluster->told.data = cluster->answered.data = cluster;
 	cluster->tick.data = cluster->finish.data = cluster;
 	cluster->questions = questions_new(&cluster->tapped, &cluster->answered);
-	pthread_mutex_init(&cluster->mutex, NULL);
 }
 
 static void draw_instance(char instance[CLUSTER_NODE_SIZE])
@@ -340,7 +311,7 @@ bool cluster_open(struct cluster **out, const struct config *config, struct live
 	cluster->database = database;
 	cluster->liveness = liveness;
 	cluster->notify = notify_new(config->state_dir);
-	cluster->settings = cluster->next_settings = settings_of(config);
+	cluster_configure(cluster, config);
 	cluster->lock = -1;
 	draw_instance(cluster->instance);
 	refused_init(&cluster->refused, &cluster->counters);
@@ -353,7 +324,7 @@ bool cluster_open(struct cluster **out, const struct config *config, struct live
 	open_loops(cluster, loop);
 	cluster->store = cluster_store_new(database, &cluster->counters);
 	cluster->node = cluster_store_state(cluster->store)->node;
-	cluster->link = link_new(cluster, server, &link_handlers);
+	cluster->link = link_new(cluster, &link_handlers);
 	cluster->reader = reader_new(cluster, &reader_handlers);
 	cluster->relay = relay_new(cluster);
 	cluster->topics = topics_new(cluster);
@@ -380,13 +351,11 @@ void cluster_start(struct cluster *cluster)
 
 void cluster_configure(struct cluster *cluster, const struct config *config)
 {
-	const struct cluster_settings settings = settings_of(config);
-
 	if (!cluster)
 		return;
-	pthread_mutex_lock(&cluster->mutex);
-	cluster->next_settings = settings;
-	pthread_mutex_unlock(&cluster->mutex);
+	cluster->settings.event_limit = config->event_limit;
+	cluster->settings.event_retention_ms = config->event_retention_ms;
+	cluster->settings.max_topics = config->max_topics;
 }
 
 void cluster_tap(struct cluster *cluster)
@@ -402,12 +371,8 @@ struct questions *cluster_questions(struct cluster *cluster)
 
 void cluster_drain(struct cluster *cluster)
 {
-	if (!cluster)
-		return;
-	pthread_mutex_lock(&cluster->mutex);
-	cluster->is_draining = true;
-	pthread_mutex_unlock(&cluster->mutex);
-	uv_async_send(&cluster->told);
+	if (cluster)
+		uv_async_send(&cluster->told);
 }
 
 static void free_cluster(uv_handle_t *handle)
@@ -415,7 +380,6 @@ static void free_cluster(uv_handle_t *handle)
 	struct cluster *cluster = handle->data;
 
 	questions_free(cluster->questions);
-	pthread_mutex_destroy(&cluster->mutex);
 	free(cluster);
 }
 
@@ -423,9 +387,7 @@ void cluster_close(struct cluster *cluster)
 {
 	if (!cluster)
 		return;
-	pthread_mutex_lock(&cluster->mutex);
 	cluster->is_ending = true;
-	pthread_mutex_unlock(&cluster->mutex);
 	uv_async_send(&cluster->told);
 	if (cluster->is_started)
 		pthread_join(cluster->id, NULL);

@@ -1,6 +1,6 @@
 /*
  * What the modules of this room share: the thread and what belongs to it. All of it is the thread's
- * alone, but for what stands under the mutex.
+ * alone, but for what is atomic.
  *
  * A module is x_new(struct cluster *) and x_free (NULL is allowed); cluster.c tells it what
  * happens: x_on_link when the link is up and all that was in the log has been read, x_on_link_lost
@@ -10,6 +10,7 @@
 #define GATEWAY_CLUSTER_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -34,13 +35,11 @@ enum {
 #define CLUSTER_EVENTS "wavelog:events"
 #define CLUSTER_INVALIDATED "__redis__:invalidate"
 
-struct cluster_settings {
-	int64_t topic_ttl_ms, event_limit, event_retention_ms, max_topics;
-};
-
 struct cluster {
 	uv_loop_t loop; /* the thread's */
-	struct cluster_settings settings; /* as of the last tick */
+	struct {
+		_Atomic int64_t event_limit, event_retention_ms, max_topics;
+	} settings; /* of the configuration, as it is now */
 	struct database *database; /* the thread's connection */
 	struct liveness *liveness; /* borrowed; the gateway uses it too */
 	struct redis_server *server;
@@ -73,13 +72,9 @@ struct cluster {
 	bool is_drained; /* it will not be the relay again */
 	int64_t finish_ms; /* when it gives up the link at the latest, monotonic; 0: it does not */
 	bool has_asked, is_answered; /* Redis, whether it has done all */
-	bool is_closed;
 	pthread_t id;
 	bool is_started;
-
-	pthread_mutex_t mutex; /* guards all below; held for a few instructions */
-	bool is_ending, is_draining;
-	struct cluster_settings next_settings;
+	atomic_bool is_ending;
 };
 
 #endif

@@ -1,7 +1,6 @@
 /*
- * The link to Redis, see link.h. State: the three connections, how far their greeting has come,
- * and when to try again. Never blocks. Whatever fails ends in link_drop, and from there in the next
- * attempt.
+ * The link to Redis, see link.h. State: the three connections, how far they have come, and when to
+ * try again. Never blocks. Whatever fails ends in link_drop, and from there in the next attempt.
  */
 #include "gateway/cluster/link.h"
 
@@ -17,53 +16,43 @@
 
 enum {
 	DEADLINE_MS = 2000,
-	SILENCE_MS = 2000, /* where a heartbeat that it has taken should be heard */
 	WATCH_MS = 1600, /* for the heartbeat of a node with our id */
 	TWIN_BEATS = 2,
 	CHANNEL_SIZE = 64
 };
 
-#define HEARTBEAT "wavelog:node:"
-
-static const char has_twin[] = "another node has the id of this one: its state_dir was copied";
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 enum { COMMANDS, READER, SUBSCRIBER, CONNECTIONS };
 
-enum phase {
-	IDLE, /* there is to be none */
-	AWAY, /* the timer is set for the next attempt */
-	CONNECTING,
-	GREETING,
-	WATCHING, /* somebody is on our channel: who? */
-	OPEN
-};
-
-struct connection {
-	struct link *link;
-	struct redis *redis;
-	bool is_ready;
-};
+/* What the greeting asks, all at one moment. */
+enum { LOG_TYPE, JOINED, MARKER_MADE, MARKER, NAMESAKES, LOG_STATE, LOG_ENTRY, QUESTIONS };
 
 struct link {
 	struct cluster *cluster;
-	struct redis_server *server;
 	const struct link_handlers *handlers;
-	struct connection connections[CONNECTIONS];
+	struct redis *connections[CONNECTIONS];
 	uv_timer_t timer;
-	enum phase phase;
+	enum phase {
+		IDLE, /* there is to be none */
+		AWAY, /* the timer is set for the next attempt */
+		CONNECTING,
+		GREETING, /* it subscribes, and asks all that must be known */
+		WATCHING, /* somebody else is on our channel: who? */
+		OPEN
+	} phase;
+	int ready; /* connections that are */
 	unsigned failures; /* in a row */
 	int64_t began_ms, opened_ms; /* monotonic */
-	int64_t beaten_ms; /* Redis has taken a heartbeat that has not been heard; 0: none */
-	char heartbeat[CHANNEL_SIZE];
-	bool is_paused, has_tracking, has_said_so;
+	char name[CHANNEL_SIZE], heartbeat[CHANNEL_SIZE];
+	bool has_tracking, has_said_so;
 	int twin_beats;
+	struct log_repeat trouble;
 
 	/* What the greeting has brought. */
-	int answers_left;
-	long long client_id, listeners;
+	long long client_id;
 	char marker[CLUSTER_MARKER_SIZE];
 	struct log_findings findings;
-	struct log_repeat trouble;
 };
 
 void link_send(struct redis *redis, redis_answer *answer, void *context, const char *const *words)
@@ -75,17 +64,11 @@ void link_send(struct redis *redis, redis_answer *answer, void *context, const c
 	redis_command(redis, answer, context, count, words, NULL);
 }
 
-static struct redis *commands(struct link *link)
-{
-	return link->connections[COMMANDS].redis;
-}
-
 static void close_connections(struct link *link)
 {
-	for (size_t i = 0; i < CONNECTIONS; i++) {
-		redis_close(link->connections[i].redis);
-		link->connections[i] = (struct connection){.link = link};
-	}
+	for (size_t i = 0; i < CONNECTIONS; i++)
+		redis_close(link->connections[i]);
+	memset(link->connections, 0, sizeof(link->connections));
 }
 
 static void attempt(uv_timer_t *timer);
@@ -116,30 +99,34 @@ void link_drop(struct link *link, const char *why)
 
 void link_refuse(struct link *link, const redisReply *reply)
 {
-	static const char *const known[] = {
-		"OOM",	     "READONLY",   "MISCONF",	 "LOADING",  "NOAUTH",
-		"WRONGPASS", "NOPERM",	   "BUSY",	 "NOSCRIPT", "WRONGTYPE",
-		"EXECABORT", "MASTERDOWN", "NOREPLICAS", "MOVED",    "CLUSTERDOWN",
-	};
 	char code[REDIS_CODE_SIZE], why[REDIS_WHY_SIZE];
 
-	if (!reply)
-		return;
-	if (reply->type != REDIS_REPLY_ERROR) {
+	if (reply && reply->type == REDIS_REPLY_ERROR) {
+		redis_error_code(reply, code);
+		snprintf(why, sizeof(why), "Redis answers %s", code);
+		link_drop(link, why);
+	} else if (reply) {
 		link_drop(link, "Redis gave an answer that is none");
-		return;
 	}
-	redis_error_code(reply, code);
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (strcmp(known[i], code) == 0) {
-			snprintf(why, sizeof(why), "Redis answers %s", known[i]);
-			link_drop(link, why);
-			return;
-		}
-	link_drop(link, "Redis refused a command");
 }
 
-/* Of the greeting. False, and the link is dropped, or will be, unless it is of that type. */
+static void on_push(void *context, const redisReply *message)
+{
+	struct link *link = context;
+	const char *channel = message->elements == 3 ? message->element[1]->str : NULL;
+
+	if (!channel)
+		return;
+	if (strcmp(channel, link->heartbeat) != 0) {
+		if (link->phase == OPEN) /* before that nobody could do anything with it */
+			link->handlers->on_message(link->cluster, channel, message);
+	} else if (!redis_is_text(message->element[2], link->cluster->instance) &&
+		   (++link->twin_beats >= TWIN_BEATS || link->phase == WATCHING)) {
+		link_drop(link, "another node has the id of this one: its state_dir was copied");
+	}
+}
+
+/* Whether it is of that type. The link is dropped, or will be, if not. */
 static bool is_good(struct link *link, const redisReply *reply, int type)
 {
 	if (reply && reply->type == type)
@@ -148,108 +135,141 @@ static bool is_good(struct link *link, const redisReply *reply, int type)
 	return false;
 }
 
-static bool is_own_beat(const struct link *link, const redisReply *message)
+/* Of what may be answered by anything but an error. */
+static void on_done(void *context, const redisReply *reply)
 {
-	return redis_is_text(message->element[2], link->cluster->instance);
+	if (reply && reply->type == REDIS_REPLY_ERROR)
+		link_refuse(context, reply);
 }
 
-static void on_heartbeat(struct link *link, const redisReply *message)
+/* How many listen to a channel: its name comes first. */
+static bool read_listeners(struct link *link, const redisReply *reply, long long *out)
 {
-	if (is_own_beat(link, message))
-		link->beaten_ms = 0;
-	else if (++link->twin_beats >= TWIN_BEATS || link->phase == WATCHING)
-		link_drop(link, has_twin);
+	if (!is_good(link, reply, REDIS_REPLY_ARRAY) ||
+	    !is_good(link, reply->elements == 2 ? reply->element[1] : reply, REDIS_REPLY_INTEGER))
+		return false;
+	*out = reply->element[1]->integer;
+	return true;
 }
 
-static void on_push(void *context, const redisReply *message)
-{
-	struct connection *connection = context;
-	struct link *link = connection->link;
-
-	if (message->elements != 3 || !message->element[1] || !message->element[1]->str)
-		return;
-	if (strcmp(message->element[1]->str, link->heartbeat) == 0)
-		on_heartbeat(link, message);
-	else
-		link->handlers->on_message(link->cluster, message->element[1]->str, message);
-}
-
-/* Until it has, our own commands may be what it waits for, and they have deadlines. */
-static void on_beat_taken(void *context, const redisReply *reply)
+static void on_nodes(void *context, const redisReply *reply)
 {
 	struct link *link = context;
+	struct cluster_store *store = link->cluster->store;
+	long long nodes;
 
-	if (!reply || reply->type != REDIS_REPLY_INTEGER)
-		link_refuse(link, reply);
-	else if (link->beaten_ms == 0)
-		link->beaten_ms = clock_monotonic_ms();
-}
-
-static void on_listeners(void *context, const redisReply *reply)
-{
-	struct link *link = context;
-	struct cluster_state *state = cluster_store_state(link->cluster->store);
-
-	if (!is_good(link, reply, REDIS_REPLY_ARRAY))
-		return;
-	if (reply->elements != 2 || reply->element[1]->type != REDIS_REPLY_INTEGER)
-		link_refuse(link, reply);
-	else if (state->nodes != reply->element[1]->integer || state->why[0]) {
-		cluster_store_tell(link->cluster->store, reply->element[1]->integer, NULL);
-		cluster_store_flush(link->cluster->store);
+	if (read_listeners(link, reply, &nodes) &&
+	    (cluster_store_state(store)->nodes != nodes || cluster_store_state(store)->why[0])) {
+		cluster_store_tell(store, nodes, NULL);
+		cluster_store_flush(store);
 	}
 }
 
-static void on_marker_again(void *context, const redisReply *reply)
+static void on_marker(void *context, const redisReply *reply)
 {
 	struct link *link = context;
 
 	if (reply && reply->type != REDIS_REPLY_ERROR && !redis_is_text(reply, link->marker))
 		link_drop(link, "Redis has lost its memory");
-	else if (!reply || reply->type != REDIS_REPLY_STRING)
-		link_refuse(link, reply);
+	else
+		on_done(link, reply);
 }
 
 /* What Redis has no more is to be given back, and not to be deleted here. */
 void link_look(struct link *link)
 {
-	static const char *const marker[] = {"GET", CLUSTER_MARKER, NULL};
-
 	if (link->phase == OPEN)
-		link_send(commands(link), on_marker_again, link, marker);
+		link_send(link->connections[COMMANDS], on_marker, link,
+			  WORDS("GET", CLUSTER_MARKER));
 }
 
+/* Says that this node is there, and looks whether all of Redis is. */
 static void beat(struct link *link)
 {
-	const char *const say[] = {"PUBLISH", link->heartbeat, link->cluster->instance, NULL};
-	static const char *const count[] = {"PUBSUB", "NUMSUB", CLUSTER_EVENTS, NULL};
+	struct redis *redis = link->connections[COMMANDS];
 
-	link_send(commands(link), on_beat_taken, link, say);
-	link_send(commands(link), on_listeners, link, count);
+	link_send(redis, on_done, link, WORDS("PUBLISH", link->heartbeat, link->cluster->instance));
+	link_send(redis, on_nodes, link, WORDS("PUBSUB", "NUMSUB", CLUSTER_EVENTS));
 	link_look(link);
+	link_send(link->connections[SUBSCRIBER], on_done, link, WORDS("PING"));
 }
 
-static void open_link(struct link *link)
+static void open_link(uv_timer_t *timer)
 {
-	int64_t now_ms = clock_monotonic_ms();
+	struct link *link = timer->data;
 	struct cluster_state *state = cluster_store_state(link->cluster->store);
 
 	link->phase = OPEN;
-	link->opened_ms = now_ms;
-	link->beaten_ms = 0;
+	link->opened_ms = clock_monotonic_ms();
 	link->twin_beats = 0;
 	link->cluster->counters.counts[COUNT_CLUSTER_RECONNECTS]++;
 	link->findings.is_new_here = !state->marker[0];
 	link->findings.has_marker = strcmp(state->marker, link->marker) == 0;
-	log_repeat_ends(&link->trouble, now_ms, "Redis is there again");
+	log_repeat_ends(&link->trouble, link->opened_ms, "Redis is there again");
 	beat(link);
 	link->handlers->on_open(link->cluster, log_judge(&link->findings, state->position),
 				link->findings.newest);
 }
 
-static void on_watched(uv_timer_t *timer)
+static bool read_position(const redisReply *reply, struct log_position *out)
 {
-	open_link(timer->data);
+	return (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS) &&
+	       log_position_read((struct slice){reply->str, (size_t)reply->len}, out);
+}
+
+/* Names and values by turns. Without a log it is an error. */
+static bool read_log_state(const redisReply *reply, struct log_findings *findings)
+{
+	bool has_newest = !findings->has_log;
+
+	for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+		const redisReply *value = reply->element[i + 1];
+
+		if (redis_is_text(reply->element[i], "last-generated-id"))
+			has_newest = read_position(value, &findings->newest);
+		else if (redis_is_text(reply->element[i], "first-entry") &&
+			 value->type == REDIS_REPLY_ARRAY && value->elements > 0)
+			findings->has_first = read_position(value->element[0], &findings->first);
+	}
+	return has_newest;
+}
+
+/* Is all there as this node left it? */
+static void on_greeted(void *context, const redisReply *reply)
+{
+	struct link *link = context;
+	struct log_findings *findings = &link->findings;
+	redisReply **answers = reply ? reply->element : NULL;
+	long long listeners;
+
+	if (!is_good(link, reply, REDIS_REPLY_ARRAY))
+		return;
+	if (reply->elements != QUESTIONS) {
+		link_refuse(link, reply);
+		return;
+	}
+	findings->has_log = redis_is_text(answers[LOG_TYPE], "stream");
+	if (!findings->has_log && !redis_is_text(answers[LOG_TYPE], "none")) {
+		link_drop(link, "the key " CLUSTER_LOG " is another program's: it is no stream");
+		return;
+	}
+	if (!is_good(link, answers[JOINED], REDIS_REPLY_INTEGER) ||
+	    !is_good(link, answers[MARKER], REDIS_REPLY_STRING) ||
+	    !read_listeners(link, answers[NAMESAKES], &listeners) ||
+	    !is_good(link, answers[LOG_ENTRY], REDIS_REPLY_ARRAY))
+		return;
+	findings->has_entry = answers[LOG_ENTRY]->elements > 0;
+	snprintf(link->marker, sizeof(link->marker), "%s", answers[MARKER]->str);
+	if (!redis_is_text(answers[MARKER], link->marker) || !link->marker[0]) {
+		link_drop(link, "the key " CLUSTER_MARKER " is another program's");
+	} else if (!read_log_state(answers[LOG_STATE], findings)) {
+		link_refuse(link, answers[LOG_STATE]);
+	} else if (listeners > 1) { /* not only this node's own connection */
+		link->phase = WATCHING;
+		uv_timer_start(&link->timer, open_link, WATCH_MS, 0);
+	} else {
+		open_link(&link->timer);
+	}
 }
 
 /* Redis 5 and an access list may know nothing of it: then changes are seen later. */
@@ -265,238 +285,94 @@ static void on_tracking(void *context, const redisReply *reply)
 				    "looked for every 30 s: it is older than 6, or its access list "
 				    "lacks +client|tracking");
 	link->has_said_so |= !link->has_tracking;
-	if (link->listeners == 0) {
-		open_link(link);
-		return;
-	}
-	link->phase = WATCHING;
-	uv_timer_start(&link->timer, on_watched, WATCH_MS, 0);
 }
 
-static void on_subscribed(void *context, const redisReply *reply)
+/* It listens to all channels. Now all is asked that must be known before anything is done. */
+static void on_listening(void *context, const redisReply *reply)
 {
 	struct link *link = context;
-	char id[32];
+	struct redis *redis = link->connections[COMMANDS];
+	const struct cluster_state *state = cluster_store_state(link->cluster->store);
+	char drawn[CLUSTER_MARKER_SIZE], id[32], position[LOG_POSITION_SIZE];
 
 	if (!is_good(link, reply, REDIS_REPLY_ARRAY))
 		return;
+	snprintf(drawn, sizeof(drawn), "%.15s%08x", link->cluster->instance,
+		 (unsigned)clock_wall_us());
 	snprintf(id, sizeof(id), "%lld", link->client_id);
-	const char *const words[] = {"CLIENT", "TRACKING",	 "ON",	   "REDIRECT", id, "BCAST",
-				     "PREFIX", "wavelog:topic:", "NOLOOP", NULL};
-	link_send(commands(link), on_tracking, link, words);
-}
+	log_position_write(state->position, position);
+	const char *const *const questions[QUESTIONS] = {
+		[LOG_TYPE] = WORDS("TYPE", CLUSTER_LOG),
+		[JOINED] = WORDS("SADD", CLUSTER_LOG_NODES, state->node),
+		[MARKER_MADE] = WORDS("SET", CLUSTER_MARKER, drawn, "NX"),
+		[MARKER] = WORDS("GET", CLUSTER_MARKER),
+		[NAMESAKES] = WORDS("PUBSUB", "NUMSUB", link->heartbeat),
+		[LOG_STATE] = WORDS("XINFO", "STREAM", CLUSTER_LOG),
+		[LOG_ENTRY] = WORDS("XRANGE", CLUSTER_LOG, position, position),
+	};
 
-/* All of the greeting has been answered: now it listens. */
-static void note_answer(struct link *link)
-{
-	const char *const words[] = {"SUBSCRIBE", CLUSTER_EVENTS, CLUSTER_INVALIDATED,
-				     link->heartbeat, NULL};
-
-	if (--link->answers_left == 0)
-		link_send(link->connections[SUBSCRIBER].redis, on_subscribed, link, words);
+	link_send(redis, on_tracking, link,
+		  WORDS("CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX",
+			"wavelog:topic:", "NOLOOP"));
+	link_send(redis, on_done, link, WORDS("MULTI"));
+	for (size_t i = 0; i < QUESTIONS; i++)
+		link_send(redis, on_done, link, questions[i]);
+	link_send(redis, on_greeted, link, WORDS("EXEC"));
 }
 
 static void on_client_id(void *context, const redisReply *reply)
 {
 	struct link *link = context;
 
-	if (!is_good(link, reply, REDIS_REPLY_INTEGER))
-		return;
-	link->client_id = reply->integer;
-	note_answer(link);
-}
-
-static void on_type(void *context, const redisReply *reply)
-{
-	struct link *link = context;
-
-	if (!is_good(link, reply, REDIS_REPLY_STATUS))
-		return;
-	link->findings.has_log = redis_is_text(reply, "stream");
-	if (!link->findings.has_log && !redis_is_text(reply, "none"))
-		link_drop(link, "the key " CLUSTER_LOG " is another program's: it is no stream");
-	else
-		note_answer(link);
-}
-
-static void on_listed(void *context, const redisReply *reply)
-{
-	if (is_good(context, reply, REDIS_REPLY_INTEGER))
-		note_answer(context);
-}
-
-static void on_marker_set(void *context, const redisReply *reply)
-{
-	struct link *link = context;
-
-	if (reply && reply->type == REDIS_REPLY_ERROR)
-		link_refuse(link, reply);
-	else if (reply)
-		note_answer(link);
-}
-
-static void on_marker(void *context, const redisReply *reply)
-{
-	struct link *link = context;
-
-	if (!is_good(link, reply, REDIS_REPLY_STRING))
-		return;
-	snprintf(link->marker, sizeof(link->marker), "%s", reply->str);
-	if (!redis_is_text(reply, link->marker) || !link->marker[0])
-		link_drop(link, "the key " CLUSTER_MARKER " is another program's");
-	else
-		note_answer(link);
-}
-
-static void on_namesakes(void *context, const redisReply *reply)
-{
-	struct link *link = context;
-
-	if (!is_good(link, reply, REDIS_REPLY_ARRAY))
-		return;
-	if (reply->elements != 2 || reply->element[1]->type != REDIS_REPLY_INTEGER) {
-		link_refuse(link, reply);
-		return;
-	}
-	link->listeners = reply->element[1]->integer;
-	note_answer(link);
-}
-
-static bool read_position(const redisReply *reply, struct log_position *out)
-{
-	return (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS) &&
-	       log_position_read((struct slice){reply->str, (size_t)reply->len}, out);
-}
-
-/* Names and values by turns. Without a log it is an error. */
-static void on_info(void *context, const redisReply *reply)
-{
-	struct link *link = context;
-	struct log_findings *findings = &link->findings;
-	bool has_newest = false;
-
-	if (reply && !findings->has_log) {
-		note_answer(link);
-		return;
-	}
-	if (!is_good(link, reply, REDIS_REPLY_ARRAY))
-		return;
-	for (size_t i = 0; i + 1 < reply->elements; i += 2) {
-		const redisReply *value = reply->element[i + 1];
-
-		if (redis_is_text(reply->element[i], "last-generated-id"))
-			has_newest = read_position(value, &findings->newest);
-		else if (redis_is_text(reply->element[i], "first-entry") &&
-			 value->type == REDIS_REPLY_ARRAY && value->elements > 0)
-			findings->has_first = read_position(value->element[0], &findings->first);
-	}
-	if (has_newest)
-		note_answer(link);
-	else
-		link_refuse(link, reply);
-}
-
-static void on_entry(void *context, const redisReply *reply)
-{
-	struct link *link = context;
-
-	if (!is_good(link, reply, REDIS_REPLY_ARRAY))
-		return;
-	link->findings.has_entry = reply->elements > 0;
-	note_answer(link);
-}
-
-static void draw_marker(char marker[CLUSTER_MARKER_SIZE], const char *node)
-{
-	snprintf(marker, CLUSTER_MARKER_SIZE, "%.15s%08x", node, (unsigned)clock_wall_us());
-}
-
-/* Everything that is to be known before anything may be done. */
-static void greet(struct link *link)
-{
-	const struct cluster *cluster = link->cluster;
-	const struct cluster_state *state = cluster_store_state(cluster->store);
-	char drawn[CLUSTER_MARKER_SIZE], position[LOG_POSITION_SIZE];
-	static const char *const ask_id[] = {"CLIENT", "ID", NULL};
-
-	draw_marker(drawn, cluster->instance);
-	log_position_write(state->position, position);
-	const struct {
-		redis_answer *answer;
-		const char *words[6];
-	} greeting[] = {
-		{on_type, {"TYPE", CLUSTER_LOG}},
-		{on_listed, {"SADD", CLUSTER_LOG_NODES, state->node}},
-		{on_marker_set, {"SET", CLUSTER_MARKER, drawn, "NX"}},
-		{on_marker, {"GET", CLUSTER_MARKER}},
-		{on_namesakes, {"PUBSUB", "NUMSUB", link->heartbeat}},
-		{on_info, {"XINFO", "STREAM", CLUSTER_LOG}},
-		{on_entry, {"XRANGE", CLUSTER_LOG, position, position}},
-	};
-	const int count = (int)(sizeof(greeting) / sizeof(greeting[0]));
-
-	link->phase = GREETING;
-	link->answers_left = count + 1;
-	link->findings = (struct log_findings){0};
-	link->twin_beats = 0;
-	for (int i = 0; i < count; i++)
-		link_send(commands(link), greeting[i].answer, link, greeting[i].words);
-	link_send(link->connections[SUBSCRIBER].redis, on_client_id, link, ask_id);
+	if (is_good(link, reply, REDIS_REPLY_INTEGER))
+		link->client_id = reply->integer;
 }
 
 static void on_ready(void *context)
 {
-	struct connection *connection = context;
-	struct link *link = connection->link;
+	struct link *link = context;
+	struct redis *redis = link->connections[SUBSCRIBER];
 
-	connection->is_ready = true;
-	for (size_t i = 0; i < CONNECTIONS; i++)
-		if (!link->connections[i].is_ready)
-			return;
-	greet(link);
+	if (++link->ready < CONNECTIONS)
+		return;
+	link->phase = GREETING;
+	link_send(redis, on_client_id, link, WORDS("CLIENT", "ID"));
+	link_send(redis, on_done, link, WORDS("SUBSCRIBE", CLUSTER_EVENTS));
+	link_send(redis, on_done, link, WORDS("SUBSCRIBE", CLUSTER_INVALIDATED));
+	link_send(redis, on_listening, link, WORDS("SUBSCRIBE", link->heartbeat));
 }
 
 static void on_end(void *context, const char *why)
 {
-	struct connection *connection = context;
-
-	link_drop(connection->link, why);
+	link_drop(context, why);
 }
 
 static void attempt(uv_timer_t *timer)
 {
 	struct link *link = timer->data;
 	const char *node = cluster_store_state(link->cluster->store)->node;
-	char name[CHANNEL_SIZE];
+	const struct redis_options options = {.server = link->cluster->server,
+					      .client_name = link->name,
+					      .deadline_ms = DEADLINE_MS};
+	struct redis_handlers handlers = {.on_ready = on_ready, .on_end = on_end, .context = link};
 
-	snprintf(name, sizeof(name), "wavelog-worker-%s", node);
-	snprintf(link->heartbeat, sizeof(link->heartbeat), HEARTBEAT "%s", node);
+	snprintf(link->name, sizeof(link->name), "wavelog-worker-%s", node);
+	snprintf(link->heartbeat, sizeof(link->heartbeat), "wavelog:node:%s", node);
 	link->phase = CONNECTING;
 	link->began_ms = clock_monotonic_ms();
-	link->is_paused = false;
+	link->ready = link->twin_beats = 0;
+	link->findings = (struct log_findings){0};
 	for (size_t i = 0; i < CONNECTIONS; i++) {
-		struct connection *connection = &link->connections[i];
-		const struct redis_options options = {
-			.server = link->server, .client_name = name, .deadline_ms = DEADLINE_MS};
-		const struct redis_handlers handlers = {
-			.on_ready = on_ready,
-			.on_end = on_end,
-			.on_push = i == SUBSCRIBER ? on_push : NULL,
-			.context = connection,
-		};
-
-		*connection = (struct connection){.link = link};
-		connection->redis = redis_open(&link->cluster->loop, &options, &handlers);
+		handlers.on_push = i == SUBSCRIBER ? on_push : NULL;
+		link->connections[i] = redis_open(&link->cluster->loop, &options, &handlers);
 	}
 }
 
-struct link *link_new(struct cluster *cluster, struct redis_server *server,
-		      const struct link_handlers *handlers)
+struct link *link_new(struct cluster *cluster, const struct link_handlers *handlers)
 {
 	struct link *link = xcalloc(1, sizeof(*link));
 
 	link->cluster = cluster;
-	link->server = server;
 	link->handlers = handlers;
 	link->trouble = (struct log_repeat){.level = LOG_WARN, .message = "Redis is away"};
 	uv_timer_init(&cluster->loop, &link->timer);
@@ -506,8 +382,7 @@ struct link *link_new(struct cluster *cluster, struct redis_server *server,
 
 void link_start(struct link *link)
 {
-	if (link->phase == IDLE)
-		attempt(&link->timer);
+	attempt(&link->timer);
 }
 
 void link_stop(struct link *link)
@@ -528,31 +403,25 @@ void link_free(struct link *link)
 	if (!link)
 		return;
 	link_stop(link);
+	log_repeat_tick(&link->trouble, clock_monotonic_ms(), true);
 	uv_close((uv_handle_t *)&link->timer, free_link);
 }
 
 void link_on_tick(struct link *link)
 {
-	int64_t now_ms = clock_monotonic_ms();
-
-	log_repeat_tick(&link->trouble, now_ms, false);
-	if (link->phase != OPEN)
-		return;
-	if (!link->is_paused && link->beaten_ms > 0 && now_ms - link->beaten_ms > SILENCE_MS &&
-	    now_ms - redis_heard_ms(link->connections[SUBSCRIBER].redis) > SILENCE_MS)
-		link_drop(link, "Redis is silent");
-	else
+	log_repeat_tick(&link->trouble, clock_monotonic_ms(), false);
+	if (link->phase == OPEN)
 		beat(link);
 }
 
 struct redis *link_commands(struct link *link)
 {
-	return link->phase == OPEN ? commands(link) : NULL;
+	return link->phase == OPEN ? link->connections[COMMANDS] : NULL;
 }
 
 struct redis *link_reader(struct link *link)
 {
-	return link->phase == OPEN ? link->connections[READER].redis : NULL;
+	return link->phase == OPEN ? link->connections[READER] : NULL;
 }
 
 bool link_has_tracking(const struct link *link)
@@ -567,17 +436,12 @@ const char *link_marker(const struct link *link)
 
 void link_pause(struct link *link)
 {
-	if (link->phase != OPEN || link->is_paused)
-		return;
-	link->is_paused = true;
-	redis_pause(link->connections[SUBSCRIBER].redis);
+	if (link->phase == OPEN)
+		redis_pause(link->connections[SUBSCRIBER], true);
 }
 
 void link_resume(struct link *link)
 {
-	if (link->phase != OPEN || !link->is_paused)
-		return;
-	link->is_paused = false;
-	link->beaten_ms = 0;
-	redis_resume(link->connections[SUBSCRIBER].redis);
+	if (link->phase == OPEN)
+		redis_pause(link->connections[SUBSCRIBER], false);
 }

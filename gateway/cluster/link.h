@@ -26,9 +26,8 @@ struct link_handlers {
 	void (*on_message)(struct cluster *cluster, const char *channel, const redisReply *message);
 };
 
-/* `handlers` and `server` are borrowed. */
-struct link *link_new(struct cluster *cluster, struct redis_server *server,
-		      const struct link_handlers *handlers);
+/* Both are borrowed. */
+struct link *link_new(struct cluster *cluster, const struct link_handlers *handlers);
 
 /* The handles close with the loop's next turn. NULL is allowed. */
 void link_free(struct link *link);

@@ -1,25 +1,26 @@
 /*
  * Questions between two threads, see questions.h. State: a place for each topic that is asked for,
- * which goes round the states below. Never blocks.
+ * which goes round the states below, and of which only one thread has each: so all of its content
+ * passes with its state. Never blocks.
  */
 #include "gateway/cluster/questions.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 #include "shared/base/alloc.h"
 
 enum place_state {
-	FREE,
-	ASKED, /* by the gateway's loop, which may add to `waiting` now */
-	TAKEN, /* by the thread; `waiting` may still grow */
-	ANSWERED, /* by the thread: too late to join, for it says how things were */
-	DELIVERED /* to those who wait, one after another */
+	FREE, /* the gateway's loop has it */
+	ASKED, /* the thread has it, and so it does when it is TAKEN */
+	TAKEN,
+	ANSWERED /* the gateway's loop again */
 };
 
 struct place {
-	enum place_state state; /* under the mutex; all else is written while it is FREE */
+	_Atomic enum place_state state;
 	size_t len;
 	char topic[TOPIC_MAX_BYTES];
 	LIST_HEAD(, question) waiting; /* the gateway's alone */
@@ -27,7 +28,6 @@ struct place {
 
 struct questions {
 	uv_async_t *thread, *gateway;
-	pthread_mutex_t mutex;
 	struct place places[QUESTIONS_MAX];
 };
 
@@ -37,56 +37,41 @@ struct questions *questions_new(uv_async_t *thread, uv_async_t *gateway)
 
 	questions->thread = thread;
 	questions->gateway = gateway;
-	pthread_mutex_init(&questions->mutex, NULL);
 	return questions;
 }
 
 void questions_free(struct questions *questions)
 {
-	if (!questions)
-		return;
-	pthread_mutex_destroy(&questions->mutex);
 	free(questions);
 }
 
-/* Where that topic is being asked for, or can be; NULL when all places are taken. */
-static struct place *place_for(struct questions *questions, const char *topic, size_t len)
-{
-	struct place *unused = NULL;
-
-	for (size_t i = 0; i < QUESTIONS_MAX; i++) {
-		struct place *place = &questions->places[i];
-
-		if (place->state == FREE)
-			unused = place;
-		else if (place->state <= TAKEN && place->len == len &&
-			 memcmp(place->topic, topic, len) == 0)
-			return place;
-	}
-	return unused;
-}
-
+/* Whoever wants what is being asked for already joins, unless it has been answered: that says how
+ * things were before. */
 bool questions_ask(struct questions *questions, const char *topic, size_t len,
 		   struct question *question)
 {
-	struct place *place;
-	bool is_new;
+	struct place *place = NULL, *unused = NULL;
 
-	pthread_mutex_lock(&questions->mutex);
-	place = place_for(questions, topic, len);
-	is_new = place && place->state == FREE;
-	if (is_new) {
-		place->state = ASKED;
+	for (size_t i = 0; i < QUESTIONS_MAX && !place; i++) {
+		struct place *at = &questions->places[i];
+		enum place_state state = at->state;
+
+		if (state == FREE)
+			unused = at;
+		else if (state != ANSWERED && at->len == len && memcmp(at->topic, topic, len) == 0)
+			place = at;
+	}
+	if (!place && !unused)
+		return false;
+	if (!place) {
+		place = unused;
 		place->len = len;
 		memcpy(place->topic, topic, len);
+		place->state = ASKED;
+		uv_async_send(questions->thread);
 	}
-	pthread_mutex_unlock(&questions->mutex);
-	if (!place)
-		return false;
 	LIST_INSERT_HEAD(&place->waiting, question, entry);
 	question->is_open = true;
-	if (is_new)
-		uv_async_send(questions->thread);
 	return true;
 }
 
@@ -97,67 +82,49 @@ void questions_drop(struct question *question)
 	question->is_open = false;
 }
 
-/* The first place that was in the one state and is in the other now; NULL: none was. */
-static struct place *move_first(struct questions *questions, enum place_state from,
-				enum place_state to)
-{
-	struct place *place = NULL;
-
-	pthread_mutex_lock(&questions->mutex);
-	for (size_t i = 0; i < QUESTIONS_MAX && !place; i++)
-		if (questions->places[i].state == from)
-			place = &questions->places[i];
-	if (place)
-		place->state = to;
-	pthread_mutex_unlock(&questions->mutex);
-	return place;
-}
-
-static void set_state(struct questions *questions, struct place *place, enum place_state state)
-{
-	pthread_mutex_lock(&questions->mutex);
-	place->state = state;
-	pthread_mutex_unlock(&questions->mutex);
-}
-
 void questions_deliver(struct questions *questions)
 {
-	struct question *question;
-	struct place *place;
+	for (size_t i = 0; i < QUESTIONS_MAX; i++) {
+		struct place *place = &questions->places[i];
+		struct question *question;
 
-	while ((place = move_first(questions, ANSWERED, DELIVERED))) {
+		if (place->state != ANSWERED)
+			continue;
 		while ((question = LIST_FIRST(&place->waiting))) {
 			questions_drop(question);
 			question->answered(question);
 		}
-		set_state(questions, place, FREE);
+		place->state = FREE;
 	}
+}
+
+static int find_asked(struct questions *questions)
+{
+	for (int i = 0; i < QUESTIONS_MAX; i++)
+		if (questions->places[i].state == ASKED)
+			return i;
+	return -1;
 }
 
 bool questions_are_waiting(struct questions *questions)
 {
-	bool is_any = false;
-
-	pthread_mutex_lock(&questions->mutex);
-	for (size_t i = 0; i < QUESTIONS_MAX && !is_any; i++)
-		is_any = questions->places[i].state == ASKED;
-	pthread_mutex_unlock(&questions->mutex);
-	return is_any;
+	return find_asked(questions) >= 0;
 }
 
 int questions_take(struct questions *questions, char topic[TOPIC_MAX_BYTES], size_t *len)
 {
-	struct place *place = move_first(questions, ASKED, TAKEN);
+	int number = find_asked(questions);
 
-	if (!place)
+	if (number < 0)
 		return -1;
-	memcpy(topic, place->topic, place->len);
-	*len = place->len;
-	return (int)(place - questions->places);
+	memcpy(topic, questions->places[number].topic, questions->places[number].len);
+	*len = questions->places[number].len;
+	questions->places[number].state = TAKEN;
+	return number;
 }
 
 void questions_answer(struct questions *questions, int number)
 {
-	set_state(questions, &questions->places[number], ANSWERED);
+	questions->places[number].state = ANSWERED;
 	uv_async_send(questions->gateway);
 }

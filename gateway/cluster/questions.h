@@ -1,8 +1,7 @@
 /*
  * Topics that a browser names and this node does not know: whether Redis knows them. The gateway's
  * loop asks, the cluster's thread looks and, if so, has the topic in the database before it
- * answers. Between the two is a mutex that is held for a few instructions. A topic that several
- * want at once is asked for once.
+ * answers. Neither waits for the other. A topic that several want at once is asked for once.
  */
 #ifndef GATEWAY_QUESTIONS_H
 #define GATEWAY_QUESTIONS_H

@@ -5,6 +5,10 @@
  */
 #include "gateway/cluster/replies.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "shared/base/alloc.h"
 
 /* How hiredis counts the elements of an array. */
@@ -105,4 +109,21 @@ redisReply *replies_next(struct replies *replies)
 const char *replies_fault(const struct replies *replies)
 {
 	return replies->fault;
+}
+
+void redis_error_code(const redisReply *error, char code[REDIS_CODE_SIZE])
+{
+	size_t len = 0;
+
+	while (len < error->len && len < REDIS_CODE_SIZE - 1 && error->str[len] >= 'A' &&
+	       error->str[len] <= 'Z')
+		len++;
+	snprintf(code, REDIS_CODE_SIZE, "%.*s", len > 0 ? (int)len : (int)strlen("error"),
+		 len > 0 ? error->str : "error");
+}
+
+bool redis_is_text(const redisReply *reply, const char *text)
+{
+	return reply && (reply->type == REDIS_REPLY_STATUS || reply->type == REDIS_REPLY_STRING) &&
+	       reply->len == strlen(text) && memcmp(reply->str, text, reply->len) == 0;
 }

@@ -15,6 +15,7 @@ enum {
 	REPLY_MAX_LINE = 64 * 1024, /* a status, an error */
 	REPLY_MAX_ELEMENTS = 256 * 1024, /* of all its arrays */
 	REPLY_MAX_DEPTH = 7,
+	REDIS_CODE_SIZE = 24 /* of an error: "WRONGPASS" */
 };
 
 struct replies;
@@ -33,5 +34,12 @@ redisReply *replies_next(struct replies *replies);
 
 /* What is wrong with the bytes, a constant; NULL: nothing. */
 const char *replies_fault(const struct replies *replies);
+
+/* The code that an error begins with ("WRONGPASS", "LOADING"), fit to be logged; "error" when there
+ * is none. */
+void redis_error_code(const redisReply *error, char code[REDIS_CODE_SIZE]);
+
+/* Whether it is what one expects: a status or string of just these bytes. */
+bool redis_is_text(const redisReply *reply, const char *text);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include "gateway/cluster/redis.h"
 #include "gateway/cluster/replies.h"
+#include "gateway/cluster/wire.h"
 #include "shared/base/alloc.h"
 
 enum { COMMANDS_MAX = 8, SHORT_MS = 100, LIMIT_MS = 10000 };
