@@ -32,8 +32,8 @@ SCENARIOS = (
 
 @dataclass
 class Scale:
-    slices: int = 8  # of a round; the figures below that are marked with * are those of a slice
-    fan: tuple = ((1000, 50), (5000, 10))  # subscribers, publishes *
+    slices: int = 6  # of a round; the figures below that are marked with * are those of a slice
+    fan: tuple = ((1000, 40), (5000, 8))  # subscribers, publishes *
     last: tuple = (10_000, 3)  # *
     burst: tuple = ((100, 8000, 3000), (1000, 3000, 300))  # subscribers, publishes to ours *, to the bare loop *
     burst_slices: int = 2
