@@ -12,7 +12,7 @@ import pytest
 
 from harness.api import make_token
 from harness.process import Process, wait_until
-from harness.sqlite import counted, rows, wait_until_counted
+from harness.sqlite import rows, wait_until_counted
 from harness.stream import Stream, StreamEnded, ask, chunked, request, started, stream_path, streaming
 from harness.web_servers import Apache, Nginx
 from harness.websocket import (
