@@ -33,7 +33,7 @@ enum {
 	TICK_MS = 1000,
 	FIRST_TICK_MS = 150, /* by then a predecessor has given up the link */
 	FINISH_MS = 500,
-	FINISH_LOOK_MS = 5
+	FINISH_LOOK_MS = 5 /* and not each second */
 };
 
 /* Of this node's processes one is the relay: whoever holds the lock, on the file that is there. */
@@ -141,7 +141,7 @@ static void lose_role(struct cluster *cluster)
 
 static void take_role(struct cluster *cluster)
 {
-	if (cluster->is_relay || cluster->is_drained || !hold_lock(cluster))
+	if (cluster->is_relay || cluster->is_draining || !hold_lock(cluster))
 		return;
 	if (cluster_store_load(cluster->store) != DATABASE_OK) {
 		write_lock_release(cluster->lock); /* and again in a second */
@@ -164,14 +164,6 @@ static void look_after_role(struct cluster *cluster)
 		lose_role(cluster);
 	cluster->times_lost = times_lost;
 	take_role(cluster);
-}
-
-static void on_tapped(uv_async_t *async)
-{
-	struct cluster *cluster = async->data;
-
-	relay_look(cluster->relay);
-	topics_on_tap(cluster->topics);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -199,9 +191,7 @@ static void close_all(struct cluster *cluster)
 	link_free(cluster->link);
 	refused_tick(&cluster->refused, true);
 	uv_close((uv_handle_t *)&cluster->tapped, NULL);
-	uv_close((uv_handle_t *)&cluster->told, NULL);
 	uv_close((uv_handle_t *)&cluster->tick, NULL);
-	uv_close((uv_handle_t *)&cluster->finish, NULL);
 }
 
 static void on_pong(void *context, const redisReply *reply)
@@ -227,21 +217,24 @@ static void on_finish(uv_timer_t *timer)
 	}
 	if (redis && !cluster->is_answered && clock_monotonic_ms() < cluster->finish_ms)
 		return;
-	uv_timer_stop(&cluster->finish);
 	lose_role(cluster);
 	if (cluster->is_ending)
 		close_all(cluster);
+	else
+		uv_timer_start(&cluster->tick, on_tick, TICK_MS, TICK_MS);
 }
 
-/* Others are to relay, or the thread is to end. */
-static void on_told(uv_async_t *async)
+static void on_tapped(uv_async_t *async)
 {
 	struct cluster *cluster = async->data;
 
-	cluster->is_drained = true;
+	relay_look(cluster->relay);
+	topics_on_tap(cluster->topics);
+	if (!cluster->is_draining)
+		return;
 	if (cluster->is_relay && !cluster->finish_ms) {
 		cluster->finish_ms = clock_monotonic_ms() + FINISH_MS;
-		uv_timer_start(&cluster->finish, on_finish, 0, FINISH_LOOK_MS);
+		uv_timer_start(&cluster->tick, on_finish, 0, FINISH_LOOK_MS);
 	} else if (!cluster->is_relay && cluster->is_ending) {
 		close_all(cluster);
 	}
@@ -268,13 +261,10 @@ static void open_loops(struct cluster *cluster, struct uv_loop_s *loop)
 {
 	uv_loop_init(&cluster->loop);
 	uv_async_init(&cluster->loop, &cluster->tapped, on_tapped);
-	uv_async_init(&cluster->loop, &cluster->told, on_told);
 	uv_timer_init(&cluster->loop, &cluster->tick);
-	uv_timer_init(&cluster->loop, &cluster->finish);
 	uv_timer_start(&cluster->tick, on_tick, FIRST_TICK_MS, TICK_MS);
 	uv_async_init(loop, &cluster->answered, on_answered);
-	cluster->tapped.data = cluster->told.data = cluster->answered.data = cluster;
-	cluster->tick.data = cluster->finish.data = cluster;
+	cluster->tapped.data = cluster->tick.data = cluster->answered.data = cluster;
 	cluster->questions = questions_new(&cluster->tapped, &cluster->answered);
 }
 
@@ -371,8 +361,10 @@ struct questions *cluster_questions(struct cluster *cluster)
 
 void cluster_drain(struct cluster *cluster)
 {
-	if (cluster)
-		uv_async_send(&cluster->told);
+	if (!cluster)
+		return;
+	cluster->is_draining = true;
+	cluster_tap(cluster);
 }
 
 static void free_cluster(uv_handle_t *handle)
@@ -388,7 +380,7 @@ void cluster_close(struct cluster *cluster)
 	if (!cluster)
 		return;
 	cluster->is_ending = true;
-	uv_async_send(&cluster->told);
+	cluster_drain(cluster);
 	if (cluster->is_started)
 		pthread_join(cluster->id, NULL);
 	else

@@ -61,20 +61,20 @@ struct cluster {
 	struct questions *questions; /* of the gateway's loop */
 
 	/* Inside cluster.c. */
-	uv_async_t tapped, told; /* on the thread's loop: there may be events; something below */
+	uv_async_t tapped; /* on the thread's loop: there may be events, or it is to end */
 	uv_async_t answered; /* on the gateway's loop */
-	uv_timer_t tick, finish;
+	uv_timer_t tick;
 	struct held_file lock_file;
 	int lock; /* relay.lock; -1: not open */
 	int times_lost; /* see database_times_lost */
 	bool is_up, has_been_up; /* the link is open; it was */
 	bool must_give; /* Redis has lost its memory, or has never met this node */
-	bool is_drained; /* it will not be the relay again */
 	int64_t finish_ms; /* when it gives up the link at the latest, monotonic; 0: it does not */
 	bool has_asked, is_answered; /* Redis, whether it has done all */
 	pthread_t id;
 	bool is_started;
-	atomic_bool is_ending;
+	atomic_bool is_draining; /* others are to relay from now on */
+	atomic_bool is_ending; /* that, and the thread ends */
 };
 
 #endif

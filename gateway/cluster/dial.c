@@ -1,11 +1,12 @@
 /*
- * Connecting, see dial.h. State: how many threads there are. A struct dial is shared by the loop
- * and its thread; the last of the two frees it. The thread may outlive the loop, so it wakes it
- * only under the mutex, while the loop has not given it up.
+ * Connecting, see dial.h. State: how many threads there are. A thread has a socket pair with
+ * whoever asks, and nothing else: over that goes the connected socket, or why there is none. When
+ * nobody asks any more, the kernel closes what is on its way.
  */
 #include "gateway/cluster/dial.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -22,24 +23,10 @@
 static atomic_int running;
 
 struct dial {
-	uv_async_t answered; /* first: its handle is freed as the whole */
-	dial_answer *answer;
-	void *context;
 	char host[REDIS_URL_HOST_SIZE], port[8], path[UNIX_SOCKET_PATH_MAX + 1];
+	int answer; /* the thread's end */
 	char why[DIAL_WHY_SIZE];
-	atomic_bool is_given_up;
-	atomic_int owners;
-	pthread_mutex_t lock; /* guards: */
-	int fd; /* for whoever takes it */
 };
-
-static void release(struct dial *dial)
-{
-	if (atomic_fetch_sub(&dial->owners, 1) > 1)
-		return;
-	pthread_mutex_destroy(&dial->lock);
-	free(dial);
-}
 
 /* -1 with errno. */
 static int connect_to(const struct addrinfo *address)
@@ -77,11 +64,24 @@ static int connect_to_any(struct dial *dial)
 					     : gai_strerror(fault));
 		return -1;
 	}
-	errno = ETIME;
 	for (at = found; at && fd < 0 && tried++ < DIAL_ADDRESSES_MAX; at = at->ai_next)
-		fd = dial->is_given_up ? -1 : connect_to(at);
+		fd = connect_to(at);
 	freeaddrinfo(found);
 	return fd;
+}
+
+/* Says what has come of it, and ends. */
+static void answer(struct dial *dial, int fd)
+{
+	if (fd >= 0) {
+		unix_send_fd(dial->answer, fd);
+		close(fd);
+	} else {
+		send(dial->answer, dial->why, strlen(dial->why), MSG_NOSIGNAL);
+	}
+	close(dial->answer);
+	free(dial);
+	atomic_fetch_sub(&running, 1);
 }
 
 static void *run(void *argument)
@@ -92,81 +92,48 @@ static void *run(void *argument)
 	if (fd < 0 && !dial->why[0])
 		snprintf(dial->why, DIAL_WHY_SIZE, "cannot connect: %s",
 			 errno == ETIME ? "no answer in time" : uv_strerror(-errno));
-	atomic_fetch_sub(&running, 1);
-	pthread_mutex_lock(&dial->lock);
-	if (dial->is_given_up && fd >= 0)
-		close(fd);
-	dial->fd = dial->is_given_up ? -1 : fd;
-	if (!dial->is_given_up)
-		uv_async_send(&dial->answered);
-	pthread_mutex_unlock(&dial->lock);
-	release(dial);
+	answer(dial, fd);
 	return NULL;
 }
 
-static int take_fd(struct dial *dial, bool gives_up)
+int dial_start(const struct redis_url *url)
 {
-	int fd;
-
-	pthread_mutex_lock(&dial->lock);
-	fd = dial->fd;
-	dial->fd = -1;
-	dial->is_given_up = gives_up;
-	pthread_mutex_unlock(&dial->lock);
-	return fd;
-}
-
-static void on_answered(uv_async_t *async)
-{
-	struct dial *dial = (struct dial *)async;
-
-	dial->answer(dial->context, take_fd(dial, false), dial->why);
-}
-
-struct dial *dial_start(struct uv_loop_s *loop, const struct redis_url *url, dial_answer *answer,
-			void *context)
-{
-	struct dial *dial = xcalloc(1, sizeof(*dial));
+	struct dial *dial;
 	pthread_attr_t detached;
 	pthread_t thread;
-	bool is_started;
+	int ends[2];
 
-	dial->answer = answer;
-	dial->context = context;
-	dial->fd = -1;
-	dial->owners = 2;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
+		return -1;
+	dial = xcalloc(1, sizeof(*dial));
+	dial->answer = ends[1];
 	memcpy(dial->host, url->host, sizeof(dial->host));
 	memcpy(dial->path, url->path, sizeof(dial->path));
 	snprintf(dial->port, sizeof(dial->port), "%u", url->port);
-	pthread_mutex_init(&dial->lock, NULL);
-	uv_async_init(loop, &dial->answered, on_answered);
 	pthread_attr_init(&detached);
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-	is_started = atomic_fetch_add(&running, 1) < DIALS_MAX &&
-		     pthread_create(&thread, &detached, run, dial) == 0;
+	if (atomic_fetch_add(&running, 1) >= DIALS_MAX ||
+	    pthread_create(&thread, &detached, run, dial) != 0) {
+		snprintf(dial->why, DIAL_WHY_SIZE, "too many attempts to connect have not ended");
+		answer(dial, -1);
+	}
 	pthread_attr_destroy(&detached);
-	if (is_started)
-		return dial;
-	atomic_fetch_sub(&running, 1);
-	dial->owners = 1;
-	snprintf(dial->why, DIAL_WHY_SIZE, "too many attempts to connect have not ended");
-	uv_async_send(&dial->answered);
-	return dial;
+	return ends[0];
 }
 
-static void on_closed(uv_handle_t *handle)
+bool dial_take(int dial, char why[DIAL_WHY_SIZE])
 {
-	release((struct dial *)handle);
-}
+	ssize_t len = recv(dial, why, DIAL_WHY_SIZE - 1, MSG_PEEK);
+	int fd = -1;
+	bool is_taken;
 
-void dial_end(struct dial *dial)
-{
-	int fd;
-
-	if (!dial)
-		return;
-	fd = take_fd(dial, true);
+	if (len > 1) {
+		why[len] = '\0';
+		return false;
+	}
+	is_taken = unix_receive_fd(dial, &fd) && fd >= 0 && dup3(fd, dial, O_CLOEXEC) == dial;
+	snprintf(why, DIAL_WHY_SIZE, "cannot connect: there is no descriptor left");
 	if (fd >= 0)
 		close(fd);
-	uv_close((uv_handle_t *)&dial->answered, on_closed);
+	return is_taken;
 }

@@ -8,9 +8,6 @@
 
 #include "shared/contract/redis_url.h"
 
-struct dial;
-struct uv_loop_s;
-
 enum {
 	DIAL_ADDRESS_MS = 1500, /* for one address; then the next is tried */
 	DIAL_ADDRESSES_MAX = 4, /* further ones are left out */
@@ -18,15 +15,12 @@ enum {
 	DIAL_WHY_SIZE = 128
 };
 
-/* `fd` is the callee's from now on: not blocking, close-on-exec. -1: there is none, and `why` says
- * why until dial_end. */
-typedef void dial_answer(void *context, int fd, const char *why);
+/* A descriptor that can be read once there is an answer; closing it gives up. -1 with errno. The
+ * URL is copied. */
+int dial_start(const struct redis_url *url);
 
-/* Answers on the loop, once, and in a later turn of it. The URL is copied. */
-struct dial *dial_start(struct uv_loop_s *loop, const struct redis_url *url, dial_answer *answer,
-			void *context);
-
-/* After its answer, or to give it up: it will not answer. NULL is allowed. */
-void dial_end(struct dial *dial);
+/* When there is: the descriptor is now that of the connected socket, not blocking, close-on-exec.
+ * False: there is none, and `why` says why. */
+bool dial_take(int dial, char why[DIAL_WHY_SIZE]);
 
 #endif

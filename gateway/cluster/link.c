@@ -36,14 +36,13 @@ struct link {
 	enum phase {
 		IDLE, /* there is to be none */
 		AWAY, /* the timer is set for the next attempt */
-		CONNECTING,
-		GREETING, /* it subscribes, and asks all that must be known */
+		GREETING, /* it connects, subscribes, and asks all that must be known */
 		WATCHING, /* somebody else is on our channel: who? */
 		OPEN
 	} phase;
 	int ready; /* connections that are */
 	unsigned failures; /* in a row */
-	int64_t began_ms, opened_ms; /* monotonic */
+	int64_t began_ms; /* this attempt, monotonic */
 	char name[CHANNEL_SIZE], heartbeat[CHANNEL_SIZE];
 	bool has_tracking, has_said_so;
 	int twin_beats;
@@ -73,25 +72,23 @@ static void close_connections(struct link *link)
 
 static void attempt(uv_timer_t *timer);
 
-/* The next attempt counts from the begin of this one, so that what takes long to fail does not take
- * longer to come back. */
+/* The next attempt counts from the begin of one that has failed, so that what takes long to fail
+ * does not take longer to come back. */
 void link_drop(struct link *link, const char *why)
 {
-	int64_t now_ms = clock_monotonic_ms(), from_ms = link->began_ms, wait_ms;
+	int64_t now_ms = clock_monotonic_ms(), wait_ms;
+	bool was_open = link->phase == OPEN;
 	char text[REDIS_WHY_SIZE];
 
 	if (link->phase == IDLE || link->phase == AWAY)
 		return;
 	snprintf(text, sizeof(text), "%s", why); /* it may be one of what is closed here */
-	if (link->phase == OPEN) {
-		from_ms = now_ms;
-		if (now_ms - link->opened_ms > BACKOFF_MOST_MS)
-			link->failures = 0;
-	}
 	close_connections(link);
 	link->phase = AWAY;
-	link->failures++;
-	wait_ms = from_ms + backoff_ms(link->failures, (uint64_t)uv_hrtime()) - now_ms;
+	if (was_open && now_ms - link->began_ms > BACKOFF_MOST_MS)
+		link->failures = 0;
+	wait_ms = (was_open ? 0 : link->began_ms - now_ms) +
+		  backoff_ms(++link->failures, (uint64_t)uv_hrtime());
 	uv_timer_start(&link->timer, attempt, wait_ms > 0 ? (uint64_t)wait_ms : 0, 0);
 	log_repeat_event(&link->trouble, now_ms, log_text("why", text));
 	link->handlers->on_lost(link->cluster, text);
@@ -200,12 +197,11 @@ static void open_link(uv_timer_t *timer)
 	struct cluster_state *state = cluster_store_state(link->cluster->store);
 
 	link->phase = OPEN;
-	link->opened_ms = clock_monotonic_ms();
 	link->twin_beats = 0;
 	link->cluster->counters.counts[COUNT_CLUSTER_RECONNECTS]++;
 	link->findings.is_new_here = !state->marker[0];
 	link->findings.has_marker = strcmp(state->marker, link->marker) == 0;
-	log_repeat_ends(&link->trouble, link->opened_ms, "Redis is there again");
+	log_repeat_ends(&link->trouble, clock_monotonic_ms(), "Redis is there again");
 	beat(link);
 	link->handlers->on_open(link->cluster, log_judge(&link->findings, state->position),
 				link->findings.newest);
@@ -213,25 +209,19 @@ static void open_link(uv_timer_t *timer)
 
 static bool read_position(const redisReply *reply, struct log_position *out)
 {
-	return (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS) &&
+	return reply && reply->str &&
 	       log_position_read((struct slice){reply->str, (size_t)reply->len}, out);
 }
 
-/* Names and values by turns. Without a log it is an error. */
+/* Of XINFO STREAM; without a log that is an error. */
 static bool read_log_state(const redisReply *reply, struct log_findings *findings)
 {
-	bool has_newest = !findings->has_log;
+	const redisReply *first = redis_member(reply, "first-entry");
 
-	for (size_t i = 0; i + 1 < reply->elements; i += 2) {
-		const redisReply *value = reply->element[i + 1];
-
-		if (redis_is_text(reply->element[i], "last-generated-id"))
-			has_newest = read_position(value, &findings->newest);
-		else if (redis_is_text(reply->element[i], "first-entry") &&
-			 value->type == REDIS_REPLY_ARRAY && value->elements > 0)
-			findings->has_first = read_position(value->element[0], &findings->first);
-	}
-	return has_newest;
+	findings->has_first =
+		first && first->elements > 0 && read_position(first->element[0], &findings->first);
+	return !findings->has_log ||
+	       read_position(redis_member(reply, "last-generated-id"), &findings->newest);
 }
 
 /* Is all there as this node left it? */
@@ -335,7 +325,6 @@ static void on_ready(void *context)
 
 	if (++link->ready < CONNECTIONS)
 		return;
-	link->phase = GREETING;
 	link_send(redis, on_client_id, link, WORDS("CLIENT", "ID"));
 	link_send(redis, on_done, link, WORDS("SUBSCRIBE", CLUSTER_EVENTS));
 	link_send(redis, on_done, link, WORDS("SUBSCRIBE", CLUSTER_INVALIDATED));
@@ -350,7 +339,7 @@ static void on_end(void *context, const char *why)
 static void attempt(uv_timer_t *timer)
 {
 	struct link *link = timer->data;
-	const char *node = cluster_store_state(link->cluster->store)->node;
+	const char *node = link->cluster->node;
 	const struct redis_options options = {.server = link->cluster->server,
 					      .client_name = link->name,
 					      .deadline_ms = DEADLINE_MS};
@@ -358,7 +347,7 @@ static void attempt(uv_timer_t *timer)
 
 	snprintf(link->name, sizeof(link->name), "wavelog-worker-%s", node);
 	snprintf(link->heartbeat, sizeof(link->heartbeat), "wavelog:node:%s", node);
-	link->phase = CONNECTING;
+	link->phase = GREETING;
 	link->began_ms = clock_monotonic_ms();
 	link->ready = link->twin_beats = 0;
 	link->findings = (struct log_findings){0};

@@ -9,6 +9,7 @@
  */
 #include "gateway/cluster/redis.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,8 +46,6 @@ struct redis {
 	bool is_closed; /* by redis_close: no handler may be called */
 	bool is_late; /* the deadline has passed, see GRACE_MS */
 	int64_t paused_ms; /* since when; 0: it is not */
-
-	struct dial *dial;
 	struct wire wire;
 	uv_poll_t poll; /* while the wire is open */
 	int events; /* that it polls for */
@@ -87,8 +86,6 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void close_wire(struct redis *redis)
 {
-	dial_end(redis->dial);
-	redis->dial = NULL;
 	if (redis->wire.fd < 0)
 		return;
 	uv_poll_stop(&redis->poll);
@@ -184,7 +181,7 @@ void redis_command_for(struct redis *redis, int64_t deadline_ms, redis_answer *o
 	len = redisFormatCommandArgv(&bytes, argc, (const char **)(uintptr_t)argv, lens);
 	if (len < 0)
 		end(redis, "there is no memory for a command");
-	else if ((size_t)len + wire_unsent(&redis->wire) > REDIS_UNSENT_MAX)
+	else if ((size_t)len + redis->wire.unsent_len > REDIS_UNSENT_MAX)
 		end(redis, "more is to be sent than Redis takes");
 	else if (redis->command_count > REDIS_COMMANDS_MAX)
 		end(redis, "too many commands have no answer yet");
@@ -270,7 +267,7 @@ static void go_on(struct redis *redis)
 {
 	int events;
 
-	if (redis->wire.fd < 0)
+	if (redis->wire.fd < 0 || redis->state == DIALING)
 		return;
 	wire_flush(&redis->wire);
 	if (redis->wire.why[0]) {
@@ -284,17 +281,6 @@ static void go_on(struct redis *redis)
 	else if (!events)
 		uv_poll_stop(&redis->poll);
 	redis->events = events;
-}
-
-static void on_io(uv_poll_t *poll, int status, int events)
-{
-	struct redis *redis = poll->data;
-
-	if (status < 0) /* libuv polls no more; what is the matter is still to be read */
-		redis->events = 0;
-	if (is_listening(redis) && (status < 0 || (events & UV_READABLE)))
-		receive(redis);
-	go_on(redis);
 }
 
 static void greet(struct redis *redis)
@@ -315,21 +301,32 @@ static void greet(struct redis *redis)
 	redis_command(redis, NULL, NULL, 3, set_name, NULL);
 }
 
-static void on_dialed(void *context, int fd, const char *why)
+/* From here on the wire has the connected socket. */
+static void on_dialed(struct redis *redis)
 {
-	struct redis *redis = context;
+	char why[DIAL_WHY_SIZE];
 
-	if (fd < 0) {
+	uv_poll_stop(&redis->poll);
+	redis->events = 0;
+	if (dial_take(redis->wire.fd, why)) {
+		wire_secure(&redis->wire, redis->options.server);
+		greet(redis);
+	} else {
 		end(redis, "%s", why);
-		return;
 	}
-	dial_end(redis->dial);
-	redis->dial = NULL;
-	wire_open(&redis->wire, fd, redis->options.server);
-	uv_poll_init(redis->timer.loop, &redis->poll, fd);
-	redis->poll.data = redis;
-	redis->handles++;
-	greet(redis);
+}
+
+static void on_io(uv_poll_t *poll, int status, int events)
+{
+	struct redis *redis = poll->data;
+
+	if (status < 0) /* libuv polls no more; what is the matter is still to be read */
+		redis->events = 0;
+	if (redis->state == DIALING)
+		on_dialed(redis);
+	else if (is_listening(redis) && (status < 0 || (events & UV_READABLE)))
+		receive(redis);
+	go_on(redis);
 }
 
 /* What could not be done within the caller. */
@@ -343,11 +340,9 @@ static void on_soon(uv_idle_t *soon)
 	if (is_listening(redis) && wire_has_more(&redis->wire))
 		receive(redis);
 	go_on(redis);
-	if (redis->state != ENDED)
-		return;
-	while (!redis->is_closed && (command = take_command(redis)))
+	while (redis->state == ENDED && !redis->is_closed && (command = take_command(redis)))
 		answer(command, NULL);
-	if (!redis->is_closed)
+	if (redis->state == ENDED && !redis->is_closed)
 		redis->handlers.on_end(redis->handlers.context, redis->why);
 }
 
@@ -358,15 +353,21 @@ struct redis *redis_open(struct uv_loop_s *loop, const struct redis_options *opt
 
 	redis->options = *options;
 	redis->handlers = *handlers;
-	redis->wire.fd = -1;
 	redis->replies = replies_new();
 	STAILQ_INIT(&redis->commands);
 	uv_timer_init(loop, &redis->timer);
 	uv_idle_init(loop, &redis->soon);
-	redis->timer.data = redis->soon.data = redis;
+	redis->timer.data = redis->soon.data = redis->poll.data = redis;
 	redis->handles = 2;
-	redis->dial = dial_start(loop, &redis->options.server->url, on_dialed, redis);
 	uv_timer_start(&redis->timer, on_due, REDIS_DIAL_MS, 0);
+	redis->wire.fd = dial_start(&options->server->url);
+	if (redis->wire.fd >= 0) {
+		redis->handles++;
+		uv_poll_init(loop, &redis->poll, redis->wire.fd);
+		uv_poll_start(&redis->poll, UV_READABLE, on_io);
+	} else {
+		end(redis, "cannot connect: %s", uv_strerror(-errno));
+	}
 	return redis;
 }
 

@@ -127,3 +127,11 @@ bool redis_is_text(const redisReply *reply, const char *text)
 	return reply && (reply->type == REDIS_REPLY_STATUS || reply->type == REDIS_REPLY_STRING) &&
 	       reply->len == strlen(text) && memcmp(reply->str, text, reply->len) == 0;
 }
+
+const redisReply *redis_member(const redisReply *reply, const char *name)
+{
+	for (size_t i = 0; i + 1 < reply->elements; i += 2)
+		if (redis_is_text(reply->element[i], name))
+			return reply->element[i + 1];
+	return NULL;
+}

@@ -42,4 +42,7 @@ void redis_error_code(const redisReply *error, char code[REDIS_CODE_SIZE]);
 /* Whether it is what one expects: a status or string of just these bytes. */
 bool redis_is_text(const redisReply *reply, const char *text);
 
+/* The value of that name, where names and values come by turns; NULL: there is none. */
+const redisReply *redis_member(const redisReply *reply, const char *name);
+
 #endif

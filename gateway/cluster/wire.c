@@ -116,17 +116,16 @@ static bool is_address(const char *host)
 	return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
 }
 
-void wire_open(struct wire *wire, int fd, const struct redis_server *server)
+void wire_secure(struct wire *wire, const struct redis_server *server)
 {
 	const char *host = server->url.host;
 	BIO *bio;
 	bool is_set;
 
-	wire->fd = fd;
 	if (!server->trust)
 		return;
 	wire->tls = SSL_new(server->trust);
-	bio = BIO_new_fd(fd, BIO_NOCLOSE);
+	bio = BIO_new_fd(wire->fd, BIO_NOCLOSE);
 	if (!wire->tls || !bio)
 		out_of_memory();
 	SSL_set_bio(wire->tls, bio, bio);
@@ -167,14 +166,9 @@ void wire_append(struct wire *wire, const char *bytes, size_t len)
 	wire->unsent_len += len;
 }
 
-size_t wire_unsent(const struct wire *wire)
-{
-	return wire->unsent_len - wire->unsent_at;
-}
-
 bool wire_wants_to_send(const struct wire *wire)
 {
-	return wire_unsent(wire) > 0 && (!wire->tls || SSL_want_write(wire->tls));
+	return wire->unsent_len > 0 && (!wire->tls || SSL_want_write(wire->tls));
 }
 
 bool wire_has_more(const struct wire *wire)
@@ -223,25 +217,23 @@ static ssize_t send_some(struct wire *wire, const char *bytes, size_t len)
 
 void wire_flush(struct wire *wire)
 {
+	size_t sent = 0;
 	ssize_t count = 1;
-	size_t left;
 
-	while (count > 0 && !wire->why[0] && (left = wire_unsent(wire)) > 0) {
-		count = send_some(wire, wire->unsent + wire->unsent_at, left);
+	while (count > 0 && sent < wire->unsent_len && !wire->why[0]) {
+		count = send_some(wire, wire->unsent + sent, wire->unsent_len - sent);
 		if (count > 0)
-			wire->unsent_at += (size_t)count;
+			sent += (size_t)count;
 		else if (count == 0 || errno != EAGAIN) /* what is still to be read says why */
-			wire->unsent_at = wire->unsent_len;
+			sent = wire->unsent_len;
 	}
-	left = wire_unsent(wire);
-	if (left == 0) {
+	wire->unsent_len -= sent;
+	if (wire->unsent_len > 0) {
+		memmove(wire->unsent, wire->unsent + sent, wire->unsent_len);
+	} else {
 		free(wire->unsent);
 		wire->unsent = NULL;
-		wire->unsent_at = wire->unsent_len = wire->unsent_size = 0;
-	} else if (left < wire->unsent_at) {
-		memmove(wire->unsent, wire->unsent + wire->unsent_at, left);
-		wire->unsent_at = 0;
-		wire->unsent_len = left;
+		wire->unsent_size = 0;
 	}
 }
 

@@ -30,15 +30,15 @@ struct redis_server *redis_server_new(const char *url, const char *ca_file,
 void redis_server_free(struct redis_server *server);
 
 struct wire {
-	int fd; /* -1: none */
+	int fd; /* whoever has it sets it; -1: none */
 	SSL *tls; /* NULL: none */
-	char *unsent; /* bytes from unsent_at to unsent_len, of unsent_size */
-	size_t unsent_at, unsent_len, unsent_size;
+	char *unsent;
+	size_t unsent_len, unsent_size;
 	char why[WIRE_WHY_SIZE]; /* it is over, without a byte of the other side; "": it is not */
 };
 
-/* Of a connected socket, which is the wire's from now on. */
-void wire_open(struct wire *wire, int fd, const struct redis_server *server);
+/* The socket is connected: begins with TLS, if that is wanted. */
+void wire_secure(struct wire *wire, const struct redis_server *server);
 
 /* Closes the socket. What is left of it is freed by wire_free. */
 void wire_close(struct wire *wire);
@@ -47,7 +47,6 @@ void wire_free(struct wire *wire);
 /* Copies bytes, to be sent by wire_flush, which sends what the socket takes. */
 void wire_append(struct wire *wire, const char *bytes, size_t len);
 void wire_flush(struct wire *wire);
-size_t wire_unsent(const struct wire *wire);
 
 /* Whether wire_flush is to be called again when the socket can be written to. */
 bool wire_wants_to_send(const struct wire *wire);
