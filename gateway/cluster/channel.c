@@ -12,6 +12,7 @@
 
 #include "gateway/cluster/cluster_internal.h"
 #include "gateway/cluster/envelope.h"
+#include "gateway/cluster/intake.h"
 #include "gateway/cluster/link.h"
 #include "gateway/cluster/refused.h"
 #include "gateway/cluster/store.h"
@@ -42,6 +43,7 @@ struct channel {
 	struct known_node known[KNOWN_MAX];
 	size_t next_known; /* whose place the next one takes */
 	char asked[NODE_ID_LEN + 1]; /* Redis is being asked whether it is ours; "": none is */
+	bool is_listed; /* what it has answered to the first half of that */
 	STAILQ_HEAD(, message) waiting;
 	size_t count, bytes;
 	bool is_paused;
@@ -75,57 +77,45 @@ static void remove_first(struct channel *channel)
 	free(message);
 }
 
-static void apply_after(struct channel *channel, uint64_t ms);
+static void on_apply(uv_timer_t *timer);
 
-static void answer(struct channel *channel, bool is_ours)
+/* In the loop's next turn, when there may be more; a retry is not hastened. */
+static void apply_after(struct channel *channel, uint64_t ms)
 {
-	learn(channel, channel->asked, is_ours);
-	channel->asked[0] = '\0';
-	apply_after(channel, 0);
+	if (!uv_is_active((uv_handle_t *)&channel->apply))
+		uv_timer_start(&channel->apply, on_apply, ms, 0);
 }
 
 /* It is not on the list; but nobody is, if Redis has lost its memory since the message was sent. */
 static void on_marker(void *context, const redisReply *reply)
 {
 	struct channel *channel = context;
-	struct link *link = channel->cluster->link;
 
-	if (!reply)
+	if (!link_is_marker(channel->cluster->link, reply))
 		return;
-	if (redis_is_text(reply, link_marker(link)))
-		answer(channel, false);
-	else if (reply->type == REDIS_REPLY_ERROR)
-		link_refuse(link, reply);
-	else
-		link_drop(link, "Redis has lost its memory");
+	learn(channel, channel->asked, channel->is_listed);
+	channel->asked[0] = '\0';
+	apply_after(channel, 0);
 }
 
-static void on_asked(void *context, const redisReply *reply)
+static void on_listed(void *context, const redisReply *reply)
 {
-	static const char *const ask_marker[] = {"GET", CLUSTER_MARKER, NULL};
 	struct channel *channel = context;
-	struct link *link = channel->cluster->link;
 
-	if (!reply)
-		return;
-	if (reply->type != REDIS_REPLY_INTEGER)
-		link_refuse(link, reply);
-	else if (reply->integer == 1)
-		answer(channel, true);
-	else
-		link_send(link_commands(link), on_marker, channel, ask_marker);
+	channel->is_listed = link_takes(channel->cluster->link, reply, REDIS_REPLY_INTEGER) &&
+			     reply->integer == 1;
 }
 
 /* Whether that id is one of ours, unless Redis is being asked, or is away. */
 static void ask(struct channel *channel, const char *id)
 {
 	struct redis *redis = link_commands(channel->cluster->link);
-	const char *words[] = {"SISMEMBER", CLUSTER_LOG_NODES, channel->asked, NULL};
 
 	if (!redis || channel->asked[0])
 		return;
 	memcpy(channel->asked, id, NODE_ID_LEN);
-	link_send(redis, on_asked, channel, words);
+	redis_ask(redis, on_listed, channel, "SISMEMBER " CLUSTER_LOG_NODES " %s", id);
+	redis_ask(redis, on_marker, channel, "GET " CLUSTER_MARKER);
 }
 
 /* How many from the first one on can be added together, all of foreign nodes. Those of ours are
@@ -138,11 +128,9 @@ static size_t gather(struct channel *channel)
 	while (message && count < BATCH && bytes < BATCH_BYTES) {
 		const struct known_node *node = find_node(channel, message->envelope.origin);
 
-		if (!node) {
+		if (!node)
 			ask(channel, message->envelope.origin);
-			break;
-		}
-		if (node->is_ours && count > 0)
+		if (!node || (node->is_ours && count > 0))
 			break;
 		if (node->is_ours) {
 			remove_first(channel);
@@ -158,8 +146,8 @@ static size_t gather(struct channel *channel)
 
 static enum database_status add_events(struct channel *channel, size_t count)
 {
-	struct cluster_store *store = channel->cluster->store;
-	enum database_status status = cluster_store_begin(store);
+	struct cluster *cluster = channel->cluster;
+	enum database_status status = cluster_store_begin(cluster->store);
 	struct message *message = STAILQ_FIRST(&channel->waiting);
 
 	if (status != DATABASE_OK)
@@ -167,15 +155,12 @@ static enum database_status add_events(struct channel *channel, size_t count)
 	for (size_t i = 0; i < count && status == DATABASE_OK; i++) {
 		const struct envelope *envelope = &message->envelope;
 
-		status = cluster_store_add_foreign(
-			store, envelope->origin,
-			(struct slice){envelope->topic, envelope->topic_len}, envelope->payload);
+		status = intake_add_foreign(cluster->intake, envelope->origin,
+					    (struct slice){envelope->topic, envelope->topic_len},
+					    envelope->payload);
 		message = STAILQ_NEXT(message, entry);
 	}
-	if (status == DATABASE_OK)
-		return cluster_store_commit(store, NULL);
-	cluster_store_give_up(store);
-	return status;
+	return cluster_store_end(cluster->store, status, NULL);
 }
 
 static void pause_or_resume(struct channel *channel)
@@ -211,15 +196,7 @@ static void on_apply(uv_timer_t *timer)
 	pause_or_resume(channel);
 }
 
-/* In the loop's next turn, when there may be more; a retry is not hastened. */
-static void apply_after(struct channel *channel, uint64_t ms)
-{
-	if (!uv_is_active((uv_handle_t *)&channel->apply))
-		uv_timer_start(&channel->apply, on_apply, ms, 0);
-}
-
-/* Without reading all of it: nearly every message is one of ours, and in the form that ours have.
- */
+/* Without reading all of it: nearly every message is one of ours, in the form that ours have. */
 static bool is_of_ours(const struct channel *channel, struct slice bytes)
 {
 	static const char head[] = "{\"origin_id\":\"";
@@ -271,18 +248,13 @@ struct channel *channel_new(struct cluster *cluster)
 	return channel;
 }
 
-static void free_channel(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 void channel_free(struct channel *channel)
 {
 	if (!channel)
 		return;
 	while (!STAILQ_EMPTY(&channel->waiting))
 		remove_first(channel);
-	uv_close((uv_handle_t *)&channel->apply, free_channel);
+	uv_close((uv_handle_t *)&channel->apply, free_data);
 }
 
 /* A node of ours remains one. Another may have become one. */
@@ -300,9 +272,7 @@ void channel_on_link(struct channel *channel)
  * asked any more: the next Redis may know less. If it is one of ours, it is in the log. */
 void channel_on_link_lost(struct channel *channel)
 {
-	size_t count = channel->count;
-
-	for (size_t i = 0; i < count; i++) {
+	for (size_t left = channel->count; left > 0; left--) {
 		struct message *message = STAILQ_FIRST(&channel->waiting);
 
 		if (!find_node(channel, message->envelope.origin)) {

@@ -7,6 +7,7 @@
 
 #include "gateway/cluster/channel.h"
 #include "gateway/cluster/cluster_internal.h"
+#include "gateway/cluster/intake.h"
 #include "gateway/cluster/link.h"
 #include "gateway/cluster/questions.h"
 #include "gateway/cluster/reader.h"
@@ -74,7 +75,7 @@ static void on_caught_up(struct cluster *cluster)
 	struct cluster_state *state = cluster_store_state(cluster->store);
 
 	/* Once it knows our marker, what Redis does not have is gone. */
-	if (cluster->must_give && !topics_give_all(cluster->topics)) {
+	if (!topics_give(cluster->topics, cluster->must_give) && cluster->must_give) {
 		link_drop(cluster->link, "the database is busy");
 		return;
 	}
@@ -84,11 +85,6 @@ static void on_caught_up(struct cluster *cluster)
 	topics_on_link(cluster->topics);
 	channel_on_link(cluster->channel);
 	roster_on_link(cluster->roster);
-}
-
-static void on_unregistered(struct cluster *cluster, const char *topic, size_t len)
-{
-	topics_look(cluster->topics, (struct slice){topic, len});
 }
 
 static void leave_link(struct cluster *cluster)
@@ -124,9 +120,6 @@ static void on_message(struct cluster *cluster, const char *channel, const redis
 static const struct link_handlers link_handlers = {
 	.on_open = on_open, .on_lost = on_lost, .on_message = on_message};
 
-static const struct reader_handlers reader_handlers = {.on_caught_up = on_caught_up,
-						       .on_unregistered = on_unregistered};
-
 static void lose_role(struct cluster *cluster)
 {
 	if (!cluster->is_relay)
@@ -159,7 +152,8 @@ static void look_after_role(struct cluster *cluster)
 
 	database_look_after(cluster->database, 0);
 	times_lost = database_times_lost(cluster->database);
-	if (times_lost != cluster->times_lost || cluster_store_is_overtaken(cluster->store) ||
+	if (times_lost != cluster->times_lost ||
+	    cluster_store_state(cluster->store)->is_overtaken ||
 	    (cluster->is_relay && !hold_lock(cluster)))
 		lose_role(cluster);
 	cluster->times_lost = times_lost;
@@ -313,9 +307,10 @@ bool cluster_open(struct cluster **out, const struct config *config, struct live
 	held_file_take(&cluster->lock_file, lock_path, LOCK_NAME, 0600);
 	open_loops(cluster, loop);
 	cluster->store = cluster_store_new(database, &cluster->counters);
+	cluster->intake = intake_new(database);
 	cluster->node = cluster_store_state(cluster->store)->node;
 	cluster->link = link_new(cluster, &link_handlers);
-	cluster->reader = reader_new(cluster, &reader_handlers);
+	cluster->reader = reader_new(cluster, on_caught_up);
 	cluster->relay = relay_new(cluster);
 	cluster->topics = topics_new(cluster);
 	cluster->channel = channel_new(cluster);
@@ -390,6 +385,7 @@ void cluster_close(struct cluster *cluster)
 		close(cluster->lock);
 	held_file_release(&cluster->lock_file);
 	cluster_store_free(cluster->store);
+	intake_free(cluster->intake);
 	database_close(cluster->database);
 	redis_server_free(cluster->server);
 	notify_free(cluster->notify);

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <uv.h>
 
 #include "shared/base/held_file.h"
@@ -51,7 +52,8 @@ struct cluster {
 	char name[NODE_NAME_MAX + 1]; /* for people */
 	bool is_relay; /* of this node's processes it is the one with the link */
 
-	struct cluster_store *store; /* SQL: events, and this node */
+	struct cluster_store *store; /* SQL: this node, its events, and transactions */
+	struct intake *intake; /* SQL: events of other nodes */
 	struct link *link; /* link_commands(link): NULL while Redis is away */
 	struct reader *reader;
 	struct relay *relay;
@@ -76,5 +78,11 @@ struct cluster {
 	atomic_bool is_draining; /* others are to relay from now on */
 	atomic_bool is_ending; /* that, and the thread ends */
 };
+
+/* For uv_close: frees what has the handle, when it has closed. */
+static inline void free_data(uv_handle_t *handle)
+{
+	free(handle->data);
+}
 
 #endif

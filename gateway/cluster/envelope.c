@@ -11,6 +11,12 @@
 /* An id of an event, as browsers can have it in a double. */
 static const int64_t largest_id = (INT64_C(1) << 53) - 1;
 
+const char *const log_kinds[EVENT_DISCONNECT + 1] = {
+	[EVENT_PUSH] = "push",
+	[EVENT_UNREGISTER] = "unregister",
+	[EVENT_DISCONNECT] = "disconnect",
+};
+
 enum counter envelope_counter(enum envelope_fault fault)
 {
 	return (enum counter)(COUNT_CLUSTER_REFUSED_TOO_BIG + (fault - ENVELOPE_TOO_BIG));
@@ -121,21 +127,9 @@ static bool read_number(struct slice text, int64_t least, int64_t most, int64_t 
 
 static bool read_kind(struct slice text, enum event_kind *kind)
 {
-	static const struct {
-		const char *name;
-		enum event_kind kind;
-	} kinds[] = {
-		{"push", EVENT_PUSH},
-		{"unregister", EVENT_UNREGISTER},
-		{"disconnect", EVENT_DISCONNECT},
-	};
-
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		if (slice_equals(text, kinds[i].name)) {
-			*kind = kinds[i].kind;
+	for (*kind = EVENT_PUSH; *kind <= EVENT_DISCONNECT; ++*kind)
+		if (slice_equals(text, log_kinds[*kind]))
 			return true;
-		}
-	}
 	return false;
 }
 

@@ -68,7 +68,9 @@ const char *topic_value(bool require_token);
 enum { TOPIC_VALUE_MAX = 4096 };
 enum envelope_fault topic_value_read(struct slice value, bool *require_token);
 
-/* An entry of the log. */
+/* An entry of the log, and what it calls the kinds of events; others stay at home. */
+extern const char *const log_kinds[EVENT_DISCONNECT + 1];
+
 struct log_entry {
 	char origin[NODE_ID_LEN + 1]; /* with a NUL */
 	int64_t id; /* the event's number at its origin */

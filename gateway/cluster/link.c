@@ -16,6 +16,7 @@
 
 enum {
 	DEADLINE_MS = 2000,
+	BLOCKING_DEADLINE_MS = 3000, /* the reader waits for a second by itself */
 	WATCH_MS = 1600, /* for the heartbeat of a node with our id */
 	TWIN_BEATS = 2,
 	CHANNEL_SIZE = 64
@@ -123,8 +124,7 @@ static void on_push(void *context, const redisReply *message)
 	}
 }
 
-/* Whether it is of that type. The link is dropped, or will be, if not. */
-static bool is_good(struct link *link, const redisReply *reply, int type)
+bool link_takes(struct link *link, const redisReply *reply, int type)
 {
 	if (reply && reply->type == type)
 		return true;
@@ -142,8 +142,9 @@ static void on_done(void *context, const redisReply *reply)
 /* How many listen to a channel: its name comes first. */
 static bool read_listeners(struct link *link, const redisReply *reply, long long *out)
 {
-	if (!is_good(link, reply, REDIS_REPLY_ARRAY) ||
-	    !is_good(link, reply->elements == 2 ? reply->element[1] : reply, REDIS_REPLY_INTEGER))
+	if (!link_takes(link, reply, REDIS_REPLY_ARRAY) ||
+	    !link_takes(link, reply->elements == 2 ? reply->element[1] : reply,
+			REDIS_REPLY_INTEGER))
 		return false;
 	*out = reply->element[1]->integer;
 	return true;
@@ -162,14 +163,20 @@ static void on_nodes(void *context, const redisReply *reply)
 	}
 }
 
+bool link_is_marker(struct link *link, const redisReply *reply)
+{
+	bool is_it = redis_is_text(reply, link->marker);
+
+	if (reply && reply->type != REDIS_REPLY_ERROR && !is_it)
+		link_drop(link, "Redis has lost its memory");
+	else if (!is_it)
+		link_refuse(link, reply);
+	return is_it;
+}
+
 static void on_marker(void *context, const redisReply *reply)
 {
-	struct link *link = context;
-
-	if (reply && reply->type != REDIS_REPLY_ERROR && !redis_is_text(reply, link->marker))
-		link_drop(link, "Redis has lost its memory");
-	else
-		on_done(link, reply);
+	link_is_marker(context, reply);
 }
 
 /* What Redis has no more is to be given back, and not to be deleted here. */
@@ -232,7 +239,7 @@ static void on_greeted(void *context, const redisReply *reply)
 	redisReply **answers = reply ? reply->element : NULL;
 	long long listeners;
 
-	if (!is_good(link, reply, REDIS_REPLY_ARRAY))
+	if (!link_takes(link, reply, REDIS_REPLY_ARRAY))
 		return;
 	if (reply->elements != QUESTIONS) {
 		link_refuse(link, reply);
@@ -243,10 +250,10 @@ static void on_greeted(void *context, const redisReply *reply)
 		link_drop(link, "the key " CLUSTER_LOG " is another program's: it is no stream");
 		return;
 	}
-	if (!is_good(link, answers[JOINED], REDIS_REPLY_INTEGER) ||
-	    !is_good(link, answers[MARKER], REDIS_REPLY_STRING) ||
+	if (!link_takes(link, answers[JOINED], REDIS_REPLY_INTEGER) ||
+	    !link_takes(link, answers[MARKER], REDIS_REPLY_STRING) ||
 	    !read_listeners(link, answers[NAMESAKES], &listeners) ||
-	    !is_good(link, answers[LOG_ENTRY], REDIS_REPLY_ARRAY))
+	    !link_takes(link, answers[LOG_ENTRY], REDIS_REPLY_ARRAY))
 		return;
 	findings->has_entry = answers[LOG_ENTRY]->elements > 0;
 	snprintf(link->marker, sizeof(link->marker), "%s", answers[MARKER]->str);
@@ -285,7 +292,7 @@ static void on_listening(void *context, const redisReply *reply)
 	const struct cluster_state *state = cluster_store_state(link->cluster->store);
 	char drawn[CLUSTER_MARKER_SIZE], id[32], position[LOG_POSITION_SIZE];
 
-	if (!is_good(link, reply, REDIS_REPLY_ARRAY))
+	if (!link_takes(link, reply, REDIS_REPLY_ARRAY))
 		return;
 	snprintf(drawn, sizeof(drawn), "%.15s%08x", link->cluster->instance,
 		 (unsigned)clock_wall_us());
@@ -314,7 +321,7 @@ static void on_client_id(void *context, const redisReply *reply)
 {
 	struct link *link = context;
 
-	if (is_good(link, reply, REDIS_REPLY_INTEGER))
+	if (link_takes(link, reply, REDIS_REPLY_INTEGER))
 		link->client_id = reply->integer;
 }
 
@@ -340,9 +347,7 @@ static void attempt(uv_timer_t *timer)
 {
 	struct link *link = timer->data;
 	const char *node = link->cluster->node;
-	const struct redis_options options = {.server = link->cluster->server,
-					      .client_name = link->name,
-					      .deadline_ms = DEADLINE_MS};
+	struct redis_options options = {.server = link->cluster->server, .client_name = link->name};
 	struct redis_handlers handlers = {.on_ready = on_ready, .on_end = on_end, .context = link};
 
 	snprintf(link->name, sizeof(link->name), "wavelog-worker-%s", node);
@@ -352,6 +357,7 @@ static void attempt(uv_timer_t *timer)
 	link->ready = link->twin_beats = 0;
 	link->findings = (struct log_findings){0};
 	for (size_t i = 0; i < CONNECTIONS; i++) {
+		options.deadline_ms = i == READER ? BLOCKING_DEADLINE_MS : DEADLINE_MS;
 		handlers.on_push = i == SUBSCRIBER ? on_push : NULL;
 		link->connections[i] = redis_open(&link->cluster->loop, &options, &handlers);
 	}

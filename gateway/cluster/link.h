@@ -64,6 +64,13 @@ void link_drop(struct link *link, const char *why);
  * will hear of that. */
 void link_refuse(struct link *link, const redisReply *reply);
 
+/* True for an answer of that type; any other is refused. */
+bool link_takes(struct link *link, const redisReply *reply, int type);
+
+/* True when GET CLUSTER_MARKER has brought ours; else Redis has lost its memory, and the link is
+ * dropped. */
+bool link_is_marker(struct link *link, const redisReply *reply);
+
 /* Sends words, the last of which is NULL. */
 void link_send(struct redis *redis, redis_answer *answer, void *context, const char *const *words);
 

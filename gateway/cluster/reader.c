@@ -5,26 +5,24 @@
  */
 #include "gateway/cluster/reader.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "gateway/cluster/cluster_internal.h"
+#include "gateway/cluster/intake.h"
 #include "gateway/cluster/link.h"
 #include "gateway/cluster/store.h"
+#include "gateway/cluster/topics.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
-#include "shared/base/log_repeat.h"
 
 enum {
 	FIRST_COUNT = 16,
 	FEWER = 4,
 	BLOCK_MS = 1000,
-	DEADLINE_MS = 2000,
 	RETRY_MS = 50,
-	FIELDS_MAX = 64, /* names and values of an entry */
-	NUMBER_SIZE = 24
+	FIELDS_MAX = 64 /* names and values of an entry */
 };
 
 /* Ids begin at the clock, in microseconds. One of years ahead would leave its node no room for more
@@ -34,13 +32,13 @@ static const int64_t AHEAD_US = INT64_C(10) * 365 * 86400 * 1000000;
 
 struct reader {
 	struct cluster *cluster;
-	const struct reader_handlers *handlers;
+	void (*on_caught_up)(struct cluster *cluster);
 	uv_timer_t retry;
 	bool is_on, is_catching_up;
 	enum log_verdict verdict;
 	struct log_position end; /* of the log when the link opened */
 	unsigned count, most; /* to ask for; until all has been read, no more than that */
-	struct log_repeat trouble, refused, unknown;
+	struct log_repeat trouble, unknown;
 };
 
 /* What one answer holds. */
@@ -48,10 +46,11 @@ struct batch {
 	size_t count, bytes;
 	struct log_position last;
 	int64_t own_id; /* the newest of this node's; 0: none */
-	int64_t counts[COUNTERS]; /* what is counted once it is done */
 	bool has_news; /* for the database */
 	struct item {
-		bool is_good; /* of another node */
+		enum envelope_fault fault;
+		bool is_own, is_refused;
+		enum entry_verdict verdict;
 		struct log_entry entry;
 	} items[READ_COUNT_MOST];
 };
@@ -63,18 +62,16 @@ static void on_retry(uv_timer_t *timer)
 	ask(timer->data);
 }
 
-struct reader *reader_new(struct cluster *cluster, const struct reader_handlers *handlers)
+struct reader *reader_new(struct cluster *cluster, void (*on_caught_up)(struct cluster *cluster))
 {
 	struct reader *reader = xcalloc(1, sizeof(*reader));
 
 	reader->cluster = cluster;
-	reader->handlers = handlers;
+	reader->on_caught_up = on_caught_up;
 	reader->count = FIRST_COUNT;
 	reader->most = READ_COUNT_MOST;
 	reader->trouble = (struct log_repeat){.level = LOG_ERROR,
 					      .message = "cannot write what other nodes have sent"};
-	reader->refused = (struct log_repeat){
-		.level = LOG_WARN, .message = "entries of the log in Redis were refused"};
 	reader->unknown = (struct log_repeat){
 		.level = LOG_ERROR,
 		.message = "Redis has events of this node that its database does not know: it was "
@@ -84,25 +81,26 @@ struct reader *reader_new(struct cluster *cluster, const struct reader_handlers 
 	return reader;
 }
 
-static void free_reader(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 void reader_free(struct reader *reader)
 {
 	if (reader)
-		uv_close((uv_handle_t *)&reader->retry, free_reader);
+		uv_close((uv_handle_t *)&reader->retry, free_data);
 }
 
 void reader_on_link(struct reader *reader, enum log_verdict verdict, struct log_position newest)
 {
 	struct cluster_state *state = cluster_store_state(reader->cluster->store);
 
+	if (intake_load(reader->cluster->intake) != DATABASE_OK) {
+		link_drop(reader->cluster->link, "the database cannot be read");
+		return;
+	}
 	if (verdict == LOG_LOST || verdict == LOG_FIRST_TIME) {
 		state->position = (struct log_position){0};
 		state->relayed_id = state->joined_id; /* until some are found */
 	}
+	if (verdict == LOG_LOST) /* and so it is until all of it has been read */
+		snprintf(state->marker, sizeof(state->marker), "lost");
 	reader->is_on = reader->is_catching_up = true;
 	reader->verdict = verdict;
 	reader->end = newest;
@@ -121,9 +119,9 @@ void reader_on_link_lost(struct reader *reader)
 /* One entry: its id and its fields. False when that is not what it is. */
 static bool read_entry(struct reader *reader, const redisReply *reply, struct batch *batch)
 {
+	const struct cluster_state *state = cluster_store_state(reader->cluster->store);
 	struct slice fields[FIELDS_MAX];
-	struct item *item = &batch->items[batch->count];
-	enum envelope_fault fault = ENVELOPE_GOOD;
+	struct item *item = &batch->items[batch->count++];
 	const redisReply *list;
 
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
@@ -134,34 +132,27 @@ static bool read_entry(struct reader *reader, const redisReply *reply, struct ba
 		return false;
 	list = reply->element[1];
 	if (list->type != REDIS_REPLY_ARRAY || list->elements > FIELDS_MAX)
-		fault = ENVELOPE_MALFORMED;
-	for (size_t i = 0; i < list->elements && list->type == REDIS_REPLY_ARRAY; i++) {
+		item->fault = ENVELOPE_MALFORMED;
+	for (size_t i = 0; i < list->elements; i++) {
 		const redisReply *field = list->element[i];
 
 		batch->bytes += (size_t)field->len;
 		if (field->type != REDIS_REPLY_STRING)
-			fault = ENVELOPE_MALFORMED;
+			item->fault = ENVELOPE_MALFORMED;
 		else if (i < FIELDS_MAX)
 			fields[i] = (struct slice){field->str, (size_t)field->len};
 	}
-	if (fault == ENVELOPE_GOOD)
-		fault = log_entry_read(fields, list->elements, &item->entry);
-	if (fault == ENVELOPE_GOOD && item->entry.id > clock_wall_us() + AHEAD_US)
-		fault = ENVELOPE_MALFORMED;
-	item->is_good = false;
-	batch->count++;
-	if (fault != ENVELOPE_GOOD) {
-		batch->counts[envelope_counter(fault)]++;
-		log_repeat_event(&reader->refused, clock_monotonic_ms(),
-				 log_text("cause", counter_names[envelope_counter(fault)].label));
-	} else if (strcmp(item->entry.origin, cluster_store_state(reader->cluster->store)->node) ==
-		   0) {
-		batch->own_id = item->entry.id > batch->own_id ? item->entry.id : batch->own_id;
-	} else {
-		item->is_good = true;
-		batch->has_news |= cluster_store_judge(reader->cluster->store, &item->entry,
-						       false) != ENTRY_KNOWN;
-	}
+	if (item->fault == ENVELOPE_GOOD)
+		item->fault = log_entry_read(fields, list->elements, &item->entry);
+	if (item->fault == ENVELOPE_GOOD && item->entry.id > clock_wall_us() + AHEAD_US)
+		item->fault = ENVELOPE_MALFORMED;
+	if (item->fault != ENVELOPE_GOOD)
+		return true;
+	item->is_own = strcmp(item->entry.origin, state->node) == 0;
+	if (item->is_own && item->entry.id > batch->own_id)
+		batch->own_id = item->entry.id;
+	batch->has_news |= !item->is_own && intake_judge(reader->cluster->intake, &item->entry,
+							 false) != ENTRY_KNOWN;
 	return true;
 }
 
@@ -183,66 +174,53 @@ static bool read_batch(struct reader *reader, const redisReply *reply, struct ba
 	return true;
 }
 
-static enum database_status add_item(struct reader *reader, struct batch *batch, struct item *item)
+static enum database_status add_item(struct reader *reader, struct item *item)
 {
-	struct cluster_store *store = reader->cluster->store;
+	struct intake *intake = reader->cluster->intake;
 	bool may_miss = reader->verdict == LOG_TRIMMED || reader->verdict == LOG_LOST;
-	enum entry_verdict verdict = cluster_store_judge(store, &item->entry, may_miss);
-	enum database_status status = DATABASE_OK;
-	bool is_refused = false,
-	     learns = reader->verdict == LOG_FIRST_TIME && reader->is_catching_up;
 
-	if (!item->is_good || verdict == ENTRY_KNOWN)
+	if (item->fault == ENVELOPE_GOOD && !item->is_own)
+		item->verdict = intake_judge(intake, &item->entry, may_miss);
+	if (item->verdict == ENTRY_KNOWN)
 		return DATABASE_OK;
-	status = learns ? cluster_store_learn(store, &item->entry, &is_refused)
-			: cluster_store_add(store, &item->entry, verdict, &is_refused);
-	batch->counts[COUNT_CLUSTER_REFUSED_TOO_MANY_NODES] += is_refused;
-	batch->counts[COUNT_CLUSTER_RECEIVED] += !is_refused && !learns;
-	batch->counts[COUNT_CLUSTER_GAPS] += !is_refused && !learns && verdict == ENTRY_AFTER_GAP;
-	item->is_good = !is_refused;
-	return status;
+	if (reader->verdict == LOG_FIRST_TIME && reader->is_catching_up)
+		item->verdict = ENTRY_BEFORE_US;
+	return intake_add(intake, &item->entry, item->verdict, &item->is_refused);
 }
 
 /* One commit for all of them, and for the position. */
 static enum database_status write_batch(struct reader *reader, struct batch *batch)
 {
-	struct cluster_store *store = reader->cluster->store;
-	enum database_status status = cluster_store_begin(store);
+	struct cluster *cluster = reader->cluster;
+	enum database_status status = cluster_store_begin(cluster->store);
 
 	if (status != DATABASE_OK)
 		return status;
 	for (size_t i = 0; i < batch->count && status == DATABASE_OK; i++)
-		status = add_item(reader, batch, &batch->items[i]);
+		status = add_item(reader, &batch->items[i]);
 	if (status == DATABASE_OK)
-		return cluster_store_commit(store, &batch->last);
-	cluster_store_give_up(store);
+		status = intake_put(cluster->intake);
+	status = cluster_store_end(cluster->store, status, &batch->last);
+	if (status != DATABASE_OK && intake_load(cluster->intake) != DATABASE_OK)
+		link_drop(cluster->link, "the database cannot be read");
 	return status;
 }
 
-/* Events of this node that it has never had: it goes on after them, or others would take its next
- * ones for those. */
-static enum database_status jump(struct reader *reader, int64_t own_id)
+/* Counts it once it has been done, and tells what follows from it. */
+static void finish_item(struct reader *reader, const struct item *item)
 {
-	enum database_status status = DATABASE_OK;
-	struct cluster_store *store = reader->cluster->store;
+	struct cluster *cluster = reader->cluster;
+	int64_t *counts = cluster->counters.counts;
 
-	if (own_id > cluster_store_state(store)->relayed_id &&
-	    own_id > cluster_store_newest(store)) {
-		status = cluster_store_jump(store, own_id);
-		if (status == DATABASE_OK)
-			log_repeat_event(&reader->unknown, clock_monotonic_ms());
-	}
-	return status;
-}
-
-static void tell_of_topics(struct reader *reader, const struct batch *batch)
-{
-	for (size_t i = 0; i < batch->count; i++) {
-		const struct item *item = &batch->items[i];
-
-		if (item->is_good && item->entry.kind == EVENT_UNREGISTER)
-			reader->handlers->on_unregistered(reader->cluster, item->entry.topic.at,
-							  item->entry.topic.len);
+	if (item->fault != ENVELOPE_GOOD)
+		refused_count(&cluster->refused, envelope_counter(item->fault), "log");
+	else if (item->is_refused)
+		refused_count(&cluster->refused, COUNT_CLUSTER_REFUSED_TOO_MANY_NODES, "log");
+	else if (item->verdict != ENTRY_KNOWN && item->verdict != ENTRY_BEFORE_US) {
+		counts[COUNT_CLUSTER_RECEIVED]++;
+		counts[COUNT_CLUSTER_GAPS] += item->verdict == ENTRY_AFTER_GAP;
+		if (item->entry.kind == EVENT_UNREGISTER)
+			topics_look(cluster->topics, item->entry.topic);
 	}
 }
 
@@ -250,21 +228,24 @@ static enum database_status apply(struct reader *reader, struct batch *batch)
 {
 	struct cluster *cluster = reader->cluster;
 	struct cluster_state *state = cluster_store_state(cluster->store);
-	enum database_status status = jump(reader, batch->own_id);
+	enum database_status status = DATABASE_OK;
+	bool is_unknown = false;
 
+	if (batch->own_id > state->relayed_id)
+		status = cluster_store_meet(cluster->store, batch->own_id, &is_unknown);
 	if (status == DATABASE_OK && batch->has_news)
 		status = write_batch(reader, batch);
 	if (status != DATABASE_OK)
 		return status;
 	state->position = batch->last; /* without news it can wait */
-	if (batch->own_id > state->relayed_id)
+	if (is_unknown)
+		log_repeat_event(&reader->unknown, clock_monotonic_ms());
+	else if (batch->own_id > state->relayed_id)
 		state->relayed_id = batch->own_id;
-	for (size_t i = 0; i < COUNTERS; i++)
-		cluster->counters.counts[i] += batch->counts[i];
-	if (batch->has_news) {
+	if (batch->has_news)
 		notify_gateway(cluster->notify);
-		tell_of_topics(reader, batch);
-	}
+	for (size_t i = 0; i < batch->count; i++)
+		finish_item(reader, &batch->items[i]);
 	return DATABASE_OK;
 }
 
@@ -277,7 +258,7 @@ static void note_progress(struct reader *reader, bool is_empty)
 	    (is_empty || log_position_compare(state->position, reader->end) >= 0)) {
 		reader->is_catching_up = false;
 		reader->most = READ_COUNT_MOST;
-		reader->handlers->on_caught_up(reader->cluster);
+		reader->on_caught_up(reader->cluster);
 	}
 }
 
@@ -322,21 +303,16 @@ static void ask(struct reader *reader)
 {
 	const struct cluster_state *state = cluster_store_state(reader->cluster->store);
 	struct redis *redis = link_reader(reader->cluster->link);
-	char position[LOG_POSITION_SIZE], count[NUMBER_SIZE], block[NUMBER_SIZE];
-	const char *words[8] = {"XREAD", "COUNT", count};
-	int used = 3;
+	char position[LOG_POSITION_SIZE];
 
 	if (!reader->is_on || !redis)
 		return;
-	snprintf(count, sizeof(count), "%u", reader->count);
-	snprintf(block, sizeof(block), "%d", BLOCK_MS);
 	log_position_write(state->position, position);
-	if (!reader->is_catching_up) {
-		words[used++] = "BLOCK";
-		words[used++] = block;
-	}
-	words[used++] = "STREAMS";
-	words[used++] = CLUSTER_LOG;
-	words[used++] = position;
-	redis_command_for(redis, DEADLINE_MS + BLOCK_MS, on_entries, reader, used, words, NULL);
+	if (reader->is_catching_up)
+		redis_ask(redis, on_entries, reader, "XREAD COUNT %d STREAMS " CLUSTER_LOG " %s",
+			  (int)reader->count, position);
+	else
+		redis_ask(redis, on_entries, reader,
+			  "XREAD COUNT %d BLOCK %d STREAMS " CLUSTER_LOG " %s", (int)reader->count,
+			  BLOCK_MS, position);
 }

@@ -12,15 +12,8 @@
 struct cluster;
 struct reader;
 
-struct reader_handlers {
-	/* All that was in the log when the link opened has been read. */
-	void (*on_caught_up)(struct cluster *cluster);
-	/* Another node has unregistered it: the row has gone. */
-	void (*on_unregistered)(struct cluster *cluster, const char *topic, size_t len);
-};
-
-/* `handlers` is borrowed. */
-struct reader *reader_new(struct cluster *cluster, const struct reader_handlers *handlers);
+/* `on_caught_up`: all that was in the log when the link opened has been read. */
+struct reader *reader_new(struct cluster *cluster, void (*on_caught_up)(struct cluster *cluster));
 
 /* The handles close with the loop's next turn. NULL is allowed. */
 void reader_free(struct reader *reader);

@@ -161,31 +161,28 @@ static void on_due(uv_timer_t *timer)
 	}
 }
 
-void redis_command_for(struct redis *redis, int64_t deadline_ms, redis_answer *on_answer,
-		       void *context, int argc, const char *const *argv, const size_t *lens)
+/* `bytes` are freed; `len` below 0: there was no memory for them. */
+static void send_command(struct redis *redis, redis_answer *on_answer, void *context,
+			 const char *word, char *bytes, long long len)
 {
 	struct command *command = xcalloc(1, sizeof(*command));
-	char *bytes = NULL;
-	long long len;
+	size_t unsent = redis->wire.unsent_len + (size_t)(len > 0 ? len : 0);
 
 	command->answer = on_answer;
 	command->context = context;
-	command->deadline_ms = deadline_ms;
-	command->due_ms = clock_monotonic_ms() + deadline_ms;
-	snprintf(command->word, sizeof(command->word), "%s", argv[0]);
+	command->deadline_ms = redis->options.deadline_ms + (int64_t)(unsent / REDIS_BYTES_PER_MS);
+	command->due_ms = clock_monotonic_ms() + command->deadline_ms;
+	snprintf(command->word, sizeof(command->word), "%.*s", (int)strcspn(word, " "), word);
 	STAILQ_INSERT_TAIL(&redis->commands, command, entry);
 	redis->command_count++;
 	wake(redis);
-	if (redis->state == ENDED)
-		return;
-	len = redisFormatCommandArgv(&bytes, argc, (const char **)(uintptr_t)argv, lens);
-	if (len < 0)
+	if (redis->state != ENDED && len < 0)
 		end(redis, "there is no memory for a command");
-	else if ((size_t)len + redis->wire.unsent_len > REDIS_UNSENT_MAX)
+	else if (redis->state != ENDED && unsent > REDIS_UNSENT_MAX)
 		end(redis, "more is to be sent than Redis takes");
-	else if (redis->command_count > REDIS_COMMANDS_MAX)
+	else if (redis->state != ENDED && redis->command_count > REDIS_COMMANDS_MAX)
 		end(redis, "too many commands have no answer yet");
-	else
+	else if (redis->state != ENDED)
 		wire_append(&redis->wire, bytes, (size_t)len);
 	redisFreeCommand(bytes);
 	if (redis->command_count == 1 && redis->state != ENDED)
@@ -195,7 +192,21 @@ void redis_command_for(struct redis *redis, int64_t deadline_ms, redis_answer *o
 void redis_command(struct redis *redis, redis_answer *on_answer, void *context, int argc,
 		   const char *const *argv, const size_t *lens)
 {
-	redis_command_for(redis, redis->options.deadline_ms, on_answer, context, argc, argv, lens);
+	char *bytes = NULL;
+	long long len = redisFormatCommandArgv(&bytes, argc, (const char **)(uintptr_t)argv, lens);
+
+	send_command(redis, on_answer, context, argv[0], bytes, len);
+}
+
+void redis_ask(struct redis *redis, redis_answer *on_answer, void *context, const char *format, ...)
+{
+	char *bytes = NULL;
+	va_list values;
+
+	va_start(values, format);
+	int len = redisvFormatCommand(&bytes, format, values);
+	va_end(values);
+	send_command(redis, on_answer, context, format, bytes, len);
 }
 
 /* Of a command of the greeting. */

@@ -26,7 +26,7 @@ struct uv_loop_s;
 enum {
 	REDIS_WHY_SIZE = 160,
 	REDIS_DIAL_MS = 4000, /* for the name and all its addresses */
-	REDIS_BYTES_PER_MS = 128, /* an answer that comes more slowly is late */
+	REDIS_BYTES_PER_MS = 128, /* what a slow network must still manage */
 	REDIS_UNSENT_MAX = 64 * 1024 * 1024, /* bytes that Redis does not take: the end */
 	REDIS_COMMANDS_MAX = 64 * 1024, /* without an answer: likewise */
 };
@@ -34,7 +34,8 @@ enum {
 struct redis_options {
 	struct redis_server *server; /* see wire.h; borrowed until redis_close */
 	const char *client_name; /* for CLIENT LIST, without spaces; borrowed until on_ready */
-	/* Of each command, and 1 ms more for each REDIS_BYTES_PER_MS of its answer. */
+	/* Of each command, and 1 ms more for each REDIS_BYTES_PER_MS of what is sent before it, of
+	 * it and of its answer. */
 	int64_t deadline_ms;
 };
 
@@ -66,9 +67,9 @@ typedef void redis_answer(void *context, const redisReply *reply);
 void redis_command(struct redis *redis, redis_answer *answer, void *context, int argc,
 		   const char *const *argv, const size_t *lens);
 
-/* The same with a deadline of its own: for what blocks. */
-void redis_command_for(struct redis *redis, int64_t deadline_ms, redis_answer *answer,
-		       void *context, int argc, const char *const *argv, const size_t *lens);
+/* The same in one text whose words stand between spaces, and in them %s, %d, %lld, and %b for bytes
+ * and their size_t. */
+void redis_ask(struct redis *redis, redis_answer *answer, void *context, const char *format, ...);
 
 /* Stops reading, or goes on with it. Meanwhile neither answers nor on_push are called, and no
  * deadline passes. What has arrived waits here, the rest in the socket. */

@@ -23,30 +23,20 @@ enum {
 	BATCH_EVENTS = 128,
 	BATCH_BYTES = 1024 * 1024,
 	GATHER_MS = 2, /* after a batch that was not full: publishers need the processor more */
-	DEADLINE_MS = 2000,
-	BYTES_PER_MS = 128, /* what a slow network must still manage */
-	TRIM_MS = 60000,
-	NUMBER_SIZE = 24,
-	WORDS_MAX = 22
+	TRIM_MS = 60000
 };
 
 struct relay {
 	struct cluster *cluster;
 	uv_timer_t gathering;
-	bool is_on, is_watching; /* the marker: the next batch may be sent */
-	bool is_busy; /* one has not been answered */
+	bool is_on;
+	bool is_ready; /* no batch is on its way, and the marker is WATCHed */
 	int64_t looked_id; /* all events up to this one have been looked at */
 	int64_t last_id; /* the newest that was sent */
 	int64_t published_id; /* foreign nodes have been told up to here */
+	size_t events, bytes; /* of the batch */
 	int64_t trim_ms; /* monotonic: when to do it next */
 	bool cannot_trim;
-	struct batch {
-		size_t events, bytes;
-		int64_t deadline_ms;
-		int64_t last_id;
-	} batch;
-	char *message; /* for the channel; its size: */
-	size_t message_size;
 };
 
 struct relay *relay_new(struct cluster *cluster)
@@ -59,47 +49,10 @@ struct relay *relay_new(struct cluster *cluster)
 	return relay;
 }
 
-static void free_relay(uv_handle_t *handle)
-{
-	struct relay *relay = handle->data;
-
-	free(relay->message);
-	free(relay);
-}
-
 void relay_free(struct relay *relay)
 {
 	if (relay)
-		uv_close((uv_handle_t *)&relay->gathering, free_relay);
-}
-
-/* The words of one command, with numbers written out. */
-struct words {
-	int count;
-	const char *at[WORDS_MAX];
-	size_t lens[WORDS_MAX];
-	char numbers[5][NUMBER_SIZE];
-	int numbers_used;
-};
-
-static void add_slice(struct words *words, struct slice word)
-{
-	words->at[words->count] = word.at ? word.at : "";
-	words->lens[words->count++] = word.len;
-}
-
-static void add_word(struct words *words, const char *word)
-{
-	add_slice(words, (struct slice){word, strlen(word)});
-}
-
-static void add_number(struct words *words, const char *name, int64_t number)
-{
-	char *text = words->numbers[words->numbers_used++];
-
-	snprintf(text, NUMBER_SIZE, "%" PRId64, number);
-	add_word(words, name);
-	add_word(words, text);
+		uv_close((uv_handle_t *)&relay->gathering, free_data);
 }
 
 /* Of a command within the batch: an error makes EXEC refuse all of it, and says less about why. */
@@ -111,88 +64,82 @@ static void on_queued(void *context, const redisReply *reply)
 		link_refuse(relay->cluster->link, reply);
 }
 
-static void send_words(struct relay *relay, const struct words *words)
+/* The words of one command; numbers are written out here. */
+struct words {
+	int count, numbers;
+	const char *at[24];
+	size_t lens[24];
+	char number[5][24];
+};
+
+static void add(struct words *words, const char *at, size_t len)
 {
-	redis_command_for(link_commands(relay->cluster->link), relay->batch.deadline_ms, on_queued,
-			  relay, words->count, words->at, words->lens);
+	words->at[words->count] = at;
+	words->lens[words->count++] = len;
 }
 
+static void add_text(struct words *words, const char *name, const char *value)
+{
+	add(words, name, strlen(name));
+	add(words, value, strlen(value));
+}
+
+static void add_number(struct words *words, const char *name, int64_t value)
+{
+	char *text = words->number[words->numbers++];
+
+	snprintf(text, sizeof(words->number[0]), "%" PRId64, value);
+	add_text(words, name, text);
+}
+
+/* Not by redis_ask, which would take twice as long for so many words. */
 static void send_entry(struct relay *relay, const struct log_entry *event, int64_t prev)
 {
-	static const char *const kinds[] = {
-		[EVENT_PUSH] = "push",
-		[EVENT_UNREGISTER] = "unregister",
-		[EVENT_DISCONNECT] = "disconnect",
-	};
 	struct words words = {0};
 
-	add_word(&words, "XADD");
-	add_word(&words, CLUSTER_LOG);
-	add_word(&words, "MAXLEN");
+	add_text(&words, "XADD", CLUSTER_LOG);
+	add(&words, "MAXLEN", strlen("MAXLEN"));
 	add_number(&words, "~", relay->cluster->settings.event_limit);
-	add_word(&words, "*");
-	add_word(&words, "origin");
-	add_word(&words, event->origin);
+	add(&words, "*", 1);
+	add_text(&words, "origin", event->origin);
 	add_number(&words, "id", event->id);
 	add_number(&words, "prev", prev);
-	add_word(&words, "kind");
-	add_word(&words, kinds[event->kind]);
+	add_text(&words, "kind", log_kinds[event->kind]);
+	add_number(&words, "created", event->created_ms);
 	if (event->topic.at) {
-		add_word(&words, "topic");
-		add_slice(&words, event->topic);
+		add(&words, "topic", strlen("topic"));
+		add(&words, event->topic.at, event->topic.len);
 	}
 	if (event->has_user)
 		add_number(&words, "user", event->user);
-	add_number(&words, "created", event->created_ms);
 	if (event->kind == EVENT_PUSH) {
-		add_word(&words, "payload");
-		add_slice(&words, event->payload);
+		add(&words, "payload", strlen("payload"));
+		add(&words, event->payload.at ? event->payload.at : "", event->payload.len);
 	}
-	send_words(relay, &words);
-}
-
-/* For foreign nodes. */
-static void send_message(struct relay *relay, const struct log_entry *event)
-{
-	size_t size = ENVELOPE_HEAD_MAX + event->payload.len + 1;
-	struct words words = {0};
-
-	if (relay->message_size < size) {
-		relay->message = xreallocarray(relay->message, size, 1);
-		relay->message_size = size;
-	}
-	size_t len = envelope_write_head(relay->message, event->origin, event->topic);
-	memcpy(relay->message + len, event->payload.at, event->payload.len);
-	len += event->payload.len;
-	relay->message[len++] = '}';
-	add_word(&words, "PUBLISH");
-	add_word(&words, CLUSTER_EVENTS);
-	add_slice(&words, (struct slice){relay->message, len});
-	send_words(relay, &words);
+	redis_command(link_commands(relay->cluster->link), on_queued, relay, words.count, words.at,
+		      words.lens);
 }
 
 /* An own_event_visitor. */
 static bool take_event(void *context, const struct log_entry *event, int64_t gone_id)
 {
 	struct relay *relay = context;
-	struct batch *batch = &relay->batch;
+	struct redis *redis = link_commands(relay->cluster->link);
 	int64_t joined_id = cluster_store_state(relay->cluster->store)->joined_id;
+	char head[ENVELOPE_HEAD_MAX];
 
-	if (batch->events == BATCH_EVENTS ||
-	    (batch->events > 0 && batch->bytes + event->payload.len > BATCH_BYTES))
+	if (relay->events == BATCH_EVENTS ||
+	    (relay->events > 0 && relay->bytes + event->payload.len > BATCH_BYTES))
 		return false;
-	batch->bytes += event->payload.len;
-	batch->deadline_ms = DEADLINE_MS + (int64_t)(2 * batch->bytes / BYTES_PER_MS);
-	if (batch->events++ == 0) {
-		struct words words = {0};
-
-		add_word(&words, "MULTI");
-		send_words(relay, &words);
-	}
+	relay->bytes += event->payload.len;
+	if (relay->events++ == 0)
+		redis_ask(redis, on_queued, relay, "MULTI");
 	send_entry(relay, event, prev_of(relay->last_id, gone_id, joined_id));
-	if (event->kind == EVENT_PUSH && event->id > relay->published_id)
-		send_message(relay, event);
-	relay->last_id = batch->last_id = event->id;
+	if (event->kind == EVENT_PUSH && event->id > relay->published_id) /* for foreign nodes */
+		redis_ask(redis, on_queued, relay, "PUBLISH " CLUSTER_EVENTS " %b%b}", head,
+			  envelope_write_head(head, event->origin, event->topic), event->payload.at,
+			  event->payload.len);
+	relay->last_id = event->id;
 	return true;
 }
 
@@ -209,85 +156,70 @@ static void on_gathered(uv_timer_t *timer)
 static void on_marker(void *context, const redisReply *reply)
 {
 	struct relay *relay = context;
-	size_t events = relay->batch.events;
 
-	if (reply && reply->type == REDIS_REPLY_ERROR)
-		link_refuse(relay->cluster->link, reply);
-	else if (reply && !redis_is_text(reply, link_marker(relay->cluster->link)))
-		link_drop(relay->cluster->link, "Redis has lost its memory");
-	else if (reply) {
-		relay->is_watching = true;
-		if (events > 0 && events < BATCH_EVENTS)
-			uv_timer_start(&relay->gathering, on_gathered, GATHER_MS, 0);
-		else
-			relay_look(relay);
-	}
+	if (!link_is_marker(relay->cluster->link, reply))
+		return;
+	relay->is_ready = true;
+	if (relay->events > 0 && relay->events < BATCH_EVENTS)
+		uv_timer_start(&relay->gathering, on_gathered, GATHER_MS, 0);
+	else
+		relay_look(relay);
 }
 
 static void watch(struct relay *relay)
 {
-	static const char *const watch_words[] = {"WATCH", CLUSTER_MARKER, NULL};
-	static const char *const get_words[] = {"GET", CLUSTER_MARKER, NULL};
 	struct redis *redis = link_commands(relay->cluster->link);
 
-	relay->is_watching = false;
-	link_send(redis, on_queued, relay, watch_words);
-	link_send(redis, on_marker, relay, get_words);
+	relay->is_ready = false;
+	redis_ask(redis, on_queued, relay, "WATCH " CLUSTER_MARKER);
+	redis_ask(redis, on_marker, relay, "GET " CLUSTER_MARKER);
 }
 
-/* NULL: nobody knows, and the log will say. */
+/* What fails only now has kept nothing else from happening. No answer: nobody knows, and the log
+ * will say. */
 static void on_executed(void *context, const redisReply *reply)
 {
 	struct relay *relay = context;
-	struct batch *batch = &relay->batch;
+	struct link *link = relay->cluster->link;
+	size_t done = 0;
 
-	if (!reply)
-		return;
-	if (reply->type == REDIS_REPLY_NIL) {
-		link_drop(relay->cluster->link, "Redis has lost its memory");
-		return;
+	if (reply && reply->type == REDIS_REPLY_NIL)
+		link_drop(link, "Redis has lost its memory");
+	else if (link_takes(link, reply, REDIS_REPLY_ARRAY)) {
+		if (relay->published_id < relay->last_id)
+			relay->published_id = relay->last_id;
+		while (done < reply->elements && reply->element[done]->type != REDIS_REPLY_ERROR)
+			done++;
+		if (done < reply->elements)
+			link_refuse(link, reply->element[done]);
+		else
+			relay->cluster->counters.counts[COUNT_CLUSTER_RELAYED] +=
+				(int64_t)relay->events;
 	}
-	if (reply->type != REDIS_REPLY_ARRAY) {
-		link_refuse(relay->cluster->link, reply);
-		return;
-	}
-	/* What fails only now has kept nothing else from happening. */
-	relay->published_id =
-		batch->last_id > relay->published_id ? batch->last_id : relay->published_id;
-	for (size_t i = 0; i < reply->elements; i++)
-		if (reply->element[i]->type == REDIS_REPLY_ERROR) {
-			link_refuse(relay->cluster->link, reply->element[i]);
-			return;
-		}
-	relay->cluster->counters.counts[COUNT_CLUSTER_RELAYED] += (int64_t)batch->events;
-	relay->is_busy = false;
 }
 
 void relay_look(struct relay *relay)
 {
-	struct words words = {0};
+	enum database_status status;
 	int64_t looked_id;
 
-	if (!relay->is_on || relay->is_busy || !relay->is_watching || is_gathering(relay))
+	if (!relay->is_on || !relay->is_ready || is_gathering(relay))
 		return;
-	relay->batch = (struct batch){0};
-	if (cluster_store_look(relay->cluster->store, relay->looked_id, take_event, relay,
-			       &looked_id) != DATABASE_OK &&
-	    looked_id == relay->looked_id)
+	relay->events = relay->bytes = 0;
+	status = cluster_store_look(relay->cluster->store, relay->looked_id, take_event, relay,
+				    &looked_id);
+	if (status != DATABASE_OK && looked_id == relay->looked_id)
 		return; /* it is tried again when tapped, and each second */
 	relay->looked_id = looked_id;
-	if (relay->batch.events == 0)
+	if (relay->events == 0)
 		return;
-	relay->is_busy = true;
-	add_word(&words, "EXEC");
-	redis_command_for(link_commands(relay->cluster->link), relay->batch.deadline_ms,
-			  on_executed, relay, words.count, words.at, words.lens);
+	redis_ask(link_commands(relay->cluster->link), on_executed, relay, "EXEC");
 	watch(relay);
 }
 
 bool relay_is_idle(const struct relay *relay)
 {
-	return !relay->is_on || (!relay->is_busy && relay->is_watching && !is_gathering(relay));
+	return !relay->is_on || (relay->is_ready && !is_gathering(relay));
 }
 
 void relay_on_load(struct relay *relay)
@@ -300,8 +232,7 @@ void relay_on_link(struct relay *relay)
 	const struct cluster_state *state = cluster_store_state(relay->cluster->store);
 
 	relay->is_on = true;
-	relay->is_busy = false;
-	relay->batch = (struct batch){0};
+	relay->events = 0;
 	relay->looked_id = relay->last_id = state->relayed_id;
 	if (relay->published_id < state->relayed_id) /* by a batch whose answer was lost */
 		relay->published_id = state->relayed_id;
@@ -327,15 +258,12 @@ static void trim(struct relay *relay, int64_t now_ms)
 {
 	uint64_t newest_ms = cluster_store_state(relay->cluster->store)->position.ms;
 	uint64_t kept_ms = (uint64_t)relay->cluster->settings.event_retention_ms;
-	struct redis *redis = link_commands(relay->cluster->link);
-	char least[NUMBER_SIZE];
 
-	if (relay->cannot_trim || now_ms < relay->trim_ms || newest_ms <= kept_ms || !redis)
+	if (relay->cannot_trim || now_ms < relay->trim_ms || newest_ms <= kept_ms)
 		return;
 	relay->trim_ms = now_ms + TRIM_MS;
-	snprintf(least, sizeof(least), "%" PRIu64, newest_ms - kept_ms);
-	const char *const words[] = {"XTRIM", CLUSTER_LOG, "MINID", "~", least, NULL};
-	link_send(redis, on_trimmed, relay, words);
+	redis_ask(link_commands(relay->cluster->link), on_trimmed, relay,
+		  "XTRIM " CLUSTER_LOG " MINID ~ %lld", (long long)(newest_ms - kept_ms));
 }
 
 void relay_on_tick(struct relay *relay)

@@ -31,19 +31,20 @@ enum {
 
 #define NODES "wavelog:nodes"
 
-enum statement { ROWS, PUT, GONE, REMOVE, STATEMENTS };
+enum statement { PUT, GONE, REMOVE, STATEMENTS };
 
-/* ?1 is the node. */
+/* ?1 is the node; or all that have an entry, one after the other. */
 static const char *const sql[STATEMENTS] = {
-	[ROWS] = "SELECT node, name, version, is_alive, ifnull(started_ms, 0), topics, clients, "
-		 "sockets, is_alive OR (last_id = 0 AND gone_id = 0) FROM nodes",
 	[PUT] = "INSERT INTO nodes (node, name, version, is_alive, started_ms, topics, clients, "
 		"sockets) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (node) DO UPDATE SET "
 		"name = ?2, version = ?3, is_alive = ?4, started_ms = ?5, topics = ?6, "
-		"clients = ?7, sockets = ?8",
-	[GONE] = "UPDATE nodes SET is_alive = 0 WHERE node = ?1 AND is_alive",
+		"clients = ?7, sockets = ?8 WHERE "
+		"(name, version, is_alive, started_ms, topics, clients, sockets) "
+		"IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+	[GONE] = "UPDATE nodes SET is_alive = 0 WHERE is_alive AND instr(?1, node) = 0",
 	/* One of ours whose events are here, or were, stays. */
-	[REMOVE] = "DELETE FROM nodes WHERE node = ?1 AND last_id = 0 AND gone_id = 0",
+	[REMOVE] = "DELETE FROM nodes WHERE last_id = 0 AND gone_id = 0 AND NOT is_alive AND "
+		   "instr(?1, node) = 0",
 };
 
 struct member {
@@ -51,7 +52,6 @@ struct member {
 	struct node_info info; /* alive: in fact */
 	int64_t met_ms, changed_ms; /* monotonic */
 	bool is_listed; /* in the hash, when it was read last */
-	bool is_written; /* its row says all this */
 };
 
 struct roster {
@@ -60,8 +60,6 @@ struct roster {
 	sqlite3_stmt *statements[STATEMENTS];
 	struct member members[MEMBERS_MAX];
 	size_t count;
-	char gone[MEMBERS_MAX][NODE_ID_LEN + 1]; /* rows without an entry, but as if they had */
-	size_t gone_count;
 	int64_t started_ms, beat_ms;
 	bool is_up;
 };
@@ -135,97 +133,43 @@ static void on_done(void *context, const redisReply *reply)
 
 static void remove_entry(struct roster *roster, const char *id)
 {
-	link_send(link_commands(roster->cluster->link), on_done, roster,
-		  (const char *[]){"HDEL", NODES, id, NULL});
-}
-
-static bool is_text(sqlite3_stmt *row, int column, const char *text)
-{
-	const void *bytes = sqlite3_column_blob(row, column);
-	size_t len = (size_t)sqlite3_column_bytes(row, column);
-
-	return len == strlen(text) && (len == 0 || memcmp(bytes, text, len) == 0);
-}
-
-/* Which rows are not as the entries say. */
-static enum database_status read_rows(struct roster *roster)
-{
-	sqlite3_stmt *row = roster->statements[ROWS];
-	int result;
-
-	roster->gone_count = 0;
-	for (size_t i = 0; i < roster->count; i++)
-		roster->members[i].is_written = false;
-	while ((result = sqlite3_step(row)) == SQLITE_ROW) {
-		const char *id = (const char *)sqlite3_column_text(row, 0);
-		struct member *member;
-
-		if (!id || strlen(id) != NODE_ID_LEN)
-			continue;
-		member = find(roster, id);
-		if (member) {
-			const struct node_info *info = &member->info;
-
-			member->is_written = is_text(row, 1, info->name) &&
-					     is_text(row, 2, info->version) &&
-					     sqlite3_column_int64(row, 3) == info->is_alive &&
-					     sqlite3_column_int64(row, 4) == info->started_ms &&
-					     sqlite3_column_int64(row, 5) == info->topics &&
-					     sqlite3_column_int64(row, 6) == info->clients &&
-					     sqlite3_column_int64(row, 7) == info->sockets;
-		} else if (sqlite3_column_int(row, 8) && roster->gone_count < MEMBERS_MAX) {
-			memcpy(roster->gone[roster->gone_count++], id, NODE_ID_LEN + 1);
-		}
-	}
-	sqlite3_reset(row);
-	return database_status_of(result);
+	redis_ask(link_commands(roster->cluster->link), on_done, roster, "HDEL " NODES " %s", id);
 }
 
 static enum database_status put(struct roster *roster, const struct member *member)
 {
 	sqlite3_stmt *statement = roster->statements[PUT];
 	const struct node_info *info = &member->info;
+	const int64_t numbers[] = {info->is_alive, info->started_ms, info->topics, info->clients,
+				   info->sockets};
 
 	sqlite3_bind_text(statement, 1, member->id, -1, SQLITE_STATIC);
 	sqlite3_bind_text(statement, 2, info->name, -1, SQLITE_STATIC);
 	sqlite3_bind_text(statement, 3, info->version, -1, SQLITE_STATIC);
-	sqlite3_bind_int(statement, 4, info->is_alive);
-	sqlite3_bind_int64(statement, 5, info->started_ms);
-	sqlite3_bind_int64(statement, 6, info->topics);
-	sqlite3_bind_int64(statement, 7, info->clients);
-	sqlite3_bind_int64(statement, 8, info->sockets);
+	for (int i = 0; i < 5; i++)
+		sqlite3_bind_int64(statement, 4 + i, numbers[i]);
 	return database_run(statement);
 }
 
-static enum database_status run_for(struct roster *roster, enum statement which, const char *id)
-{
-	sqlite3_bind_text(roster->statements[which], 1, id, -1, SQLITE_STATIC);
-	return database_run(roster->statements[which]);
-}
-
-/* The rows become as the entries are. What fails is tried again with the next beat. */
+/* The rows become as the entries are; where they are, nothing is written. What fails is tried again
+ * with the next beat. */
 static void write_rows(struct roster *roster)
 {
 	struct cluster_store *store = roster->cluster->store;
-	enum database_status status = read_rows(roster);
-	bool is_due = roster->gone_count > 0;
+	enum database_status status = cluster_store_begin(store);
+	char listed[MEMBERS_MAX * (NODE_ID_LEN + 1) + 1] = "", *end = listed;
 
-	for (size_t i = 0; i < roster->count; i++)
-		is_due |= !roster->members[i].is_written;
-	if (status != DATABASE_OK || !is_due || cluster_store_begin(store) != DATABASE_OK)
+	if (status != DATABASE_OK)
 		return;
-	for (size_t i = 0; i < roster->gone_count && status == DATABASE_OK; i++) {
-		status = run_for(roster, GONE, roster->gone[i]);
-		if (status == DATABASE_OK)
-			status = run_for(roster, REMOVE, roster->gone[i]);
+	for (size_t i = 0; i < roster->count && status == DATABASE_OK; i++) {
+		end = stpcpy(stpcpy(end, roster->members[i].id), " ");
+		status = put(roster, &roster->members[i]);
 	}
-	for (size_t i = 0; i < roster->count && status == DATABASE_OK; i++)
-		if (!roster->members[i].is_written)
-			status = put(roster, &roster->members[i]);
-	if (status == DATABASE_OK)
-		cluster_store_commit(store, NULL);
-	else
-		cluster_store_give_up(store);
+	for (enum statement which = GONE; which <= REMOVE && status == DATABASE_OK; which++) {
+		sqlite3_bind_text(roster->statements[which], 1, listed, -1, SQLITE_STATIC);
+		status = database_run(roster->statements[which]);
+	}
+	cluster_store_end(store, status, NULL);
 }
 
 /* Those that are not listed any more go, and with them the entries that nobody needs. */
@@ -247,12 +191,8 @@ static void on_entries(void *context, const redisReply *reply)
 	struct roster *roster = context;
 	struct node_info info;
 
-	if (!reply)
+	if (!link_takes(roster->cluster->link, reply, REDIS_REPLY_ARRAY))
 		return;
-	if (reply->type != REDIS_REPLY_ARRAY) {
-		link_refuse(roster->cluster->link, reply);
-		return;
-	}
 	for (size_t i = 0; i < roster->count; i++)
 		roster->members[i].is_listed = false;
 	for (size_t i = 0; i + 1 < reply->elements; i += 2) {
@@ -280,8 +220,8 @@ static void on_length(void *context, const redisReply *reply)
 	if (!is_number(roster, reply))
 		return;
 	if (reply->integer <= MEMBERS_MAX)
-		link_send(link_commands(roster->cluster->link), on_entries, roster,
-			  (const char *[]){"HGETALL", NODES, NULL});
+		redis_ask(link_commands(roster->cluster->link), on_entries, roster,
+			  "HGETALL " NODES);
 	else
 		refused_count(&roster->cluster->refused, COUNT_CLUSTER_REFUSED_TOO_MANY_NODES,
 			      "nodes");
@@ -307,8 +247,8 @@ static void beat(struct roster *roster)
 	info.clients = gauges.connected_clients;
 	info.sockets = gauges.connected_sockets;
 	node_info_write(&info, id, text);
-	link_send(redis, on_done, roster, (const char *[]){"HSET", NODES, id, text, NULL});
-	link_send(redis, on_length, roster, (const char *[]){"HLEN", NODES, NULL});
+	redis_ask(redis, on_done, roster, "HSET " NODES " %s %s", id, text);
+	redis_ask(redis, on_length, roster, "HLEN " NODES);
 }
 
 struct roster *roster_new(struct cluster *cluster)

@@ -52,10 +52,12 @@ enum log_verdict log_judge(const struct log_findings *findings, struct log_posit
 /* What becomes of an event of another node of ours. `last_id`: its newest one that has come; 0:
  * none ever has. `may_miss`: we may have missed the first ones of nodes that we do not know. */
 enum entry_verdict {
-	ENTRY_NEW,
 	ENTRY_KNOWN, /* it came before */
+	ENTRY_NEW,
 	ENTRY_AFTER_GAP, /* new, and others before it will never come */
-	ENTRY_FIRST /* new, the first of its node to come; earlier ones were not for us */
+	ENTRY_FIRST, /* new, the first of its node to come; earlier ones were not for us */
+	ENTRY_BEFORE_US /* not for us: from before we came. Says how far its node was. Not judged so
+			 */
 };
 enum entry_verdict entry_judge(int64_t last_id, int64_t id, int64_t prev, bool may_miss);
 
@@ -63,8 +65,9 @@ enum entry_verdict entry_judge(int64_t last_id, int64_t id, int64_t prev, bool m
  * up to which they stay at home). `gone_id`: up to which pushes were pruned. */
 int64_t prev_of(int64_t last_id, int64_t gone_id, int64_t joined_id);
 
-/* How many entries to ask for, after `count` of them had that many bytes. */
-enum { READ_COUNT_MOST = 100, READ_BYTES = 1024 * 1024 };
+/* How many entries to ask for, after `count` of them had that many bytes: never more than fit into
+ * REPLY_MAX_BYTES. */
+enum { READ_COUNT_MOST = 60, READ_BYTES = 1024 * 1024 };
 unsigned read_count(unsigned count, size_t bytes);
 
 #endif

@@ -1,7 +1,6 @@
 /*
- * All SQL of the cluster's thread about events and about this node: its own events on their way to
- * Redis, those of others on their way here, and the row in `cluster`. What is not urgent waits in
- * memory for the next commit.
+ * This node in its database: the row in `cluster`, and its own events on their way to Redis. Also
+ * the transactions of the cluster's thread: what is not urgent waits in memory for the next one.
  */
 #ifndef GATEWAY_CLUSTER_STORE_H
 #define GATEWAY_CLUSTER_STORE_H
@@ -33,6 +32,8 @@ struct cluster_state {
 	int64_t nodes; /* -1: away */
 	int64_t since_ms; /* 0: since the database was made */
 	char why[CLUSTER_WHY_SIZE]; /* "": it is there */
+	bool is_overtaken; /* by another process, in writing it: nothing can be committed until it
+			      is loaded anew */
 };
 
 /* Reads all of it anew; and joins the cluster, for a node that has never been in one: its newest
@@ -41,10 +42,6 @@ enum database_status cluster_store_load(struct cluster_store *store);
 
 /* Another process of this node may have the state from now on: it is not written any more. */
 void cluster_store_unload(struct cluster_store *store);
-
-/* Another process of this node has written the state since it was loaded: nothing can be committed
- * until it is loaded anew. */
-bool cluster_store_is_overtaken(const struct cluster_store *store);
 
 /* Change it as you like: the next commit writes it. */
 struct cluster_state *cluster_store_state(struct cluster_store *store);
@@ -59,40 +56,19 @@ typedef bool own_event_visitor(void *context, const struct log_entry *event, int
 enum database_status cluster_store_look(struct cluster_store *store, int64_t after_id,
 					own_event_visitor *each, void *context, int64_t *looked_id);
 
-/* What an entry of another node is, before any of them are added; `may_miss` as for entry_judge. */
-enum entry_verdict cluster_store_judge(const struct cluster_store *store,
-				       const struct log_entry *entry, bool may_miss);
-
-/* A transaction: begin, which waits a moment for the write lock, and with DATABASE_OK a commit, or
- * cluster_store_give_up. What fails has changed nothing, and may be tried again. */
+/* A transaction: begin, which waits a moment for the write lock, and with DATABASE_OK an end, with
+ * what waits in memory, and `position` in the place of the one in the state, unless NULL. What
+ * fails, or is ended with another status, has changed nothing, and may be tried again. */
 enum database_status cluster_store_begin(struct cluster_store *store);
-
-/* Adds an entry of another node that is not ENTRY_KNOWN, a gap before it if there is one, and notes
- * how far that node has come. DATABASE_FULL: too many nodes; *is_refused is set, and it is passed
- * by. */
-enum database_status cluster_store_add(struct cluster_store *store, const struct log_entry *entry,
-				       enum entry_verdict verdict, bool *is_refused);
-
-/* For a node that comes to a cluster: how far another one had come by then. */
-enum database_status cluster_store_learn(struct cluster_store *store, const struct log_entry *entry,
-					 bool *is_refused);
-
-/* An event of a foreign node. */
-enum database_status cluster_store_add_foreign(struct cluster_store *store, const char *origin,
-					       struct slice topic, struct slice payload);
-
-/* With what waits in memory, and `position` in the place of the one in the state, unless NULL. */
-enum database_status cluster_store_commit(struct cluster_store *store,
-					  const struct log_position *position);
-void cluster_store_give_up(struct cluster_store *store);
+enum database_status cluster_store_end(struct cluster_store *store, enum database_status status,
+				       const struct log_position *position);
 
 /* Commits what waits, if anything does. */
 enum database_status cluster_store_flush(struct cluster_store *store);
 
-/* Lets the ids of own events jump ahead of `known_id`, which others have seen here. */
-enum database_status cluster_store_jump(struct cluster_store *store, int64_t known_id);
-
-/* The newest event; 0 if that cannot be read. */
-int64_t cluster_store_newest(struct cluster_store *store);
+/* The log has an event of this node with that id. *is_unknown: it is above all that are here; then
+ * the ids of own events jump ahead of it, for others would take the next ones for those. */
+enum database_status cluster_store_meet(struct cluster_store *store, int64_t own_id,
+					bool *is_unknown);
 
 #endif

@@ -37,9 +37,9 @@ enum database_status topic_rows_to_relay(struct topic_rows *rows, struct topic_r
  * has changed since. */
 enum database_status topic_rows_relayed(struct topic_rows *rows, const struct topic_row *row);
 
-/* Inside a transaction: all live topics are to be relayed, those that nobody has changed only if
- * Redis has none of that name. */
-enum database_status topic_rows_give(struct topic_rows *rows);
+/* Inside a transaction: all live topics that were registered since then (wall clock) are to be
+ * relayed, those that nobody has changed only if Redis has none of that name. */
+enum database_status topic_rows_give(struct topic_rows *rows, int64_t since_ms);
 
 /* At most `max` live topics after `last` in the order of their names, but for worker.status, and
  * *count. `last` may be one of `out`. */

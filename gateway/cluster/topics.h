@@ -22,10 +22,11 @@ struct topics *topics_new(struct cluster *cluster);
 /* The memory is freed after the loop's next turn. NULL is allowed. */
 void topics_free(struct topics *topics);
 
-/* Redis has lost its memory, or has never met this node: it is to be given the topics that are
- * known here, and this is remembered until it has been done. False when the database cannot be
- * written. */
-bool topics_give_all(struct topics *topics);
+/* Redis is to be given topics that are known here, if it does not have them, and this is remembered
+ * until it has been done: all when it has lost its memory or has never met this node; else what was
+ * registered just before the link went, for that it may have lost without a trace. False when the
+ * database cannot be written. */
+bool topics_give(struct topics *topics, bool is_all);
 
 void topics_on_link(struct topics *topics);
 void topics_on_link_lost(struct topics *topics);

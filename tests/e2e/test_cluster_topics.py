@@ -336,6 +336,19 @@ def test_each_node_says_how_it_stands_and_hears_of_the_others(make_cluster):
         assert said["id"] == a.id and said["alive"] is True and (said["active_topics"], said["connected_clients"]) == (1, 1)
         wait_until(lambda: rows(b).get(a.id) == (said["name"], said["version"], 1, 1, 1, 1), lambda: f"{rows(b)}", 12)
 
+    # What was registered just before the link went, a Redis that failed over may have lost without a trace.
+    cluster.register("late")
+    for proxy in cluster.proxies:
+        proxy.cut()
+    for node in (a, b):
+        node.wait_until_away()
+    redis.delete(KEY + "late")
+    for proxy in cluster.proxies:
+        proxy.restore()
+    cluster.wait_until_joined()
+    wait_until(lambda: redis.pttl(KEY + "late") > 10_000, "it is given back")
+    until_known((a, b), "late")
+
     now, old = time.strftime("%Y-%m-%dT%H:%M:%S.5Z", time.gmtime()), "2026-01-01T00:00:00Z"
     go = "f" * 16
     for field, value in {

@@ -1,10 +1,11 @@
-// needs: gateway/cluster/store.c gateway/cluster/rules.c
+// needs: gateway/cluster/store.c gateway/cluster/intake.c gateway/cluster/rules.c
 /*
  * The cluster's SQL on a real database: what comes from other nodes, what goes to them, and what of
  * it is there after a failure.
  */
 #include "tests/unit/database_fixture.h"
 
+#include "gateway/cluster/intake.h"
 #include "gateway/cluster/store.h"
 #include "shared/database/write_lock.h"
 
@@ -13,6 +14,7 @@
 
 static struct database *database;
 static struct cluster_store *store;
+static struct intake *intake;
 static struct counters counters;
 
 static void open_store(void)
@@ -22,14 +24,17 @@ static void open_store(void)
 	database = open_database();
 	counters = (struct counters){0};
 	store = cluster_store_new(database, &counters);
+	intake = intake_new(database);
 	if (!database_is_prepared(database, why))
 		fail_msg("%s", why);
 	assert_int_equal(cluster_store_load(store), DATABASE_OK);
+	assert_int_equal(intake_load(intake), DATABASE_OK);
 }
 
 static void close_store(void)
 {
 	cluster_store_free(store);
+	intake_free(intake);
 	database_close(database);
 }
 
@@ -47,19 +52,33 @@ static struct log_entry entry_of(const char *origin, int64_t id, int64_t prev)
 	return entry;
 }
 
+static enum database_status commit(const struct log_position *position)
+{
+	enum database_status status = cluster_store_end(store, intake_put(intake), position);
+
+	if (status != DATABASE_OK)
+		assert_int_equal(intake_load(intake), DATABASE_OK);
+	return status;
+}
+
 /* Adds it by itself, as the reader would. */
 static enum entry_verdict add(struct log_entry entry, bool may_miss)
 {
-	enum entry_verdict verdict = cluster_store_judge(store, &entry, may_miss);
+	enum entry_verdict verdict = intake_judge(intake, &entry, may_miss);
 	bool is_refused;
 
 	if (verdict == ENTRY_KNOWN)
 		return verdict;
 	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
-	assert_int_equal(cluster_store_add(store, &entry, verdict, &is_refused), DATABASE_OK);
+	assert_int_equal(intake_add(intake, &entry, verdict, &is_refused), DATABASE_OK);
 	assert_false(is_refused);
-	assert_int_equal(cluster_store_commit(store, NULL), DATABASE_OK);
+	assert_int_equal(commit(NULL), DATABASE_OK);
 	return verdict;
+}
+
+static int64_t newest(void)
+{
+	return query_number(handle(), "SELECT max(id) FROM events");
 }
 
 static void a_node_joins_once_and_its_older_events_stay_at_home(void **state)
@@ -69,7 +88,7 @@ static void a_node_joins_once_and_its_older_events_stay_at_home(void **state)
 	(void)state;
 	open_store();
 	joined_id = cluster_store_state(store)->joined_id;
-	assert_int_equal(joined_id, cluster_store_newest(store));
+	assert_int_equal(joined_id, newest());
 	assert_int_equal(cluster_store_state(store)->relayed_id, joined_id);
 	execute(handle(),
 		"INSERT INTO events (kind, topic, created_ms, payload) VALUES (0, 't', 1, '1')");
@@ -104,7 +123,7 @@ static void own_events_are_seen_in_order_and_those_of_others_passed_over(void **
 
 	(void)state;
 	open_store();
-	first = cluster_store_newest(store);
+	first = newest();
 	execute(handle(),
 		"INSERT INTO events (kind, topic, user_id, created_ms, origin, payload) VALUES "
 		"(0, 't', NULL, 5, NULL, '1'), (0, 't', NULL, 5, '" OTHER
@@ -159,20 +178,21 @@ static void a_transaction_that_is_given_up_leaves_nothing(void **state)
 	(void)state;
 	open_store();
 	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
-	assert_int_equal(cluster_store_add(store, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
-	assert_int_equal(cluster_store_judge(store, &entry, false), ENTRY_KNOWN);
-	cluster_store_give_up(store);
-	assert_int_equal(cluster_store_judge(store, &entry, false), ENTRY_NEW);
+	assert_int_equal(intake_add(intake, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
+	assert_int_equal(intake_judge(intake, &entry, false), ENTRY_KNOWN);
+	cluster_store_end(store, DATABASE_BUSY, NULL);
+	assert_int_equal(intake_load(intake), DATABASE_OK);
+	assert_int_equal(intake_judge(intake, &entry, false), ENTRY_NEW);
 	assert_int_equal(query_number(handle(), "SELECT count(*) FROM nodes"), 0);
 
 	/* A commit that fails does not move the position, not even in memory. */
 	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
-	assert_int_equal(cluster_store_add(store, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
+	assert_int_equal(intake_add(intake, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
 	execute(handle(), "ROLLBACK; BEGIN; PRAGMA query_only = 1");
-	assert_int_not_equal(cluster_store_commit(store, &position), DATABASE_OK);
+	assert_int_not_equal(commit(&position), DATABASE_OK);
 	execute(handle(), "PRAGMA query_only = 0");
 	assert_int_equal(cluster_store_state(store)->position.ms, 0);
-	assert_int_equal(cluster_store_judge(store, &entry, false), ENTRY_NEW);
+	assert_int_equal(intake_judge(intake, &entry, false), ENTRY_NEW);
 	assert_int_equal(add(entry, false), ENTRY_NEW);
 	close_store();
 }
@@ -262,9 +282,9 @@ static void there_are_not_too_many_nodes_and_a_dead_one_gives_way(void **state)
 	}
 	execute(handle(), "UPDATE nodes SET is_alive = 1");
 	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
-	assert_int_equal(cluster_store_add(store, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
+	assert_int_equal(intake_add(intake, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
 	assert_true(is_refused);
-	assert_int_equal(cluster_store_commit(store, NULL), DATABASE_OK);
+	assert_int_equal(commit(NULL), DATABASE_OK);
 	/* First one that has no events here, then one that has some. */
 	execute(handle(), "DELETE FROM events WHERE origin GLOB '0000000000001003.*'");
 	execute(handle(),
@@ -292,12 +312,12 @@ static void a_process_that_was_overtaken_writes_nothing(void **state)
 	open_store();
 	execute(handle(), "UPDATE cluster SET log_position = '5-5'");
 	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
-	assert_int_equal(cluster_store_add(store, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
-	assert_int_equal(cluster_store_commit(store, &position), DATABASE_BUSY);
-	assert_true(cluster_store_is_overtaken(store));
+	assert_int_equal(intake_add(intake, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
+	assert_int_equal(commit(&position), DATABASE_BUSY);
+	assert_true(cluster_store_state(store)->is_overtaken);
 	assert_int_equal(query_number(handle(), "SELECT count(*) FROM nodes"), 0);
 	assert_int_equal(cluster_store_load(store), DATABASE_OK);
-	assert_false(cluster_store_is_overtaken(store));
+	assert_false(cluster_store_state(store)->is_overtaken);
 	assert_int_equal(cluster_store_state(store)->position.ms, 5);
 	add(entry, false);
 	cluster_store_state(store)->position = position;
@@ -310,16 +330,36 @@ static void a_process_that_was_overtaken_writes_nothing(void **state)
 
 static void ids_jump_ahead_of_what_others_have_seen(void **state)
 {
-	int64_t newest;
+	bool is_unknown;
+	int64_t before;
 
 	(void)state;
 	open_store();
-	newest = cluster_store_newest(store);
-	assert_int_equal(cluster_store_jump(store, newest + 100), DATABASE_OK);
-	assert_true(cluster_store_newest(store) > newest + 100);
-	newest = cluster_store_newest(store);
-	assert_int_equal(cluster_store_jump(store, newest), DATABASE_OK);
-	assert_int_equal(cluster_store_newest(store), newest);
+	before = newest();
+	assert_int_equal(cluster_store_meet(store, before + 100, &is_unknown), DATABASE_OK);
+	assert_true(is_unknown && newest() > before + 100);
+	before = newest();
+	assert_int_equal(cluster_store_meet(store, before, &is_unknown), DATABASE_OK);
+	assert_true(!is_unknown && newest() == before);
+	close_store();
+}
+
+static void of_what_was_there_before_this_node_only_the_number_is_kept(void **state)
+{
+	struct log_entry entry = entry_of(OTHER, 7, 0);
+	bool is_refused;
+
+	(void)state;
+	open_store();
+	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
+	assert_int_equal(intake_add(intake, &entry, ENTRY_BEFORE_US, &is_refused), DATABASE_OK);
+	assert_int_equal(commit(NULL), DATABASE_OK);
+	assert_string_equal(query(handle(), "SELECT last_id || ' ' || missing_id || ' ' || (SELECT "
+					    "count(*) FROM events WHERE +origin IS NOT NULL) "
+					    "FROM nodes"),
+			    "7 7 0");
+	assert_int_equal(add(entry, false), ENTRY_KNOWN);
+	assert_int_equal(add(entry_of(OTHER, 8, 7), false), ENTRY_NEW);
 	close_store();
 }
 
@@ -336,6 +376,7 @@ int main(void)
 		DATABASE_TEST(there_are_not_too_many_nodes_and_a_dead_one_gives_way),
 		DATABASE_TEST(a_process_that_was_overtaken_writes_nothing),
 		DATABASE_TEST(ids_jump_ahead_of_what_others_have_seen),
+		DATABASE_TEST(of_what_was_there_before_this_node_only_the_number_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
