@@ -55,14 +55,14 @@ static bool hold_lock(struct cluster *cluster)
 static void on_open(struct cluster *cluster, enum log_verdict verdict, struct log_position newest)
 {
 	static const char *const verdicts[] = {
-		[LOG_FIRST_TIME] = "first time",
-		[LOG_GOES_ON] = "goes on",
-		[LOG_TRIMMED] = "has been trimmed",
-		[LOG_LOST] = "was lost",
+		[LOG_FIRST_TIME] = "first time",	   [LOG_GOES_ON] = "goes on",
+		[LOG_TRIMMED] = "has been trimmed",	   [LOG_LOST] = "was lost",
+		[LOG_UNREAD] = "was lost, and is read on",
 	};
 
 	cluster->is_up = true;
-	cluster->must_give = verdict == LOG_LOST || verdict == LOG_FIRST_TIME;
+	cluster->must_give =
+		verdict == LOG_LOST || verdict == LOG_UNREAD || verdict == LOG_FIRST_TIME;
 	if (verdict != LOG_GOES_ON || !cluster->has_been_up)
 		log_event(verdict == LOG_LOST ? LOG_WARN : LOG_INFO, "Redis is reached",
 			  log_text("log", verdicts[verdict]));

@@ -207,7 +207,9 @@ static void open_link(uv_timer_t *timer)
 	link->twin_beats = 0;
 	link->cluster->counters.counts[COUNT_CLUSTER_RECONNECTS]++;
 	link->findings.is_new_here = !state->marker[0];
-	link->findings.has_marker = strcmp(state->marker, link->marker) == 0;
+	link->findings.is_unread = state->marker[0] == CLUSTER_UNREAD;
+	link->findings.has_marker =
+		strcmp(state->marker + link->findings.is_unread, link->marker) == 0;
 	log_repeat_ends(&link->trouble, clock_monotonic_ms(), "Redis is there again");
 	beat(link);
 	link->handlers->on_open(link->cluster, log_judge(&link->findings, state->position),

@@ -100,7 +100,8 @@ void reader_on_link(struct reader *reader, enum log_verdict verdict, struct log_
 		state->relayed_id = state->joined_id; /* until some are found */
 	}
 	if (verdict == LOG_LOST) /* and so it is until all of it has been read */
-		snprintf(state->marker, sizeof(state->marker), "lost");
+		snprintf(state->marker, sizeof(state->marker), "%c%s", CLUSTER_UNREAD,
+			 link_marker(reader->cluster->link));
 	reader->is_on = reader->is_catching_up = true;
 	reader->verdict = verdict;
 	reader->end = newest;
@@ -177,7 +178,8 @@ static bool read_batch(struct reader *reader, const redisReply *reply, struct ba
 static enum database_status add_item(struct reader *reader, struct item *item)
 {
 	struct intake *intake = reader->cluster->intake;
-	bool may_miss = reader->verdict == LOG_TRIMMED || reader->verdict == LOG_LOST;
+	bool may_miss = reader->verdict == LOG_TRIMMED || reader->verdict == LOG_LOST ||
+			reader->verdict == LOG_UNREAD;
 
 	if (item->fault == ENVELOPE_GOOD && !item->is_own)
 		item->verdict = intake_judge(intake, &item->entry, may_miss);

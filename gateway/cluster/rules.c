@@ -57,19 +57,21 @@ int log_position_compare(struct log_position a, struct log_position b)
 
 enum log_verdict log_judge(const struct log_findings *findings, struct log_position position)
 {
+	enum log_verdict good = findings->is_unread ? LOG_UNREAD : LOG_GOES_ON;
+	enum log_verdict trimmed = findings->is_unread ? LOG_UNREAD : LOG_TRIMMED;
+
 	if (findings->is_new_here)
 		return LOG_FIRST_TIME;
 	if (!findings->has_marker)
 		return LOG_LOST;
 	if (position.ms == 0 && position.number == 0) /* there was none, and all of it is new */
-		return LOG_GOES_ON;
+		return good;
 	if (!findings->has_log || log_position_compare(findings->newest, position) < 0)
 		return LOG_LOST;
 	if (findings->has_entry)
-		return LOG_GOES_ON;
-	return findings->has_first && log_position_compare(findings->first, position) < 0
-		       ? LOG_LOST
-		       : LOG_TRIMMED;
+		return good;
+	return findings->has_first && log_position_compare(findings->first, position) < 0 ? LOG_LOST
+											  : trimmed;
 }
 
 enum entry_verdict entry_judge(int64_t last_id, int64_t id, int64_t prev, bool may_miss)

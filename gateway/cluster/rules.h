@@ -32,6 +32,7 @@ int log_position_compare(struct log_position a, struct log_position b);
 struct log_findings {
 	bool is_new_here; /* this node has never been there */
 	bool has_marker; /* and it is the one that we know */
+	bool is_unread; /* but we have not read all of its log again since it was lost */
 	bool has_log;
 	bool has_entry; /* the last one that we have read, or we have read none */
 	bool has_first; /* the log is not empty; its first one: */
@@ -43,7 +44,8 @@ enum log_verdict {
 	LOG_FIRST_TIME, /* what it holds was there before us: learn from it, take nothing */
 	LOG_GOES_ON,
 	LOG_TRIMMED, /* entries that we have not read may be gone */
-	LOG_LOST /* Redis has lost its memory, or a part of it: read all of it again */
+	LOG_LOST, /* Redis has lost its memory, or a part of it: read all of it again */
+	LOG_UNREAD /* it had, and that was interrupted: go on */
 };
 
 /* `position`: up to which we have read it. */

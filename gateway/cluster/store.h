@@ -15,6 +15,9 @@
 
 enum { CLUSTER_MARKER_SIZE = 33, CLUSTER_WHY_SIZE = 160 };
 
+/* Before the marker, until all of the log has been read again that Redis has by that marker. */
+enum { CLUSTER_UNREAD = '+' };
+
 struct cluster_store;
 
 /* Both are borrowed. The counters are added to the totals with each commit. Free it before the
