@@ -20,6 +20,7 @@
 enum {
 	FIRST_COUNT = 16,
 	FEWER = 4,
+	FIELD_BYTES = 16, /* what a field costs beside its own */
 	BLOCK_MS = 1000,
 	RETRY_MS = 50,
 	FIELDS_MAX = 64 /* names and values of an entry */
@@ -37,7 +38,8 @@ struct reader {
 	bool is_on, is_catching_up;
 	enum log_verdict verdict;
 	struct log_position end; /* of the log when the link opened */
-	unsigned count, most; /* to ask for; until all has been read, no more than that */
+	unsigned count; /* to ask for */
+	bool has_read; /* since the link is there */
 	struct log_repeat trouble, unknown;
 };
 
@@ -69,7 +71,6 @@ struct reader *reader_new(struct cluster *cluster, void (*on_caught_up)(struct c
 	reader->cluster = cluster;
 	reader->on_caught_up = on_caught_up;
 	reader->count = FIRST_COUNT;
-	reader->most = READ_COUNT_MOST;
 	reader->trouble = (struct log_repeat){.level = LOG_ERROR,
 					      .message = "cannot write what other nodes have sent"};
 	reader->unknown = (struct log_repeat){
@@ -103,6 +104,7 @@ void reader_on_link(struct reader *reader, enum log_verdict verdict, struct log_
 		snprintf(state->marker, sizeof(state->marker), "%c%s", CLUSTER_UNREAD,
 			 link_marker(reader->cluster->link));
 	reader->is_on = reader->is_catching_up = true;
+	reader->has_read = false;
 	reader->verdict = verdict;
 	reader->end = newest;
 	ask(reader);
@@ -111,9 +113,9 @@ void reader_on_link(struct reader *reader, enum log_verdict verdict, struct log_
 void reader_on_link_lost(struct reader *reader)
 {
 	reader->is_on = false;
-	/* It may have been the answer that was too long. */
-	reader->most = reader->count > FEWER ? reader->count / FEWER : 1;
-	reader->count = reader->most;
+	/* The first answer may have been too long. */
+	if (!reader->has_read)
+		reader->count = reader->count > FEWER ? reader->count / FEWER : 1;
 	uv_timer_stop(&reader->retry);
 }
 
@@ -137,7 +139,7 @@ static bool read_entry(struct reader *reader, const redisReply *reply, struct ba
 	for (size_t i = 0; i < list->elements; i++) {
 		const redisReply *field = list->element[i];
 
-		batch->bytes += (size_t)field->len;
+		batch->bytes += (size_t)field->len + FIELD_BYTES;
 		if (field->type != REDIS_REPLY_STRING)
 			item->fault = ENVELOPE_MALFORMED;
 		else if (i < FIELDS_MAX)
@@ -259,7 +261,6 @@ static void note_progress(struct reader *reader, bool is_empty)
 	if (reader->is_catching_up &&
 	    (is_empty || log_position_compare(state->position, reader->end) >= 0)) {
 		reader->is_catching_up = false;
-		reader->most = READ_COUNT_MOST;
 		reader->on_caught_up(reader->cluster);
 	}
 }
@@ -285,8 +286,7 @@ static void on_entries(void *context, const redisReply *reply)
 	}
 	status = apply(reader, batch);
 	reader->count = read_count(reader->count, batch->bytes);
-	if (reader->count > reader->most)
-		reader->count = reader->most;
+	reader->has_read = true;
 	free(batch);
 	if (status == DATABASE_OK) {
 		log_repeat_ends(&reader->trouble, clock_monotonic_ms(),
