@@ -48,7 +48,7 @@ class Scale:
     events: int = 1_000_000
     replayed: int = 200_000
     backlog: int = 100_000
-    idle_seconds: int = 30
+    idle_seconds: int = 20
     gateway_processes: int = 2
 
 

@@ -9,7 +9,7 @@ from .load import ALL, LOAD_CORES, Load, usage
 from .report import Row
 
 LARGE = 16 * 1024
-WARM_UP = 5
+WARM_UP = 3
 READY_S = 0.1  # until the load generator has read its command
 PUBLISHERS = 8
 BURST_BARS = {100: "<= 0.45", 1000: "<= 0.25"}  # by the number of subscribers
