@@ -45,9 +45,9 @@ if (!hash_equals(KEY, $given)) {
 
 header('Content-Type: text/plain; charset=utf-8');
 header('X-Accel-Buffering: no');
-ignore_user_abort(true); // what is put there is removed again, whoever goes away
-@set_time_limit(180);
-error_reporting(0);
+attempt('error_reporting', 0);
+attempt('ignore_user_abort', true); // what is put there is removed again, whoever goes away
+attempt('set_time_limit', 180);
 
 $folder = __DIR__ . '/wavelog-worker-check-' . bin2hex(random_bytes(8));
 $elsewhere = null; // a folder outside the site, made for this run
@@ -76,6 +76,12 @@ function remove($path)
 	return @rmdir($path);
 }
 
+/** What a function says, or null: hosts take functions away, and PHP 8 throws then. */
+function attempt($function, ...$arguments)
+{
+	return function_exists($function) ? @$function(...$arguments) : null;
+}
+
 /** One line of the report. $good: true, false, or null when nobody knows. */
 function say($good, $what, $hint = '')
 {
@@ -102,10 +108,14 @@ function report_php()
 	global $elsewhere;
 	say(PHP_VERSION_ID >= 70400, 'PHP ' . PHP_VERSION . ' (' . PHP_SAPI . ')', PHP_VERSION_ID >= 70400 ? '' : 'choose 7.4 or newer in the panel');
 	say(extension_loaded('curl'), 'the curl extension', extension_loaded('curl') ? '' : 'WavelogWorker.php needs it: enable it in the panel');
-	$machine = php_uname('m');
-	$kernel = php_uname('r');
-	say(PHP_OS === 'Linux' && version_compare($kernel, '3.10', '>='), PHP_OS . " $kernel on $machine", 'take the archive for this processor');
-	$basedir = (string) ini_get('open_basedir');
+	$machine = attempt('php_uname', 'm') ?: 'a processor that PHP may not name';
+	$kernel = attempt('php_uname', 'r');
+	say($kernel ? PHP_OS === 'Linux' && version_compare($kernel, '3.10', '>=') : null, PHP_OS . " $kernel on $machine",
+		'take the archive for this processor');
+	$off = preg_replace('/[\s,]+/', ' ', (string) attempt('ini_get', 'disable_functions'));
+	if ($off !== '')
+		say(null, 'functions that are switched off in PHP', $off);
+	$basedir = (string) attempt('ini_get', 'open_basedir');
 	say($basedir === '', 'PHP may open files everywhere in the account', $basedir === '' ? '' : "open_basedir: $basedir");
 
 	$elsewhere = folder_outside();
@@ -122,8 +132,8 @@ function report_php()
 function folder_outside()
 {
 	$site = realpath((string) $_SERVER['DOCUMENT_ROOT']) ?: __DIR__;
-	$account = function_exists('posix_getpwuid') ? posix_getpwuid(posix_geteuid()) : false;
-	foreach ([$account ? $account['dir'] : '', (string) getenv('HOME'), dirname($site), dirname($site, 2)] as $place) {
+	$account = attempt('posix_getpwuid', (int) attempt('posix_geteuid')) ?: ['dir' => ''];
+	foreach ([$account['dir'], (string) attempt('getenv', 'HOME'), dirname($site), dirname($site, 2)] as $place) {
 		$real = $place === '' ? false : realpath($place);
 		if (!$real || $real === '/' || strpos("$real/", "$site/") === 0)
 			continue;
@@ -134,20 +144,20 @@ function folder_outside()
 	return null;
 }
 
-function allowed($name)
+/** A word of a shell's. */
+function quoted($text)
 {
-	$disabled = array_map('trim', explode(',', (string) ini_get('disable_functions')));
-	return function_exists($name) && !in_array($name, $disabled, true);
+	return "'" . str_replace("'", "'\\''", $text) . "'";
 }
 
 /** Output of a command, or null. */
 function run(array $command)
 {
-	if (!allowed('proc_open'))
+	if (!function_exists('proc_open'))
 		return null;
-	$line = PHP_VERSION_ID >= 70400 ? $command : implode(' ', array_map('escapeshellarg', $command));
+	$line = PHP_VERSION_ID >= 70400 ? $command : implode(' ', array_map('quoted', $command));
 	// Where PHP runs by CGI, its environment would tell wavelog-worker-api that this is a request.
-	$environment = ['PATH' => getenv('PATH') ?: '/usr/local/bin:/usr/bin:/bin'];
+	$environment = ['PATH' => attempt('getenv', 'PATH') ?: '/usr/local/bin:/usr/bin:/bin'];
 	$process = @proc_open($line, [['file', '/dev/null', 'r'], ['pipe', 'w'], ['file', '/dev/null', 'w']], $pipes, null, $environment);
 	if (!is_resource($process))
 		return null;
@@ -161,9 +171,9 @@ function run(array $command)
 		$output .= (string) fread($pipes[1], 4096);
 	}
 	if (!feof($pipes[1]))
-		@proc_terminate($process, 9);
+		attempt('proc_terminate', $process, 9);
 	fclose($pipes[1]);
-	proc_close($process);
+	attempt('proc_close', $process);
 	return $output;
 }
 
@@ -176,10 +186,10 @@ function report_programs($elsewhere)
 	if ($runs && $elsewhere !== null) {
 		$source = $found ? __DIR__ . '/wavelog-worker-api' : '/bin/true';
 		$copy = "$elsewhere/program";
-		copy($source, $copy);
-		chmod($copy, 0755);
+		attempt('copy', $source, $copy);
+		attempt('chmod', $copy, 0755);
 		$version = $found ? trim((string) run([$copy, '--version']))
-			: trim((string) run(['/bin/sh', '-c', escapeshellarg($copy) . ' && echo good']));
+			: trim((string) run(['/bin/sh', '-c', quoted($copy) . ' && echo good']));
 		say($version !== '', $found ? "wavelog-worker-api runs here: $version" : 'a program that is copied there runs',
 			$version !== '' ? '' : 'the place is mounted noexec, or the host forbids programs of its customers');
 	}
@@ -194,9 +204,9 @@ function report_programs($elsewhere)
 
 function report_disk($elsewhere)
 {
-	$free = @disk_free_space($elsewhere);
-	$enough = $free === false ? null : $free > 200e6;
-	say($enough, $free === false ? 'free disk space' : sprintf('%.1f GB of free disk space', $free / 1e9), 'your quota may be smaller: 100 MB are plenty');
+	$free = attempt('disk_free_space', $elsewhere) ?: null;
+	$enough = $free === null ? null : $free > 200e6;
+	say($enough, $free === null ? 'free disk space' : sprintf('%.1f GB of free disk space', $free / 1e9), 'your quota may be smaller: 100 MB are plenty');
 	$handle = fopen("$elsewhere/lock", 'w');
 	$locks = $handle && flock($handle, LOCK_EX | LOCK_NB);
 	$kind = '';
@@ -225,7 +235,7 @@ function report_limits()
 		$good = $match[1] === 'unlimited' || $match[1] >= $least;
 		say($good, strtolower($name) . ': ' . $match[1], $good ? '' : 'little: ' . ($name === 'Max open files' ? 'it bounds the browsers' : 'ask for more'));
 	}
-	say(null, 'memory of a PHP request: ' . ini_get('memory_limit'));
+	say(null, 'memory of a PHP request: ' . attempt('ini_get', 'memory_limit'));
 	say(null, 'how long a program that was started may stay', 'ask: "May one small process of mine keep running?" If not, browsers poll');
 }
 
@@ -267,7 +277,7 @@ function probe($name, $htaccess, array $files, $path, $word, &$answer = null, $h
 	file_put_contents("$folder/$place/.htaccess", str_replace('{base}', base_path() . basename($folder) . "/$place/", $htaccess));
 	foreach ($files as $file => $content) {
 		file_put_contents("$folder/$place/$file", $content);
-		chmod("$folder/$place/$file", preg_match('/cgi$/', $file) ? 0755 : 0644);
+		attempt('chmod', "$folder/$place/$file", preg_match('/cgi$/', $file) ? 0755 : 0644);
 	}
 	$answer = ask($place, $path, $headers, $peer);
 	return strpos($answer['raw'], $word) !== false && strpos($answer['raw'], '#!/bin/sh') === false;
@@ -277,14 +287,14 @@ function report_cgi(array &$web, array $php, $word)
 {
 	$program = $php['found'] ? "{$php['folder']}/program" : '';
 	$script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n%s%s ' $word ''\nid -u\n"
-		. ($program === '' ? '' : "unset GATEWAY_INTERFACE REQUEST_METHOD\n" . escapeshellarg($program) . " --version\n");
+		. ($program === '' ? '' : "unset GATEWAY_INTERFACE REQUEST_METHOD\n" . quoted($program) . " --version\n");
 	foreach (CGI as $name => $lines) {
 		if (probe($name, $lines, ['probe.cgi' => $script], 'probe.cgi', $word, $answer)) {
 			$web['cgi'] = $name;
 			break;
 		}
 	}
-	$mine = $web['cgi'] && preg_match("/$word (\\d+)/", $answer['raw'], $match) && (int) $match[1] === fileowner(__FILE__);
+	$mine = $web['cgi'] && preg_match("/$word (\\d+)/", $answer['raw'], $match) && (int) $match[1] === attempt('fileowner', __FILE__);
 	say((bool) $web['cgi'], 'CGI programs' . ($web['cgi'] ? ($mine ? ' (as you)' : ' (as another user)') : ''),
 		!$web['cgi'] || $mine ? '' : 'the configuration must be readable for that user, so keep the secret in a folder that only it can reach');
 	$web['fcgid'] = probe('modules', REWRITE . "<IfModule mod_fcgid.c>\nRewriteRule ^asked$ word.txt [L]\n</IfModule>\n", ['word.txt' => $word], 'asked', $word);
@@ -292,7 +302,7 @@ function report_cgi(array &$web, array $php, $word)
 		file_put_contents("{$php['folder']}/config.yaml", 'worker_secret: "' . bin2hex(random_bytes(24)) . "\"\nstate_dir: \"{$php['folder']}/state\"\n");
 		$web['fcgid'] = false;
 		foreach (FCGID as $name => $lines) {
-			$script = "#!/bin/sh\necho \$\$ >" . escapeshellarg("{$php['folder']}/pid") . "\nexec " . escapeshellarg($program) . ' -c ' . escapeshellarg("{$php['folder']}/config.yaml") . "\n";
+			$script = "#!/bin/sh\necho \$\$ >" . quoted("{$php['folder']}/pid") . "\nexec " . quoted($program) . ' -c ' . quoted("{$php['folder']}/config.yaml") . "\n";
 			if (probe($name, $lines, ['probe.fcgi' => $script], 'probe.fcgi/readyz', 'unavailable: ')) {
 				$web['fcgid'] = $name;
 				break;
@@ -310,14 +320,15 @@ function report_proxy(array &$web, array $php)
 		$addresses['a UNIX socket'] = "unix://{$php['folder']}/probe.sock";
 	$addresses['a port on 127.0.0.1'] = 'tcp://127.0.0.1:0';
 	foreach ($addresses as $name => $address) {
-		$listener = @stream_socket_server($address, $code, $why);
+		$why = 'PHP may not (stream_socket_server is switched off)';
+		$listener = function_exists('stream_socket_server') ? @stream_socket_server($address, $code, $why) : false;
 		if (!$listener) {
 			say(false, "listening on $name", (string) $why);
 			continue;
 		}
 		$at = stream_socket_get_name($listener, false);
 		if ($address[0] === 'u') {
-			chmod("{$php['folder']}/probe.sock", 0666);
+			attempt('chmod', "{$php['folder']}/probe.sock", 0666);
 			$to = ["unix:{$php['folder']}/probe.sock|http://localhost", "unix:{$php['folder']}/probe.sock|ws://localhost"];
 		} else {
 			$to = ["http://$at", "ws://$at"];
@@ -368,7 +379,9 @@ function ask($place, $path, $headers = '', $peer = null)
 	global $folder;
 	$site = site();
 	$url = base_path() . basename($folder) . ($place === '' ? '' : "/$place") . "/$path";
-	$result = ['status' => 0, 'raw' => '', 'why' => '', 'live' => false];
+	$result = ['status' => 0, 'raw' => '', 'why' => 'stream_socket_client is switched off in PHP', 'live' => false];
+	if (!function_exists('stream_socket_client'))
+		return $result;
 	$context = stream_context_create(['ssl' => ['verify_peer' => false, 'verify_peer_name' => false, 'peer_name' => $site['name']]]);
 	$socket = @stream_socket_client($site['address'], $code, $result['why'], 5, STREAM_CLIENT_CONNECT, $context);
 	if (!$socket)

@@ -27,6 +27,7 @@ What is not given is asked for, or is as it was the last time. curl reads ~/.cur
 END
 }
 
+unset CDPATH # or cd would say where it is
 here=$(cd "$(dirname "$0")" && pwd)
 web_root='' url='' prefix='' backend='' dir=${HOME:-}/worker uninstall='' purge=''
 while [ $# -gt 0 ]; do
@@ -80,6 +81,7 @@ ask()
 		if [ -t 0 ]; then
 			printf '%s%s: ' "$2" "${3:+ [$3]}"
 			read -r typed && [ -z "$typed" ] || reply=$typed
+			case $reply in \~/*) reply=$HOME${reply#\~} ;; esac
 		fi
 	fi
 	eval "$1=\$reply"
@@ -138,7 +140,7 @@ remove_everything()
 {
 	[ -f "$answers" ] || fail "nothing was installed in $dir"
 	web=$(remembered web)
-	other_lines >"$dir/htaccess.new"
+	(umask 077 && other_lines >"$dir/htaccess.new")
 	if [ -s "$dir/htaccess.new" ]; then
 		cat "$dir/htaccess.new" >"$web/.htaccess"
 	else
@@ -201,6 +203,9 @@ case $backend in
 0) backend='' ;;
 esac
 web=$web_root/$prefix
+old_web=$(remembered web)
+[ -z "$(remembered file)" ] || [ "$old_web" = "$web" ] || [ ! -d "$old_web" ] ||
+	fail "it is installed in $old_web: --uninstall first (configuration and database stay)"
 case $dir/ in
 "$web_root"/*) fail "--dir: $dir is in the web root, where strangers could fetch the secret" ;;
 esac
@@ -208,6 +213,10 @@ base_path=/$(say "$url/" | cut -d / -f 4-)$prefix
 
 # 2. Programs and configuration. What runs goes on with the old programs until it is told.
 
+in_dir=
+for file in "$dir"/* "$dir"/.[!.]*; do [ ! -e "$file" ] || in_dir=others; done
+for file in "$dir"/wavelog-worker-[ag]* "$answers"; do [ ! -e "$file" ] || in_dir=ours; done
+[ "$in_dir" != others ] || fail "--dir: there are other things in $dir: name a folder that is empty, or not there yet"
 [ -d "$dir" ] || mkdir -p "$dir"
 chmod 711 "$dir" # the web server may come to the socket, and see nothing
 was_new=
@@ -235,7 +244,11 @@ if [ ! -f "$config" ]; then
 fi
 chmod 600 "$config"
 problem=$("$dir/wavelog-worker-api" -c "$config" --check-config 2>&1 >/dev/null) || fail "$problem"
-key() { sed -n "s/^$1: *[\"']\{0,1\}\([^\"'#]*[^\"'# ]\).*/\1/p" "$config" | tail -n 1; }
+key()
+{
+	sed -n -e "s/^$1: *\"\([^\"]*\)\".*/\1/p" -e "s/^$1: *'\([^']*\)'.*/\1/p" \
+		-e "s/^$1: *\([^\"'#]*[^\"'# ]\).*/\1/p" "$config" | tail -n 1
+}
 
 # 3. The site. What is tried lies in a folder with a random name, which goes again, whatever happens.
 
@@ -247,6 +260,7 @@ clean_up()
 {
 	end wavelog-worker-api "$web/$probe" # that mod_fcgid has started there, and nobody asks any more
 	rm -rf "${web:?}/$probe" "$answer" "$dir"/*.new
+	[ "$made_web" != yes ] || rmdir "$web" 2>/dev/null || : # nothing has come of it
 }
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
@@ -468,6 +482,7 @@ try_gateway()
 set_gateway()
 {
 	(umask 077 && sed '/^ws_bind:/d; /^ws_port:/d; /^ws_socket_mode:/d; /^gateway_autostart:/d' "$config" >"$config.new")
+	[ -z "$(tail -c 1 "$config.new")" ] || echo >>"$config.new"
 	printf 'gateway_autostart: %s\n%b' "$1" "$2" >>"$config.new"
 	mv "$config.new" "$config"
 	end wavelog-worker-gateway
@@ -534,7 +549,7 @@ cp "$bin/client/wavelog-worker-socket.js" "$web/client-socket.js" # with the oth
 sed "s,sudo sed,sed,; s,/etc/wavelog-worker/config.yaml,$config,; s, (<code>make run.*own):,:,; s,'/worker/ws','$base_path/ws'," \
 	"$top/nginx/demo.html" >"$web/demo.html"
 for way in $api $spare; do put "$web" "$way"; done
-other_lines >"$dir/before.new"
+(umask 077 && other_lines >"$dir/before.new")
 if [ -z "$direct" ]; then
 	{ cat "$dir/before.new"; htaccess ''; } >"$web/.htaccess.new"
 	mv -f "$web/.htaccess.new" "$web/.htaccess"

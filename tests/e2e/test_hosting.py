@@ -47,7 +47,8 @@ lacks fcgid proxy_http
 step 'no FastCGI, no proxy'
 ask
 lacks cgid
-sed -i 's/^pm = /php_admin_value[disable_functions] = proc_open,exec\n&/' /tmp/fpm.conf
+off=ignore_user_abort,set_time_limit,error_reporting,php_uname,disk_free_space,escapeshellarg,stream_socket_server,posix_geteuid,fileowner,chmod
+sed -i 's/^pm = /php_admin_value[disable_functions] = proc_open,exec,'$off'\n&/' /tmp/fpm.conf
 kill -USR2 $(cat /run/php-me.pid)
 for i in $(seq 100); do ask | grep -q 'NO  PHP may' && break; sleep 0.05; done
 step nothing
@@ -71,7 +72,7 @@ CHECKED = {
     "no Upgrade": ("yes     answers that go on.*\n.*NO      WebSockets", "as a stream, over a UNIX socket"),
     "no FastCGI, no proxy": ("NO  FastCGI", "NO  a proxy.*UNIX socket", "NO  a proxy.*127.0.0.1", 'recipe "Proxy and CGI"',
                              "Browsers poll"),
-    "nothing": ("NO  PHP may start programs", "NO  CGI", "cannot run wavelog-worker"),
+    "nothing": (r"\?   functions that are switched off.*\n.* php_uname ", "NO  PHP may start programs", "NO  CGI", "cannot run wavelog-worker"),
     "no .htaccess": ("NO  .htaccess", "yes a PHP file gets the path"),
     "end": ("nothing left",),
 }  # fmt: skip
@@ -99,7 +100,7 @@ watched()
 now() { install; watched sleep 0.3; }
 again() { watched runuser -u me -- ${shell:-} $installer </dev/null; }
 as_me 'mkdir -p ~/www/worker; printf "# mine\nAddType text/plain .mine\n" >~/www/worker/.htaccess; echo mine >~/www/worker/my.mine
-	mkdir ~/www/worker/probe-my-own-measuring; echo mine >~/www/worker/probe-my-own-measuring/there.txt; ln -s www ~/html'
+	mkdir ~/empty; touch ~/my.new; mkdir ~/www/worker/probe-my-own-measuring; echo mine >~/www/worker/probe-my-own-measuring/there.txt; ln -s www ~/html'
 cp -a /home/me/www /tmp/before
 step refused
 for arguments in '' '--web-root /nowhere' '--web-root /home/me/www --url www.example.org' \
@@ -107,10 +108,12 @@ for arguments in '' '--web-root /nowhere' '--web-root /home/me/www --url www.exa
 	'--web-root /home/me/www --url https://www.example.org --dir /home/me/www/in' \
 	'--web-root /home/me/www --url https://www.example.org --dir /home/me/html/in' \
 	'--web-root /home/me/html --url https://www.example.org --dir /home/me/www/in' \
-	'--web-root /home/me/www --url https://www.example.org --prefix ../up' '--uninstall' '--what'; do
+	'--web-root /home/me/www --url https://www.example.org --prefix ../up' '--uninstall' '--what' \
+	'--web-root /home/me/www --url https://www.example.org --dir /home/me' '--web-root /home/me/empty --url https://www.example.org'; do
 	! install $arguments || echo "NOT REFUSED: $arguments"
 done
-rm -rf /home/me/worker
+stat -c '%a %n' /home/me; ls -A /home/me/empty; ls /home/me/my.new
+rm -rf /home/me/worker /home/me/empty
 diff -r /tmp/before /home/me/www && echo unchanged
 step new
 shell='busybox sh' install --web-root /home/me/www --url https://www.example.org/
@@ -123,6 +126,7 @@ step again
 cp -a /home/me/worker/config.yaml /tmp/config
 again
 cmp /home/me/worker/config.yaml /tmp/config && echo the same configuration
+install --prefix other || ls -d /home/me/www/other || echo nowhere else
 step upgrade
 for program in api gateway; do printf x >>/home/me/wavelog-worker/build/wavelog-worker-$program; done
 again
@@ -148,6 +152,7 @@ reload
 again
 step 'no FastCGI, no proxy'
 lacks fcgid proxy_http
+printf 'event_retention: 2h' >>/home/me/worker/config.yaml
 now
 step 'no CGI'
 lacks cgid
@@ -229,12 +234,14 @@ grep "'/worker/\|'/a-b/" /home/me/www/a-b/demo.html
 INSTALLED = {
     "refused": ("is not a folder", "must begin with https", "does not show the files", "cannot be reached|does not show",
                 "in the web root", "letters, digits, - and _", "nothing was installed", "usage:", "unchanged",
-                "(?s)in the web root.*in the web root.*in the web root"),
+                "(?s)in the web root.*in the web root.*in the web root", "there are other things in /home/me:",
+                "^755 /home/me\n/home/me/my.new\nunchanged"),
     "new": ("by FastCGI", "browsers use WebSockets, by unix:/home/me/worker/gateway.sock", "^711 me .$", "^666 me gateway.sock",
             "600 me .*config.yaml", "700 me .*state", "600 me .*wavelog.php", "should the host take that away, by CGI, else by worker.php", r"worker_urls'\] = \['https://www.example.org/worker'\]",
             "worker_client_url'\\] = 'wss://www.example.org/worker'", "# mine\nAddType", "/client-socket.js$",
             "ask\\(\\) { sed .* /home/me/worker/config.yaml"),
-    "again": ("by FastCGI", "WebSockets", "each once and in order by websocket\n", "the same configuration"),
+    "again": ("by FastCGI", "WebSockets", "each once and in order by websocket\n", "the same configuration",
+              "installed in /home/me/www/worker: --uninstall first", "^nowhere else"),
     "upgrade": ("each once and in order by websocket\n", "^/home/me/worker/wavelog-worker-gateway$"),
     "no pid": ("no gateway of this folder was running", "installed in"),
     "no Upgrade": ("by FastCGI", "use streams", "each once and in order by stream\n", "<script src="),

@@ -27,12 +27,13 @@ class Witness:
         self.url, self.api_url = urlsplit(url), urlsplit(api_url)
         self.api = InternalApi(api_url, secret, tls=TRUST)
         self.position, self.seen, self.ways, self.breaks = None, [], [], 0
-        self.sent, self.last_number = 0, None
+        self.sent, self.last_number, self.starts = 0, None, 0
 
     def take(self, frame, way):
         assert frame["type"] in ("auth_ok", "push"), frame
         if frame["type"] == "auth_ok":
             assert frame["recovered"], frame
+            self.starts += 1
             if way not in self.ways:
                 self.ways.append(way)
             if self.position is None:
@@ -84,12 +85,15 @@ class Witness:
     def follow(self):
         while not self.is_done():
             for way in (self.by_websocket, self.by_stream, self.by_poll):
+                starts = self.starts
                 try:
                     way()
                     break
                 except (OSError, AssertionError, websockets.WebSocketException, http.client.HTTPException) as error:
                     self.last = repr(error)
                     self.breaks += bool(self.ways)
+                    if self.starts > starts:
+                        break  # it was good until now: the best one first again
 
     def publish(self):
         number = self.sent + 1
