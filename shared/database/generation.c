@@ -108,9 +108,14 @@ static bool read_record(int lock, struct generation *generation)
 	return false;
 }
 
-static void write_record(int lock, const struct generation *generation)
+static void write_record(int lock, struct generation generation)
 {
-	(void)!pwrite(lock, generation, sizeof(*generation), 0);
+	struct stat info = {0};
+
+	fstat(lock, &info);
+	generation.mark = MARK;
+	generation.inodes[LOCK_FILE] = info.st_ino;
+	(void)!pwrite(lock, &generation, sizeof(generation), 0);
 }
 
 /* Goes once through each lock file that has been at this path before, so that nobody is at work
@@ -142,10 +147,8 @@ static bool take_over(int lock, int old_lock, const char *path, int64_t deadline
 	}
 	search_end(&search);
 	free(real_path);
-	latest.mark = MARK;
-	latest.inodes[LOCK_FILE] = own.st_ino;
 	if (is_free)
-		write_record(lock, &latest);
+		write_record(lock, latest);
 	return is_free;
 }
 
@@ -238,14 +241,20 @@ void generation_note(struct database *database, const struct generation *here)
 {
 	struct generation note = *here, noted;
 	bool is_noted = read_record(database->lock, &noted);
-	struct stat info;
 
-	note.mark = MARK;
-	note.inodes[LOCK_FILE] = fstat(database->lock, &info) == 0 ? info.st_ino : 0;
 	note.sequence = noted.sequence + 1;
 	if (!is_noted || !generation_is_same(&note, &noted) || note.newest_id != noted.newest_id)
-		write_record(database->lock, &note);
+		write_record(database->lock, note);
 	database->noted_id = note.newest_id;
+}
+
+void generation_note_copy(struct database *database, const char *path)
+{
+	struct generation note = generation_latest(database);
+	struct stat info;
+
+	note.copy = stat(path, &info) == 0 ? info.st_ino : 0;
+	write_record(database->lock, note);
 }
 
 void generation_note_id(struct database *database, int64_t id)

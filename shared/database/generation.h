@@ -13,6 +13,7 @@ struct generation {
 	uint64_t mark; /* that it is one; 0: nothing is known */
 	int64_t sequence; /* of several lock files the one with the highest is right */
 	int64_t newest_id; /* of the events */
+	ino_t copy; /* the file of the database that is about to be put in their place; 0: none */
 	dev_t device;
 	ino_t inodes[LOCK_FILE + 1]; /* of the three files, 0: there is none; and of the lock's */
 };
@@ -37,8 +38,10 @@ bool generation_is_same(const struct generation *one, const struct generation *o
 bool generation_has(const struct generation *one, const struct generation *other,
 		    enum database_file file);
 
-/* With the lock: these are the files now. And, after a commit, which event is the newest. */
+/* With the lock: these are the files now; the file at `path` is about to be put in place; and,
+ * after a commit, which event is the newest. */
 void generation_note(struct database *database, const struct generation *here);
+void generation_note_copy(struct database *database, const char *path);
 void generation_note_id(struct database *database, int64_t id);
 
 /* A descriptor of that file of it, from where it belongs or from any process that has it open, to

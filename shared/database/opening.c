@@ -292,7 +292,7 @@ int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 		opening_close(handle);
 		return result;
 	}
-	if (!is_known)
+	if (newest_id < known_id)
 		log_event(LOG_WARN, "the database lacks events that have been in it",
 			  log_number("newest_id", newest_id), log_number("known_id", known_id));
 	database->lost += database->handle && !is_known;

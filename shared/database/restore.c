@@ -91,6 +91,8 @@ static bool copy_both(struct database *database, const int from[FILES], bool is_
 		good = good && (i == INDEX_FILE || copy(from[i], copies[i]));
 	}
 	error = errno;
+	if (good)
+		generation_note_copy(database, copies[MAIN_FILE]);
 	if (good && is_aside) {
 		snprintf(copies[INDEX_FILE], sizeof(copies[INDEX_FILE]), "%s-aside",
 			 paths[MAIN_FILE]);
@@ -152,7 +154,8 @@ static int complete(struct database *database, const struct generation *latest,
 		    char why[DATABASE_WHY_SIZE])
 {
 	bool has_main = here->inodes[MAIN_FILE] != 0, is_whole;
-	bool is_another = has_main && !generation_has(here, latest, MAIN_FILE);
+	bool is_another = has_main && !generation_has(here, latest, MAIN_FILE) &&
+			  here->inodes[MAIN_FILE] != latest->copy; /* whose log may have gone */
 	bool is_known = latest->inodes[MAIN_FILE] != 0 && !is_another;
 	int result = SQLITE_NOTFOUND;
 
