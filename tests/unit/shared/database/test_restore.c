@@ -4,7 +4,7 @@
  */
 #include "tests/unit/database_fixture.h"
 
-#include "shared/database/database_internal.h"
+#include "shared/database/generation.h"
 
 enum { OTHER, BEHIND, CONNECTIONS };
 
@@ -110,6 +110,24 @@ static void nobody_goes_on_while_somebody_is_at_work_under_a_lock_that_has_gone(
 	assert_int_equal(database_times_lost(connections[BEHIND]), 0);
 }
 
+/* Its log has gone again before anybody opened it: it is not one that a person has put there. */
+static void what_was_put_back_in_part_is_put_back_again(void **state)
+{
+	char path[160], command[512];
+
+	(void)state;
+	assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+	snprintf(command, sizeof(command), "cp %s %s/copy", path_of("worker.db"), state_dir);
+	assert_int_equal(system(command), 0);
+	snprintf(path, sizeof(path), "%s/copy", state_dir);
+	generation_note_copy(connections[OTHER], path);
+	assert_int_equal(rename(path, path_of("worker.db")), 0);
+	remove_files((const char *const[]){"worker.db-wal", "worker.db-shm", NULL});
+	assert_int_equal(add(connections[BEHIND]), DATABASE_OK);
+	assert_int_equal(count(connections[BEHIND]), 2);
+	assert_int_equal(database_times_lost(connections[BEHIND]), 0);
+}
+
 static void the_latest_that_nobody_has_any_more_leaves_a_jump(void **state)
 {
 	static const char *const all[] = {"worker.db", "worker.db-wal", "worker.db-shm", NULL};
@@ -140,6 +158,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			nobody_goes_on_while_somebody_is_at_work_under_a_lock_that_has_gone,
 			open_them, close_them),
+		cmocka_unit_test_setup_teardown(what_was_put_back_in_part_is_put_back_again,
+						open_them, close_them),
 		cmocka_unit_test_setup_teardown(the_latest_that_nobody_has_any_more_leaves_a_jump,
 						open_them, close_them),
 	};
