@@ -127,7 +127,8 @@ static void on_beat(uv_timer_t *timer)
 	struct serving *serving = timer->data;
 	struct gateway *gateway = serving->gateway;
 
-	liveness_look_after(gateway->liveness);
+	if (liveness_look_after(gateway->liveness))
+		presence_write_again(gateway->presence);
 	liveness_beat(gateway->liveness);
 	if (gateway->listener && !inheritance_keep(gateway->inheritance, gateway->config))
 		uv_stop(gateway->loop); /* it was slow to notice that the directory had gone */

@@ -41,6 +41,7 @@ struct presence {
 	struct presence_numbers numbers;
 	struct housekeeping_limits limits;
 	unsigned work; /* for the thread: enum presence_work */
+	bool is_lost; /* see presence_write_again */
 	bool is_answered;
 	struct gauges gauges; /* the answer */
 };
@@ -226,8 +227,9 @@ void presence_take(struct presence *presence, struct presence_batch *batch)
 	uint32_t number;
 
 	pthread_mutex_lock(&presence->mutex);
-	batch->has_news |= presence->changed_slot != NO_SLOT ||
+	batch->has_news |= presence->is_lost || presence->changed_slot != NO_SLOT ||
 			   memcmp(&batch->numbers, &presence->numbers, sizeof(batch->numbers)) != 0;
+	presence->is_lost = false;
 	batch->numbers = presence->numbers;
 	batch->limits = presence->limits;
 	batch->count = 0;
@@ -252,11 +254,11 @@ void presence_take(struct presence *presence, struct presence_batch *batch)
 void presence_write_again(struct presence *presence)
 {
 	pthread_mutex_lock(&presence->mutex);
-	for (size_t i = 0; i < presence->slot_count; i++) {
-		presence->slots[i].is_written = false;
+	presence->is_lost = true;
+	have_work(presence, PRESENCE_CHANGES);
+	for (size_t i = 0; i < presence->slot_count; i++)
 		if (presence->slots[i].session.topic)
 			mark_changed(presence, (uint32_t)i);
-	}
 	pthread_mutex_unlock(&presence->mutex);
 }
 

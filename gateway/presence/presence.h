@@ -80,6 +80,10 @@ enum presence_work {
  * can be had; questions that wait are answered together. PRESENCE_END tells the thread to end. */
 void presence_ask(struct presence *presence, enum presence_work work);
 
+/* The table may have lost rows, by other gateways or with its file: all are written again. For both
+ * sides. */
+void presence_write_again(struct presence *presence);
+
 /* The thread's side. */
 
 /* Sleeps until there is work, for a second at most, and then a moment longer for changes that come
@@ -127,9 +131,6 @@ void presence_take(struct presence *presence, struct presence_batch *batch);
 
 /* What could not be written still counts as changed. */
 void presence_give_back(struct presence *presence, const struct presence_batch *batch);
-
-/* The table has none of the rows any more. */
-void presence_write_again(struct presence *presence);
 
 /* Wakes the loop up with the answer; NULL when the database could not be read. */
 void presence_answer_gauges(struct presence *presence, const struct gauges *gauges);

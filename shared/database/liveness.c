@@ -198,7 +198,7 @@ void liveness_claim_api(struct liveness *liveness, int64_t pid)
 	liveness->api_pid = is_claimed ? pid : 0;
 }
 
-void liveness_look_after(struct liveness *liveness)
+bool liveness_look_after(struct liveness *liveness)
 {
 	struct held_file *file = &liveness->file;
 	enum held_file_state state = held_file_look(file);
@@ -206,7 +206,7 @@ void liveness_look_after(struct liveness *liveness)
 
 	held_file_note(file, state);
 	if (state == HELD_FILE_IN_PLACE || (fd = open_file(file->path)) < 0)
-		return;
+		return false;
 	dup3(fd, liveness->fd, O_CLOEXEC);
 	close(fd);
 	held_file_take(file, file->path, LOCK_NAME, 0600);
@@ -217,6 +217,7 @@ void liveness_look_after(struct liveness *liveness)
 	if (liveness->signed_pid > 0)
 		liveness_sign(liveness, liveness->signed_pid);
 	held_file_note(file, held_file_look(file));
+	return true;
 }
 
 /* The kernel names one lock of a range, and not the first: so the parts before and after it are

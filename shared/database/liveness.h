@@ -22,8 +22,8 @@ struct liveness *liveness_open(const char *state_dir);
 void liveness_close(struct liveness *liveness);
 
 /* About once a second: a file that somebody has deleted or replaced is made anew, with what is ours
- * in it. */
-void liveness_look_after(struct liveness *liveness);
+ * in it. True then: until now others may have taken us for dead. */
+bool liveness_look_after(struct liveness *liveness);
 
 /* Takes the right to serve, a lock on the directory itself: with the descriptor that holds it,
  * which may be an inherited one; or, if there is none (-1) or another directory is there now, anew,
