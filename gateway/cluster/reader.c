@@ -96,13 +96,12 @@ void reader_on_link(struct reader *reader, enum log_verdict verdict, struct log_
 		link_drop(reader->cluster->link, "the database cannot be read");
 		return;
 	}
-	if (verdict == LOG_LOST || verdict == LOG_FIRST_TIME) {
+	if (verdict == LOG_LOST) {
 		state->position = (struct log_position){0};
 		state->relayed_id = state->joined_id; /* until some are found */
-	}
-	if (verdict == LOG_LOST) /* and so it is until all of it has been read */
 		snprintf(state->marker, sizeof(state->marker), "%c%s", CLUSTER_UNREAD,
 			 link_marker(reader->cluster->link));
+	}
 	reader->is_on = reader->is_catching_up = true;
 	reader->has_read = false;
 	reader->verdict = verdict;
