@@ -1,11 +1,13 @@
 """The static programs of `make portable`, out of their tarball: they run where there is nothing but themselves, in an old
-and in a new Debian without anything, and on a kernel that knows no more than Linux 3.10 did."""
+and in a new Debian without anything, and on a kernel that knows no more than Linux 3.10 did. With
+PORTABLE_ARM64=dist/wavelog-worker-...-aarch64.tar.gz, those of that processor too, by an emulator."""
 
 import ctypes
 import errno
 import os
 import platform
 import re
+import select
 import shutil
 import signal
 import sqlite3
@@ -18,7 +20,7 @@ import pytest
 from harness import hosting, sandbox
 from harness.api import FastCgi, make_token
 from harness.pages import blocks
-from harness.process import GID, UID, Process, adopt_orphans, environment, wait_until
+from harness.process import GID, LIMIT_S, UID, Process, accepts, adopt_orphans, environment, wait_until
 from harness.service import REPO, Service
 from harness.websocket import PROTOCOL_ERROR, authenticated, ends_with, push_of
 
@@ -42,12 +44,16 @@ def tarball():
     return REPO / made.stdout.split()[-1]
 
 
-@pytest.fixture(scope="module")
-def unpacked(tarball, tmp_path_factory):
+def unpack(tarball, tmp_path_factory):
     directory = tmp_path_factory.mktemp("portable")
     subprocess.run(["tar", "-xzf", tarball, "-C", directory], check=True)
     (top,) = directory.iterdir()
     return top
+
+
+@pytest.fixture(scope="module")
+def unpacked(tarball, tmp_path_factory):
+    return unpack(tarball, tmp_path_factory)
 
 
 def test_the_tarball_is_whole_and_small(tarball, unpacked):
@@ -77,9 +83,9 @@ def headings(text):
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.M)}
 
 
-# What was built of the sources goes away, and so do the libraries that it needs.
+# What was built of the sources goes away, and so do the libraries that it needs, and the compilers.
 GONE = r"""
-rm -rf /home/me/wavelog-worker
+rm -rf /home/me/wavelog-worker /usr/bin/*gcc* /usr/bin/cc /usr/bin/clang* /usr/bin/make
 rm /usr/lib/*/libwebsockets.so* /usr/lib/*/libuv.so* /usr/lib/*/libcjson.so* /usr/lib/*/libfcgi.so*
 cp {tarball} /tmp/archive.tar.gz
 cd /home/me
@@ -95,27 +101,67 @@ ask -d '{{"topic":"t","payload":1}}' https://www.example.org/worker/internal/pub
 ask https://www.example.org/worker/internal/status
 curl -sS https://www.example.org/worker/client-socket.js | grep -c 'WavelogWorker = '
 """
+# The host takes away one thing after the other, and gives it back. What is open is cut each time.
+WALK = rf"""
+reload() {{{{ apachectl restart; sleep 0.2; while ! runs_apache; do sleep 0.05; done; }}}}
+echo 'CustomLog /tmp/ways.log "%U %>R"' >/etc/apache2/conf-enabled/ways.conf; reload
+mkfifo /tmp/told /tmp/said
+PYTHONPATH={REPO}/tests/e2e /usr/bin/python3 -B -m harness.visitor https://www.example.org/worker \
+	"$(sed -n 's/^worker_secret: "\(.*\)"/\1/p' /home/me/worker/config.yaml)" </tmp/told >/tmp/said &
+exec 3>/tmp/told 4</tmp/said
+page()
+{{{{
+	echo "$2" >&3
+	read -r line <&4
+	echo "$1: $line, PHP by $(sed -n 's,^/worker/internal/publish ,,p' /tmp/ways.log | tail -n 1)"
+}}}}
+page everything websocket
+lacks fcgid
+page CGI websocket
+echo 'RequestHeader unset Upgrade early' >/etc/apache2/conf-enabled/upgrade.conf; reload
+page 'CGI, no Upgrade' stream
+lacks proxy_http
+page 'CGI, no proxy' poll
+lacks cgid
+page 'PHP alone' poll
+has fcgid
+page 'FastCGI, no proxy' poll
+rm /etc/apache2/conf-enabled/upgrade.conf; has proxy_http cgid
+page 'everything again' websocket
+exec 3>&-; cat <&4
+"""
 
 
 @pytest.mark.usefixtures("machine")
-def test_the_tarball_installs_itself_on_a_host_without_the_libraries(tarball):
-    code, output = hosting.run((GONE + INSTALL).format(tarball=tarball))
+def test_the_tarball_installs_itself_on_a_host_without_the_libraries_and_a_page_goes_down_and_up_with_the_host(tarball):
+    code, output = hosting.run((GONE + INSTALL + WALK).format(tarball=tarball))
     assert code == 0, output
     assert "by FastCGI" in output and "browsers use WebSockets" in output, output
-    assert '{"id":' in output and '"status":"ok"' in output and output.endswith("}1\n"), output
+    assert '{"id":' in output and '"status":"ok"' in output and "}1\n" in output, output
+    said = dict(line.split(": once and in order by ") for line in output.splitlines() if ": once and in order by " in line)
+    assert said == {
+        "everything": "websocket, PHP by fcgid-script", "CGI": "websocket, PHP by cgi-script",
+        "CGI, no Upgrade": "stream, PHP by cgi-script", "CGI, no proxy": "poll, PHP by cgi-script",
+        "PHP alone": "poll, PHP by proxy:unix:/run/php-me.sock|fcgi://localhost",
+        "FastCGI, no proxy": "poll, PHP by fcgid-script", "everything again": "websocket, PHP by fcgid-script",
+    }, output  # fmt: skip
 
 
 @pytest.mark.usefixtures("machine")
 def test_on_a_server_of_ones_own_its_readme_leads_to_a_service(tarball, unpacked):
     commands = re.findall(r"^```sh\n(.*?)^```", (unpacked / "README.md").read_text(), re.M | re.S)
     assert len(commands) == 2 and "install.sh" in commands[0] and "/usr/local" in commands[1]
-    steps = ["2. User and configuration", "3. The programs", "4. nginx", "5. Check it"]
-    walk = "".join(block.text for step in steps for block in blocks("docs/install-nginx.md", step, "sh"))
+    steps = {"nginx": ["2. User and configuration", "3. The programs", "4. nginx", "5. Check it"], "apache": ["4. Apache", "5. Check it"]}
+    behind_nginx, behind_apache = (
+        "".join(block.text for step in steps[name] for block in blocks(f"docs/install-{name}.md", step, "sh")) for name in steps
+    )
     code, output = sandbox.run(
-        f"{sandbox.PREPARE}{GONE.format(tarball=tarball).replace('as_me', 'sh -c')}cd wavelog-worker-*\n{commands[1]}nginx\n{walk}"
+        f"{sandbox.PREPARE}{GONE.format(tarball=tarball).replace('as_me', 'sh -c')}cd wavelog-worker-*\n{commands[1]}nginx\n"
+        f"{behind_nginx}nginx -s quit\nwhile pgrep -x nginx >/dev/null; do sleep 0.1; done\n{behind_apache}"
     )
     assert code == 0, output
-    assert '"status":"ok"' in output and output.endswith("upgrade required\n"), output
+    assert output.count('"status":"ok"') == 2 and "upgrade required\n" in output, output
+    assert output.endswith("upgrade required: Sec-WebSocket-Version 13\n"), output
 
 
 class Chrooted(Service):
@@ -136,16 +182,17 @@ class Chrooted(Service):
         command = [*self.command(program), "-c", self.inside(self.config_file), *options]
         return Process.start(name, command, log, as_user=False, **how)
 
-    def run(self, program, given, variables):
-        return subprocess.run(self.command(program), input=given, capture_output=True, env={**environment(), **variables}).stdout
+    def run(self, program, given, variables, kept):
+        command, variables = self.command(program), {**environment(), **variables}
+        return subprocess.run(command, input=given, capture_output=True, env=variables, pass_fds=[kept]).stdout
 
 
-def serves(service, listener_dir):
-    """A whole service: a topic, browsers, publishes, the status, a handover; nothing odd in its log."""
+def starts(service, listener_dir):
+    """A whole service: a topic, browsers, publishes, the status. Returns what asks its API."""
     service.api_socket = listener_dir / "api.sock"  # by the descriptor alone, and its path must be short
-    listener = service.listen_api()
     service.start_gateway()
-    service.api = [service.spawn_api(listener), service.spawn_api(listener)]
+    with service.listen_api() as listener:
+        service.api = [service.spawn_api(listener), service.spawn_api(listener)]
     call = lambda *arguments, **options: FastCgi(service.api_socket, service.secret).call(*arguments, **options)  # noqa: E731
 
     reply = call("register", b'{"topic":"t","require_token":true}')
@@ -156,7 +203,12 @@ def serves(service, listener_dir):
             assert browser.read_message() == push_of(str(number))
     assert call("status", REQUEST_METHOD="GET").json["status"] == "ok"
     assert call("readyz", REQUEST_METHOD="GET", SCRIPT_NAME="/readyz").status == 200
+    return call
 
+
+def serves(service, listener_dir):
+    """Hands over, too, and listens by itself; nothing odd in its log."""
+    call = starts(service, listener_dir)
     old = service.gateway
     old.send(signal.SIGUSR2)
 
@@ -171,14 +223,14 @@ def serves(service, listener_dir):
         assert browser.read_message() == push_of('"after"')
         browser.send_frame(b"{}", rsv=4)  # which this build of libwebsockets would let through
         assert ends_with(browser, PROTOCOL_ERROR)
-    listener.close()
     serves_by_itself(service)
     log = "".join(path.read_text() for path in service.log_dir.iterdir())
     assert "level=error" not in log and "level=warn" not in log, log
 
 
 def serves_by_itself(service):
-    """Without a web server that starts the API: by --listen, which hands over to itself, and by CGI."""
+    """Without a web server that starts the API: by --listen, which hands over to itself, and by CGI; and without anybody
+    who starts a gateway."""
     at = service.dir / "own.sock"
     listening = service.spawn("listening", service.api_program, service.log_dir / "own.log",
                               options=["--listen", f"unix:{service.inside(at)}", "--processes", "2"])  # fmt: skip
@@ -189,12 +241,33 @@ def serves_by_itself(service):
     wait_until(lambda: (service.log_dir / "own.log").read_text().count('msg="started"') == 4, (service.log_dir / "own.log").read_text)
     assert call().status == 200
     assert listening.stop() is None
+    serves_by_cgi(service)
+
+    assert service.gateway.stop() is None
+    service.write_config(gateway_autostart=True)
+    serves_by_cgi(service)
+    gateway_log = service.state_dir / "gateway.log"
+    wait_until(lambda: accepts(service.ws_address), lambda: gateway_log.read_text() if gateway_log.exists() else "it says nothing")
+    with sqlite3.connect(f"file:{service.database}?mode=ro", uri=True) as database:
+        ((pid,),) = database.execute("SELECT pid FROM gateways")
+    service.gateway = Process("gateway", pid)
+    wait_until(lambda: f"\nPPid:\t{os.getpid()}\n" in Path(f"/proc/{pid}/status").read_text(), "who has started it is gone")
+    with authenticated(service, "t", make_token(service.secret, "t")) as browser:
+        serves_by_cgi(service)
+        assert browser.read_message() == push_of('"by CGI"')
+
+
+def serves_by_cgi(service):
     body = b'{"topic":"t","payload":"by CGI"}'
+    read_end, write_end = os.pipe()  # of the web server's
     said = service.run(service.api_program, body, {
         "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "POST", "SCRIPT_NAME": "/internal/publish", "CONTENT_LENGTH": str(len(body)),
         "HTTP_X_WORKER_SECRET": service.secret, "WAVELOG_WORKER_CONFIG": service.inside(service.config_file),
-    })  # fmt: skip
+    }, write_end)  # fmt: skip
     assert said.startswith(b"Status: 200 OK\r\n") and b'{"id":' in said, said
+    os.close(write_end)
+    assert select.select([read_end], [], [], LIMIT_S)[0], "what was started holds what was open"
+    os.close(read_end)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root directory")
@@ -239,9 +312,11 @@ class OnOldKernel(Service):
     def spawn(self, name, program, log, options=(), **how):
         return Process.start(name, [program, "-c", self.config_file, *options], log, preexec_fn=as_on_linux_3_10, **how)
 
-    def run(self, program, given, variables):
+    def run(self, program, given, variables, kept):
         who = dict(user=UID, group=GID, extra_groups=[]) if os.geteuid() == 0 else {}
-        return subprocess.run([program], input=given, capture_output=True, env=variables, preexec_fn=as_on_linux_3_10, **who).stdout
+        return subprocess.run(
+            [program], input=given, capture_output=True, env=variables, pass_fds=[kept], preexec_fn=as_on_linux_3_10, **who
+        ).stdout
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86-64")
@@ -254,3 +329,16 @@ def test_they_serve_on_linux_3_10(unpacked, tmp_path):
     finally:
         faults = service.close()
     assert not faults, faults
+
+
+if "PORTABLE_ARM64" in os.environ:
+
+    def test_those_for_arm64_serve(tmp_path, tmp_path_factory):
+        """What starts no other program does: an emulated one cannot."""
+        service = Service(programs=unpack(REPO / os.environ["PORTABLE_ARM64"], tmp_path_factory))
+        service.environment = ["qemu-aarch64-static"]
+        try:
+            starts(service, tmp_path)
+        finally:
+            faults = service.close()
+        assert not faults, faults

@@ -13,6 +13,7 @@
 	crashes         random kills, and the supervisor that starts what has been killed
 	hosting         a host of shared hosting with one customer, in a sandbox to throw away (sandbox)
 	witness         run in it: publishes while a command runs, and follows by whatever the site lets through
+	visitor         run in it: a page in Chromium that stays open while the host changes
 	sqlite          the database as people look into it
 	metrics         GET /internal/metrics, read as strictly as Prometheus does
 """
