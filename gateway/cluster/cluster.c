@@ -12,6 +12,7 @@
 #include "gateway/cluster/questions.h"
 #include "gateway/cluster/reader.h"
 #include "gateway/cluster/relay.h"
+#include "gateway/cluster/replies.h"
 #include "gateway/cluster/roster.h"
 #include "gateway/cluster/store.h"
 #include "gateway/cluster/topics.h"
@@ -87,7 +88,7 @@ static void on_caught_up(struct cluster *cluster)
 	roster_on_link(cluster->roster);
 }
 
-static void leave_link(struct cluster *cluster)
+static void leave_link(struct cluster *cluster, bool was_too_long)
 {
 	if (!cluster->is_up)
 		return;
@@ -96,12 +97,12 @@ static void leave_link(struct cluster *cluster)
 	channel_on_link_lost(cluster->channel);
 	topics_on_link_lost(cluster->topics);
 	relay_on_link_lost(cluster->relay);
-	reader_on_link_lost(cluster->reader);
+	reader_on_link_lost(cluster->reader, was_too_long);
 }
 
 static void on_lost(struct cluster *cluster, const char *why)
 {
-	leave_link(cluster);
+	leave_link(cluster, strncmp(why, REPLY_FAULT, strlen(REPLY_FAULT)) == 0);
 	cluster_store_tell(cluster->store, -1, why);
 	cluster_store_flush(cluster->store);
 }
@@ -125,7 +126,7 @@ static void lose_role(struct cluster *cluster)
 	if (!cluster->is_relay)
 		return;
 	link_stop(cluster->link);
-	leave_link(cluster);
+	leave_link(cluster, false);
 	cluster_store_flush(cluster->store);
 	cluster_store_unload(cluster->store);
 	write_lock_release(cluster->lock);

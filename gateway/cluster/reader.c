@@ -38,8 +38,7 @@ struct reader {
 	bool is_on, is_catching_up;
 	enum log_verdict verdict;
 	struct log_position end; /* of the log when the link opened */
-	unsigned count; /* to ask for */
-	bool has_read; /* since the link is there */
+	unsigned count, most; /* to ask for; until all has been read, no more than that */
 	struct log_repeat trouble, unknown;
 };
 
@@ -71,6 +70,7 @@ struct reader *reader_new(struct cluster *cluster, void (*on_caught_up)(struct c
 	reader->cluster = cluster;
 	reader->on_caught_up = on_caught_up;
 	reader->count = FIRST_COUNT;
+	reader->most = READ_COUNT_MOST;
 	reader->trouble = (struct log_repeat){.level = LOG_ERROR,
 					      .message = "cannot write what other nodes have sent"};
 	reader->unknown = (struct log_repeat){
@@ -103,18 +103,16 @@ void reader_on_link(struct reader *reader, enum log_verdict verdict, struct log_
 			 link_marker(reader->cluster->link));
 	}
 	reader->is_on = reader->is_catching_up = true;
-	reader->has_read = false;
 	reader->verdict = verdict;
 	reader->end = newest;
 	ask(reader);
 }
 
-void reader_on_link_lost(struct reader *reader)
+void reader_on_link_lost(struct reader *reader, bool was_too_long)
 {
 	reader->is_on = false;
-	/* The first answer may have been too long. */
-	if (!reader->has_read)
-		reader->count = reader->count > FEWER ? reader->count / FEWER : 1;
+	if (was_too_long)
+		reader->count = reader->most = reader->count > FEWER ? reader->count / FEWER : 1;
 	uv_timer_stop(&reader->retry);
 }
 
@@ -260,6 +258,7 @@ static void note_progress(struct reader *reader, bool is_empty)
 	if (reader->is_catching_up &&
 	    (is_empty || log_position_compare(state->position, reader->end) >= 0)) {
 		reader->is_catching_up = false;
+		reader->most = READ_COUNT_MOST;
 		reader->on_caught_up(reader->cluster);
 	}
 }
@@ -285,7 +284,8 @@ static void on_entries(void *context, const redisReply *reply)
 	}
 	status = apply(reader, batch);
 	reader->count = read_count(reader->count, batch->bytes);
-	reader->has_read = true;
+	if (reader->count > reader->most)
+		reader->count = reader->most;
 	free(batch);
 	if (status == DATABASE_OK) {
 		log_repeat_ends(&reader->trouble, clock_monotonic_ms(),

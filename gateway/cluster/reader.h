@@ -7,6 +7,8 @@
 #ifndef GATEWAY_READER_H
 #define GATEWAY_READER_H
 
+#include <stdbool.h>
+
 #include "gateway/cluster/rules.h"
 
 struct cluster;
@@ -18,8 +20,9 @@ struct reader *reader_new(struct cluster *cluster, void (*on_caught_up)(struct c
 /* The handles close with the loop's next turn. NULL is allowed. */
 void reader_free(struct reader *reader);
 
-/* The link is up: reads on, or from the beginning, as the verdict demands. */
+/* The link is up: reads on, or from the beginning, as the verdict demands. It was lost: if an
+ * answer was too long, fewer entries are asked for until all has been read. */
 void reader_on_link(struct reader *reader, enum log_verdict verdict, struct log_position newest);
-void reader_on_link_lost(struct reader *reader);
+void reader_on_link_lost(struct reader *reader, bool was_too_long);
 
 #endif

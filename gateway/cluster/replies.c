@@ -39,9 +39,9 @@ static void *create_array(const redisReadTask *task, element_count count)
 	if (depth == 0)
 		replies->elements = 0;
 	if (depth >= REPLY_MAX_DEPTH)
-		replies->fault = "a reply is nested too deeply";
+		replies->fault = REPLY_FAULT "is nested too deeply";
 	else if ((size_t)count > REPLY_MAX_ELEMENTS - replies->elements)
-		replies->fault = "a reply has too many elements";
+		replies->fault = REPLY_FAULT "has too many elements";
 	else
 		replies->elements += (size_t)count;
 	return replies->fault ? NULL : replies->create_array(task, count);
@@ -77,7 +77,7 @@ bool replies_feed(struct replies *replies, const char *bytes, size_t len)
 	if (replies->fault)
 		return false;
 	if (len > REPLY_MAX_BYTES - replies->bytes)
-		replies->fault = "a reply is too large";
+		replies->fault = REPLY_FAULT "is too large";
 	else if (redisReaderFeed(replies->reader, bytes, len) != REDIS_OK)
 		replies->fault = "there is no memory for a reply";
 	replies->bytes += len;

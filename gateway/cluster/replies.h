@@ -18,6 +18,9 @@ enum {
 	REDIS_CODE_SIZE = 24 /* of an error: "WRONGPASS" */
 };
 
+/* What is wrong with one that is too long begins with this. */
+#define REPLY_FAULT "a reply "
+
 struct replies;
 
 struct replies *replies_new(void);
