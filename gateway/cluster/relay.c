@@ -183,7 +183,9 @@ static void on_executed(void *context, const redisReply *reply)
 	struct link *link = relay->cluster->link;
 	size_t done = 0;
 
-	if (reply && reply->type == REDIS_REPLY_NIL)
+	if (!reply)
+		return;
+	if (reply->type == REDIS_REPLY_NIL)
 		link_drop(link, "Redis has lost its memory");
 	else if (link_takes(link, reply, REDIS_REPLY_ARRAY)) {
 		if (relay->published_id < relay->last_id)
