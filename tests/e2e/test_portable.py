@@ -101,9 +101,16 @@ ask -d '{{"topic":"t","payload":1}}' https://www.example.org/worker/internal/pub
 ask https://www.example.org/worker/internal/status
 curl -sS https://www.example.org/worker/client-socket.js | grep -c 'WavelogWorker = '
 """
-# The host takes away one thing after the other, and gives it back. What is open is cut each time.
+# The host takes away one thing after the other, and gives it back. What is open is cut each time; Apache itself would wait 10 s.
 WALK = rf"""
-reload() {{{{ apachectl restart; sleep 0.2; while ! runs_apache; do sleep 0.05; done; }}}}
+reload()
+{{{{
+	old=$(pgrep -P "$(cat /run/apache2/apache2.pid)")
+	apachectl graceful
+	sleep 0.3
+	kill -9 $old 2>/dev/null || true
+	while ! runs_apache; do sleep 0.05; done
+}}}}
 echo 'CustomLog /tmp/ways.log "%U %>R"' >/etc/apache2/conf-enabled/ways.conf; reload
 mkfifo /tmp/told /tmp/said
 PYTHONPATH={REPO}/tests/e2e /usr/bin/python3 -B -m harness.visitor https://www.example.org/worker \
