@@ -230,7 +230,7 @@ bool generation_has(const struct generation *one, const struct generation *other
 
 bool generation_is_same(const struct generation *one, const struct generation *other)
 {
-	for (size_t i = MAIN_FILE; i <= INDEX_FILE; i++)
+	for (enum database_file i = MAIN_FILE; i <= INDEX_FILE; i++)
 		if (!generation_has(one, other, i) &&
 		    (one->inodes[i] != 0 || other->inodes[i] != 0))
 			return false;

@@ -167,7 +167,7 @@ static int complete(struct database *database, const struct generation *latest,
 		result = put_back(database, latest, here, false, why);
 	if (result != SQLITE_NOTFOUND)
 		return result;
-	for (size_t i = LOG_FILE; i <= INDEX_FILE && is_another; i++)
+	for (enum database_file i = LOG_FILE; i <= INDEX_FILE && is_another; i++)
 		if (generation_has(here, latest, i))
 			remove_file(database, here, i); /* it is of the one before */
 	if (has_main)
