@@ -265,17 +265,21 @@ enum database_status cluster_store_meet(struct cluster_store *store, int64_t own
 					bool *is_unknown)
 {
 	char why[DATABASE_WHY_SIZE];
+	sqlite3 *handle = database_handle(store->database);
 	enum database_status status;
+	int64_t newest_id;
 	bool is_done;
 
-	*is_unknown =
-		own_id > store->looked_id && own_id > ids_newest(database_handle(store->database));
+	*is_unknown = own_id > store->looked_id;
+	if (*is_unknown && !ids_newest(handle, &newest_id))
+		return database_status_of(sqlite3_errcode(handle));
+	*is_unknown = *is_unknown && own_id > newest_id;
 	if (!*is_unknown)
 		return DATABASE_OK;
 	status = database_write_begin(store->database, clock_monotonic_ms() + CLUSTER_LOCK_WAIT_MS);
 	if (status != DATABASE_OK)
 		return status;
-	is_done = ids_note(database_handle(store->database), own_id, why);
+	is_done = ids_note(handle, own_id, &newest_id, why);
 	database_write_end(store->database);
 	return is_done ? DATABASE_OK : DATABASE_ERROR;
 }

@@ -11,15 +11,16 @@
 
 #include "shared/database/database.h"
 
-/* 0 when there is no handle, or no event. */
-int64_t ids_newest(sqlite3 *handle);
+/* 0: there is no event, or not even a table of events yet. False when it could not be read. */
+bool ids_newest(sqlite3 *handle, int64_t *newest);
 
-/* True when that event is in it, or `id` is 0: none was known. */
-bool ids_knows(sqlite3 *handle, int64_t id);
+/* Whether that event is in it, or `id` is 0: none was known. False when it could not be read. */
+bool ids_knows(sqlite3 *handle, int64_t id, bool *is_known);
 
 /* Lets ids jump if that is called for: ahead of `known_id`, and of all that can have been handed
  * out, for they start from the clock, and no commits come faster than it ticks. Keeps the boot in
- * mind. With the write lock held; false: `why` has the reason. */
-bool ids_note(sqlite3 *handle, int64_t known_id, char why[DATABASE_WHY_SIZE]);
+ * mind. `newest` is the newest id afterwards. With the write lock held; false: `why` has the
+ * reason. */
+bool ids_note(sqlite3 *handle, int64_t known_id, int64_t *newest, char why[DATABASE_WHY_SIZE]);
 
 #endif

@@ -237,7 +237,6 @@ static void take(struct database *database, sqlite3 *handle, struct generation *
 		database->files[i].inode = here->inodes[i];
 		database->files[i].device = here->device;
 	}
-	here->newest_id = ids_newest(handle);
 	generation_note(database, here);
 	database->looked_ms = 0;
 	database->doubtful_ms = 0;
@@ -259,23 +258,32 @@ int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 {
 	sqlite3 *handle = NULL;
 	struct generation now;
-	int64_t own_id = ids_newest(database->handle),
-		latest_id = generation_latest(database).newest_id, newest_id = 0;
-	int64_t known_id = own_id > latest_id ? own_id : latest_id;
-	bool is_known = true;
+	int64_t own_id = 0, latest_id = generation_latest(database).newest_id;
+	int64_t newest_id = 0, noted_id = 0;
+	bool has_own = true, has_latest = true;
 	int result = SQLITE_CANTOPEN;
 
+	if (database->handle) /* whose files may be gone: then the lock's file knows */
+		(void)ids_newest(database->handle, &own_id);
+	int64_t known_id = own_id > latest_id ? own_id : latest_id;
 	if (open_handle(database, &handle, how == OPENING_NEW, why)) {
 		sqlite3_busy_timeout(handle, (int)wait_ms);
 		bool good = set_up(database, handle, why);
+		if (good &&
+		    !(ids_newest(handle, &newest_id) && ids_knows(handle, own_id, &has_own) &&
+		      ids_knows(handle, latest_id, &has_latest))) {
+			snprintf(why, DATABASE_WHY_SIZE, "cannot read the database: %s",
+				 sqlite3_errmsg(handle));
+			good = false;
+		}
 		result = SQLITE_ERROR;
 		now = generation_here(database);
-		newest_id = ids_newest(handle);
-		is_known = ids_knows(handle, own_id) && ids_knows(handle, latest_id);
 		/* Before anything is written: to a log that is not its index's. */
-		if (good && (has_changed(here, &now) || (how == OPENING_SAME && !is_known)))
+		if (good &&
+		    (has_changed(here, &now) || (how == OPENING_SAME && !(has_own && has_latest))))
 			result = SQLITE_ABORT;
-		else if (good && migrate(handle, why) && ids_note(handle, known_id, why) &&
+		else if (good && migrate(handle, why) &&
+			 ids_note(handle, known_id, &noted_id, why) &&
 			 prepare_again(database, handle, why))
 			result = SQLITE_OK;
 	}
@@ -295,7 +303,8 @@ int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 	if (newest_id < known_id)
 		log_event(LOG_WARN, "the database lacks events that have been in it",
 			  log_number("newest_id", newest_id), log_number("known_id", known_id));
-	database->lost += database->handle && !is_known;
+	database->lost += database->handle && !(has_own && has_latest);
+	now.newest_id = noted_id;
 	take(database, handle, &now);
 	return SQLITE_OK;
 }
