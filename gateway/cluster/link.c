@@ -280,9 +280,9 @@ static void on_tracking(void *context, const redisReply *reply)
 		return;
 	link->has_tracking = reply->type == REDIS_REPLY_STATUS;
 	if (!link->has_tracking && !link->has_said_so)
-		log_event(LOG_WARN, "Redis does not say which topics change, so other nodes' are "
-				    "looked for every 30 s: it is older than 6, or its access list "
-				    "lacks +client|tracking");
+		log_event(LOG_WARN, "Redis does not say which topics change",
+			  log_text("why", "it is older than 6, or its access list lacks "
+					  "+client|tracking"));
 	link->has_said_so |= !link->has_tracking;
 }
 

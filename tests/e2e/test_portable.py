@@ -242,7 +242,7 @@ def serves_by_itself(service):
     listening = service.spawn("listening", service.api_program, service.log_dir / "own.log",
                               options=["--listen", f"unix:{service.inside(at)}", "--processes", "2"])  # fmt: skip
     call = lambda: FastCgi(at, service.secret).call("publish", b'{"topic":"t","payload":1}')  # noqa: E731
-    wait_until(at.is_socket, (service.log_dir / "own.log").read_text)
+    wait_until(lambda: accepts(str(at)), (service.log_dir / "own.log").read_text)
     assert call().status == 200
     listening.send(signal.SIGUSR2)
     wait_until(lambda: (service.log_dir / "own.log").read_text().count('msg="started"') == 4, (service.log_dir / "own.log").read_text)
@@ -254,9 +254,9 @@ def serves_by_itself(service):
     service.write_config(gateway_autostart=True)
     serves_by_cgi(service)
     gateway_log = service.state_dir / "gateway.log"
-    wait_until(lambda: accepts(service.ws_address), lambda: gateway_log.read_text() if gateway_log.exists() else "it says nothing")
     with sqlite3.connect(f"file:{service.database}?mode=ro", uri=True) as database:
-        ((pid,),) = database.execute("SELECT pid FROM gateways")
+        ((pid,),) = wait_until(lambda: database.execute("SELECT pid FROM gateways").fetchall(),
+                               lambda: gateway_log.read_text() if gateway_log.exists() else "it says nothing")  # fmt: skip
     service.gateway = Process("gateway", pid)
     wait_until(lambda: f"\nPPid:\t{os.getpid()}\n" in Path(f"/proc/{pid}/status").read_text(), "who has started it is gone")
     with authenticated(service, "t", make_token(service.secret, "t")) as browser:

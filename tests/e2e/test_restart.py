@@ -175,7 +175,7 @@ def has_ended(pid):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as command_line:
             return command_line.read() == b""  # a zombie's
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 

@@ -156,7 +156,7 @@ class Process:
         for it."""
         try:
             status = Path(f"/proc/{self.pid}/status").read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
         masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigCgt:", "SigBlk:"))]
         return any(mask >> (signal.SIGTERM - 1) & 1 for mask in masks)
