@@ -1,10 +1,12 @@
 """worker.php, which hands requests on where a web server runs PHP and nothing else: to the API's socket, or to the program
 started by CGI. With PHP's own server, and with Apache and php-fpm."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -68,11 +70,13 @@ class Php:
 
     def start(self):
         command = ["php", "-d", "display_errors=1", "-d", "opcache.enable=0", "-d", "zlib.output_compression=1", "-S", f"127.0.0.1:{self.port}"]
-        self.processes = [Process.start("php", [*command, "-t", self.dir], self.log, env={"PHP_CLI_SERVER_WORKERS": "4"})]
+        self.processes = [Process.start("php", [*command, "-t", self.dir], self.log, env={"PHP_CLI_SERVER_WORKERS": "4"}, process_group=0)]
 
     def close(self):
         for process in self.processes:
             process.stop()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the workers of PHP's server outlive it
         return []
 
     def restart(self):
