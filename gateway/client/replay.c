@@ -17,6 +17,8 @@ enum {
 	HANDLES = 2,
 	PAUSE_MS = 1,
 	BUDGET_NS = 500000,
+	LEAST_PUSHES =
+		16, /* of a turn: a process that gets little of a processor catches up, too */
 	BATCH_ROWS = 256 /* of all topics, looked at in one go */
 };
 
@@ -25,6 +27,7 @@ struct replay {
 	struct session *session;
 	int64_t position;
 	enum delivery delivery; /* of the last push sent */
+	int sent; /* pushes of this turn */
 	bool has_enough; /* for now */
 	bool is_waiting; /* the client is behind: it is not in the queue */
 	bool is_parked; /* nor is one that only lets pass what the client has not had */
@@ -119,8 +122,9 @@ static bool send_push(void *context, struct feed_event *event)
 	session->after_id = event->id;
 	session->clients->counters->counts[COUNT_REPLAYED_EVENTS]++;
 	replay->delivery = deliver(session, frame);
-	replay->has_enough = replay->delivery != DELIVERY_SENT || !delivery_is_done(session) ||
-			     uv_hrtime() >= replay->owner->deadline_ns;
+	replay->has_enough =
+		replay->delivery != DELIVERY_SENT || !delivery_is_done(session) ||
+		(++replay->sent >= LEAST_PUSHES && uv_hrtime() >= replay->owner->deadline_ns);
 	return true;
 }
 
@@ -175,6 +179,7 @@ enum replay_outcome replay_proceed(struct replay *replay, enum delivery *deliver
 
 	replay->delivery = *delivery = DELIVERY_SENT;
 	replay->has_enough = false;
+	replay->sent = 0;
 	if (!delivery_is_done(session)) {
 		leave_queue(replay); /* until replay_continue */
 		return REPLAY_GOES_ON;

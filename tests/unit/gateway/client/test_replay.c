@@ -3,11 +3,7 @@
 /*
  * When replays get their turn. What they send is in tests/e2e/test_resume.py and test_cluster*.py.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "tests/unit/shared/database/feed_fixture.h"
 
 #include <uv.h>
 
@@ -15,6 +11,7 @@
 #include "gateway/client/replay.h"
 
 static char order[16]; /* L: a look at the live pushes; R: a replay's turn */
+static int sent; /* pushes, each of which takes longer than a turn may */
 static uv_timer_t tap;
 static uv_idle_t look;
 
@@ -30,6 +27,9 @@ enum delivery delivery_send(struct session *session, struct frame *frame)
 {
 	(void)session;
 	(void)frame;
+	sent++;
+	for (uint64_t end_ns = uv_hrtime() + 1000000; uv_hrtime() < end_ns;)
+		;
 	return DELIVERY_SENT;
 }
 
@@ -74,9 +74,45 @@ static void live_pushes_of_the_same_turn_of_the_loop_go_first(void **state)
 	assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+static void proceed_once(struct session *session)
+{
+	enum delivery delivery;
+
+	assert_int_equal(replay_proceed(session->replay, &delivery), REPLAY_GOES_ON);
+	replay_stop(session->replay);
+}
+
+static void a_turn_sends_some_however_little_of_a_processor_there_is(void **state)
+{
+	struct topic *topic = calloc(1, sizeof(*topic) + sizeof("t"));
+	struct counters counters = {0};
+	struct clients clients = {.counters = &counters};
+	struct session session = {.clients = &clients, .member.by_topic.topic = topic};
+	uv_loop_t loop;
+
+	(void)state;
+	memcpy(topic->name, "t", sizeof("t"));
+	topic->name_len = 1;
+	add_pushes("t", 100);
+	feed_close(feed);
+	feed = feed_open(database, NULL, why);
+	assert_int_equal(uv_loop_init(&loop), 0);
+	struct replays *replays = replays_new(&loop, feed, proceed_once);
+	session.replay = replay_start(replays, &session, first_id, NULL);
+	sent = 0;
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(sent, 16);
+
+	replays_free(replays);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+	free(topic);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		FEED_TEST(a_turn_sends_some_however_little_of_a_processor_there_is),
 		cmocka_unit_test(live_pushes_of_the_same_turn_of_the_loop_go_first),
 	};
 
