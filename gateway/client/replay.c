@@ -17,8 +17,7 @@ enum {
 	HANDLES = 2,
 	PAUSE_MS = 1,
 	BUDGET_NS = 500000,
-	LEAST_PUSHES =
-		16, /* of a turn: a process that gets little of a processor catches up, too */
+	LEAST_PUSHES = 16, /* of a turn, however little time it gets */
 	BATCH_ROWS = 256 /* of all topics, looked at in one go */
 };
 
