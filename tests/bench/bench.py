@@ -55,7 +55,7 @@ class Scale:
 SMOKE = Scale(
     slices=2, burst_slices=1,
     fan=((20, 5), (50, 5)), last=(50, 3), burst=((20, 50, 50),), crowd=(50, 40, 0.3), connections=40, idle=50,
-    publishes=50, paced=50, durable=10, topics=100, events=1000, replayed=1000, backlog=1000, idle_seconds=1,
+    publishes=50, paced=50, durable=10, topics=100, events=1000, replayed=1000, backlog=20_000, idle_seconds=1,
 )  # fmt: skip
 
 
