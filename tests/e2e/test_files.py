@@ -160,17 +160,24 @@ def workers_of(parent):
     return {int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()}
 
 
-@pytest.mark.parametrize(("name", "processes"), [("worker.db-shm", 1), ("gateway.lock", 3)])
-def test_who_starts_before_it_is_noticed_or_after_finds_what_is_there(make_service, certificates, name, processes):
-    """A successor, or a worker in the place of one that is killed; then the API's processes."""
-    service = make_service(drain="100ms", gateway_processes=processes)
-    server = Nginx(service.start(), certificates)
+@contextlib.contextmanager
+def followed(service, certificates):
+    """A running service whose pushes arrive: its web server, who publishes, and two members who follow."""
+    server = Nginx(service, certificates)
     assert server.api.register("t").status == 200
     publisher = Publisher(server.api, ["t"], by=0, rate=300)
     with Crowd() as crowd:
         members = crowd.follow(service.ws_address, "t", 2)
         publisher.start()
         wait_until(lambda: all(len(member.keys) > 30 for member in members), "pushes arrive")
+        yield server, publisher, members
+
+
+@pytest.mark.parametrize(("name", "processes"), [("worker.db-shm", 1), ("gateway.lock", 3)])
+def test_who_starts_before_it_is_noticed_or_after_finds_what_is_there(make_service, certificates, name, processes):
+    """A successor, or a worker in the place of one that is killed; then the API's processes."""
+    service = make_service(drain="100ms", gateway_processes=processes)
+    with followed(service.start(), certificates) as (server, publisher, members):
         remove(path_of(service, name))
         if processes == 1:
             service.gateway.send(signal.SIGUSR2)
@@ -223,13 +230,7 @@ def test_a_file_in_use_while_no_gateway_runs(make_service, certificates, name):
 def test_everything_is_deleted(make_service, certificates):
     """In an order in which some is put back while the rest still goes."""
     service = make_service(drain="100ms")
-    server = Nginx(service.start(), certificates)
-    assert server.api.register("t").status == 200
-    publisher = Publisher(server.api, ["t"], by=0, rate=300)
-    with Crowd() as crowd:
-        members = crowd.follow(service.ws_address, "t", 2)
-        publisher.start()
-        wait_until(lambda: all(len(member.keys) > 30 for member in members), "pushes arrive")
+    with followed(service.start(), certificates) as (server, publisher, members):
         for _ in range(3):
             for path in list(service.state_dir.iterdir()):
                 path.unlink(missing_ok=True)
