@@ -107,9 +107,9 @@ def make_cluster(certificates):
 
 
 @pytest.fixture(scope="module")
-def worker(certificates):
-    """An Nginx in front of a Service: worker.api, worker.subscribe(topic), worker.service."""
-    service = Service()
+def worker(request, certificates):
+    """An Nginx in front of a Service, with the CONFIG of the test's file: worker.api, worker.subscribe(topic), worker.service."""
+    service = Service(**getattr(request.module, "CONFIG", {}))
     try:
         yield Nginx(service.start(), certificates)
     finally:

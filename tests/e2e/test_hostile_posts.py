@@ -13,6 +13,8 @@ from test_authentication import CLAIMS, NO_AUTH, broken_tokens
 from test_handshake import IMPOSSIBLE, NO_TOPIC, NOT_REGISTERED, TOPICS
 from test_worker_php import Php, settings_of
 
+CONFIG = {"poll_rate": 0}  # a hundred inputs a second come from one address
+
 
 def by_stream(worker):
     def ask(query, body):
