@@ -12,7 +12,9 @@
 #include "shared/base/alloc.h"
 
 /* At most half a millisecond of work, then a pause of one millisecond: live pushes are not delayed
- * by more than that, and other programs on the same processor get their turn. */
+ * by more than that, and other programs on the same processor get their turn. When there has been
+ * something to do for long, what is published may be more than that third of a processor can send
+ * again, and who falls behind would in the end miss what has been pruned: no more pauses then. */
 enum {
 	HANDLES = 2,
 	PAUSE_MS = 1,
@@ -20,6 +22,7 @@ enum {
 	LEAST_PUSHES = 16, /* of a turn, however little time it gets */
 	BATCH_ROWS = 256 /* of all topics, looked at in one go */
 };
+static const uint64_t LONG_NS = UINT64_C(10000000000);
 
 struct replay {
 	struct replays *owner;
@@ -38,6 +41,7 @@ struct replays {
 	uv_timer_t timer;
 	uv_prepare_t work; /* runs when the timer has said so */
 	int open_handles;
+	uint64_t since_ns; /* when the queue was last empty */
 	uint64_t deadline_ns; /* of the current piece of work */
 	struct feed *feed;
 	replay_turn *turn;
@@ -221,19 +225,25 @@ enum replay_outcome replay_pass(struct replay *replay, const struct batch *batch
 	return catch_up(replay);
 }
 
+static void on_timer(uv_timer_t *timer);
+
 /* One batch of each in turn, as long as the time lasts. */
 static void on_work(uv_prepare_t *work)
 {
 	struct replays *replays = work->data;
+	uint64_t start_ns = uv_hrtime();
 	struct replay *replay;
 
 	uv_prepare_stop(work);
-	replays->deadline_ns = uv_hrtime() + BUDGET_NS;
+	replays->deadline_ns = start_ns + BUDGET_NS;
 	while ((replay = TAILQ_FIRST(&replays->queue)) && uv_hrtime() < replays->deadline_ns) {
 		TAILQ_REMOVE(&replays->queue, replay, entry);
 		TAILQ_INSERT_TAIL(&replays->queue, replay, entry);
 		replays->turn(replay->session);
 	}
+	if (replay)
+		uv_timer_start(&replays->timer, on_timer,
+			       start_ns - replays->since_ns < LONG_NS ? PAUSE_MS : 0, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -250,8 +260,10 @@ void replay_continue(struct replay *replay)
 	if (!replay || !replay->is_waiting || replay->is_parked)
 		return;
 	replay->is_waiting = false;
-	if (TAILQ_EMPTY(&replays->queue))
-		uv_timer_start(&replays->timer, on_timer, 0, PAUSE_MS);
+	if (TAILQ_EMPTY(&replays->queue)) {
+		replays->since_ns = uv_hrtime();
+		uv_timer_start(&replays->timer, on_timer, 0, 0);
+	}
 	TAILQ_INSERT_TAIL(&replays->queue, replay, entry);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "tests/unit/shared/database/feed_fixture.h"
 
+#include <dlfcn.h>
 #include <uv.h>
 
 #include "gateway/client/client_internal.h"
@@ -12,6 +13,8 @@
 
 static char order[16]; /* L: a look at the live pushes; R: a replay's turn */
 static int sent; /* pushes, each of which takes longer than a turn may */
+static uint64_t now_ns; /* what replay.c takes for the time */
+static uint64_t pause_ms; /* of the timer that was started last */
 static uv_timer_t tap;
 static uv_idle_t look;
 
@@ -28,9 +31,22 @@ enum delivery delivery_send(struct session *session, struct frame *frame)
 	(void)session;
 	(void)frame;
 	sent++;
-	for (uint64_t end_ns = uv_hrtime() + 1000000; uv_hrtime() < end_ns;)
-		;
+	now_ns += 1000000;
 	return DELIVERY_SENT;
+}
+
+uint64_t uv_hrtime(void)
+{
+	return now_ns;
+}
+
+int uv_timer_start(uv_timer_t *timer, uv_timer_cb on_timer, uint64_t timeout_ms, uint64_t repeat_ms)
+{
+	int (*real)(uv_timer_t *, uv_timer_cb, uint64_t, uint64_t) =
+		(int (*)(uv_timer_t *, uv_timer_cb, uint64_t, uint64_t))dlsym(RTLD_NEXT, __func__);
+
+	pause_ms = timeout_ms;
+	return real(timer, on_timer, timeout_ms, repeat_ms);
 }
 
 static void on_look(uv_idle_t *handle)
@@ -109,10 +125,45 @@ static void a_turn_sends_some_however_little_of_a_processor_there_is(void **stat
 	free(topic);
 }
 
+static void work_a_millisecond(struct session *session)
+{
+	(void)session;
+	now_ns += 1000000;
+}
+
+static void who_is_behind_for_long_is_served_without_pauses(void **state)
+{
+	struct session session = {0};
+	uv_loop_t loop;
+
+	(void)state;
+	assert_int_equal(uv_loop_init(&loop), 0);
+	struct replays *replays = replays_new(&loop, NULL, work_a_millisecond);
+	session.replay = replay_start(replays, &session, 1, NULL);
+	for (int second = 0; second < 12; second++) {
+		pause_ms = 100;
+		while (pause_ms == 100)
+			uv_run(&loop, UV_RUN_NOWAIT);
+		assert_int_equal(pause_ms, second < 10 ? 1 : 0);
+		now_ns += 999000000;
+	}
+	replay_stop(session.replay);
+	session.replay = replay_start(replays, &session, 1, NULL);
+	for (int turn = 0; turn < 4; turn++)
+		uv_run(&loop, UV_RUN_NOWAIT);
+	assert_int_equal(pause_ms, 1);
+
+	replay_stop(session.replay);
+	replays_free(replays);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FEED_TEST(a_turn_sends_some_however_little_of_a_processor_there_is),
+		cmocka_unit_test(who_is_behind_for_long_is_served_without_pauses),
 		cmocka_unit_test(live_pushes_of_the_same_turn_of_the_loop_go_first),
 	};
 
