@@ -177,24 +177,20 @@ struct listener {
 	char address[ADDRESS_SIZE];
 };
 
-/* 0, or the errno that says why nobody was accepted. */
+/* 0, or the errno that says why nobody can be accepted. */
 static int accept_one(struct listener *listener)
 {
-	for (;;) {
-		struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
-		socklen_t len = sizeof(peer);
-		int fd = accept4(listener->fd, (struct sockaddr *)&peer, &len,
-				 SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+	socklen_t len = sizeof(peer);
+	int fd =
+		accept4(listener->fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (fd >= 0) {
-			upgrade_begin(listener->upgrades, fd, (struct sockaddr *)&peer);
-			return 0;
-		}
-		if (errno == EAGAIN || errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-		    errno == ENOMEM || errno == EBADF || errno == EINVAL)
-			return errno;
-		/* otherwise it had gone before it got here */
-	}
+	if (fd >= 0)
+		upgrade_begin(listener->upgrades, fd, (struct sockaddr *)&peer);
+	else if (errno == EAGAIN || errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+		 errno == ENOMEM || errno == EBADF || errno == EINVAL)
+		return errno;
+	return 0; /* also when it had gone before it got here */
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
