@@ -28,11 +28,10 @@ static void answer(const struct poll *poll, struct response *response)
 /* Whatever needs the database comes after whatever keeps a flood out. */
 void handle_poll(struct service *service, const struct request *request, struct response *response)
 {
-	struct slice query = {request->query, strlen(request->query)};
 	const char *origin = *request->origin ? request->origin : NULL;
 	char topic[TOPIC_MAX_BYTES];
 	size_t topic_len = 0;
-	enum topic_query named = topic_of_query(query, topic, &topic_len);
+	enum topic_query named = topic_of_query(slice_of(request->query), topic, &topic_len);
 	struct message message;
 	struct poll poll = {0};
 

@@ -58,14 +58,11 @@ const struct route *routes_find(const struct request *request)
 
 static bool allows(const struct route *route, const char *method)
 {
-	struct slice rest = {route->methods, strlen(route->methods)};
+	struct slice rest = slice_of(route->methods);
 
-	while (rest.at) {
-		struct slice allowed = slice_trim(slice_split(rest, ',', &rest));
-
-		if (allowed.len == strlen(method) && memcmp(allowed.at, method, allowed.len) == 0)
+	while (rest.at)
+		if (slice_equals(slice_trim(slice_split(rest, ',', &rest)), method))
 			return true;
-	}
 	return false;
 }
 

@@ -11,6 +11,7 @@
 #include "api/autostart.h"
 #include "api/handlers.h"
 #include "shared/base/alloc.h"
+#include "shared/base/slice.h"
 #include "shared/contract/duration.h"
 #include "shared/base/version.h"
 
@@ -154,28 +155,23 @@ static enum database_status fill(struct service *service, cJSON *object, struct 
 	return status;
 }
 
-static bool says(const char *parameter, size_t len, const char *what)
-{
-	return len == strlen(what) && memcmp(parameter, what, len) == 0;
-}
-
 /* The last one counts, and an unknown value counts as none. */
 static struct wanted read_query(const char *query)
 {
 	struct wanted wanted = {.lists = SHORT_LIST};
+	struct slice rest = slice_of(query);
 
-	while (*query) {
-		size_t len = strcspn(query, "&");
+	while (rest.at) {
+		struct slice parameter = slice_split(rest, '&', &rest);
 
-		if (says(query, len, "topics=1"))
+		if (slice_equals(parameter, "topics=1"))
 			wanted.lists = ALL_LISTS;
-		else if (says(query, len, "topics=0"))
+		else if (slice_equals(parameter, "topics=0"))
 			wanted.lists = NO_LISTS;
-		else if (says(query, len, "cluster=1"))
+		else if (slice_equals(parameter, "cluster=1"))
 			wanted.nodes = true;
-		else if (says(query, len, "cluster=0"))
+		else if (slice_equals(parameter, "cluster=0"))
 			wanted.nodes = false;
-		query += len + (query[len] == '&');
 	}
 	return wanted;
 }

@@ -2,7 +2,8 @@
 #include "gateway/client/body.h"
 
 #include <ctype.h>
-#include <string.h>
+
+#include "shared/base/slice.h"
 
 /* A chunk of one byte has a framing of five, and there may be a body full of them. */
 enum { FRAMING_MAX = 32768, SIZE_DIGITS = 8 };
@@ -34,18 +35,9 @@ struct body body_in_chunks(void)
 	return (struct body){.place = SIZE};
 }
 
-/* The value of a hexadecimal digit; -1: it is none. */
-static int digit_of(char c)
-{
-	static const char digits[] = "0123456789abcdef";
-	const char *at = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
-
-	return at ? (int)(at - digits) : -1;
-}
-
 static enum place after_size(struct body *body, char c)
 {
-	int digit = digit_of(c);
+	int digit = hex_digit((char)tolower((unsigned char)c));
 
 	if (digit >= 0 && body->digits < SIZE_DIGITS) {
 		body->digits++;

@@ -151,13 +151,6 @@ bool handshake_is_for(const struct handshake *handshake, const char *path)
 	       memcmp(handshake->path.at + handshake->path.len - len, path, len) == 0;
 }
 
-bool handshake_is_by(const struct handshake *handshake, const char *method)
-{
-	size_t len = strlen(method);
-
-	return handshake->method.len == len && memcmp(handshake->method.at, method, len) == 0;
-}
-
 const struct refusal *handshake_topic(const struct handshake *handshake,
 				      char topic[TOPIC_MAX_BYTES], size_t *topic_len)
 {
@@ -165,7 +158,7 @@ const struct refusal *handshake_topic(const struct handshake *handshake,
 
 	if (!is_stream && !handshake_is_for(handshake, "/ws"))
 		return &refusal_not_found;
-	if (is_stream && !handshake_is_by(handshake, "POST"))
+	if (is_stream && !slice_equals(handshake->method, "POST"))
 		return &refusal_bad_method;
 	switch (topic_of_query(handshake->query, topic, topic_len)) {
 	case TOPIC_NAMED:
@@ -186,9 +179,9 @@ const struct refusal *handshake_upgrade(const struct handshake *handshake)
 	struct slice digits = {key.at, HANDSHAKE_KEY_BYTES - 2};
 
 	if (!handshake->upgrade || !handshake->connection || !handshake->is_http_1_1 ||
-	    !handshake_is_by(handshake, "GET"))
+	    !slice_equals(handshake->method, "GET"))
 		return &refusal_not_an_upgrade;
-	if (handshake->version.len != 2 || memcmp(handshake->version.at, "13", 2) != 0)
+	if (!slice_equals(handshake->version, "13"))
 		return &refusal_bad_version;
 	if (handshake->hosts != 1)
 		return &refusal_malformed;

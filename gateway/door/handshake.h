@@ -47,8 +47,6 @@ enum handshake_state handshake_parse(const char *bytes, size_t len, struct hands
 /* True when the target is that path, behind any prefix; `path` begins with a slash. */
 bool handshake_is_for(const struct handshake *handshake, const char *path);
 
-bool handshake_is_by(const struct handshake *handshake, const char *method);
-
 /* The topic that the request names, decoded into `topic`. NULL when it is a good one, otherwise the
  * refusal: another path (404), a stream by another method than POST (405), no topic (400). A topic
  * that cannot exist is not registered (404). */

@@ -168,7 +168,7 @@ static enum outcome decide(struct upgrade *upgrade, const char *bytes, size_t le
 			send_script(upgrade);
 			return REFUSED;
 		}
-		is_head = handshake_is_by(&handshake, "HEAD");
+		is_head = slice_equals(handshake.method, "HEAD");
 		if (handshake_is_for(&handshake, "/stream"))
 			origin_head(upgrade->owner->parts.judge.config->allowed_origins,
 				    handshake.origin.at, handshake.origin.len, cors);

@@ -1,9 +1,16 @@
 /* Slices, see slice.h. No state, no allocation, never blocks. */
 #include "shared/base/slice.h"
 
+#include <ctype.h>
+
 static int is_blank(char c)
 {
 	return c == ' ' || c == '\t';
+}
+
+struct slice slice_of(const char *text)
+{
+	return (struct slice){text, strlen(text)};
 }
 
 bool slice_equals(struct slice text, const char *plain)
@@ -48,4 +55,19 @@ bool slice_number(struct slice text, unsigned max, unsigned *out)
 	}
 	*out = value;
 	return value <= max;
+}
+
+int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int slice_percent(struct slice text)
+{
+	int high = text.len > 2 ? hex_digit((char)tolower((unsigned char)text.at[1])) : -1;
+	int low = text.len > 2 ? hex_digit((char)tolower((unsigned char)text.at[2])) : -1;
+
+	return high < 0 || low < 0 ? -1 : high * 16 + low;
 }

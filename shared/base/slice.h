@@ -12,6 +12,9 @@ struct slice {
 	size_t len;
 };
 
+/* All of a text that ends in a NUL. */
+struct slice slice_of(const char *text);
+
 /* Whether it is just these bytes. */
 bool slice_equals(struct slice text, const char *plain);
 
@@ -25,5 +28,12 @@ struct slice slice_split(struct slice text, char separator, struct slice *rest);
 /* Digits and nothing else, no leading zero, at most `max` and at most five digits. */
 enum { SLICE_NUMBER_DIGITS = 5 };
 bool slice_number(struct slice text, unsigned max, unsigned *out);
+
+/* The value of a lower-case hexadecimal digit; -1: it is none. */
+int hex_digit(char c);
+
+/* The byte that an escape at the start of the text (%41, in either case) stands for; -1: it is
+ * broken. */
+int slice_percent(struct slice text);
 
 #endif

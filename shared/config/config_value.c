@@ -77,7 +77,7 @@ static int index_of(const char *const *words, const char *text, bool in_any_case
 /* Adds what is between the commas of `text` to the list. Faults are as of set. */
 static const char *append(enum config_type type, const char *text, char **list)
 {
-	struct slice rest = slice_trim((struct slice){text, strlen(text)});
+	struct slice rest = slice_trim(slice_of(text));
 	size_t len = strlen(*list), count = len > 0;
 	char origin[ORIGIN_SIZE];
 
@@ -95,7 +95,7 @@ static const char *append(enum config_type type, const char *text, char **list)
 		if (fault || count++ == CONFIG_LIST_MAX)
 			return fault ? fault : "";
 		if (type == CONFIG_ORIGIN_LIST)
-			entry = (struct slice){origin, strlen(origin)};
+			entry = slice_of(origin);
 		*list = xreallocarray(*list, len + entry.len + 2, 1);
 		len += (size_t)snprintf(*list + len, entry.len + 2, "%s%.*s", len ? "," : "",
 					(int)entry.len, entry.at);

@@ -33,7 +33,7 @@ static bool is_trusted(const char *trusted, const struct client_address *address
 	struct slice part;
 
 	for (int i = 0; i < 2; i++)
-		for (struct slice rest = {lists[i], strlen(lists[i])}; take_last(&rest, &part);)
+		for (struct slice rest = slice_of(lists[i]); take_last(&rest, &part);)
 			if (client_network_parse(part, &network) &&
 			    client_network_contains(&network, address))
 				return true;

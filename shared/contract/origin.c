@@ -43,7 +43,7 @@ bool origin_normalise(const char *text, size_t len, bool is_pattern, char out[OR
 		return false;
 	if (*end == '\0')
 		return true;
-	if (*end != ':' || !slice_number((struct slice){end + 1, strlen(end + 1)}, PORT_MAX, &port))
+	if (*end != ':' || !slice_number(slice_of(end + 1), PORT_MAX, &port))
 		return false;
 	if ((port == 80 && (starts_with(out, "http://") || starts_with(out, "ws://"))) ||
 	    (port == 443 && (starts_with(out, "https://") || starts_with(out, "wss://"))))

@@ -2,8 +2,8 @@
 #include "shared/contract/position.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
+
+#include "shared/base/slice.h"
 
 enum { BASE = 36, DIGITS = 13, NODE_DIGITS = 16, NUMBER_DIGITS = 16 };
 
@@ -101,7 +101,6 @@ size_t position_write(const struct position *position, char out[POSITION_TEXT_SI
 
 void position_origin(const char *text, size_t len, uint64_t *node, int64_t *number)
 {
-	const char *const hex = "0123456789abcdef", *digit;
 	uint64_t value = 0;
 	int64_t count = 0;
 
@@ -110,9 +109,9 @@ void position_origin(const char *text, size_t len, uint64_t *node, int64_t *numb
 	if (len != NODE_DIGITS && len != NODE_DIGITS + 1 + NUMBER_DIGITS)
 		return;
 	for (size_t i = 0; i < NODE_DIGITS; i++) {
-		if (!text[i] || !(digit = strchr(hex, text[i])))
+		if (hex_digit(text[i]) < 0)
 			return;
-		value = value << 4 | (uint64_t)(digit - hex);
+		value = value << 4 | (uint64_t)hex_digit(text[i]);
 	}
 	for (size_t i = NODE_DIGITS + 1; i < len; i++) {
 		if (text[NODE_DIGITS] != '.' || text[i] < '0' || text[i] > '9')

@@ -20,35 +20,23 @@ static bool take(const char **text, const char *prefix)
 	return is_there;
 }
 
-static int hex_digit(char c)
-{
-	const char *digits = "0123456789abcdef", *at = NULL;
-
-	if (c != '\0')
-		at = strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c);
-	return at ? (int)(at - digits) : -1;
-}
-
 /* Percent-decodes. */
 static const char *decode(struct slice text, char out[REDIS_URL_WORD_SIZE])
 {
 	size_t len = 0;
 
 	for (size_t i = 0; i < text.len; i++) {
-		char byte = text.at[i];
+		int byte = text.at[i];
 
 		if (len == REDIS_URL_WORD_SIZE - 1)
 			return too_long;
 		if (byte == '%') {
-			int high = text.len - i > 2 ? hex_digit(text.at[i + 1]) : -1;
-			int low = text.len - i > 2 ? hex_digit(text.at[i + 2]) : -1;
-
-			if (high < 0 || low < 0 || high + low == 0)
-				return bad_escape;
-			byte = (char)(high * 16 + low);
+			byte = slice_percent((struct slice){text.at + i, text.len - i});
 			i += 2;
+			if (byte <= 0)
+				return bad_escape;
 		}
-		out[len++] = byte;
+		out[len++] = (char)byte;
 	}
 	out[len] = '\0';
 	return NULL;
@@ -133,9 +121,7 @@ static const char *fault_of_socket(const char *text, struct redis_url *out)
 		return NULL;
 	if (!take(&text, "?db="))
 		return "behind the ? of a UNIX socket there may only be db=0 or another number";
-	return slice_number((struct slice){text, strlen(text)}, DATABASES, &out->database)
-		       ? NULL
-		       : bad_database;
+	return slice_number(slice_of(text), DATABASES, &out->database) ? NULL : bad_database;
 }
 
 const char *redis_url_fault(const char *text, struct redis_url *out)
@@ -153,7 +139,7 @@ const char *redis_url_fault(const char *text, struct redis_url *out)
 	if (strpbrk(text, "?#"))
 		return "parameters behind a ? or # are not known (in the user or password they are "
 		       "written %3F and %23)";
-	rest = slice_split((struct slice){text, strlen(text)}, '/', &database);
+	rest = slice_split(slice_of(text), '/', &database);
 	if (database.len > 0 && memchr(database.at, '@', database.len))
 		return "a / of the user or password is written %2F";
 	fault = set_login(&rest, out);

@@ -14,6 +14,7 @@
 #include <openssl/params.h>
 
 #include "shared/base/alloc.h"
+#include "shared/base/slice.h"
 #include "shared/json/json.h"
 
 enum { MAC_BYTES = 32, MAC_HEX_BYTES = 2 * MAC_BYTES };
@@ -48,14 +49,7 @@ void token_key_free(struct token_key *key)
 	free(key);
 }
 
-/* Lower case only, so that a token has one spelling. -1: not a digit. */
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
+/* Lower case only, so that a token has one spelling. */
 static bool hex_decode(const char *hex, size_t len, char *out)
 {
 	int byte = 0;

@@ -24,7 +24,7 @@ const char *topic_name_fault(const char *topic, size_t len)
 
 bool topic_name_is_reserved(const char *topic, size_t len)
 {
-	return len == strlen(TOPIC_STATUS) && memcmp(topic, TOPIC_STATUS, len) == 0;
+	return slice_equals((struct slice){topic, len}, TOPIC_STATUS);
 }
 
 bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, size_t *out_len)
@@ -32,20 +32,17 @@ bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, 
 	size_t used = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		char byte = text[i];
+		int byte = text[i] == '+' ? ' ' : text[i];
 
-		if (byte == '+') {
-			byte = ' ';
-		} else if (byte == '%') {
-			if (i + 2 >= len || !isxdigit((unsigned char)text[i + 1]) ||
-			    !isxdigit((unsigned char)text[i + 2]))
-				return false;
-			byte = (char)strtol((char[]){text[i + 1], text[i + 2], '\0'}, NULL, 16);
+		if (byte == '%') {
+			byte = slice_percent((struct slice){text + i, len - i});
 			i += 2;
+			if (byte < 0)
+				return false;
 		}
 		if (used == size)
 			return false;
-		out[used++] = byte;
+		out[used++] = (char)byte;
 	}
 	*out_len = used;
 	return true;
@@ -60,7 +57,7 @@ enum topic_query topic_of_query(struct slice query, char topic[TOPIC_MAX_BYTES],
 	while (query.at && !value.at) { /* the first one counts */
 		struct slice name = slice_split(slice_split(query, '&', &query), '=', &value);
 
-		if (name.len != 5 || memcmp(name.at, "topic", 5) != 0)
+		if (!slice_equals(name, "topic"))
 			value.at = NULL;
 	}
 	if (!value.at || value.len == 0)

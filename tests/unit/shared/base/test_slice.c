@@ -7,11 +7,6 @@
 
 #include "shared/base/slice.h"
 
-static struct slice slice_of(const char *text)
-{
-	return (struct slice){text, strlen(text)};
-}
-
 static void assert_slice(struct slice slice, const char *text)
 {
 	assert_int_equal(slice.len, strlen(text));
@@ -66,6 +61,20 @@ static void a_number_is_digits_without_a_leading_zero_up_to_its_limit(void **sta
 		assert_false(slice_number(slice_of(bad[i]), 128, &number));
 }
 
+static void an_escape_is_a_percent_and_two_hex_digits(void **state)
+{
+	static const char *const bad[] = {"", "%", "%4", "%g1", "%1g", "%-1", "%+1", "% 1", "%0x"};
+
+	(void)state;
+	assert_int_equal(slice_percent(slice_of("%41")), 'A');
+	assert_int_equal(slice_percent(slice_of("%fFx")), 0xff);
+	assert_int_equal(slice_percent(slice_of("%00")), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_int_equal(slice_percent(slice_of(bad[i])), -1);
+	assert_int_equal(slice_percent((struct slice){"%41", 2}), -1);
+	assert_int_equal(hex_digit('F'), -1); /* a token has one spelling */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -73,6 +82,7 @@ int main(void)
 		cmocka_unit_test(splitting_walks_through_a_list_to_its_end),
 		cmocka_unit_test(a_text_without_the_separator_is_one_piece),
 		cmocka_unit_test(a_number_is_digits_without_a_leading_zero_up_to_its_limit),
+		cmocka_unit_test(an_escape_is_a_percent_and_two_hex_digits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
