@@ -3,7 +3,7 @@
  * and a lock beside it, and for each process how its starts have gone. Waits for signals and for
  * the next start only.
  *
- *	SIGTERM, SIGINT	nobody new can connect; who has is served, then everything ends
+ *	SIGTERM, SIGINT	nobody new can connect; whoever has is served, then everything ends
  *	SIGUSR2		the program on disk takes this one's place, with its pid and its socket
  *	SIGHUP		nothing: the configuration is read again without it
  */
@@ -75,7 +75,7 @@ static int cannot_listen(const char *where, const char *why, int code)
 	return code;
 }
 
-/* "ADDRESS:PORT" or "[ADDRESS]:PORT", both numeric. */
+/* At "ADDRESS:PORT" or "[ADDRESS]:PORT", both numeric. */
 static int listen_tcp(const char *where)
 {
 	struct sockaddr_in ipv4 = {.sin_family = AF_INET};
@@ -87,8 +87,7 @@ static int listen_tcp(const char *where)
 	unsigned port;
 
 	errno = EINVAL;
-	if (len >= sizeof(host) ||
-	    !slice_number((struct slice){colon + 1, strlen(colon + 1)}, UINT16_MAX, &port))
+	if (len >= sizeof(host) || !slice_number(slice_of(colon + 1), UINT16_MAX, &port))
 		return -1;
 	memcpy(host, where, len);
 	host[len] = '\0';
@@ -147,8 +146,8 @@ static void read_place(char place[PLACE_SIZE])
 		snprintf(place, PLACE_SIZE, "[%s]:%u", host, ntohs(at.ipv6.sin6_port));
 }
 
-/* The listening socket becomes descriptor 0, from wherever it comes: inherited there, from systemd,
- * or made. Returns an exit code. */
+/* The listening socket becomes descriptor 0, wherever it comes from: inherited there, from systemd,
+ * or made here. Returns an exit code. */
 static int open_socket(struct parent *parent)
 {
 	const char *given = getenv("LISTEN_FDS");
@@ -191,22 +190,18 @@ static int open_socket(struct parent *parent)
 		       : cannot_listen("LISTEN_FDS", "not a listening socket", EXIT_USAGE);
 }
 
-static void signal_processes(const struct parent *parent, int number)
+/* True when there are any. */
+static bool signal_processes(const struct parent *parent, int number)
 {
+	bool is_any = false;
+
 	for (size_t i = 0; i < parent->count; i++)
 		if (parent->processes[i].pid > 0)
-			kill(parent->processes[i].pid, number);
+			is_any |= kill(parent->processes[i].pid, number) == 0;
+	return is_any;
 }
 
-static bool is_any_alive(const struct parent *parent)
-{
-	for (size_t i = 0; i < parent->count; i++)
-		if (parent->processes[i].pid > 0)
-			return true;
-	return false;
-}
-
-/* Its file goes first: who comes then is refused, and does not wait for nobody. */
+/* The socket's file goes first: whoever comes then is refused instead of waiting for nobody. */
 static void begin_to_end(struct parent *parent)
 {
 	if (parent->socket.path && !parent->is_ending &&
@@ -313,7 +308,7 @@ static int become_process(struct parent *parent)
 	return PROCESSES_CHILD;
 }
 
-/* Starts the processes that are due. Returns for how many ms there is nothing to do, -1 in a fork.
+/* Starts the processes that are due. Returns for how many ms there is nothing to do; -1 in a fork.
  */
 static int start_processes(struct parent *parent)
 {
@@ -360,8 +355,8 @@ static bool read_options(struct parent *parent, const struct listen_options *opt
 
 	if (options->socket_mode)
 		parent->mode = (mode_t)strtoul(options->socket_mode, (char **)&end, 8);
-	if (!slice_number((struct slice){processes, strlen(processes)}, PROCESSES_MOST, &count) ||
-	    count == 0 || *end != '\0' || parent->mode > 0777)
+	if (!slice_number(slice_of(processes), PROCESSES_MOST, &count) || count == 0 ||
+	    *end != '\0' || parent->mode > 0777)
 		return false;
 	parent->count = count;
 	parent->where = options->listen;
@@ -392,7 +387,7 @@ int processes_run(const struct listen_options *options, char **argv)
 	log_event(LOG_INFO, "listening", log_text("address", parent.place),
 		  log_number("pid", parent.pid), log_number("processes", (int64_t)parent.count),
 		  log_text("version", WORKER_VERSION));
-	while (!parent.is_ending || is_any_alive(&parent)) {
+	while (!parent.is_ending || signal_processes(&parent, 0)) {
 		wait_ms = start_processes(&parent);
 		if (wait_ms < 0)
 			return become_process(&parent);
