@@ -111,10 +111,8 @@ struct database_thread *database_thread_open(const struct config *config, struct
 
 void database_thread_start(struct database_thread *thread)
 {
-	if (pthread_create(&thread->id, NULL, database_thread_run, thread) != 0) {
-		fputs("cannot start a thread\n", stderr);
-		abort();
-	}
+	if (pthread_create(&thread->id, NULL, database_thread_run, thread) != 0)
+		end_for_want_of("threads");
 	thread->is_started = true;
 }
 

@@ -1,16 +1,14 @@
 /*
  * Memory or the end of the program, see alloc.h. No state; called by everybody; never blocks.
- *
- * The program ends with 71 (EX_OSERR) and without exit handlers, which might want memory too.
  */
 #include "shared/base/alloc.h"
 
 #include <stdint.h>
 #include <sysexits.h>
 
-static _Noreturn void end(void)
+_Noreturn void end_for_want_of(const char *what)
 {
-	fputs("out of memory\n", stderr);
+	fprintf(stderr, "out of %s\n", what);
 	_Exit(EX_OSERR);
 }
 
@@ -19,7 +17,7 @@ void *xcalloc(size_t count, size_t size)
 	void *memory = calloc(count ? count : 1, size ? size : 1);
 
 	if (!memory)
-		end();
+		end_for_want_of("memory");
 	return memory;
 }
 
@@ -29,14 +27,14 @@ void *xreallocarray(void *old, size_t count, size_t size)
 	void *memory = reallocarray(old, count ? count : 1, size ? size : 1);
 
 	if (!memory)
-		end();
+		end_for_want_of("memory");
 	return memory;
 }
 
 char *xstrndup(const char *text, size_t len)
 {
 	if (len == SIZE_MAX)
-		end();
+		end_for_want_of("memory");
 
 	char *copy = xreallocarray(NULL, len + 1, 1);
 	if (len > 0)

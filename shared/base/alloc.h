@@ -11,6 +11,10 @@
 
 #include <stddef.h>
 
+/* Ends the program, because there is no more of that ("memory"): with 71 (EX_OSERR), and without
+ * exit handlers, which might want some too. */
+_Noreturn void end_for_want_of(const char *what);
+
 /* Zeroed memory of count * size bytes; the caller frees it. Ends the program when there is none. */
 void *xcalloc(size_t count, size_t size);
 

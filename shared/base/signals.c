@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shared/base/alloc.h"
+
 int signals_open(void)
 {
 	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD};
@@ -17,10 +19,8 @@ int signals_open(void)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 
 	int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (fd < 0) {
-		perror("signalfd");
-		abort();
-	}
+	if (fd < 0)
+		end_for_want_of("descriptors");
 	return fd;
 }
 
