@@ -40,7 +40,6 @@ struct service *service_open(struct config *config, int64_t wait_ms)
 	for (size_t i = 0; i < SERVICE_USES; i++)
 		service->trouble[i] = (struct log_repeat){LOG_WARN, "database unavailable", "use",
 							  .cause = uses[i]};
-	service->reload = reload_new(config);
 	service->notify = notify_new(config->state_dir);
 	service->database = database_open(config, wait_ms, why);
 	if (!service->database)
@@ -77,7 +76,6 @@ void service_close(struct service *service)
 	if (!service)
 		return;
 	notify_free(service->notify);
-	reload_free(service->reload);
 	if (service->totals && totals_are_due(service->totals, &service->counters))
 		totals_write(service->totals, &service->counters, LAST_WAIT_MS);
 	for (size_t i = 0; i < SERVICE_USES; i++)
@@ -97,7 +95,7 @@ void service_refresh(struct service *service)
 {
 	int64_t now_ms = clock_monotonic_ms();
 
-	if (reload_if_changed(service->reload))
+	if (reload_if_changed(service->config))
 		polls_configure(service->polls);
 	if (now_ms - service->looked_ms < LOOK_INTERVAL_MS)
 		return;

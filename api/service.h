@@ -30,7 +30,6 @@ enum service_use {
 
 struct service {
 	struct config *config; /* borrowed; changes in place, see service_refresh */
-	struct reload *reload;
 	struct database *database;
 	struct liveness *liveness;
 	struct cluster_reader *cluster; /* NULL: there is no redis_url */

@@ -15,7 +15,6 @@
 #include "gateway/events/wakeup.h"
 #include "shared/base/alloc.h"
 #include "shared/base/log.h"
-#include "shared/config/reload.h"
 
 static bool fail(const struct gateway *gateway, const char *what, const char *why)
 {
@@ -147,7 +146,6 @@ struct gateway *gateway_open(struct config *config, struct inheritance *inherita
 
 	*exit_code = EXIT_FAILURE;
 	gateway->config = config;
-	gateway->reload = reload_new(config);
 	gateway->inheritance = inheritance;
 	gateway->loop = xcalloc(1, sizeof(uv_loop_t));
 	uv_loop_init(gateway->loop);
@@ -192,7 +190,6 @@ void gateway_close(struct gateway *gateway)
 	liveness_close(gateway->liveness);
 	database_close(gateway->database);
 	tally_free(gateway->tally);
-	reload_free(gateway->reload);
 	uv_run(gateway->loop, UV_RUN_DEFAULT); /* the last handles close */
 	uv_loop_close(gateway->loop);
 	free(gateway->loop);

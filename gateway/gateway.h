@@ -23,7 +23,6 @@
 
 struct gateway {
 	struct config *config; /* borrowed; changes in place, on SIGHUP */
-	struct reload *reload;
 	struct inheritance *inheritance; /* borrowed */
 	struct uv_loop_s *loop;
 	struct counters counters; /* since the start */

@@ -159,7 +159,7 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 		serving->successor =
 			successor_start(gateway->loop, gateway->inheritance, gateway->config,
 					HANDED_DOWN_LIMIT_MS, on_successor, serving);
-	} else if (number == SIGHUP && reload_now(gateway->reload)) {
+	} else if (number == SIGHUP && reload_now(gateway->config)) {
 		clients_configure(gateway->clients);
 		cluster_configure(gateway->cluster, gateway->config);
 	} else if (number == SIGINT ||

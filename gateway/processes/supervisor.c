@@ -50,7 +50,6 @@ struct supervisor {
 	uv_loop_t loop;
 	struct config *config;
 	struct inheritance *inheritance;
-	struct reload *reload;
 	struct liveness *liveness;
 	struct wakeup *wakeup;
 	struct tally *tally;
@@ -212,7 +211,7 @@ static void on_signal(uv_poll_t *poll, int status, int events)
 							on_successor, supervisor);
 	} else if (number == SIGTERM || number == SIGINT)
 		begin_to_end(supervisor, supervisor->is_ending ? SIGINT : number);
-	else if (number == SIGHUP && reload_now(supervisor->reload))
+	else if (number == SIGHUP && reload_now(supervisor->config))
 		signal_workers(supervisor, SIGHUP);
 }
 
@@ -233,7 +232,6 @@ static void close_all(struct supervisor *supervisor)
 	}
 	wakeup_close(supervisor->wakeup);
 	liveness_close(supervisor->liveness);
-	reload_free(supervisor->reload);
 	uv_run(&supervisor->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&supervisor->loop);
 	free(supervisor);
@@ -371,7 +369,6 @@ int supervisor_run(struct config *config, struct inheritance *inheritance)
 	*supervisor = (struct supervisor){.config = config,
 					  .inheritance = inheritance,
 					  .count = (size_t)count,
-					  .reload = reload_new(config),
 					  .ready_fds = {-1, -1}};
 	for (size_t i = 0; i < supervisor->count; i++)
 		supervisor->workers[i] = (struct worker){.taps = {-1, -1}};

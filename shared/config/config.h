@@ -37,6 +37,7 @@ struct config {
 	char *path; /* the file this came from */
 	bool has_file; /* false: there is none, and the environment is enough */
 	struct stat seen; /* the file, when it was read; see reload.h */
+	int64_t looked_ms; /* monotonic: reload_if_changed has looked then */
 
 	char *ws_bind; /* "": all interfaces; an address; "unix:/path" */
 	int64_t ws_port;

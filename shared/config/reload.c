@@ -5,17 +5,11 @@
  */
 #include "shared/config/reload.h"
 
-#include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/held_file.h"
 #include "shared/base/log.h"
 #include "shared/config/config_internal.h"
 #include "shared/config/options.h"
-
-struct reload {
-	struct config *config;
-	int64_t looked_ms;
-};
 
 /* True when the file was written in place, replaced or deleted since the last look. */
 static bool look(struct config *config)
@@ -27,22 +21,9 @@ static bool look(struct config *config)
 	return !file_is_the_same(&old, now);
 }
 
-struct reload *reload_new(struct config *config)
+bool reload_now(struct config *live)
 {
-	struct reload *reload = xcalloc(1, sizeof(*reload));
-
-	reload->config = config;
-	return reload;
-}
-
-void reload_free(struct reload *reload)
-{
-	free(reload);
-}
-
-bool reload_now(struct reload *reload)
-{
-	struct config *live = reload->config, *fresh;
+	struct config *fresh;
 	char message[128], kept[sizeof(int64_t)];
 
 	look(live); /* before reading, so that a change during it is seen the next time */
@@ -78,12 +59,12 @@ bool reload_now(struct reload *reload)
 	return true;
 }
 
-bool reload_if_changed(struct reload *reload)
+bool reload_if_changed(struct config *config)
 {
 	int64_t now_ms = clock_monotonic_ms();
 
-	if (now_ms - reload->looked_ms < RELOAD_INTERVAL_MS)
+	if (now_ms - config->looked_ms < RELOAD_INTERVAL_MS)
 		return false;
-	reload->looked_ms = now_ms;
-	return look(reload->config) && reload_now(reload);
+	config->looked_ms = now_ms;
+	return look(config) && reload_now(config);
 }

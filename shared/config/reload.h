@@ -9,21 +9,13 @@
 
 #include "shared/config/config.h"
 
-struct reload;
-
-/* `config` is borrowed, and changed in place. Free with reload_free. */
-struct reload *reload_new(struct config *config);
-
-/* NULL is allowed. */
-void reload_free(struct reload *reload);
-
-/* Reads the file again and takes it over. False, with the reason logged, if it is not good: then
- * the old values stay. */
-bool reload_now(struct reload *reload);
+/* Reads the file again and takes it over: changes *config in place. False, with the reason logged,
+ * if it is not good: then the old values stay. */
+bool reload_now(struct config *config);
 
 /* The same when the file has changed since `config` was read; looks at most every
  * RELOAD_INTERVAL_MS. True when something was taken over. */
-bool reload_if_changed(struct reload *reload);
+bool reload_if_changed(struct config *config);
 
 enum { RELOAD_INTERVAL_MS = 100 };
 
