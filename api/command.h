@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "shared/json/json.h"
 #include "shared/contract/topic_name.h"
+#include "shared/json/json.h"
 
 enum command_kind { COMMAND_REGISTER, COMMAND_UNREGISTER, COMMAND_PUBLISH, COMMAND_DISCONNECT };
 

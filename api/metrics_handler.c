@@ -7,7 +7,6 @@
  * nothing in here has to be escaped.
  */
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "api/handlers.h"
 #include "shared/base/version.h"

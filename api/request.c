@@ -13,8 +13,8 @@
 #include "api/request.h"
 
 #include <errno.h>
-#include <fcgiapp.h>
 #include <fastcgi.h>
+#include <fcgiapp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>

@@ -8,16 +8,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "shared/base/notify.h"
 #include "api/polls.h"
 #include "api/response.h"
 #include "api/store.h"
-#include "shared/counters/totals.h"
+#include "shared/base/log_repeat.h"
+#include "shared/base/notify.h"
 #include "shared/config/config.h"
 #include "shared/counters/counters.h"
 #include "shared/counters/gauges.h"
+#include "shared/counters/totals.h"
 #include "shared/database/housekeeping.h"
-#include "shared/base/log_repeat.h"
 
 /* Told apart for the log: while somebody's transaction holds the write lock, reads still work. */
 enum service_use {

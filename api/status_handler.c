@@ -3,17 +3,17 @@
  * GET /readyz, the same in a word. No state. Reads the database, so it never waits for writers;
  * with ?topics=1 it lists as much as there is, and with ?cluster=1 the nodes.
  */
+#include <cjson/cJSON.h>
 #include <limits.h>
 #include <time.h>
 #include <unistd.h>
-#include <cjson/cJSON.h>
 
 #include "api/autostart.h"
 #include "api/handlers.h"
 #include "shared/base/alloc.h"
 #include "shared/base/slice.h"
-#include "shared/contract/duration.h"
 #include "shared/base/version.h"
+#include "shared/contract/duration.h"
 
 enum { DEFAULT_TOPICS = 1000 };
 

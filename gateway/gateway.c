@@ -11,10 +11,10 @@
 
 #include "gateway/door/listener.h"
 #include "gateway/door/upgrade.h"
-#include "shared/database/feed.h"
 #include "gateway/events/wakeup.h"
 #include "shared/base/alloc.h"
 #include "shared/base/log.h"
+#include "shared/database/feed.h"
 
 static bool fail(const struct gateway *gateway, const char *what, const char *why)
 {

@@ -12,14 +12,14 @@
 #include "gateway/client/transport.h"
 #include "gateway/cluster/cluster.h"
 #include "gateway/door/listener.h"
-#include "shared/database/cluster_reader.h"
-#include "shared/database/nodes.h"
-#include "shared/database/registry.h"
 #include "gateway/presence/database_thread.h"
 #include "gateway/presence/tally.h"
 #include "gateway/processes/successor.h"
 #include "shared/config/config.h"
 #include "shared/counters/counters.h"
+#include "shared/database/cluster_reader.h"
+#include "shared/database/nodes.h"
+#include "shared/database/registry.h"
 
 struct gateway {
 	struct config *config; /* borrowed; changes in place, on SIGHUP */

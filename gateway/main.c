@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #include "gateway/gateway.h"
-#include "shared/base/signals.h"
 #include "gateway/processes/supervisor.h"
 #include "shared/base/log.h"
+#include "shared/base/signals.h"
 #include "shared/config/options.h"
 
 static const struct program program = {

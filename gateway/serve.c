@@ -19,10 +19,10 @@
 #include "gateway/door/listener.h"
 #include "gateway/door/upgrade.h"
 #include "gateway/events/wakeup.h"
-#include "shared/base/signals.h"
 #include "gateway/processes/successor.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
+#include "shared/base/signals.h"
 #include "shared/base/version.h"
 #include "shared/config/reload.h"
 

@@ -2,8 +2,6 @@
 #include "gateway/client/answer.h"
 
 #include <assert.h>
-#include <stdio.h>
-#include <string.h>
 
 /* What goes with a status. */
 static const struct answer {

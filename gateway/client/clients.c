@@ -6,7 +6,6 @@
 #include <uv.h>
 
 #include "gateway/client/client_internal.h"
-#include "shared/contract/message.h"
 #include "gateway/client/peer.h"
 #include "gateway/client/replay.h"
 #include "gateway/client/session.h"
@@ -15,6 +14,7 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
+#include "shared/contract/message.h"
 #include "shared/contract/topic_name.h"
 #include "shared/counters/gauges.h"
 

@@ -8,8 +8,8 @@
 #include <uv.h>
 
 #include "gateway/client/client_internal.h"
-#include "shared/database/feed.h"
 #include "shared/base/alloc.h"
+#include "shared/database/feed.h"
 
 /* At most half a millisecond of work, then a pause of one millisecond: live pushes are not delayed
  * by more than that, and other programs on the same processor get their turn. When there has been

@@ -6,13 +6,13 @@
 
 #include "gateway/client/client_internal.h"
 #include "gateway/client/delivery.h"
-#include "shared/contract/message.h"
 #include "gateway/client/peer.h"
 #include "gateway/client/replay.h"
 #include "gateway/client/stream.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log.h"
+#include "shared/contract/message.h"
 
 enum { SILENCE_LIMIT_MS = 60000, CLOSE_LIMIT_MS = 5000, LONGEST_WAIT_MS = 30000 };
 

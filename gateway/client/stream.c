@@ -1,9 +1,6 @@
 /* Streams, see stream.h. No state. Never blocks. */
 #include "gateway/client/stream.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "gateway/client/answer.h"
 #include "gateway/events/frame.h"
 

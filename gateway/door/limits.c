@@ -2,7 +2,6 @@
 #include "gateway/door/limits.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/resource.h>
 
 #include "shared/base/log.h"

@@ -5,7 +5,6 @@
 #include "gateway/events/batch.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "shared/base/alloc.h"
 

@@ -12,8 +12,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "shared/database/feed.h"
 #include "gateway/events/frame.h"
+#include "shared/database/feed.h"
 
 /* The forms of a push; all who get the same form share the memory. */
 enum push_form {

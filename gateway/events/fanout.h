@@ -16,8 +16,8 @@
 
 #include "gateway/events/audience.h"
 #include "gateway/events/batch.h"
-#include "shared/database/feed.h"
 #include "shared/counters/counters.h"
+#include "shared/database/feed.h"
 
 struct fanout;
 

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "shared/base/alloc.h"
 #include "shared/base/version.h"

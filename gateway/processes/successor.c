@@ -13,11 +13,11 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "shared/base/signals.h"
 #include "shared/base/alloc.h"
 #include "shared/base/held_file.h"
 #include "shared/base/log.h"
 #include "shared/base/service_manager.h"
+#include "shared/base/signals.h"
 #include "shared/base/state_dir.h"
 #include "shared/config/options.h"
 

@@ -4,8 +4,6 @@
  */
 #include "shared/base/log_repeat.h"
 
-#include <string.h>
-
 enum { FIELDS_MAX = 8, OWN_FIELDS = 3 };
 
 static void say(struct log_repeat *repeat, int64_t now_ms, const struct log_field *fields,

@@ -7,8 +7,8 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
-#include <sys/ioctl.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

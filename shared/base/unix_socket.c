@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <stdalign.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>

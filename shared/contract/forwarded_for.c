@@ -5,8 +5,6 @@
  */
 #include "shared/contract/forwarded_for.h"
 
-#include <string.h>
-
 enum { MAX_PORT = 65535 };
 
 /* Takes the part after the last comma off `list`; false when nothing is left. */

@@ -5,7 +5,6 @@
 #include "shared/contract/message.h"
 
 #include <assert.h>
-#include <stdio.h>
 
 #include "shared/json/json.h"
 

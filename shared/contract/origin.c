@@ -2,8 +2,6 @@
  * written. */
 #include "shared/contract/origin.h"
 
-#include <stdio.h>
-
 #include "shared/base/slice.h"
 
 enum { SCHEME_MAX = 33, HOST_MAX = 255, PORT_MAX = 65535 };

@@ -5,8 +5,6 @@
 #include "shared/counters/counters.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 const struct counter_name counter_names[COUNTERS] = {
 	[COUNT_PUBLISHES] = {"publishes", NULL, "", "Events that were committed by a publish."},

@@ -5,8 +5,6 @@
  */
 #include "shared/counters/totals.h"
 
-#include <string.h>
-
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 

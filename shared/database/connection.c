@@ -2,7 +2,6 @@
  * A connection from its opening to its end, see database.h. State: in the struct of
  * database_internal.h. May block on locks and on the disk. Failures come back as a status.
  */
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "shared/base/alloc.h"

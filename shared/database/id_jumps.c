@@ -1,10 +1,6 @@
 /* Jumps of the ids, see id_jumps.h. State: the table id_jumps (sql/006_jumps.sql). */
 #include "shared/database/id_jumps.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "shared/base/clock.h"
 #include "shared/database/schema.h"
 #include "shared/database/sql.h"

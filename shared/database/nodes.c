@@ -6,7 +6,6 @@
 #include "shared/database/nodes.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "shared/base/alloc.h"
 

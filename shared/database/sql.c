@@ -1,8 +1,6 @@
 /* SQL that is run once, and what became of it: see sql.h and database.h. No state. */
 #include "shared/database/sql.h"
 
-#include <stdio.h>
-
 bool sql_execute(sqlite3 *handle, const char *sql)
 {
 	return sqlite3_exec(handle, sql, NULL, NULL, NULL) == SQLITE_OK;
