@@ -87,7 +87,7 @@ static bool open_clients(struct gateway *gateway, const char *address)
 		    "its libuv plugin (libwebsockets-evlib-uv), memory or descriptors are missing");
 }
 
-/* A wakeup_look: what is new may be this node's, for others too. */
+/* A wakeup_look: what is new may have to be relayed to other nodes too. */
 static int look(void *context)
 {
 	struct gateway *gateway = context;

@@ -27,7 +27,7 @@ int main(int argc, char **argv)
 	struct inheritance inheritance;
 
 	log_open();
-	umask(077); /* our files are ours alone; and they are ours, whatever it was */
+	umask(077); /* our files are for us alone, and always for us, whatever it was */
 	int signals_fd = signals_open();
 	signal(SIGPIPE, SIG_IGN); /* when a peer has gone away, write(2) says so */
 

@@ -131,7 +131,7 @@ static void on_beat(uv_timer_t *timer)
 		presence_write_again(gateway->presence);
 	liveness_beat(gateway->liveness);
 	if (gateway->listener && !inheritance_keep(gateway->inheritance, gateway->config))
-		uv_stop(gateway->loop); /* it was slow to notice that the directory had gone */
+		uv_stop(gateway->loop); /* we were slow to notice that the directory had gone */
 	if (gateway->listener && !serving->successor && !is_worker(gateway) &&
 	    tally_is_idle(gateway->tally, gateway->config->gateway_idle_exit_ms))
 		begin_drain(serving, false);

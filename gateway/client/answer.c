@@ -1,4 +1,4 @@
-/* Answers by HTTP, see answer.h. No state; never blocks. */
+/* HTTP answers, see answer.h. No state; never blocks. */
 #include "gateway/client/answer.h"
 
 #include <assert.h>

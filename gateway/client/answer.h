@@ -1,6 +1,6 @@
 /*
- * Answers by HTTP that are not an upgrade and not a stream: the door's refusals, and what a stream
- * is told that does not begin. Pure.
+ * HTTP answers that are neither an upgrade nor a stream: the door's refusals, and what the client
+ * of a stream that does not begin is told. Pure.
  */
 #ifndef GATEWAY_ANSWER_H
 #define GATEWAY_ANSWER_H

@@ -5,20 +5,20 @@
 
 #include "shared/base/slice.h"
 
-/* A chunk of one byte has a framing of five, and there may be a body full of them. */
+/* A chunk of one byte has five bytes of framing, and a body may consist of such chunks. */
 enum { FRAMING_MAX = 32768, SIZE_DIGITS = 8 };
 
-/* Of the next byte. */
+/* What the next byte is. */
 enum place {
 	NOWHERE, /* it is malformed */
 	CONTENT, /* of a body without chunks */
 	SIZE, /* a digit of a chunk's size, or what ends it */
-	EXTENSION, /* behind the size: not looked at */
+	EXTENSION, /* after the size: not looked at */
 	SIZE_END, /* the LF after it */
 	CHUNK,
 	CHUNK_CR,
 	CHUNK_LF,
-	TRAILER, /* the start of a line behind the last chunk */
+	TRAILER, /* the start of a line after the last chunk */
 	TRAILER_LINE, /* not looked at */
 	TRAILER_LF,
 	LAST_LF,
@@ -50,7 +50,7 @@ static enum place after_size(struct body *body, char c)
 	return c == '\r' ? SIZE_END : EXTENSION;
 }
 
-/* Where the byte after `c`, a part of the framing, will stand. */
+/* What the byte after `c`, which is framing, will be. */
 static enum place after(struct body *body, char c)
 {
 	switch ((enum place)body->place) {

@@ -18,13 +18,13 @@ struct body {
 
 enum body_state { BODY_INCOMPLETE, BODY_WHOLE, BODY_MALFORMED };
 
-/* One of so many bytes, 0 for none; and one in chunks. */
+/* One of that length, 0 for none; and one in chunks. */
 struct body body_of_length(uint32_t len);
 struct body body_in_chunks(void);
 
-/* Takes `*len` bytes more. What is content of the body is moved to their start, and *len is how
- * much that is. Behind the end of the body anything may follow: it is left out. BODY_MALFORMED also
- * when the framing is many times longer than a body of MESSAGE_MAX_BYTES needs. */
+/* Takes `*len` bytes more. The body's content among them is moved to their start, and *len becomes
+ * its length. Anything may follow the end of the body: it is left out. BODY_MALFORMED also when the
+ * framing is many times longer than a body of MESSAGE_MAX_BYTES needs. */
 enum body_state body_take(struct body *body, char *bytes, size_t *len);
 
 #endif

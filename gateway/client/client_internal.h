@@ -24,9 +24,9 @@
 
 enum session_state { SESSION_WAITING, SESSION_OPEN, SESSION_ENDING };
 
-/* With what a connection began. */
+/* What a connection began with. */
 struct opening {
-	struct body body; /* of a stream: what is left of its request */
+	struct body body; /* a stream's: what is left of its request */
 	const char *cors; /* and lines for the head of its answer */
 	size_t topic_len;
 	char topic[]; /* and those lines */
@@ -70,7 +70,7 @@ struct session {
 	int64_t paid_us; /* its account of message_rate_take */
 };
 
-/* Most connections are idle, so this is much of what they cost. */
+/* Most connections are idle, so this is most of what they cost. */
 static_assert(sizeof(struct session) <= 248, "a session fits into 256 bytes of malloc's");
 
 struct clients {
@@ -87,7 +87,7 @@ struct clients {
 	size_t look_deliveries; /* of what was read last */
 	uint64_t look_ns; /* when that was, and how far it went */
 	int64_t look_position;
-	bool is_busy; /* so much came since the look before */
+	bool is_busy; /* events are coming fast, see EVENT_NS */
 	struct replays *replays;
 	struct deadlines deadlines;
 	struct outbox_pool pool; /* what waits in all outboxes */

@@ -21,7 +21,7 @@
 /* A turn ends after TURN_NS, in the middle of a fan-out too, so that sockets are looked at again. A
  * look reads no more than fits well within an outbox. GATHER_MS pass between two looks when pushes
  * have had to wait for one another, if that saves GATHER_DELIVERIES or more, and when events come
- * in less than EVENT_NS each. */
+ * less than EVENT_NS apart. */
 enum {
 	TURN_NS = 4000000,
 	LOOK_ROWS = 1024,

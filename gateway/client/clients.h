@@ -1,6 +1,6 @@
 /*
  * All clients of this process and what they share: who is there, what they are sent, and the limits
- * on that. The transports (websocket.h) bring them in; the loop gives them their turns.
+ * on that. The transports (transport.h) bring them in; the loop gives them their turns.
  */
 #ifndef GATEWAY_CLIENTS_H
 #define GATEWAY_CLIENTS_H
@@ -62,8 +62,8 @@ size_t clients_outbox_bytes(const struct clients *clients);
 /* Those that have not authenticated yet; the door puts its handshakes among them. */
 struct pending_list *clients_pending(struct clients *clients);
 
-/* Ends all clients with 1001, without a word. `is_late`: drops those that are left, which are gone
- * after a few turns of the loop. */
+/* Ends all clients with 1001, without another word. `is_late`: drops those that are left, which are
+ * gone after a few turns of the loop. */
 void clients_end_all(struct clients *clients, bool is_late);
 
 /* The same, until `left` remain; what waits in their outboxes is still sent. */

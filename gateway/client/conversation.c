@@ -13,7 +13,8 @@
 #include "shared/contract/topic_name.h"
 #include "shared/database/registry.h"
 
-/* A message may come in any number of fragments, also empty ones; so many cost as much as it. */
+/* A message may come in any number of fragments, empty ones too; this many cost as much as one
+ * message. */
 enum { STATUS_EVERY_MS = 700, FRAGMENTS = 500 };
 
 static const enum ending endings[] = {

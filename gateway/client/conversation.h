@@ -14,7 +14,7 @@ struct session;
 void conversation_on_message(struct session *session, const char *bytes, size_t len, bool is_text,
 			     bool is_final);
 
-/* A piece of the request's body of a stream, which is changed. What comes behind its end is not
+/* A piece of the body of a stream's request; the bytes are changed. What comes after its end is not
  * looked at, but counts as messages do. */
 void conversation_on_body(struct session *session, char *bytes, size_t len);
 

@@ -37,9 +37,9 @@ static void forget_outbox(struct session *session)
 	session->outbox = NULL;
 }
 
-/* Puts it behind what waits. For a frame that does not fit, a plain connection loses its oldest
- * pushes; one that can resume, or has none to lose, gets no room. A long frame for one that has
- * kept up has a try first: the kernel may take all of it, see delivery_flush. Last words need
+/* Puts it at the end of what waits. For a frame that does not fit, a plain connection loses its
+ * oldest pushes; one that can resume, or has none to lose, gets no room. A long frame for one that
+ * has kept up is tried first: the kernel may take all of it, see delivery_flush. Last words need
  * room in the pool only. */
 static enum delivery queue(struct session *session, struct frame *frame)
 {
@@ -74,8 +74,8 @@ static enum delivery queue(struct session *session, struct frame *frame)
 	return DELIVERY_QUEUED;
 }
 
-/* Takes what was written out of the outbox. A short frame that was cut is handed over; all of it
- * counts. False: there is no room for it, or the connection is broken. */
+/* Takes what was written out of the outbox. A short frame that was cut is handed to libwebsockets;
+ * all of it counts. False: there is no room for it, or the connection is broken. */
 static bool note_written(struct session *session, size_t written)
 {
 	bool may_hold = session->transport == TRANSPORT_WEBSOCKET;
@@ -139,8 +139,8 @@ static enum delivery send_frame(struct session *session, struct frame *frame)
 
 enum delivery delivery_send(struct session *session, struct frame *frame)
 {
-	bool is_text = session->transport == TRANSPORT_STREAM && !frame->is_bare;
-	struct frame *wanted = is_text ? frame_of_event(frame) : frame_hold(frame);
+	bool as_event = session->transport == TRANSPORT_STREAM && !frame->is_bare;
+	struct frame *wanted = as_event ? frame_of_event(frame) : frame_hold(frame);
 	enum delivery delivery = send_frame(session, wanted);
 
 	frame_release(wanted);

@@ -19,16 +19,16 @@ enum delivery {
 	DELIVERY_BROKEN /* the connection must be dropped */
 };
 
-/* Takes its own reference; a stream gets a frame as an event, unless it is bare. For the last words
- * of a session that ends there is always room, unless the pool is full. */
+/* Takes its own reference; a stream gets a frame as an event, unless it is bare. There is always
+ * room for the last words of a session, unless the pool is full. */
 enum delivery delivery_send(struct session *session, struct frame *frame);
 
-/* The pushes of `joined` from number `first` to the last one. */
+/* The pushes of `joined` from number `first` up to, but not including, number `end`. */
 enum delivery delivery_send_joined(struct session *session, const struct joined *joined,
-				   size_t first, size_t count);
+				   size_t first, size_t end);
 
-/* Sends what waits, as far as the kernel takes it. That it does so shows that the client reads: it
- * is alive. */
+/* Sends what waits, as far as the kernel takes it. If it takes some, the client reads: it is alive.
+ */
 enum delivery delivery_flush(struct session *session);
 
 /* True when all that was sent has gone to the kernel. */

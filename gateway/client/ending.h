@@ -1,6 +1,6 @@
 /*
  * Why connections end: what each cause means to the client of a WebSocket, to that of a stream, and
- * to those who count. Constant.
+ * to the counters. Constant.
  */
 #ifndef GATEWAY_ENDING_H
 #define GATEWAY_ENDING_H
@@ -50,8 +50,8 @@ struct ending_row {
 	const char *reason; /* what the Close frame says besides its code */
 	const char *last_words; /* the frame before it (docs/clients.md); NULL: none */
 
-	/* The answer to the request of a stream that is not to begin. 0: it has begun, or ends
-	 * without a word. */
+	/* The answer to the request for a stream that will not begin. 0: it has begun by then, or
+	 * ends without a word. */
 	int status;
 	const char *text;
 

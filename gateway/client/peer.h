@@ -45,11 +45,11 @@ void peer_pause_reading(struct lws *peer, bool pause);
  * peer's turn to read anyway. */
 bool peer_ping(struct lws *peer);
 
-/* Asks to be called back (session_on_writable) when the connection can take more. */
+/* Asks for a call of session_on_writable when the connection can take more. */
 void peer_want_write(struct lws *peer);
 
-/* How many bytes of those written the peer has not taken yet: its kernel for TCP, the peer itself
- * for a UNIX socket. Of a stream, whose comments nobody answers. */
+/* How many of the bytes written the peer has not taken yet: its kernel for TCP, the peer itself for
+ * a UNIX socket. For streams, whose comments nobody answers. */
 int peer_unread(int fd);
 
 /* Sends a Close frame with that code (0: none) and, for people, a reason (a few words or ""), the

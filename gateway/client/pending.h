@@ -1,6 +1,6 @@
 /*
  * Connections that have not proved anything yet, in the order in which they came: handshakes under
- * way, WebSockets that have not authenticated, and those of them that are on their way out. When
+ * way, sessions that have not authenticated, and those of them that are on their way out. When
  * there are too many, one must make room for a new one: first one that is leaving anyway, then the
  * one that has waited longest. So a flood of silent connections pushes out its own kind, and a
  * client that makes progress gets through, because each step takes it to the end of the queue.

@@ -32,7 +32,7 @@ struct replay {
 	int sent; /* pushes of this turn */
 	bool has_enough; /* for now */
 	bool is_waiting; /* the client is behind: it is not in the queue */
-	bool is_parked; /* nor is one that only lets pass what the client has not had */
+	bool is_parked; /* nor is one that has caught up, see replay_pass */
 	struct client_position *client; /* of a cluster, or NULL */
 	TAILQ_ENTRY(replay) entry;
 };

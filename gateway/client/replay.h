@@ -31,7 +31,7 @@ struct replays *replays_new(struct uv_loop_s *loop, struct feed *feed, replay_tu
 void replays_free(struct replays *replays);
 
 /* The session, which has just been told auth_ok, gets the pushes after event `after_id`; in a
- * cluster those of them that `client` does not cover, who is taken over (NULL: a single node). */
+ * cluster those that `client` does not cover, which the replay now owns (NULL: a single node). */
 struct replay *replay_start(struct replays *replays, struct session *session, int64_t after_id,
 			    struct client_position *client);
 
@@ -48,16 +48,17 @@ enum replay_outcome replay_proceed(struct replay *replay, enum delivery *deliver
 /* The client has taken what it was sent. */
 void replay_continue(struct replay *replay);
 
-/* In a cluster a client may have had, elsewhere, what has yet to come here. Until then its replay
- * stays, caught up with the feed, and lets pass from the fan-out what the client has not had: the
- * pushes of `batch` from number `first` on. Others are REPLAY_GOES_ON: it will come to them. */
+/* In a cluster a client may have had, elsewhere, what has yet to come here. Until it has come, the
+ * replay stays, caught up with the feed, and lets through from the fan-out what the client has not
+ * had: the pushes of `batch` from number `first` on. One that has not caught up yet is
+ * REPLAY_GOES_ON: it will come to them. */
 enum replay_outcome replay_pass(struct replay *replay, const struct batch *batch, size_t first,
 				enum delivery *delivery);
 
-/* REPLAY_DONE when all has come that the client of a replay had had that is caught up. */
+/* REPLAY_DONE when a replay that has caught up has nothing left to wait for. */
 enum replay_outcome replay_check(const struct replay *replay);
 
-/* True when it stays only for that. */
+/* True when it stays only for what has yet to come. */
 bool replay_has_caught_up(const struct replay *replay);
 
 /* True when the client has had that event of another node. */

@@ -342,7 +342,7 @@ void session_deliver(struct session *session, struct batch *batch)
 	settle(session, delivery_send_joined(session, joined, first, batch->count));
 }
 
-/* How long until its token ends it, LONGEST_WAIT_MS at most; 0 or less: it has expired. */
+/* How long until its token expires, LONGEST_WAIT_MS at most; 0 or less: it has. */
 static int64_t token_left_ms(const struct session *session)
 {
 	int64_t now_ms = clock_wall_ms();
@@ -362,8 +362,8 @@ void session_schedule(struct session *session)
 		      expiry_ms < session->ping_at_ms ? expiry_ms : session->ping_at_ms);
 }
 
-/* The client of a stream says nothing. It is alive when it has taken all that was written, or more
- * than the last time. */
+/* The client of a stream says nothing. It is alive if it has taken all that was written, or some of
+ * it since the last time. */
 static void listen_to_stream(struct session *session, int64_t now_ms)
 {
 	int unread = peer_unread(session->fd);

@@ -30,14 +30,14 @@ struct message;
 struct pending;
 struct session;
 
-/* Whom the door lets in. All is borrowed for the call. */
+/* Somebody whom the door lets in. All is borrowed for the call. */
 struct newcomer {
 	enum transport transport;
 	const char *topic;
 	size_t topic_len;
 	struct client_address address;
 
-	/* Of a stream. */
+	/* For a stream. */
 	struct body body; /* of the request: nothing of it has been taken */
 	const char *cors; /* lines for the head of the answer */
 };
@@ -84,7 +84,7 @@ void session_end(struct session *session, enum ending ending);
 /* The same, but what waits for it is not sent. */
 void session_end_unsent(struct session *session, enum ending ending);
 
-/* The client has closed: answers with that code (0: none). The caller ends the connection. */
+/* The client has closed: answers with this code (0: none). The caller ends the connection. */
 void session_end_answered(struct session *session, uint16_t code);
 
 /* The transport closes the connection, perhaps with a Close frame of its own: nothing may be

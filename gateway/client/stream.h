@@ -1,8 +1,7 @@
 /*
  * The stream: a session whose server frames go out as server-sent events, in the answer to a POST
- * whose body is the client's only message. Here is what that needs beside a WebSocket: how the
- * request is answered. `cors` is the lines that the head of an answer needs for pages of other
- * origins.
+ * whose body is the client's only message. Here is what a WebSocket does not need: how that request
+ * is answered. `cors` is the lines that the head of an answer needs for pages of other origins.
  */
 #ifndef GATEWAY_STREAM_H
 #define GATEWAY_STREAM_H

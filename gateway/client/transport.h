@@ -1,5 +1,5 @@
 /*
- * The transports: libwebsockets serves the connections whose request the door has judged. To a
+ * The transports: libwebsockets serves the connections whose request the door has let in. With a
  * WebSocket it speaks the protocol itself (RFC 6455); a stream is a bare socket to it, and HTTP is
  * stream.c's business. What it hears goes up to conversation.c and session.c; what they send goes
  * down through peer.c.

@@ -1,5 +1,5 @@
 # Writes the browser's scripts as whole HTTP responses in C: the first file as script_client, all of them, one after
-# the other, as script_client_socket. Lines that are nothing but comment, and the tabs in front, stay behind.
+# the other, as script_client_socket. Lines with nothing but a comment, and tabs at the start of a line, are left out.
 FNR == 1 { file++ }
 /^\t*\/\*/ { in_comment = 1 }
 !in_comment && !/^\t*(\/\/.*)?$/ {

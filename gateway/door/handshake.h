@@ -32,7 +32,7 @@ struct handshake {
 	struct slice path, query; /* of the target, still percent-encoded, without the '?' */
 	bool is_http_1_1;
 	bool upgrade, connection; /* name "websocket" and "upgrade" (RFC 9110, section 7.8) */
-	bool expects_100; /* it waits for a word before it sends its body */
+	bool expects_100; /* it waits for "100 Continue" before it sends its body */
 	struct slice length, coding; /* Content-Length, Transfer-Encoding */
 	int hosts; /* how many Host headers */
 	struct slice key, version, origin;
@@ -44,7 +44,7 @@ struct handshake {
 /* Reads the head of a request from `bytes`; HANDSHAKE_INCOMPLETE when more must come. */
 enum handshake_state handshake_parse(const char *bytes, size_t len, struct handshake *handshake);
 
-/* True when the target is that path, behind any prefix; `path` begins with a slash. */
+/* True when the target is that path, after any prefix; `path` begins with a slash. */
 bool handshake_is_for(const struct handshake *handshake, const char *path);
 
 /* The topic that the request names, decoded into `topic`. NULL when it is a good one, otherwise the
@@ -56,7 +56,7 @@ const struct refusal *handshake_topic(const struct handshake *handshake,
 /* NULL when the request is a proper upgrade to a WebSocket, otherwise the refusal. */
 const struct refusal *handshake_upgrade(const struct handshake *handshake);
 
-/* NULL when the request of a stream says what body it has, otherwise the refusal. */
+/* NULL when the request for a stream says what body it has, otherwise the refusal. */
 const struct refusal *handshake_body(const struct handshake *handshake, struct body *body);
 
 /* A request with the same meaning in a form that we know; returns its length. Only after

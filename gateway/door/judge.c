@@ -1,4 +1,4 @@
-/* See judge.h. State: the words of one answer. */
+/* Who may come in, see judge.h. State: the words of one answer. */
 #include "gateway/door/judge.h"
 
 #include "gateway/client/clients.h"
@@ -37,7 +37,7 @@ const struct refusal *judge_request(const struct judge *judge, const struct hand
 	const struct config *config = judge->config;
 	size_t most = (size_t)config->max_connections;
 	size_t most_of_one = (size_t)config->max_connections_per_address;
-	struct slice origin = handshake->origin; /* only browsers say it */
+	struct slice origin = handshake->origin; /* only browsers send it */
 	struct registered_topic found;
 	const struct refusal *refusal;
 
@@ -56,7 +56,7 @@ const struct refusal *judge_request(const struct judge *judge, const struct hand
 	if (clients_count(judge->clients) >= judge->limits.connections ||
 	    (most > 0 && tally_connections(judge->tally) >= most))
 		return &refusal_full;
-	/* Clients whose address is not known (a UNIX socket, no X-Forwarded-For) are not one. */
+	/* Clients of unknown address (a UNIX socket, no X-Forwarded-For) are not all one. */
 	if (most_of_one > 0 && !client_address_is_unknown(&newcomer->address) &&
 	    tally_of(judge->tally, &newcomer->address) >= most_of_one)
 		return &refusal_address_full;

@@ -15,7 +15,7 @@ struct cluster_reader;
 struct registry;
 struct tally;
 
-/* What is looked at. All pointers are borrowed. */
+/* What it looks at. All pointers are borrowed. */
 struct judge {
 	const struct config *config; /* may change in place */
 	struct limits limits;
@@ -26,7 +26,7 @@ struct judge {
 };
 
 /* NULL when the client may come in: then *newcomer says who it is, with its topic's bytes in
- * `topic`. Otherwise the answer, good until the next call: to GET /readyz it need not be a refusal.
+ * `topic`. Otherwise the answer, good until the next call; to GET /readyz it need not be a refusal.
  * `peer`: the other end of the socket. */
 const struct refusal *judge_request(const struct judge *judge, const struct handshake *handshake,
 				    struct client_address peer, char topic[TOPIC_MAX_BYTES],

@@ -10,11 +10,11 @@ enum {
 	/* The database's, libuv's, the listening socket and the like, and connections that have
 	 * been dropped but are closed only a few turns of the loop later. */
 	OWN_DESCRIPTORS = 288,
-	OWN_SHARE = 4, /* where there are few: at most one in so many, */
+	OWN_SHARE = 4, /* where descriptors are few: at most a quarter of them, */
 	FEWEST_OWN = 32, /* but without these nobody can be served */
-	MOST_DESCRIPTORS =
-		65536, /* libwebsockets keeps a table of them, so "no limit" must become a number */
-	PENDING_SHARE = 8, /* one in so many connections may be pending */
+	/* libwebsockets keeps a table of them, so "no limit" must become a number. */
+	MOST_DESCRIPTORS = 65536,
+	PENDING_SHARE = 8, /* an eighth of the connections may be pending */
 	FEWEST_PENDING = 16,
 	USUAL_DESCRIPTORS = 1024
 };

@@ -39,7 +39,7 @@ void refusals_init(struct refusals *refusals, struct counters *counters)
 	for (int i = 0; i < REFUSAL_CAUSES; i++) {
 		enum counter cause = (enum counter)(FIRST_CAUSE + i);
 		/* A service that is full, or cannot read its database, is worth a warning. Somebody
-		 * who only looks at the port is not even worth a line at info. */
+		 * who merely opens the port is not even worth a line at info. */
 		bool is_ours =
 			(cause >= COUNT_REFUSED_FULL && cause <= COUNT_REFUSED_PENDING_FULL) ||
 			cause == COUNT_REFUSED_UNAVAILABLE;

@@ -47,7 +47,7 @@ void refusals_count(struct refusals *refusals, enum counter cause);
 /* The log line alone, for what is counted elsewhere. */
 void refusals_log(struct refusals *refusals, enum counter cause);
 
-/* Logs what is due; because the program is ending (`is_last`), all that is held back. */
+/* Logs what is due; if the program is ending (`is_last`), all that is held back. */
 void refusals_tick(struct refusals *refusals, bool is_last);
 
 #endif

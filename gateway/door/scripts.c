@@ -1,4 +1,4 @@
-/* What the browser's scripts are answered with: see scripts.h. No state; never blocks. */
+/* The answers to requests for the browser's scripts: see scripts.h. No state; never blocks. */
 #include "gateway/door/scripts.h"
 
 struct slice script_answer(const struct handshake *handshake)

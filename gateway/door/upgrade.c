@@ -1,7 +1,7 @@
 /*
  * Opening handshakes, see upgrade.h. State: a list of the connections whose request is not
  * complete, or whose refusal has not been taken yet. Never blocks. Most requests are there as soon
- * as they are accepted: they are judged on the stack and never enter the list.
+ * as the connection is accepted: they are judged on the stack and never enter the list.
  */
 #include "gateway/door/upgrade.h"
 
@@ -36,7 +36,7 @@ struct upgrade {
 	struct upgrades *owner;
 	struct pending pending;
 	struct client_address peer;
-	struct question question; /* open: it waits for what Redis says of its topic */
+	struct question question; /* open: it waits for what Redis says about its topic */
 	int fd;
 	bool has_asked, is_refused;
 	struct slice unsent; /* of a script */
@@ -190,7 +190,7 @@ static enum outcome decide(struct upgrade *upgrade, const char *bytes, size_t le
 	return REFUSED;
 }
 
-/* Reads once, and keeps what has come if more has to come, or is to be known. */
+/* Reads once, and keeps what has come if more must come, or Redis is to be asked. */
 static enum outcome receive(struct upgrade *upgrade)
 {
 	char bytes[HANDSHAKE_MAX_BYTES];
@@ -236,8 +236,8 @@ static void stay(struct upgrade *upgrade, enum outcome outcome)
 
 static void on_answered(struct question *question);
 
-/* What it has sent says so: it goes, or stays, or asks whether its topic is known elsewhere and
- * meanwhile is not read from. */
+/* It goes, or stays, or asks whether its topic is known elsewhere and meanwhile is not read from.
+ */
 static void settle(struct upgrade *upgrade, enum outcome outcome)
 {
 	const struct upgrades_parts *parts = &upgrade->owner->parts;
@@ -332,7 +332,7 @@ void upgrade_begin(struct upgrades *upgrades, int fd, const struct sockaddr *pee
 				      upgrades->parts.judge.config->handshake_timeout_ms);
 		settle(upgrade, outcome);
 	}
-	/* Those of whom there are too many make room. */
+	/* When there are too many, some make room. */
 	while (upgrades->pending->count > upgrades->parts.judge.limits.pending) {
 		struct pending *oldest = pending_first(upgrades->pending);
 

@@ -39,7 +39,7 @@ void upgrades_end_all(struct upgrades *upgrades);
 /* `fd` now belongs to the callee: non-blocking, close-on-exec, without delay. */
 void upgrade_begin(struct upgrades *upgrades, int fd, const struct sockaddr *peer);
 
-/* True while a handshake is under way. */
+/* True while any handshake is under way. */
 bool upgrades_pending(const struct upgrades *upgrades);
 
 /* Ends those whose time is over, and writes the log lines that are due. */

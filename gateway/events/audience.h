@@ -1,5 +1,5 @@
 /*
- * Who is connected and authenticated, by topic and by user: each is in it once, from its
+ * Who is connected and authenticated, by topic and by user: each connection is in it once, from its
  * authentication until it ends. Presence is told too, so that the database shows the same. Belongs
  * to the event loop's thread; never blocks.
  */

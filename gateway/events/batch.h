@@ -15,7 +15,7 @@
 #include "gateway/events/frame.h"
 #include "shared/database/feed.h"
 
-/* The forms of a push; all who get the same form share the memory. */
+/* The forms of a push; everyone who gets the same form shares its memory. */
 enum push_form {
 	PUSH_PLAIN,
 	PUSH_WITH_ID = 1, /* these two may be ORed */

@@ -60,9 +60,9 @@ void fanout_free(struct fanout *fanout)
 	free(fanout);
 }
 
-/* A push is added to the batch of its topic, if anybody is there; one whose payload cannot be read
- * comes again. Nothing is read behind an order, or it would be joined to what comes before it; nor
- * behind a gap. */
+/* A push is added to the batch of its topic, if the topic has subscribers; one whose payload cannot
+ * be read comes again. Nothing is read after an order, or it would be joined to what comes before
+ * it; nor after a gap. */
 static bool take(void *context, struct feed_event *event)
 {
 	struct fanout *fanout = context;

@@ -56,7 +56,7 @@ struct fanout_gap {
 	int64_t number;
 };
 
-/* What the last fanout_look has met, once. */
+/* The gap that the last fanout_look came upon; handed out once. */
 struct fanout_gap fanout_gap(struct fanout *fanout);
 
 /* True when fanout_look may find more. */

@@ -55,7 +55,7 @@ struct frame *frame_of_push(const char *id, const char *payload, size_t payload_
 	return frame;
 }
 
-/* How long it is: nearly always as long as the text. */
+/* The length of the first line, which is nearly always the whole text. */
 static size_t first_line(const struct frame *text)
 {
 	const char *feed = memchr(text->bytes, '\n', text->len);
@@ -144,7 +144,7 @@ void frame_release(struct frame *frame)
 		free(frame);
 }
 
-/* Of a WebSocket (RFC 6455, section 5.2): a text frame, the last of its message, not masked. */
+/* For a WebSocket (RFC 6455, section 5.2): a text frame, the last of its message, not masked. */
 const char *frame_wire(struct frame *frame, size_t *len)
 {
 	enum { FIN_TEXT = 0x81, SHORT_MAX = 125, LEN_16 = 126, LEN_64 = 127 };

@@ -1,7 +1,7 @@
 /*
- * A text on its way out: built once, shared by all who get it, freed by the last one. It is a text
- * frame of a WebSocket; or, bare, what a stream gets: an event with the same text, or the head of
- * its answer. Also the texts of pushes and of the status. One thread.
+ * A text on its way out: built once, shared by everyone who gets it, freed by the last. It is a
+ * text frame of a WebSocket; or, bare, what a stream gets: an event with the same text, or the head
+ * of its answer. Also the texts of pushes and of the status. One thread.
  */
 #ifndef GATEWAY_FRAME_H
 #define GATEWAY_FRAME_H
@@ -32,13 +32,12 @@ struct frame *frame_new(size_t len);
 /* A frame with this constant text. */
 struct frame *frame_of_text(const char *text);
 
-/* The frame {"type":"push","payload":<payload>}, or with an `id`, which is a number or string of
- * JSON,
- * {"type":"push","id":<id>,"payload":<payload>}, as resumable connections get it. */
+/* The frame {"type":"push","payload":<payload>}; or with an `id`, a number or string in JSON, as
+ * resumable connections get it: {"type":"push","id":<id>,"payload":<payload>}. */
 struct frame *frame_of_push(const char *id, const char *payload, size_t payload_len);
 
-/* A server-sent event: "data: " and the text of a frame, a line with its id if it has one, and an
- * empty line. A line break in the text (CR, LF or both) begins another "data: " line. */
+/* A frame's text as a server-sent event: "data: " and the text, a line with its id if it has one,
+ * and an empty line. A line break in the text (CR, LF or both) begins another "data: " line. */
 struct frame *frame_of_event(const struct frame *text);
 
 /* The payload of one that was made without an id. */

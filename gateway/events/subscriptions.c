@@ -59,8 +59,8 @@ void subscriptions_add(struct subscriptions *subscriptions, struct subscriber *s
 {
 	struct topic *topic = subscriptions_find(subscriptions, name, len);
 
-	/* Makes room for one more. This is also the time to give back what a crowd
-	 * needed that has left: not when they leave, for then somebody may be walking the array. */
+	/* Makes room for one more. This is also the time to give back what a crowd that has left
+	 * needed: not when they leave, for then somebody may be walking the array. */
 	if (topic && (topic->count == topic->capacity ||
 		      (topic->capacity > FIRST_CAPACITY && topic->count < topic->capacity / 4))) {
 		bool has_array = topic->subscribers != &topic->only;

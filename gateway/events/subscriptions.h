@@ -1,5 +1,5 @@
 /*
- * Who listens to what: topic -> subscribers, in memory, of this process. Pure: no I/O, one thread.
+ * Who listens to what in this process: topic -> subscribers, in memory. Pure: no I/O, one thread.
  * (audience.c also keeps the sockets of each user in one; its topics are users.)
  *
  * A topic is found in a few steps, whatever the names are (they come from outside); its subscribers

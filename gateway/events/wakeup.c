@@ -59,7 +59,7 @@ static void on_turn(uv_idle_t *turn)
 }
 
 /* Taps that wait together count as one. Whoever taps may stay connected to this socket for as long
- * as it is open: when the path is a successor's, the tap is passed on. */
+ * as it is open: once the path is a successor's, taps are passed on. */
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct wakeup *wakeup = poll->data;
@@ -98,9 +98,8 @@ static void on_timer(uv_timer_t *timer)
 		fd = unix_datagram_bind(wakeup->path);
 	if (fd >= 0) { /* otherwise it is tried again in a second */
 		uv_poll_stop(&wakeup->poll);
-		dup2(fd, wakeup->fd); /* whoever is connected to the old one will connect again */
+		dup3(fd, wakeup->fd, O_CLOEXEC); /* whoever has the old one will connect again */
 		close(fd);
-		fcntl(wakeup->fd, F_SETFD, FD_CLOEXEC);
 		held_file_take(&wakeup->file, wakeup->path, WAKEUP_SOCKET_NAME, 0600);
 		held_file_note(&wakeup->file, HELD_FILE_IN_PLACE);
 	}
@@ -114,14 +113,14 @@ static void run_timer(struct wakeup *wakeup, uint64_t interval_ms)
 	uv_timer_start(&wakeup->timer, on_timer, interval_ms, interval_ms);
 }
 
-struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, int fd,
-			   wakeup_look *look_now, void *context)
+struct wakeup *wakeup_open(struct uv_loop_s *loop, const char *state_dir, int fd, wakeup_look *look,
+			   void *context)
 {
 	struct wakeup *wakeup = xcalloc(1, sizeof(*wakeup));
 
 	wakeup->fd = fd;
 	wakeup->handed_fd = -1;
-	wakeup->look = look_now;
+	wakeup->look = look;
 	wakeup->context = context;
 	if (fd < 0) {
 		if (state_dir_file(state_dir, WAKEUP_SOCKET_NAME, wakeup->path))

@@ -28,11 +28,11 @@ int wakeup_take_fd(struct wakeup *wakeup);
 
 /* This process drains while others serve. The path belongs to a successor by now, and is left
  * alone. Whoever taps is connected to one of the two sockets: a tap that comes here is passed on,
- * and for those that go there the timer looks every WAKEUP_DRAIN_MS. */
+ * and because of those that go there the timer looks every WAKEUP_DRAIN_MS. */
 void wakeup_hand_over(struct wakeup *wakeup);
 
-/* Removes the socket's file. Frees all but the uv handles, which the loop must run once more to
- * close. NULL is allowed. */
+/* Removes the socket's file. Frees all but the uv handles: the loop must run once more to close
+ * them. NULL is allowed. */
 void wakeup_close(struct wakeup *wakeup);
 
 #endif

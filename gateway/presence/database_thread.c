@@ -67,7 +67,7 @@ struct database_thread {
 	bool is_started;
 };
 
-/* Whether a gateway has gone; one that hangs has not. */
+/* Whether a gateway is still there; one that hangs is. */
 static void gateway_exists(sqlite3_context *context, int count, sqlite3_value **values)
 {
 	struct liveness *liveness = sqlite3_user_data(context);
@@ -133,7 +133,8 @@ void database_thread_close(struct database_thread *thread)
 	free(thread);
 }
 
-/* Runs those from `first` to `last`, whose only parameter, if they have one, is our pid. */
+/* Runs the statements from `first` to `last`, whose only parameter, if they have one, is our pid.
+ */
 static enum database_status run_from(struct database_thread *thread, enum statement first,
 				     enum statement last)
 {

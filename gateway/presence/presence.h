@@ -34,7 +34,7 @@ struct presence *presence_new(struct uv_loop_s *loop, struct housekeeping_limits
  * to close. NULL is allowed. */
 void presence_free(struct presence *presence);
 
-/* By what a client is connected. The numbers are in the table `sessions`. */
+/* How a client is connected. The numbers are in the table `sessions`. */
 enum transport { TRANSPORT_WEBSOCKET, TRANSPORT_STREAM, TRANSPORTS };
 
 /* The loop's side. */
@@ -63,9 +63,9 @@ void presence_set_audience(struct presence *presence, struct presence_audience a
 /* The value for gateways.last_event_id at the next write. */
 void presence_set_position(struct presence *presence, int64_t last_event_id);
 
-/* What was counted since the start, and how much waits in all outboxes: copied, and written soon if
- * it, or the position, has changed. And the limits of the housekeeping. Call it about once a
- * second, and before the thread ends. */
+/* What has been counted since the start, and how much waits in all outboxes: copied, and written
+ * soon if any of it, or the position, has changed. And the limits of the housekeeping. Call it
+ * about once a second, and before the thread ends. */
 void presence_beat(struct presence *presence, const struct counters *counters, size_t outbox_bytes,
 		   struct housekeeping_limits limits);
 
@@ -126,7 +126,7 @@ struct presence_batch {
 	struct housekeeping_limits limits;
 };
 
-/* `batch` is the last one. */
+/* What is to be written next. `batch` is the one of the call before. */
 void presence_take(struct presence *presence, struct presence_batch *batch);
 
 /* What could not be written still counts as changed. */

@@ -1,8 +1,8 @@
 /*
  * Counting connections, see tally.h. State: for each worker a row of memory that the forks share,
- * which says for each of its descriptors of which address that connection is. Only its worker
- * writes a row, or the parent once the worker is dead; the others read it. So nothing has to be
- * locked, and a worker that dies or hangs at any moment holds up nobody.
+ * which has the address of the connection at each of its descriptors. Only its worker writes a row,
+ * or the parent once the worker is dead; the others read it. So nothing has to be locked, and a
+ * worker that dies or hangs at any moment holds up nobody.
  */
 #include "gateway/presence/tally.h"
 

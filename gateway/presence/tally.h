@@ -14,7 +14,7 @@
 
 struct tally;
 
-/* The tally of so many workers, each with descriptors below `most`, in memory that forks share.
+/* The tally of that many workers, each with descriptors below `most`, in memory that forks share.
  * NULL with errno. Free with tally_free, which allows NULL. */
 struct tally *tally_new(size_t workers, size_t most);
 void tally_free(struct tally *tally);
@@ -32,7 +32,7 @@ size_t tally_connections(const struct tally *tally);
 size_t tally_of(const struct tally *tally, const struct client_address *address);
 
 /* To be called about once a second, by one process. True, after logging it, when there has been no
- * connection for so long, as far as these calls can tell. 0: never. */
+ * connection for that long, as far as these calls can tell. 0: never. */
 bool tally_is_idle(struct tally *tally, int64_t limit_ms);
 
 /* For the parent, once that worker is dead. */

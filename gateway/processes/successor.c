@@ -126,7 +126,7 @@ struct liveness *inheritance_claim(struct inheritance *inheritance, const struct
 	return NULL;
 }
 
-/* A handover to a program that was put in the place of ours, and that we have not tried yet. */
+/* Hands over to a program that has taken the place of ours, if we have not tried it yet. */
 static void look_at_program(struct inheritance *inheritance)
 {
 	const char *path = inheritance->argv[0];

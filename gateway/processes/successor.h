@@ -26,7 +26,7 @@ struct inheritance {
 	char **argv; /* borrowed */
 	char *directory; /* where it was started, by the name it had then; NULL: unknown */
 	struct stat program; /* what was last started of it; st_ino 0: unknown */
-	struct stat newer; /* what is in its place since */
+	struct stat newer; /* what has been in its place since */
 	int steady_looks;
 	int signals_fd; /* see signals.h */
 	int worker; /* of a worker: its number, from 1; 0: it is not a worker, see supervisor.h */
@@ -56,8 +56,8 @@ struct liveness *inheritance_claim(struct inheritance *inheritance, const struct
  * another gateway has the right. */
 bool inheritance_keep(struct inheritance *inheritance, const struct config *config);
 
-/* Tells the predecessor, or the parent of a worker, that this process is serving; and, unless it is
- * a worker, whoever wants to know who serves. */
+/* Tells the predecessor, or a worker's parent, that this process is serving; and, unless it is a
+ * worker, the service manager and whoever reads gateway.lock. */
 void inheritance_ready(struct inheritance *inheritance, struct liveness *liveness);
 
 struct successor;
@@ -76,8 +76,8 @@ struct successor *successor_start(struct uv_loop_s *loop, const struct inheritan
 /* To be called on SIGCHLD. NULL is allowed. */
 void successor_reap(struct successor *successor);
 
-/* True when it is serving by now. If this is the first to say so, `told` is not called. NULL is
- * none. */
+/* True when it is serving by now. If this call is the first to find out, `told` is not called.
+ * NULL: there is none. */
 bool successor_serves(struct successor *successor);
 
 /* The same; one that is not serving is freed, and the pointer cleared. Until a successor serves,

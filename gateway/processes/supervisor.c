@@ -34,7 +34,8 @@ enum {
 	MOST_WORKERS = SUCCESSOR_MAX_LISTEN, /* each has a socket */
 	FIRST_WAIT_MS = 100, /* before a worker is started again; then twice as long, and so on */
 	LOOK_MS = 1000,
-	MOST_FAILURES = 6 /* in a row, of a worker that has never served; and it waits no longer */
+	MOST_FAILURES =
+		6 /* in a row: then the wait grows no longer; one that never served ends all */
 };
 
 struct worker {
@@ -83,7 +84,7 @@ static void close_sockets(struct supervisor *supervisor)
 		close(inheritance->listen_fds[--inheritance->listen_count]);
 }
 
-/* Returns how many there are. */
+/* Returns how many are running. */
 static size_t signal_workers(struct supervisor *supervisor, int number)
 {
 	size_t running = 0;
