@@ -2,10 +2,10 @@
  * CGI, see cgi.h. State: the one request of this process. Blocks on the web server, for as long as
  * listener.h allows in each direction.
  *
- * No more is read than was announced, because a web server need not close the body behind it; with
- * no length the body ends where descriptor 0 does (Apache does so with a chunked one), and a GET
- * has none. A body that is too large is read all the same: not every web server looks at an answer
- * before it got rid of the body.
+ * No more is read than was announced, because a web server need not close the descriptor after the
+ * body; with no length the body ends where descriptor 0 does (Apache does so with a chunked one),
+ * and a GET has none. A body that is too large is read all the same: not every web server looks at
+ * an answer before it has got rid of the body.
  */
 #include "api/cgi.h"
 
@@ -28,7 +28,7 @@ void cgi_apologise(struct response *response)
 	cgi_answer(response->bytes, response->len);
 }
 
-/* The configuration is not good. */
+/* When the configuration is not good. */
 static void apologise_at_exit(void)
 {
 	struct response response = {0};
@@ -110,7 +110,7 @@ void cgi_answer(const char *answer, size_t len)
 	is_answered = true;
 	while (len > 0 && (count >= 0 || is_for_now(count)) &&
 	       wait_for(STDOUT_FILENO, POLLOUT, deadline_ms)) {
-		/* So much never waits once there is room. */
+		/* This much never waits once there is room. */
 		count = write(STDOUT_FILENO, answer, len < PIPE_BUF ? len : PIPE_BUF);
 		if (count > 0) {
 			answer += count;

@@ -10,9 +10,9 @@
 #include "api/request.h"
 #include "api/response.h"
 
-/* Whether the program was started for that. If so a program that ends before cgi_answer is called
- * answers 503 as it ends; and its command line is not to be trusted, for web servers put a URL's
- * query there. */
+/* Whether the program was started for that. If so, a program that ends before it has called
+ * cgi_answer answers 503 as it ends; and its command line is not to be trusted, for web servers put
+ * a URL's query there. */
 bool cgi_is_asked(void);
 
 /* The request, with its body. Blocks for LISTENER_PEER_TIMEOUT_S at most. It and what it points to
@@ -23,8 +23,8 @@ const struct request *cgi_read(void);
  * answer is complete. One that has gone away is not an error. */
 void cgi_answer(const char *answer, size_t len);
 
-/* Answers that the configuration or the database is not good, and that the log says why. More lines
- * of its header may be there already. */
+/* Answers that the API cannot start, and that the log says why. More lines of the header may be
+ * there already. */
 void cgi_apologise(struct response *response);
 
 #endif

@@ -17,7 +17,7 @@ enum { COMMAND_FAULT_SIZE = 128 };
 
 struct command {
 	enum command_kind kind;
-	bool has_topic; /* always, but for a disconnect */
+	bool has_topic; /* always true, except perhaps for a disconnect */
 	char topic[TOPIC_MAX_BYTES]; /* valid; without a NUL */
 	size_t topic_len;
 	bool require_token; /* register */

@@ -106,7 +106,7 @@ int listener_accept(void)
 			errno = 0;
 			return -1;
 		}
-		/* The rest is said of one connection, or of this moment. */
+		/* Other errors are those of one connection, or of this moment. */
 		if (errno == EBADF || errno == EFAULT || errno == EINVAL || errno == ENOTSOCK ||
 		    errno == EOPNOTSUPP)
 			return -1;

@@ -17,7 +17,7 @@ enum { LISTENER_IDLE = -2, LISTENER_IDLE_MS = 1000 };
 
 enum { LISTENER_STAND_BACK_MS = 5 };
 
-/* Of those who wait when a signal asks the program to end, a process still takes so many. */
+/* How many of those who wait when a signal asks the program to end a process still takes. */
 enum { LISTENER_LAST = 64 };
 
 /* Holds back SIGTERM, SIGINT and SIGUSR1 until listener_accept. Call it first of all, so that a
@@ -33,12 +33,12 @@ bool listener_is_there(void);
 bool listener_start(void);
 
 /* Waits for a connection and returns its descriptor, blocking, with timeouts set, close-on-exec;
- * LISTENER_IDLE after LISTENER_IDLE_MS without one; -1 when a signal asked the program to end and
- * nobody waits any more, or with errno != 0 when descriptor 0 is broken. From the return to the
+ * LISTENER_IDLE after LISTENER_IDLE_MS without one; -1 when a signal has asked the program to end
+ * and nobody waits any more, or with errno != 0 when descriptor 0 is broken. From the return to the
  * next call the ending signals are held back: a request in hand is finished. */
 int listener_accept(void);
 
-/* True when nobody comes for so long. */
+/* True when nobody comes for that long. */
 bool listener_is_quiet(int for_ms);
 
 /* Leaves the next connections to the other processes at this socket, for LISTENER_STAND_BACK_MS or

@@ -45,10 +45,10 @@ static void put_latency(FILE *out, const struct latency_name *name, const struct
 	fprintf(out, "\n" PREFIX "%s_seconds_count %" PRId64 "\n", name->family, count);
 }
 
-/* `in_cluster`: those of the cluster too. */
+/* `in_cluster`: those about the cluster too. */
 static void put_gauges(FILE *out, const struct gauges *gauges, bool in_cluster)
 {
-	enum { NO_SAMPLE = -1, OF_CLUSTER = 4 }; /* nobody knows, without a gateway perhaps */
+	enum { NO_SAMPLE = -1, OF_CLUSTER = 4 }; /* unknown; how many rows are about the cluster */
 	const struct {
 		const char *name;
 		int64_t value;

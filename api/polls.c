@@ -59,8 +59,8 @@ void polls_configure(struct polls *polls)
 		      polls->config->worker_secret_previous);
 }
 
-/* Two addresses in one place take it from each other: a limit that is too lax for a moment is
- * better than one that meets a stranger. */
+/* Two addresses in one place of the table take it from each other: a limit that is too lax for a
+ * moment is better than one that hits a stranger. */
 bool polls_allow(struct polls *polls, const char *address, const char *forwarded_for)
 {
 	struct client_address client = {0};
@@ -78,7 +78,7 @@ bool polls_allow(struct polls *polls, const char *address, const char *forwarded
 	return message_rate_take(&account->paid_us, clock_monotonic_ms(), polls->config->poll_rate);
 }
 
-/* The pushes of an answer as they are found, behind room for what stands before them. */
+/* The pushes of an answer as they are found, after room for what comes before them. */
 struct pushes {
 	char *text;
 	size_t len, size;

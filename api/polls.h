@@ -1,7 +1,7 @@
 /*
- * Polls: what a browser gets that cannot have a connection, straight from the database. A poll
- * names the last event it has seen, and is told what came after; nothing is kept from one to the
- * next, but how often each address has asked.
+ * Polls: what a browser that cannot have a connection gets, straight from the database. A poll
+ * names the last event that the browser has seen, and is told what came after; from one to the next
+ * only how often each address has asked is kept.
  */
 #ifndef API_POLLS_H
 #define API_POLLS_H
@@ -13,12 +13,11 @@
 #include "shared/contract/auth.h"
 #include "shared/database/database.h"
 
-/* An answer brings so many pushes, and so many bytes of them unless a single one is longer; to find
- * them it looks at so many events. */
+/* The most pushes that an answer brings, and the most bytes of them, unless a single one is longer;
+ * and how many events are looked at to find them. */
 enum { POLL_PUSHES_MAX = 100, POLL_BYTES_MAX = 1024 * 1024, POLL_ROWS_MAX = 10000 };
 
-/* A poll that is this many ids behind is told where to go on from, although there is nothing for
- * it.
+/* A poll that is this many ids behind is told where to go on from, even if there is nothing for it.
  */
 enum { POLL_BEHIND_MAX = 1000 };
 
@@ -45,8 +44,8 @@ struct poll {
 	size_t len;
 };
 
-/* What there is on that topic for whoever says that. Call it between store_read_begin and
- * store_read_end: all of it is then one moment's. */
+/* What there is on that topic for a client that sends that message. Call it between
+ * store_read_begin and store_read_end, so that all of it is of the same moment. */
 enum database_status polls_ask(struct polls *polls, const char *topic, size_t topic_len,
 			       const struct message *message, struct poll *poll);
 

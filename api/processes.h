@@ -1,7 +1,7 @@
 /*
  * Several processes of the API at one socket, without a spawner: a parent that listens, starts them
  * and starts them again, and serves nobody itself. A process is a fork of its parent, whatever is
- * on disk meanwhile, and reads the configuration that has changed by itself.
+ * on disk meanwhile, and notices by itself that the configuration has changed.
  */
 #ifndef API_PROCESSES_H
 #define API_PROCESSES_H

@@ -44,7 +44,7 @@ static void end_input(int number)
 	shutdown(read_fd, SHUT_RD);
 }
 
-/* 0: not at all. */
+/* 0 calls that off. */
 static void end_input_in(struct requests *requests, time_t seconds)
 {
 	const struct itimerspec when = {.it_value.tv_sec = seconds};
@@ -141,13 +141,12 @@ static enum arrival judge(struct requests *requests, size_t len)
 	return arrival;
 }
 
-/* Waits for the parameters without taking them: they have to fit into what the kernel keeps of a
+/* Waits for the parameters without taking them: they have to fit into what the kernel buffers for a
  * connection. False when they are broken, or do not come. */
 static bool await_parameters(struct requests *requests, int fd, bool *is_whole)
 {
 	const int64_t deadline_ms = clock_monotonic_ms() + LISTENER_PEER_TIMEOUT_S * 1000;
-	/* Edges, for what has arrived stays where it is: Apache's mod_proxy_fcgi sends by pieces.
-	 */
+	/* Edge-triggered, for what has arrived stays unread: mod_proxy_fcgi sends in pieces. */
 	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET};
 	int64_t left_ms;
 	ssize_t len, before = 0;

@@ -16,7 +16,7 @@ enum { RESPONSE_LINES_SIZE = 576 };
 struct response {
 	const char *allowed; /* methods, for a 405 to name */
 	char lines[RESPONSE_LINES_SIZE]; /* more lines of the header, each with its CRLF */
-	bool is_done; /* what was asked for, although this is an error: not to be tried again */
+	bool is_done; /* it was done, although this is an error: the caller must not try again */
 	int status;
 	bool is_error; /* a degraded status, though a 503, is none */
 	char *bytes; /* the header, then the body */

@@ -66,8 +66,8 @@ static bool allows(const struct route *route, const char *method)
 	return false;
 }
 
-/* What a browser wants to know before it sends a page's request to another origin, if the type of
- * the body is not one of a form's. */
+/* What a browser asks before it sends a page's request to another origin, if the body's type is not
+ * one that forms have. */
 #define PREFLIGHT                                                                                  \
 	"Access-Control-Allow-Methods: POST\r\n"                                                   \
 	"Access-Control-Allow-Headers: Content-Type\r\n"                                           \
@@ -115,7 +115,7 @@ static void execute(struct service *service, const struct command *command,
 		if (!service_available(service, SERVICE_WRITE, status, response)) {
 			if (!result.done)
 				return;
-			/* With `durability: full`: to do it again would do it twice. */
+			/* With `durability: full`: trying again would do it twice. */
 			response->is_done = true;
 			response_error(response, 503,
 				       "unavailable: committed, but the disk has not confirmed it");

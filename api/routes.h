@@ -21,7 +21,7 @@ struct route {
 /* The route of the verb in which the request's path ends, or NULL. */
 const struct route *routes_find(const struct request *request);
 
-/* True: one of the checks that need no database has failed, and *response says so. */
+/* True when one of the checks that need no database has failed, and *response says so. */
 bool routes_refuse(const struct config *config, const struct request *request,
 		   struct response *response);
 

@@ -23,8 +23,7 @@ enum {
 	UPKEEP_BYTES = 4 * 1024 * 1024, /* of payloads, by which the write-ahead log grows */
 	UPKEEP_STEPS = 4, /* a longer backlog is left for the next time */
 	UPKEEP_WAIT_MS = 50,
-	SETTLE_BYTES = 1024 * 1024, /* of the log, which whoever opens the database alone has to
-				       read */
+	SETTLE_BYTES = 1024 * 1024, /* of the log, which the next process would have to read */
 	TICK_INTERVAL_MS = 1000,
 	LAST_WAIT_MS = 500,
 	REASON_SIZE = 200
@@ -100,7 +99,7 @@ void service_refresh(struct service *service)
 	if (now_ms - service->looked_ms < LOOK_INTERVAL_MS)
 		return;
 	service->looked_ms = now_ms;
-	/* Files that were deleted or replaced are put back. A caller waits meanwhile. */
+	/* Files that were deleted or replaced are put back, while a caller waits. */
 	database_look_after(service->database, now_ms + service->config->busy_timeout_ms);
 	liveness_look_after(service->liveness);
 }
@@ -192,7 +191,7 @@ void service_settle(struct service *service)
 				  clock_wall_ms(), UPKEEP_WAIT_MS, &more);
 		database_checkpoint(service->database, clock_monotonic_ms() + UPKEEP_WAIT_MS);
 	}
-	/* To count would be all that this process writes. */
+	/* The counters would be all that this process writes. */
 	if (bytes == 0)
 		totals_added(service->totals, &service->counters);
 }

@@ -39,8 +39,8 @@ struct service {
 	struct notify *notify;
 	struct housekeeping *housekeeping;
 
-	bool tap_due; /* a handler has committed something for the gateway (a new topic is, in a
-			 cluster) */
+	bool tap_due; /* something for the gateway has been committed (in a cluster a register too)
+		       */
 	struct counters counters; /* since the start */
 	struct totals *totals;
 	int64_t ticked_ms; /* monotonic, of the last service_tick */
@@ -69,15 +69,15 @@ bool service_available(struct service *service, enum service_use use, enum datab
 /* Taps the gateway when there is something for it. After the answer is sent. */
 void service_tap(struct service *service);
 
-/* Once a request is dealt with: -1 when no upkeep is due, else for how many milliseconds nobody
- * else should have come before it. */
+/* Once a request has been dealt with: -1 when no upkeep is due, else how many milliseconds without
+ * a newcomer to wait for before it. */
 int service_upkeep_due(struct service *service);
 
 /* Housekeeping, and service_tick when it is time. */
 void service_upkeep(struct service *service);
 
-/* In the place of all upkeep, for a process that has served one request and is about to end: keeps
- * the database small should there be nothing but such processes. */
+/* Instead of all upkeep, for a process that has served one request and is about to end: keeps the
+ * database small even if there are no other processes than such. */
 void service_settle(struct service *service);
 
 /* What is due about once a second, even when nobody comes: what was counted goes into the database

@@ -200,7 +200,7 @@ out:
 	cJSON_Delete(object);
 }
 
-/* "Not ready" is an answer, not a refusal. */
+/* "Not ready" is an answer, and not counted as a refusal. */
 void handle_readyz(struct service *service, const struct request *request,
 		   struct response *response)
 {

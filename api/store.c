@@ -10,7 +10,7 @@
 #include "shared/counters/gauges.h"
 #include "shared/database/schema.h"
 
-/* How much of busy_timeout to wait: at first, after one write has timed out, after two or more. */
+/* What part of busy_timeout to wait: at first, after one write has timed out, after two or more. */
 static const int patience_parts[] = {1, 10, 40};
 enum { LEAST_PATIENCE = sizeof(patience_parts) / sizeof(patience_parts[0]) - 1 };
 
@@ -44,7 +44,7 @@ static const char *const sql[STATEMENTS] = {
 	[UNREGISTER] = "DELETE FROM topics WHERE topic = ?1",
 	[RELAY_TOPIC] = "INSERT INTO topics_to_relay (topic) VALUES (?1) "
 			"ON CONFLICT (topic) DO UPDATE SET changes = changes + 1",
-	/* When Redis has been away for so long that there are more than can be registered. */
+	/* For when Redis has been away so long that there are more than can be registered. */
 	[DROP_PAST_TOPICS] = "DELETE FROM topics_to_relay "
 			     "WHERE (SELECT count(*) FROM topics_to_relay) > ?5 "
 			     "AND topic NOT IN (SELECT topic FROM topics)",

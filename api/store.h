@@ -1,7 +1,7 @@
 /*
- * All SQL of the API: a command in a transaction of its own, committed before it returns
- * DATABASE_OK; with `durability: full` it is on the disk by then. If only that has failed, the
- * change is there, but nobody vouches for it.
+ * All SQL of the API. Each command is a transaction of its own, committed before DATABASE_OK is
+ * returned; with `durability: full` it is on the disk by then. If only that has failed, the change
+ * is there, but a power cut may still take it back.
  *
  * A command has one deadline for the write lock and SQLite's own lock together (busy_timeout).
  * After one has timed out, the next one waits only a tenth of that, and those that follow a
@@ -27,18 +27,18 @@ struct store *store_open(const struct config *config, struct database *database)
 void store_close(struct store *store);
 
 struct store_result {
-	bool done; /* false: register: max_topics are there already; publish: no such topic, or
-		      past its expiry */
+	bool done; /* false for a register: there are max_topics already; for a publish: there is no
+		      such topic, or it has expired */
 	int64_t number; /* publish: the event's id; disconnect: how many sockets there are */
 };
 
-/* Does what the command says, and adds the orders to the gateways that come of it. worker.status
- * is always registered: callers answer for it. */
+/* Does what the command says, and adds the orders to the gateways that follow from it.
+ * worker.status is always registered: callers answer for it. */
 enum database_status store_execute(struct store *store, const struct command *command,
 				   struct store_result *result);
 
-/* Around several reads of the database, so that all of them see the same moment. Write only after
- * store_read_end, which is due in any case. */
+/* Around several reads of the database, so that all of them see the same moment. Call
+ * store_read_end even if store_read_begin has failed, and write only after it. */
 enum database_status store_read_begin(struct store *store);
 void store_read_end(struct store *store);
 
