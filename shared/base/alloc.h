@@ -1,6 +1,6 @@
 /*
- * Memory: either it is there, or the program ends. This is the one place where running out of it is
- * dealt with.
+ * Memory: either there is some, or the program ends. This is the one place where running out of it
+ * is dealt with.
  *
  * A service that cannot get a few hundred bytes cannot report, log or answer either; by ending at
  * once it lets the supervisor restart it on a database that is whole (commit first, then answer).

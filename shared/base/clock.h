@@ -1,7 +1,7 @@
 /*
  * The two clocks. Wall time is for what people and tokens see (expiries, rows in the database) and
- * may jump; monotonic time is for waiting and for ages, and never jumps. It is the same in every
- * process of one boot.
+ * may jump; monotonic time is for waiting and for ages, and never jumps. All processes see the same
+ * until the next boot.
  */
 #ifndef SHARED_CLOCK_H
 #define SHARED_CLOCK_H

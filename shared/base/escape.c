@@ -44,7 +44,7 @@ size_t escape_next(const char *text, size_t len, char out[ESCAPE_MAX_BYTES], siz
 		return step;
 	}
 	step = utf8_char_len(text, len);
-	step += step == 0; /* a byte that is none of a character's */
+	step += step == 0; /* a byte that belongs to no character */
 	for (size_t i = 0; i < step; i++)
 		*out_len += (size_t)snprintf(out + *out_len, sizeof("\\xNN"), "\\x%02x",
 					     (unsigned char)text[i]);

@@ -16,7 +16,7 @@
 struct held_file {
 	char *path; /* owned */
 	const char *name; /* for the log */
-	mode_t mode; /* what we must be allowed to do */
+	mode_t mode; /* the bits that we need */
 	dev_t device;
 	ino_t inode; /* 0: there was none */
 	struct log_repeat trouble;
@@ -28,18 +28,18 @@ void held_file_take(struct held_file *file, const char *path, const char *name, 
 void held_file_release(struct held_file *file);
 
 enum held_file_state {
-	HELD_FILE_IN_PLACE, /* or nothing is held, or nobody can tell */
+	HELD_FILE_IN_PLACE, /* or nothing is held, or it cannot be told */
 	HELD_FILE_DELETED, /* or renamed: nothing is there */
 	HELD_FILE_REPLACED /* something else is there */
 };
 
-/* Looks at the path. A file that we could no longer open, and that is ours, gets its mode back. */
+/* Looks at the path. A file of ours that we could no longer open gets its mode back. */
 enum held_file_state held_file_look(const struct held_file *file);
 
-/* Says in the log that it is not in its place, or that it is again. */
+/* Says in the log that it is not in its place, or that it is in place again. */
 void held_file_note(struct held_file *file, enum held_file_state state);
 
-/* Of two looks at a path: whether it is the same file, with the same content. */
+/* Given two looks at a path: whether it is the same file, with the same content. */
 bool file_is_the_same(const struct stat *before, const struct stat *now);
 
 #endif

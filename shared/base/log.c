@@ -7,8 +7,7 @@
  * O_NONBLOCK belongs to the open file, not to a descriptor: if it were set on the stderr that we
  * were given, the writes of other programs that share it would fail. So log_open opens the pipe
  * again. Where that is not allowed (another user made the pipe), a line is written only while there
- * is room for it, and only somebody who takes that room at the same moment could still make us
- * wait.
+ * is room for it; only somebody who takes that room at the same moment could still make us wait.
  */
 #include "shared/base/log.h"
 
@@ -114,8 +113,7 @@ void log_open(void)
 	log_fd = STDERR_FILENO;
 	do {
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-		if (fd <
-		    0) /* where there are no devices a directory will do: the number is taken */
+		if (fd < 0) /* without devices a directory will do: the number is taken */
 			fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	} while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd >= 0)

@@ -36,12 +36,12 @@ void log_repeat_happens(struct log_repeat *repeat, int64_t now_ms, const struct 
 	log_repeat_happens((repeat), (now_ms), LOG_LIST(__VA_ARGS__) + 1,                          \
 			   sizeof(LOG_LIST(__VA_ARGS__)) / sizeof(struct log_field) - 1)
 
-/* It is over, or never was: for each time that it goes well. Says so, at level info, if the log
- * says that it was going on, and logs what was counted, when that is due. */
+/* It is over, or never was: to be called each time that things go well. Says so, at level info, if
+ * the log says that it was going on, and logs what was counted, when that is due. */
 void log_repeat_ends(struct log_repeat *repeat, int64_t now_ms, const char *message);
 
-/* Logs what was counted, when that is due, or because the program is ending (`is_last`). Call it
- * about once a second. */
+/* Logs what was counted, when that is due or the program is ending (`is_last`). Call it about once
+ * a second. */
 void log_repeat_tick(struct log_repeat *repeat, int64_t now_ms, bool is_last);
 
 #endif

@@ -6,7 +6,7 @@
 #ifndef SHARED_SERVICE_MANAGER_H
 #define SHARED_SERVICE_MANAGER_H
 
-/* This process serves. Never blocks; a manager that does not listen is left alone. */
+/* This process serves. Never blocks; a manager that does not listen is ignored. */
 void service_manager_ready(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The signals that a process takes on its loop, if it has others to look after: SIGTERM, SIGINT,
- * SIGHUP, SIGUSR2 and SIGCHLD. They are blocked from the start, and read from a descriptor
+ * The signals that the gateway, and the parent of API processes, take on their loops: SIGTERM,
+ * SIGINT, SIGHUP, SIGUSR2 and SIGCHLD. They are blocked from the start, and read from a descriptor
  * (signalfd(2)): one that comes while nobody can deal with it waits, and a fork begins without any.
  */
 #ifndef SHARED_SIGNALS_H
@@ -18,11 +18,11 @@ int signals_open(void);
 /* The number of one that has come; 0: none has. */
 int signals_next(int fd);
 
-/* For SIGCHLD: whether that child (0: there is none) has ended. Then *pid is 0, and `message` is
- * logged, at `level` unless it has ended well. */
+/* For SIGCHLD: whether that child (0: there is none) has ended. If so, *pid becomes 0 and `message`
+ * is logged, at `level` unless the child ended well. */
 bool child_reap(pid_t *pid, enum log_level level, const char *message);
 
-/* The same for a child of which waitpid(2) has told. */
+/* Logs the same for a child that waitpid(2) has reported. */
 void child_log(pid_t pid, int status, enum log_level level, const char *message);
 
 #endif

@@ -19,7 +19,7 @@ enum { STATE_DIR_PATH_SIZE = 4096, STATE_DIR_USER_SIZE = 64 };
 /* Makes the directory (mode 0700; its parent must exist) unless it is there, and checks that this
  * program can write to it, that not everybody can, and that it is on a local disk. A symbolic link
  * to a directory is fine. Returns false with the reason for people in `why`. `is_trial`: makes
- * nothing, and says only whether that could be done. */
+ * nothing, and only says whether it could. */
 bool state_dir_prepare(const char *path, bool is_trial, char *why, size_t size);
 
 /* The same as a trial; false also when one of the programs' files that are there could not
@@ -46,12 +46,13 @@ enum { FILESYSTEM_TYPE_SIZE = 64 };
  * tells them apart ("fuse.sshfs", "fuseblk"; "" when unknown, which counts as a network). Pure. */
 const char *filesystem_network_name(uint32_t type, const char *mount_type);
 
-/* The type of the mounted device in the text of /proc/self/mountinfo; false, and "", when it is not
- * there. */
+/* The file system's type of a mounted device, from the text of /proc/self/mountinfo; false, and "",
+ * when the device is not in there. */
 bool filesystem_mount_type(FILE *mountinfo, unsigned device_major, unsigned device_minor,
 			   char type[FILESYSTEM_TYPE_SIZE]);
 
-/* filesystem_network_name for where `path` is. NULL too when the kernel does not tell. */
+/* filesystem_network_name of the file system that `path` is on. NULL also when the kernel does not
+ * tell. */
 const char *filesystem_network(const char *path);
 
 #endif

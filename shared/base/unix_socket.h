@@ -1,5 +1,5 @@
 /*
- * UNIX sockets: the wake-up datagrams, and a gateway that listens on a path. All descriptors are
+ * UNIX sockets: the wake-up datagrams, and programs that listen on a path. All descriptors are
  * close-on-exec and non-blocking.
  */
 #ifndef SHARED_UNIX_SOCKET_H

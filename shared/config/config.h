@@ -75,13 +75,13 @@ struct config {
 	int64_t poll_rate; /* polls a second from one address; 0: no limit */
 	char *allowed_origins; /* as of shared/contract/origin.h, comma-separated; "": any */
 	enum config_token_expiry token_expiry;
-	int64_t drain_ms; /* drain, >= 1 */
+	int64_t drain_ms; /* >= 1 */
 	enum log_level log_level;
 	bool log_connections; /* a log line for each connect and disconnect */
 };
 
-/* Called once per finding: first what YAML offers but we do not support, then keys and values in
- * the order of the file, then the environment, whose `file` is "environment". `line` is 1-based; 0:
+/* Called once for each finding: first YAML that we do not support, then keys and values in the
+ * order of the file, then the environment, whose `file` is "environment". `line` is 1-based; 0:
  * none. After CONFIG_MAX_FINDINGS the last one says that there are more. */
 typedef void config_report(void *context, bool is_error, const char *file, size_t line,
 			   const char *message);

@@ -1,8 +1,8 @@
 /*
  * Values of the configuration, see config_internal.h: from a text to the field and back, and what
  * to say about a text that is not a value. No state; never blocks, except in printing: names are
- * not looked up. No message contains the text of a value, for it may be a secret that got behind
- * the wrong key.
+ * not looked up. No message contains the text of a value, for it may be a secret that was written
+ * after the wrong key.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -74,7 +74,7 @@ static int index_of(const char *const *words, const char *text, bool in_any_case
 	return -1;
 }
 
-/* Adds what is between the commas of `text` to the list. Faults are as of set. */
+/* Adds what is between the commas of `text` to the list. Returns faults as `set` does. */
 static const char *append(enum config_type type, const char *text, char **list)
 {
 	struct slice rest = slice_trim(slice_of(text));
@@ -142,8 +142,8 @@ static const char *text_fault(enum config_type type, const char *text)
 	}
 }
 
-/* Sets the field, unless something is wrong with the text, which it returns; "": config_expected
- * says it. */
+/* Sets the field and returns NULL; or what is wrong with the text, "" if config_expected says it.
+ */
 static const char *set(const struct config_key *key, const char *text, void *field)
 {
 	static const char *const booleans[] = {"false", "true", "no", "yes", "off", "on", NULL};

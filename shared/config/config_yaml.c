@@ -32,7 +32,7 @@ static size_t line_at(struct slice text, size_t offset)
 	return line;
 }
 
-/* libyaml's own texts are constant sentences with nothing of the file in them. Here they get a line
+/* libyaml's messages are constant sentences with nothing of the file in them. Here they get a line
  * that exists (at the end of a file libyaml names the line after it), and a hint about the
  * commonest mistakes. */
 static void report_grammar(struct file *file, const yaml_parser_t *parser)

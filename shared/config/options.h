@@ -11,7 +11,7 @@
  * configuration. */
 enum { EXIT_USAGE = 64, EXIT_TEMPORARY = 75, EXIT_CONFIGURATION = 78 };
 
-/* What a program that listens by itself is told besides; NULL: nothing. */
+/* Further options of a program that listens by itself; NULL: not given. */
 struct listen_options {
 	const char *listen, *processes, *socket_mode;
 };

@@ -17,8 +17,8 @@ struct auth_keys {
 	struct token_key *keys[2]; /* NULL: none, or OpenSSL had no memory for it */
 };
 
-/* Takes these in the place of the ones before; `previous` may be "". False, after logging it, when
- * OpenSSL cannot check tokens: then none is good. */
+/* Replaces the keys; `previous` may be "". False, after logging it, when OpenSSL cannot check
+ * tokens: then none is good. */
 bool auth_keys_set(struct auth_keys *keys, const char *secret, const char *previous);
 void auth_keys_clear(struct auth_keys *keys);
 
@@ -29,19 +29,19 @@ enum auth_verdict {
 	AUTH_EXPIRED
 };
 
-/* Judges what a client has said. `needs_token`: of the topic; where none is needed, none is looked
- * at. *claims is filled when one was needed and is genuine. */
+/* Judges what a client has sent. `needs_token`: whether the topic does; if not, none is looked at.
+ * *claims is filled when one was needed and is genuine. */
 enum auth_verdict auth_judge(const struct auth_keys *keys, const struct message *message,
 			     const char *topic, size_t topic_len, bool needs_token,
 			     struct token_claims *claims);
 
-/* The answer by HTTP to whoever is not let in: an error frame as the body, and its status. */
+/* The HTTP answer to whoever is not let in: a status, and an error frame as the body. */
 struct auth_error {
 	int status;
 	const char *frame;
 };
 
-/* Of any verdict but AUTH_GOOD. */
+/* For any verdict but AUTH_GOOD. */
 struct auth_error auth_error(enum auth_verdict verdict);
 
 #endif

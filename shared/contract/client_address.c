@@ -31,8 +31,9 @@ bool client_address_is_unknown(const struct client_address *address)
 	return memcmp(address, &unknown, sizeof(unknown)) == 0;
 }
 
-/* IPv4, which is mapped into ::/64, and loopback are known by the second half. No two have the
- * same: no IPv6 address that is in use begins as IPv4 ends here. */
+/* IPv4, which is mapped into ::/64, and loopback are told apart by the second half. No two clients
+ * have the same key: no IPv6 address in use begins with what is the second half of a mapped IPv4.
+ */
 uint64_t client_address_key(const struct client_address *address)
 {
 	uint64_t halves[2];

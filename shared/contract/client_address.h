@@ -1,7 +1,7 @@
 /*
  * The address of a client, as a value: from a socket's peer or from text, compared, printed. It is
- * printed anew, never as it was written, so that no byte of a header reaches a log. The door
- * (forwarded_for.h) finds out who the client behind a proxy is. Pure functions.
+ * printed anew, never as it was written, so that no byte of a header reaches a log.
+ * forwarded_for.h finds out who the client behind a proxy is. Pure functions.
  */
 #ifndef SHARED_CLIENT_ADDRESS_H
 #define SHARED_CLIENT_ADDRESS_H
@@ -32,7 +32,7 @@ bool client_address_parse(const char *text, size_t len, struct client_address *o
 
 bool client_address_is_unknown(const struct client_address *address);
 
-/* By what a limit for each address knows a client. IPv6 is known by its first half: whoever has one
+/* What a limit for each address tells clients apart by: of IPv6 the first half, for whoever has one
  * such address has all of them (RFC 6177). Never 0. */
 uint64_t client_address_key(const struct client_address *address);
 

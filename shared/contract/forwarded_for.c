@@ -1,7 +1,7 @@
 /*
- * Where a client really is, see forwarded_for.h. No state, no allocation; never blocks. Called once
- * for each connection, with a header that anyone may have written: it is read from its end, and no
- * further than it is believed.
+ * Where a client really is, see forwarded_for.h. No state, no allocation; never blocks. Called for
+ * each connection of the gateway and each poll, with a header that anyone may have written: it is
+ * read from its end, and no further than it is believed.
  */
 #include "shared/contract/forwarded_for.h"
 

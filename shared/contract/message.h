@@ -29,7 +29,7 @@ enum message_token {
 
 /* What "last_event_id" of an auth frame asks for. */
 enum message_resume {
-	MESSAGE_RESUME_NOT_ASKED, /* there is none: an existing client */
+	MESSAGE_RESUME_NOT_ASKED, /* there is none: a plain client */
 	MESSAGE_RESUME_FROM_NOW, /* null */
 	MESSAGE_RESUME_AFTER, /* a position */
 	MESSAGE_RESUME_MALFORMED
@@ -48,7 +48,7 @@ struct message {
  * twice, the last one counts. */
 void message_parse(const char *text, size_t len, struct message *out);
 
-/* What the server says, where nothing varies. */
+/* What the server says, where nothing in it varies. */
 #define MESSAGE_AUTH_OK "{\"type\":\"auth_ok\"}"
 #define MESSAGE_AUTH_REQUIRED                                                                      \
 	"{\"type\":\"error\",\"code\":\"auth_required\",\"message\":\"first frame must be "        \

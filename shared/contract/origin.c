@@ -58,7 +58,8 @@ const char *origin_pattern_fault(const char *text, size_t len, char out[ORIGIN_S
 		       : "";
 }
 
-/* The star stands for one character or more: labels of a name, since the origin is a good one. */
+/* The star stands for one character or more: for labels of a name, since the origin is a good one.
+ */
 bool origin_is_listed(const char *list, const char *text, size_t len)
 {
 	char origin[ORIGIN_SIZE];
@@ -85,7 +86,7 @@ bool origin_is_allowed(const char *list, const char *text, size_t len)
 	return !text || !*list || origin_is_listed(list, text, len);
 }
 
-/* One that is listed has no byte that could end a line. Another origin gets another answer, which
+/* An origin that is listed has no byte that could end a line. Others get another answer, which
  * caches are told in any case. */
 size_t origin_head(const char *list, const char *text, size_t len, char out[ORIGIN_HEAD_SIZE])
 {

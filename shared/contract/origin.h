@@ -25,13 +25,12 @@ const char *origin_pattern_fault(const char *text, size_t len, char out[ORIGIN_S
  * commas. */
 bool origin_is_listed(const char *list, const char *text, size_t len);
 
-/* True when a page of that origin may come in: `list` is empty, or it is in there. Whoever names no
- * origin (`text` is NULL) is not a page. */
+/* True when a page of that origin may come in: `list` is empty, or the origin is in it. A client
+ * that names no origin (`text` is NULL) is not a page. */
 bool origin_is_allowed(const char *list, const char *text, size_t len);
 
-/* The lines of a head, each with its CRLF, by which a browser lets a page of that origin see the
- * answer (CORS, in the Fetch standard); also for errors. Returns their length, which a NUL
- * follows. */
+/* The header lines, each with its CRLF, that make a browser let a page of that origin see the
+ * answer (CORS, in the Fetch standard); for errors too. Returns their length; a NUL follows. */
 enum { ORIGIN_HEAD_SIZE = ORIGIN_SIZE + 64 };
 size_t origin_head(const char *list, const char *text, size_t len, char out[ORIGIN_HEAD_SIZE]);
 

@@ -35,7 +35,7 @@ static bool take_number(const char **at, const char *end, uint64_t most, uint64_
 	return *at > start && (*at == start + 1 || *start != '0');
 }
 
-/* The same, behind a separator. */
+/* The same, after a separator. */
 static bool take_id(const char **at, const char *end, int64_t *out)
 {
 	uint64_t value;

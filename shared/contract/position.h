@@ -1,7 +1,7 @@
 /*
- * Where a client stands among the events: what it is given with each push, hands back when it
+ * How far a client has come among the events: what it is given with each push, hands back when it
  * comes again, and need not understand. A single node gives a number, the event's id. A node of a
- * cluster gives a text, for any node of it can be the next:
+ * cluster gives a text, for the client may come back to any node of it:
  *
  *	<node>-<id>-<own>.<other>-<newest>.<other>-<newest>...
  *
@@ -16,11 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The most other nodes; and the longest text, with quotes and a NUL. */
+/* The most other nodes; and the size of the longest text, with quotes and a NUL. */
 enum { POSITION_NODES = 32, POSITION_TEXT_SIZE = 2 + 3 * 14 + POSITION_NODES * 2 * 14 };
 
 struct position {
-	uint64_t node; /* that gave it, see position_node; 0: a single one, and only `id` counts */
+	uint64_t node; /* that gave it; 0: a single one, and only `id` counts */
 	int64_t id;
 	int64_t own; /* 0: none, as below */
 	unsigned count;
@@ -33,20 +33,20 @@ struct position {
 /* One that a single node gives. */
 void position_set_number(struct position *position, int64_t id);
 
-/* Reads the text of a cluster's. False when it is none, or none that position_write makes. */
+/* Reads the text that a cluster gives. False when it is none that position_write makes. */
 bool position_parse(const char *text, size_t len, struct position *out);
 
 /* Writes it as JSON: a number, or a string. Returns its length. */
 size_t position_write(const struct position *position, char out[POSITION_TEXT_SIZE]);
 
-/* Reads `events.origin`: 16 hex digits, and behind a point the event's number there (0: none). Both
+/* Reads `events.origin`: 16 hex digits, and after a point the event's number there (0: none). Both
  * are 0 when it is something else. */
 void position_origin(const char *text, size_t len, uint64_t *node, int64_t *number);
 
 /* The newest event of that node that it has had, by the node's numbers; 0: none. */
 int64_t position_newest(const struct position *position, uint64_t node);
 
-/* Sets that. One node too many is left out, and so is node 0. */
+/* Sets that. A node for which there is no room is left out, and so is node 0. */
 void position_set(struct position *position, uint64_t node, int64_t newest);
 
 /* It has had all that `other` has had; both are of a cluster. `id` stays. */
@@ -58,7 +58,7 @@ bool position_reaches(const struct position *position, const struct position *ot
 /* A client that has not had the same events as the node that it is at, `here`. */
 struct client_position {
 	struct position position; /* as if given here */
-	int64_t nameless_id; /* events without a number it has had up to this one */
+	int64_t nameless_id; /* it has had the events without a number up to this one */
 };
 
 /* It comes with `position`; what it has not had comes after `after_id` here, where `newest_id` is

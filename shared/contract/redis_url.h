@@ -2,12 +2,12 @@
  * Where Redis or Valkey is: the value of `redis_url`. Pure functions.
  *
  *	redis://[[user]:password@]host[:port][/database]
- *	rediss://...                                     the same by TLS
+ *	rediss://...                                     the same over TLS
  *	unix:[//[[user]:password@]]/path[?db=database]
  *
  * User and password are percent-decoded; what comes before the last @ is theirs. A host is a name,
- * an IPv4 address, or an IPv6 address in brackets. Other parameters than db, which some clients
- * know, are refused: nothing that was written is ignored.
+ * an IPv4 address, or an IPv6 address in brackets. Parameters other than db, which some clients
+ * know, are refused: nothing that somebody wrote is ignored.
  */
 #ifndef SHARED_REDIS_URL_H
 #define SHARED_REDIS_URL_H

@@ -1,7 +1,7 @@
 /*
  * Tokens, see token.h. State: a key holds OpenSSL's, after it has taken the secret in, which is
- * half the work of a short HMAC. Never blocks. Called by the gateway for each auth frame and by the
- * API for the worker secret.
+ * half the work of a short HMAC. Never blocks. Called for each auth frame, by the gateway and, for
+ * polls, by the API, which also compares secrets here.
  *
  * Whatever goes wrong, OpenSSL's own failures included, is TOKEN_BAD: the only way in is a
  * signature that matches.

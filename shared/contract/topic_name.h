@@ -29,7 +29,7 @@ bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, 
 /* What the query of a URL says about the topic. */
 enum topic_query {
 	TOPIC_NAMED,
-	TOPIC_MISSING, /* no `topic=`, or nothing behind it */
+	TOPIC_MISSING, /* no `topic=`, or nothing after it */
 	TOPIC_BROKEN, /* its percent-encoding is */
 	TOPIC_IMPOSSIBLE /* such a topic cannot exist */
 };

@@ -84,7 +84,7 @@ const struct counter_name counter_names[COUNTERS] = {
 	[COUNT_CLUSTER_RECEIVED] = {"cluster_received", NULL, "",
 				    "Events and orders that came from other nodes."},
 	[COUNT_CLUSTER_REFUSED_TOO_BIG] = {"cluster_refused", "cause", "too_big",
-					   "What stood in Redis and was not taken."},
+					   "Entries found in Redis that were not taken."},
 	[COUNT_CLUSTER_REFUSED_NOT_UTF8] = {"cluster_refused", "cause", "not_utf8", NULL},
 	[COUNT_CLUSTER_REFUSED_NOT_JSON] = {"cluster_refused", "cause", "not_json", NULL},
 	[COUNT_CLUSTER_REFUSED_MALFORMED] = {"cluster_refused", "cause", "malformed", NULL},

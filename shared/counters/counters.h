@@ -30,7 +30,7 @@ enum counter {
 	COUNT_DROP_OUTBOX_FULL,
 	COUNT_DROP_POOL_FULL,
 	COUNT_DROP_CLOSED,
-	COUNT_DROP_PRUNED, /* one for each subscriber and time, however many they were */
+	COUNT_DROP_PRUNED, /* one for a subscriber and gap, however many pushes were lost in it */
 	COUNT_RESUME_RECOVERED,
 	COUNT_RESUME_LOST,
 	COUNT_RESUME_FROM_NOW,
@@ -81,7 +81,7 @@ enum counter {
 	COUNT_REFUSED_GONE,
 	COUNT_REFUSED_UNAVAILABLE,
 
-	/* Of the thread that has to do with Redis. */
+	/* Of the cluster's thread, which talks to Redis. */
 	COUNT_CLUSTER_RELAYED,
 	COUNT_CLUSTER_RECEIVED, /* those that were added, not those that were here already */
 	COUNT_CLUSTER_REFUSED_TOO_BIG,

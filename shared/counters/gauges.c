@@ -1,5 +1,5 @@
 /*
- * Reading how the service stands, see gauges.h. State: prepared statements.
+ * Reading how the service is doing, see gauges.h. State: prepared statements.
  *
  * A gateway that is alone has counted already. Several of them (workers, or a predecessor that
  * drains) may have users and topics in common, so their sessions are looked at one by one.
@@ -111,7 +111,7 @@ enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gau
 	return DATABASE_OK;
 }
 
-/* How far behind Redis is. */
+/* How far Redis is behind this node. */
 static enum database_status read_cluster(struct gauge_reader *reader, struct gauges *gauges)
 {
 	struct cluster_standing state;

@@ -1,7 +1,7 @@
 /*
- * How the service stands now, over all living gateways: the numbers of GET /internal/status, of the
- * status frames and, with gauges_read_all, of GET /internal/metrics. Reads only, and never waits
- * for writers.
+ * How the service is doing now, over all living gateways: the numbers of GET /internal/status, of
+ * the status frames and, with gauges_read_all, of GET /internal/metrics. Reads only, and never
+ * waits for writers.
  */
 #ifndef SHARED_GAUGES_H
 #define SHARED_GAUGES_H
@@ -55,7 +55,7 @@ struct gauge_reader *gauge_reader_new(struct database *database, struct liveness
 				      struct cluster_reader *cluster);
 void gauge_reader_free(struct gauge_reader *reader);
 
-/* Those of the status; looks at every session when several gateways are alive. */
+/* Reads those of the status; looks at every session when several gateways are alive. */
 enum database_status gauges_read(struct gauge_reader *reader, struct gauges *gauges);
 
 /* The others too. */

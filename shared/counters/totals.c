@@ -1,7 +1,7 @@
 /*
- * Totals, see totals.h. State: prepared statements, and what was added so far.
- * totals_write may block for the time it is given, and on the disk; reads never wait for writers.
- * After a failure nothing was added, and the next call adds it all.
+ * Totals, see totals.h. State: prepared statements, and what has been added so far. totals_write
+ * may block for the time it is given, and on the disk; reads never wait for writers. After a
+ * failure nothing has been added, and the next call adds it all.
  */
 #include "shared/counters/totals.h"
 

@@ -1,4 +1,5 @@
-/* See cluster_reader.h. State: prepared statements. A failure comes back as a status. */
+/* A node in its cluster, see cluster_reader.h. State: prepared statements. A failure comes back as
+ * a status. */
 #include "shared/database/cluster_reader.h"
 
 #include "shared/base/alloc.h"

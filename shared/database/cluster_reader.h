@@ -1,7 +1,7 @@
 /*
- * How this node stands in its cluster, and who else is in it: what the gateway that relays has
+ * How this node is doing in its cluster, and who else is in it: what the gateway that relays has
  * written to the tables `cluster` and `nodes`. Reads only; in WAL mode a read never waits for a
- * writer. There is no reader where there is no `redis_url`.
+ * writer. Without a `redis_url` there is no such reader.
  */
 #ifndef SHARED_CLUSTER_READER_H
 #define SHARED_CLUSTER_READER_H
@@ -22,10 +22,10 @@ enum { STANDING_ID_SIZE = 17, STANDING_WHY_SIZE = 160 };
 
 struct cluster_standing {
 	char node[STANDING_ID_SIZE]; /* this one's id */
-	int64_t nodes; /* that listen, this one included; -1: Redis is away */
+	int64_t nodes; /* how many listen, this one included; -1: Redis is away */
 	int64_t since_ms; /* Redis has been there, or away, since then; 0: nobody knows yet */
 	bool is_away;
-	char why[STANDING_WHY_SIZE]; /* it is away; "" when it is not */
+	char why[STANDING_WHY_SIZE]; /* why it is away; "" when it is not */
 };
 
 enum database_status cluster_reader_standing(struct cluster_reader *reader,
@@ -39,7 +39,7 @@ struct cluster_lag {
 
 enum database_status cluster_reader_lag(struct cluster_reader *reader, struct cluster_lag *lag);
 
-/* Another node, as it has said of itself. Strings are valid during the call. */
+/* Another node, as it describes itself. Strings are valid during the call. */
 struct cluster_node {
 	const char *id, *name, *version;
 	bool is_alive;

@@ -8,9 +8,9 @@
  * recovered, somebody's exclusive lock) is DATABASE_BUSY at once. Functions return a status and the
  * program logs it once; only what happens to the files, and their return, is logged here.
  *
- * Files that somebody deletes, renames, replaces or makes inaccessible meanwhile: whoever wants to
- * write next, or starts, notices, writes them anew from what was open last, in whichever process
- * that is, and opens them again; the others follow. Nothing that was committed is lost, unless
+ * When somebody deletes, renames, replaces or locks up its files meanwhile, whoever wants to write
+ * next, or starts, notices it, writes them anew from what was open last, in whichever process that
+ * is, and opens them again; the others follow. Nothing that was committed is lost, unless
  * another database was put there, or all were killed that had it open: then ids jump. The
  * statements of database_prepare go on with the new connection by themselves; an sqlite3 handle
  * does not outlive a database_write_begin, a database_refresh or a database_look_after.
@@ -28,7 +28,8 @@ enum {
 	DATABASE_WHY_SIZE = 256,
 	DATABASE_START_WAIT_MS = 10000,
 	DATABASE_FUNCTIONS = 4,
-	DATABASE_LONG_LOG_BYTES = 16 * 1024 * 1024 /* more than a checkpoint leaves to nobody */
+	DATABASE_LONG_LOG_BYTES =
+		16 * 1024 * 1024 /* more than a checkpoint leaves without reason */
 };
 
 enum database_status {
@@ -59,15 +60,15 @@ enum database_status database_look_after(struct database *database, int64_t dead
  * in its place, which is open now. */
 bool database_refresh(struct database *database);
 
-/* How often what was found in the place of this database had another history: what this process has
+/* How often the database found in place of this one had another history: what this process has
  * written may not be in it. */
 int database_times_lost(const struct database *database);
 
 sqlite3 *database_handle(struct database *database);
 
 /* A prepared statement that lives until database_close, unless it is finalized before. `sql` is
- * constant, and *statement stays where it is as long. It becomes NULL when that fails, see below;
- * SQLite takes NULL for a statement whose every step is an error. */
+ * constant, and *statement must stay where it is for as long. It becomes NULL when that fails, see
+ * database_is_prepared; SQLite takes NULL for a statement whose every step is an error. */
 void database_prepare(struct database *database, sqlite3_stmt **statement, const char *sql);
 
 /* A function of one argument for statements that are prepared later; there are a few at most. */
@@ -91,8 +92,8 @@ bool database_is_prepared(const struct database *database, char why[DATABASE_WHY
 
 /* Before a write: takes the write lock and gives SQLite's own lock what is left of the time until
  * `deadline_ms` (monotonic clock). DATABASE_OK: no transaction is open; write, then call
- * database_write_end. Else the lock is not held. 0 is for a thread that must not wait at all: not
- * even for SQLite's own lock. */
+ * database_write_end. Otherwise the lock is not held. 0 is for a thread that must not wait at all,
+ * not even for SQLite's own lock. */
 enum database_status database_write_begin(struct database *database, int64_t deadline_ms);
 
 /* After it: begins a transaction of several statements, for the caller to commit. What fails in it
@@ -102,8 +103,8 @@ enum database_status database_begin(struct database *database);
 /* Rolls back what is not committed and releases the write lock. */
 void database_write_end(struct database *database);
 
-/* True, once, after a write that had to wait for the write lock: there is one writer more than can
- * be at work. Not with `durability: full`, where writers that wait for the disk share its sync. */
+/* True, once, after a write that had to wait for the write lock: more writers are at work than are
+ * of use. Not with `durability: full`, where writers that wait for the disk share its sync. */
 bool database_is_crowded(struct database *database);
 
 /* With `durability: full`, after database_write_end: returns DATABASE_OK when all that this
@@ -119,8 +120,8 @@ enum database_status database_status_of(int result);
 /* The status for people: "database is locked", "disk is full", "database error". Constant. */
 const char *database_status_text(enum database_status status);
 
-/* The last error of the connection, for the log; "": there was none, it was the write lock that
- * could not be had. Valid until the next call. */
+/* The last error of the connection, for the log; "": there was none, only the write lock could not
+ * be had. Valid until the next call. */
 const char *database_error(struct database *database);
 
 /* Bytes of pages in the write-ahead log after this connection's last commit, or that its last
@@ -128,7 +129,8 @@ const char *database_error(struct database *database);
 int64_t database_wal_bytes(const struct database *database);
 
 /* True when the log is as long as the database file may become: write no more then. It cannot be
- * shortened while somebody's transaction is open: the process that reads, 0: unknown. */
+ * shortened while somebody's transaction is open; database_find_reader finds that process (0:
+ * unknown). */
 bool database_log_is_full(const struct database *database);
 int64_t database_find_reader(const struct database *database);
 

@@ -34,7 +34,7 @@ enum { ORIGIN_COLUMN = 4 };
 	"SELECT id, kind, topic, user_id" columns " FROM events "                                  \
 	"WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
 
-/* Goes on from the newest event, and with what goes with it at the same moment. */
+/* Starts at the newest event, and in a cluster at the position of the same moment. */
 static int begin(struct feed *feed)
 {
 	int result = sqlite3_step(feed->ends);
@@ -166,7 +166,7 @@ static void read_origin(struct feed *feed, sqlite3_stmt *row, struct feed_event 
 	}
 }
 
-/* With the position of whoever gets it, which stays where it is if it is not taken. */
+/* With the position of whoever gets it, which does not move if it is not taken. */
 static bool hand_out(const struct feed_batch *batch, struct feed_event *event,
 		     feed_handler *handler, void *context)
 {

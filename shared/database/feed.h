@@ -27,11 +27,11 @@ struct feed_event {
 	int64_t user_id;
 	const char *payload; /* read only when asked for: feed_payload */
 	size_t payload_len;
-	int64_t created_ms; /* wall clock, of the publish; read with it */
+	int64_t created_ms; /* wall clock, of the publish; read with the payload */
 	struct feed *feed;
 
 	/* In a cluster, else NULL and 0. */
-	const struct position *position; /* of whoever has had it */
+	const struct position *position; /* of a client that has had it */
 	uint64_t node; /* whose event it is */
 	int64_t number; /* and which of that node's; 0: it has none that others know */
 };
@@ -54,8 +54,8 @@ enum database_status feed_poll(struct feed *feed, int limit, feed_handler *handl
  * full. False when it cannot be read: do nothing then, the event will come again. */
 bool feed_payload(struct feed_event *event);
 
-/* The id of the last event taken; and in a cluster the position of whoever has had all of them,
- * else NULL. */
+/* The id of the last event taken; and in a cluster the position of a client that has had all of
+ * them, otherwise NULL. */
 int64_t feed_position(const struct feed *feed);
 const struct position *feed_here(const struct feed *feed);
 
@@ -66,23 +66,23 @@ size_t feed_event_id(const struct feed_event *event, char out[POSITION_TEXT_SIZE
 /* What SQLite says about the last failure. */
 const char *feed_error(const struct feed *feed);
 
-/* The position behind which events were gone before they could be read; 0 when none was since the
- * last call. *is_another: they went with the whole database, in whose place another one is. */
+/* The position after which events were gone before they could be read; 0 when none were since the
+ * last call. *is_another: they went with the whole database, and another one is in its place. */
 int64_t feed_gap(struct feed *feed, bool *is_another);
 
 /* The newest push of that topic that is gone, as far as is known; of '' the newest order.
  * INT64_MAX when it cannot be read. */
 int64_t feed_pruned_id(struct feed *feed, const char *topic, size_t len);
 
-/* Rows that are read in one go. */
+/* Rows that are read at a time. */
 struct feed_batch {
 	const char *topic; /* borrowed; only its pushes are handed out. NULL: everything is */
 	size_t topic_len;
 	int64_t position; /* moves with what has been read */
 	int64_t until; /* the last id of all */
 	int max_rows; /* to look at */
-	/* In a cluster, of a replay: where the client stands, which is left out for what it has
-	 * had, and moves with what it gets. NULL: it gets all. */
+	/* For a replay in a cluster: how far the client has come. It does not get again what it has
+	 * had; this moves with what it gets. NULL: it gets everything. */
 	struct client_position *client;
 	bool has_more; /* there may be more after `position` */
 	bool has_gap; /* pushes after `position` have been pruned: nothing was handed out */

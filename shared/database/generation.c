@@ -1,6 +1,6 @@
 /*
  * Which files are the database, see generation.h. State: in the lock's file. Waits for locks as
- * long as it is told.
+ * long as it may.
  *
  * Everybody commits under the lock, after a look that the files are in place. So whoever has the
  * lock, and knows that nobody writes under a former one, finds in the files that were opened last
@@ -41,7 +41,7 @@ enum database_status generation_refuse(enum database_file file, const char *path
 	return DATABASE_ERROR;
 }
 
-/* A search through the descriptors of all processes that this one may look at. Zeroed it has not
+/* A search through the descriptors of all processes that this one may look at. All zero: it has not
  * begun. */
 struct search {
 	DIR *processes, *descriptors;
@@ -60,8 +60,8 @@ static void search_end(struct search *search)
 	*search = (struct search){0};
 }
 
-/* The next one that leads to a file with `name` in its path; in our own process to any file, for
- * somebody may have renamed it. False: it has ended. */
+/* On to the next descriptor of a file with `name` in its path; in our own process of any file, for
+ * somebody may have renamed it. False: there are no more. */
 static bool search_next(struct search *search, const char *name)
 {
 	struct dirent *entry = NULL;
@@ -117,8 +117,8 @@ static void write_record(int lock, struct generation generation)
 	(void)!pwrite(lock, &generation, sizeof(generation), 0);
 }
 
-/* Goes once through each lock file that has been at this path before, so that nobody is at work
- * under one any more: whoever takes one later sees that it has gone. */
+/* Takes, once, each lock file that has been at this path before, so that nobody is at work under
+ * one any more: whoever takes one later sees that it has gone. */
 static bool take_over(int lock, int old_lock, const char *path, int64_t deadline_ms)
 {
 	struct search search = {0};
@@ -161,7 +161,7 @@ enum database_status generation_lock(struct database *database, int64_t deadline
 	bool is_taken;
 	int lock = -1;
 
-	/* The new one first, and then the old ones, is the order for everybody. */
+	/* Everybody takes the new one first, and then the old ones. */
 	if (database->lock >= 0)
 		write_lock_release(database->lock);
 	do {

@@ -1,8 +1,8 @@
 /*
  * Which files are the database: those that were opened last, by any process of ours. The lock's
- * file says so, and which event was the newest then. Whoever finds others in their place looks for
- * them here: what was deleted is whole as long as anybody has it open, even a process that is
- * stopped, or has died meanwhile to all but the kernel.
+ * file says which they were, and which event was the newest then. Whoever finds others in their
+ * place looks for them here: what was deleted is whole as long as anybody has it open, even a
+ * process that is stopped, or one that has died but not yet closed its files.
  */
 #ifndef SHARED_GENERATION_H
 #define SHARED_GENERATION_H
@@ -13,17 +13,17 @@ struct generation {
 	uint64_t mark; /* that it is one; 0: nothing is known */
 	int64_t sequence; /* of several lock files the one with the highest is right */
 	int64_t newest_id; /* of the events */
-	ino_t copy; /* the file of the database that is about to be put in their place; 0: none */
+	ino_t copy; /* a new file of the database that is about to be put in place; 0: none */
 	dev_t device;
-	ino_t inodes[LOCK_FILE + 1]; /* of the three files, 0: there is none; and of the lock's */
+	ino_t inodes[LOCK_FILE + 1]; /* of the three files (0: there is none) and the lock's */
 };
 
 extern const char *const database_names[FILES];
 
-/* The lock's file, in the place of the one that was open, whose lock is given up for it: opened,
- * made if need be, and locked. For a new one a writer waits, until the deadline, for those who may
- * be at work under a former one, and takes over what that says; a reader leaves it alone, which is
- * DATABASE_BUSY. */
+/* Opens the lock's file, made if need be, and locks it; it replaces the one that was open, whose
+ * lock is given up first. If it is a new file, a writer waits, until the deadline, for those who
+ * may be at work under a former one, and takes over what that says; a reader leaves it alone and
+ * gets DATABASE_BUSY. */
 enum database_status generation_lock(struct database *database, int64_t deadline_ms, bool is_writer,
 				     char why[DATABASE_WHY_SIZE]);
 
@@ -33,7 +33,7 @@ struct generation generation_latest(const struct database *database);
 struct generation generation_own(const struct database *database);
 struct generation generation_here(const struct database *database);
 
-/* Whether all three files are the same, if only for there being none; and whether that one is. */
+/* Whether all three files are the same, missing ones included; and whether that one is. */
 bool generation_is_same(const struct generation *one, const struct generation *other);
 bool generation_has(const struct generation *one, const struct generation *other,
 		    enum database_file file);
@@ -44,8 +44,8 @@ void generation_note(struct database *database, const struct generation *here);
 void generation_note_copy(struct database *database, const char *path);
 void generation_note_id(struct database *database, int64_t id);
 
-/* A descriptor of that file of it, from where it belongs or from any process that has it open, to
- * be closed by the caller; -1: nobody that can be seen has it. */
+/* A descriptor of that file of a generation, from where it belongs or from any process that has it
+ * open, to be closed by the caller; -1: no process that can be seen has it. */
 int generation_open(const struct database *database, const struct generation *generation,
 		    enum database_file file);
 

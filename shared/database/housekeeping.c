@@ -21,7 +21,7 @@ enum {
 	RESERVE_RETRY_MS = 5000
 };
 
-/* What the look gives. */
+/* The columns of `look`. */
 enum { HAS_OLD_TOPICS, NEWEST_ID, EVENTS, BYTES, FREE_BYTES, NUMBERS };
 
 struct housekeeping {
@@ -85,7 +85,7 @@ void housekeeping_make_room(struct housekeeping *housekeeping)
 
 /* The batch of old events that is to go: up to *last, 0: none. *more when it is as large as it may
  * be. `crowded`: the pages in use come near the limit of database_max_bytes; or the disk is full,
- * and there is less room within the file than until the checkpoint after the next. */
+ * and the file has less free room than two checkpoints' worth of log. */
 static enum database_status plan_events(struct housekeeping *housekeeping,
 					struct housekeeping_limits limits, int64_t now_ms,
 					const int64_t seen[NUMBERS], int64_t *last, bool *more)

@@ -18,7 +18,7 @@ struct housekeeping;
 struct housekeeping_limits {
 	int64_t event_retention_ms;
 	int64_t event_limit;
-	int64_t database_max_bytes; /* nearly full: the oldest events go early */
+	int64_t database_max_bytes; /* when it is nearly reached, the oldest events go early */
 	int64_t disk_reserve; /* bytes, see reserve.h */
 };
 

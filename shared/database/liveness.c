@@ -43,14 +43,14 @@ static off_t place_of(int64_t pid)
 	return (off_t)(pid << PLACE_BITS);
 }
 
-/* They come again after three years. */
+/* The same numbers come again after three years. */
 static off_t tick_now(void)
 {
 	return (off_t)(clock_monotonic_ms() / TICK_MS % API_BYTE);
 }
 
-/* Linux before 3.15 does not know a lock that belongs to a descriptor: one that belongs to the
- * process does too, as the file is open once in each. */
+/* Linux before 3.15 does not know locks that belong to a descriptor: one that belongs to the
+ * process will do, as each has the file open once. */
 static bool ask_lock(int fd, int command, int old_command, struct flock *lock)
 {
 	return fcntl(fd, command, lock) == 0 ||
@@ -65,7 +65,7 @@ static bool claim(int fd, off_t start, short type)
 	return ask_lock(fd, F_OFD_SETLK, F_SETLK, &lock);
 }
 
-/* A lock of somebody else in that range; its type is F_UNLCK when there is none. */
+/* Somebody else's lock in that range; its type is F_UNLCK when there is none. */
 static struct flock find_lock(int fd, off_t start, off_t end)
 {
 	struct flock lock = {
@@ -161,7 +161,7 @@ void liveness_beat(struct liveness *liveness)
 	liveness->beat = beat;
 }
 
-/* Of somebody else. */
+/* The lock of that gateway, if it is not ours. */
 static struct flock find_gateway(const struct liveness *liveness, int64_t pid)
 {
 	return find_lock(liveness->fd, place_of(pid), place_of(pid) + API_BYTE);

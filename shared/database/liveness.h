@@ -3,8 +3,8 @@
  * left: the file <state_dir>/gateway.lock. Each gateway process locks a byte there that says whose
  * it is (fcntl(2) open file description locks: they end with the process, and can be asked about
  * without being taken) and, by moving on every second, that it does not hang: nothing is written to
- * a disk. Whoever serves writes its pid into the first bytes, once. Processes of the API lock a
- * byte too, just to be counted.
+ * a disk. The process that serves writes its pid into the first bytes, once. Processes of the API
+ * lock a byte too, just to be counted.
  */
 #ifndef SHARED_LIVENESS_H
 #define SHARED_LIVENESS_H
@@ -21,17 +21,17 @@ struct liveness;
 struct liveness *liveness_open(const char *state_dir);
 void liveness_close(struct liveness *liveness);
 
-/* About once a second: a file that somebody has deleted or replaced is made anew, with what is ours
- * in it. True then: until now others may have taken us for dead. */
+/* To be called about once a second: makes a file that somebody has deleted or replaced anew, with
+ * our locks on it. True then: until now others may have taken us for dead. */
 bool liveness_look_after(struct liveness *liveness);
 
-/* Takes the right to serve, a lock on the directory itself: with the descriptor that holds it,
- * which may be an inherited one; or, if there is none (-1) or another directory is there now, anew,
- * after closing that. Returns the descriptor, which the caller owns: whoever has it open has the
- * right. -1 with errno; EAGAIN: another process has it. */
+/* Takes the right to serve, a lock on the directory itself. `held_fd`: the descriptor that holds it
+ * already, which may be inherited; if there is none (-1), or another directory is there by now, the
+ * right is taken anew, after closing that. Returns the descriptor, which the caller owns: whoever
+ * has it open has the right. -1 with errno; EAGAIN: another process has it. */
 int liveness_claim_service(const char *state_dir, int held_fd);
 
-/* Writes down that this process serves now, for people; and who has done so last, 0: nobody. */
+/* Writes down, for people, that this process serves now; and who did so last, 0: nobody. */
 void liveness_sign(struct liveness *liveness, int64_t pid);
 int64_t liveness_server(const struct liveness *liveness);
 
@@ -39,8 +39,8 @@ int64_t liveness_server(const struct liveness *liveness);
 bool liveness_claim_pid(struct liveness *liveness, int64_t pid);
 void liveness_beat(struct liveness *liveness);
 
-/* True when that gateway process lives, even if it hangs; and when it also beats, or is the one
- * that asks. */
+/* True when that gateway process lives, even if it hangs; and when it has a heartbeat too, or is
+ * the one that asks. */
 bool liveness_exists(const struct liveness *liveness, int64_t pid);
 bool liveness_check(const struct liveness *liveness, int64_t pid);
 

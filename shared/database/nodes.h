@@ -1,8 +1,8 @@
 /*
  * The nodes of a cluster as this one's database knows them: how far the events of each have come,
- * so what a client has had that has had everything here; and what of it is missing to a client that
- * comes from another node. Reads only. For the feed and the registry, which ask while a statement
- * of theirs stands on a row: so all of it is one moment's.
+ * and so the position of a client that has had everything here; and what a client that comes from
+ * another node lacks. Reads only. For the feed and the registry, which ask while a statement of
+ * theirs is on a row, so that all of it is of the same moment.
  */
 #ifndef SHARED_NODES_H
 #define SHARED_NODES_H
@@ -22,15 +22,15 @@ struct nodes;
 struct nodes *nodes_new(struct database *database);
 void nodes_free(struct nodes *nodes);
 
-/* The position of whoever has had all up to `id`, the newest event of all. Returns an SQLite
+/* The position of a client that has had everything up to `id`, the newest event. Returns an SQLite
  * result: SQLITE_OK, or why not. */
 int nodes_position(struct nodes *nodes, int64_t id, struct position *here);
 
-/* A row that the feed reads, the next one or for a replay; `is_own`: of this node. *counts: it
+/* For each row that the feed reads, new or for a replay; `is_own`: it is this node's. *counts: it
  * counts in positions, as only what other nodes get does. */
 int nodes_pass(struct nodes *nodes, int64_t id, enum event_kind kind, bool is_own, bool *counts);
 
-/* What a client has not had that comes with a position to a topic. */
+/* What a client that comes to a topic with a position has not had. */
 struct nodes_missing {
 	bool is_gone; /* some of it may be: then nothing below counts */
 	int64_t after_id; /* all of it comes after this event here */

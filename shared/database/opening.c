@@ -36,7 +36,7 @@ enum database_status opening_sync(struct database *database, char why[DATABASE_W
 }
 
 /* SQLite's own checkpoint after a commit is off: this only remembers how long the log is, and which
- * event is the newest, for the numbers of all other rows are far below theirs. */
+ * event is the newest, for the rowids of all other tables are far below those of events. */
 static int on_commit(void *context, sqlite3 *handle, const char *name, int pages)
 {
 	struct database *database = context;
@@ -48,9 +48,9 @@ static int on_commit(void *context, sqlite3 *handle, const char *name, int pages
 	return SQLITE_OK;
 }
 
-/* Of a handle. NORMAL: a commit does not wait for the disk; database_sync does, when that is
- * wanted. The size is that of the whole file, for this connection's writes: beyond it they are
- * DATABASE_FULL. */
+/* The pragmas of a handle. NORMAL: a commit does not wait for the disk; database_sync does, if that
+ * is wanted. max_page_count limits the whole file, for writes of this connection: beyond it they
+ * are DATABASE_FULL. */
 static bool set_up(struct database *database, sqlite3 *handle, char why[DATABASE_WHY_SIZE])
 {
 	char mode[SQL_ANSWER_SIZE], answer[SQL_ANSWER_SIZE], limit[SQL_ANSWER_SIZE];
@@ -125,8 +125,8 @@ static bool migrate(sqlite3 *handle, char why[DATABASE_WHY_SIZE])
 	return false;
 }
 
-/* SQLite opens a file that it may not write as read-only: for us that is a failure. Of the files
- * beside it, which somebody else may have left, it does not say what is wrong. */
+/* SQLite opens a file that it may not write read-only: for us that is a failure. It does not say
+ * what is wrong with the files beside it, which somebody else may have left. */
 static bool open_handle(struct database *database, sqlite3 **handle, bool may_make,
 			char why[DATABASE_WHY_SIZE])
 {
@@ -192,7 +192,7 @@ void database_add_function(struct database *database, struct database_function f
 	add_function(database->handle, free_place);
 }
 
-/* Those of the callers, for another handle. */
+/* The callers' statements, for another handle. */
 static bool prepare_again(struct database *database, sqlite3 *handle, char why[DATABASE_WHY_SIZE])
 {
 	bool good = true;
@@ -217,13 +217,13 @@ void opening_close(sqlite3 *handle)
 	sqlite3_close(handle);
 }
 
-/* Of a handle that is good: it takes the place of the one before. */
+/* A good handle takes the place of the one before. */
 static void take(struct database *database, sqlite3 *handle, struct generation *here)
 {
 	char path[STATE_DIR_PATH_SIZE];
 
 	sqlite3_busy_timeout(handle, 0);
-	sqlite3_set_last_insert_rowid(handle, 0); /* a jump's row is none of an event */
+	sqlite3_set_last_insert_rowid(handle, 0); /* that of a jump is no event's */
 	opening_close(database->handle);
 	database->handle = handle;
 	database->roll_back = NULL;
@@ -244,7 +244,7 @@ static void take(struct database *database, sqlite3 *handle, struct generation *
 		*database->prepared[i].statement = database->prepared[i].next;
 }
 
-/* Something that was there has gone. */
+/* True when something that was there has gone. */
 static bool has_changed(const struct generation *before, const struct generation *now)
 {
 	for (size_t i = MAIN_FILE; i <= INDEX_FILE; i++)

@@ -34,7 +34,7 @@ void registry_free(struct registry *registry)
 	free(registry);
 }
 
-/* While the row of the topic is at hand, so that all of it is one moment's. */
+/* While the topic's row is at hand, so that all of it is of the same moment. */
 static int ask_nodes(struct nodes *nodes, const char *topic, size_t len,
 		     const struct position *position, int64_t pruned_id,
 		     struct registered_topic *found)
@@ -50,7 +50,7 @@ static int ask_nodes(struct nodes *nodes, const char *topic, size_t len,
 	return result;
 }
 
-/* Up to which event of this node a client has had all, or claims that. */
+/* Up to which event of this node a client has had everything, as it claims. */
 static int64_t claimed_id(const struct position *position, const struct position *here)
 {
 	return position->node == here->node ? position->id : position_newest(position, here->node);
@@ -83,7 +83,7 @@ enum database_status registry_find(struct registry *registry, const char *topic,
 			result = ask_nodes(registry->nodes, topic, len, position, pruned_id, found);
 	}
 	sqlite3_reset(find);
-	/* What is not known here may be known to those who have the files that were put back. */
+	/* What is not known here may be known to those who have opened files that were put back. */
 	if ((!found->registered ||
 	     (position && claimed_id(position, &found->here) > found->here.id)) &&
 	    !database_is_in_place(registry->database))

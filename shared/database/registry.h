@@ -33,10 +33,10 @@ struct registered_topic {
 	struct position here; /* of the newest of all events, in the same snapshot */
 };
 
-/* `position`: where somebody wants to resume; NULL: nobody does, and only whether the topic is
- * registered is asked. DATABASE_BUSY, too, when this connection does not know the topic or the
- * position, and another file is in the place of its own: others, who have that one open, may know
- * both. */
+/* `position`: where somebody wants to resume; NULL: nobody does, the question is only whether the
+ * topic is registered. DATABASE_BUSY also when this connection does not know the topic or the
+ * position, and another file has taken the place of its own: processes that have that one open may
+ * know both. */
 enum database_status registry_find(struct registry *registry, const char *topic, size_t len,
 				   const struct position *position, struct registered_topic *found);
 

@@ -8,8 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Makes it, if it is not there or has another size, unless that would take more than four fifths of
- * what is left; 0 bytes: none. Nothing is written into it. False: there is no room for it now. */
+/* Makes the file, if it is not there or has another size, unless that would take more than four
+ * fifths of what is left of the disk; 0 bytes: removes it. Nothing is written into it. False: there
+ * is no room for it now. */
 bool reserve_keep(const char *state_dir, int64_t bytes);
 
 void reserve_give_up(const char *state_dir);

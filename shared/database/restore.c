@@ -1,19 +1,19 @@
 /*
- * When the files of the database are no longer where this connection opened them, see database.h;
- * and which ones a program that starts has to open. Called with the write lock held, so by one at a
- * time. State: the connection's. May block on the disk.
+ * What to do when the files of the database are no longer where this connection opened them, see
+ * database.h; and which ones a program that starts has to open. Called with the write lock held, so
+ * by one process at a time. State: the connection's. May block on the disk.
  *
  * What was opened last (see generation.h) has all that was ever answered, and whoever has it open
  * still has it whole, deleted or not: the file of the database, the log with the latest commits,
- * and the log's index. If one of them is missing, whoever comes first writes the first two anew,
- * and puts them where they belong; the index is made again from the log. It does not matter whether
- * he has them open himself. The file of the database is a new one even if only the log was gone,
- * because that is how those who come later see that somebody has been here: they open what is there
- * now. Whoever finds a database that a person has put there opens it as well; the log that belongs
- * to the one before must not be taken for its log then.
+ * and the log's index. If one of them is missing, the process that comes first writes the first two
+ * anew, whether it has them open itself or not, and puts them where they belong; the index is made
+ * again from the log. The file of the database is a new one even if only the log was gone, because
+ * that is how those who come later see that somebody has been here: they open what is there now. A
+ * database that a person has put there is opened as well; the log that belongs to the one before
+ * must not be taken for its log then.
  *
- * Who is in another container, or sees no /proc, finds nobody: those who have the files open get
- * some time to put them back themselves. After that what is left is taken, and ids jump ahead.
+ * A process in another container, or without /proc, finds nobody: those who have the files open get
+ * some time to put them back themselves. After that it takes what is left, and ids jump ahead.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@
 #include "shared/database/generation.h"
 
 enum {
-	SETTLED_MS = 20, /* a directory's time has no finer steps */
+	SETTLED_MS = 20, /* changes within this time may leave a directory's time the same */
 	CHUNK_SIZE = 65536
 };
 
@@ -191,7 +191,7 @@ int restore_latest(struct database *database, int64_t wait_ms, bool is_writer, b
 {
 	struct generation latest = generation_latest(database), here = generation_here(database);
 	struct generation own = generation_own(database);
-	/* Whoever has an older one open can do better than who starts. */
+	/* A process that has an older one open can do better than one that starts. */
 	int64_t patience_ms = opening_patience_ms * (database->handle ? 1 : 2);
 	int64_t now_ms = clock_monotonic_ms();
 	enum opening how = OPENING_SAME;

@@ -1,6 +1,6 @@
 /*
- * SQL that is run once, as a connection is opened. Statements that are run again are prepared
- * (database_prepare). For this folder.
+ * SQL that is run once, as a connection is opened; other statements are prepared
+ * (database_prepare). For this folder only.
  */
 #ifndef SHARED_SQL_H
 #define SHARED_SQL_H

@@ -19,7 +19,7 @@ int write_lock_open(const char *path);
 bool write_lock_try(int lock);
 
 /* Takes the lock, waiting until clock_monotonic_ms() reaches `deadline_ms` at the latest; false
- * then, and when there is no timer to be had. The wait is ended by SIGALRM. */
+ * then, and when no timer is to be had. SIGALRM ends the wait. */
 bool write_lock_take(int lock, int64_t deadline_ms);
 
 void write_lock_release(int lock);

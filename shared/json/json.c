@@ -18,9 +18,9 @@
 
 enum expect {
 	EXPECT_VALUE,
-	EXPECT_VALUE_OR_END, /* right behind '[' */
+	EXPECT_VALUE_OR_END, /* right after '[' */
 	EXPECT_NAME,
-	EXPECT_NAME_OR_END, /* right behind '{' */
+	EXPECT_NAME_OR_END, /* right after '{' */
 	EXPECT_COMMA_OR_END,
 	EXPECT_NOTHING /* the outermost value is complete */
 };
