@@ -2,7 +2,7 @@
 -- when something was counted. GET /internal/metrics shows the same numbers. What was never counted has no row.
 CREATE TABLE counters (
   name  TEXT    NOT NULL, -- 'deliveries'; of a latency 'commit_us' and 'commit_us_sum'
-  label TEXT    NOT NULL, -- a cause, an outcome, a status; '' when there is only one; of a latency: at most so many microseconds
+  label TEXT    NOT NULL, -- a cause, an outcome, a status; '' when there is only one; for a latency: at most that many microseconds
   value INTEGER NOT NULL,
   PRIMARY KEY (name, label)
 ) WITHOUT ROWID;

@@ -1,4 +1,4 @@
--- Counts that stand ready, so that nobody has to look at every row to know them.
+-- Counts that are kept ready, so that nobody has to look at every row to know them.
 
 -- How many rows `topics` has. The triggers keep it right, and each gateway that starts counts anew: a person's INSERT OR REPLACE
 -- fires no trigger for the row that it replaces.

@@ -1,6 +1,6 @@
 -- Many nodes over Redis (redis_url), see docs/cluster.md. A node that is alone has the tables, and writes nothing to them.
 
--- This node, and how it stands with Redis. The only row.
+-- This node, and how it is doing with Redis. The only row.
 CREATE TABLE cluster (
   node          TEXT    NOT NULL,            -- 16 hex digits: its name in Redis, for as long as the database lives
   relayed_id    INTEGER,                     -- its own events up to this one are in the log; NULL: it has never been in a cluster
@@ -30,8 +30,8 @@ CREATE TABLE nodes (
   sockets     INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
--- `events.origin` of what came from another node: its 16 hex digits, and behind a point the event's own number there in 16
--- digits; a foreign node gives none. In one column, because one that is added now would lie behind the payload.
+-- `events.origin` of what came from another node: its 16 hex digits, and after a point the event's own number there in 16
+-- digits; a foreign node gives none. In one column, because one that is added now would come after the payload.
 CREATE INDEX events_by_origin ON events (origin) WHERE origin IS NOT NULL;
 
 CREATE TRIGGER event_of_node_removed AFTER DELETE ON events WHEN OLD.kind = 0 AND length(OLD.origin) > 16 BEGIN
