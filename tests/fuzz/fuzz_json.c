@@ -1,6 +1,6 @@
 /*
- * Any bytes as JSON. Of a text that is refused, what stands before the first wrong byte could have
- * become a good one. Of a text that is taken, each member stands alone as what it was found to be,
+ * Any bytes as JSON. If a text is refused, what comes before the first wrong byte could have become
+ * a good one. If it is taken, each member is by itself what it was found to be,
  * strings decode to UTF-8 within any room, and integers are what the C library reads.
  */
 #include "tests/fuzz/fuzz.h"

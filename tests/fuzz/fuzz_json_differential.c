@@ -38,7 +38,7 @@ static long escaped_unit(const char *text, size_t len)
 	return strspn(hex, "0123456789abcdefABCDEF") == 4 ? strtol(hex, NULL, 16) : -1;
 }
 
-/* Backslashes stand in strings only, or the text is wrong from there on anyway. */
+/* Backslashes are in strings only, or the text is wrong from there on anyway. */
 static void replace_escapes(char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {

@@ -233,7 +233,7 @@ static void a_hundred_pushes_fit_and_the_rest_comes_next(void **state)
 	poll_from(position(), 204);
 }
 
-/* Publishes a text of so many bytes. */
+/* Publishes a text of that many bytes. */
 static void publish_long(size_t len)
 {
 	char *body = xcalloc(len + 64, 1);

@@ -270,7 +270,7 @@ void presence_set_audience(struct presence *presence, struct presence_audience a
 	(void)audience;
 }
 
-/* The client reads so much: what is held goes first, then a pong that is owed, then it is our
+/* The client reads that much: what is held goes first, then a pong that is owed, then it is our
  * turn. */
 static inline void drain(struct lws *peer, size_t room)
 {

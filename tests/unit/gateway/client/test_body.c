@@ -17,7 +17,7 @@ enum { SIZE = 65536 };
 static char content[SIZE];
 static size_t content_len;
 
-/* Takes it in pieces of so many bytes, until it is whole or wrong. */
+/* Takes it in pieces of that many bytes, until it is whole or wrong. */
 static enum body_state take(struct body body, const char *bytes, size_t len, size_t piece)
 {
 	enum body_state state = BODY_INCOMPLETE;

@@ -197,7 +197,7 @@ static struct session *session_of(const struct fanout_step *step, size_t i)
 		       : container_of(step->subscribers[i], struct session, member.by_user);
 }
 
-/* A turn of the fan-out that ends after so many steps. */
+/* A turn of the fan-out that ends after that many steps. */
 static void turn(size_t most)
 {
 	const struct fanout_limits look = {

@@ -224,7 +224,7 @@ static void what_is_handed_on_has_nothing_of_the_client_but_its_key(void **state
 	assert_null(strstr(out, "rotocol"));
 }
 
-/* NULL: a body in chunks, or one of so many bytes. */
+/* NULL: a body in chunks, or one of that many bytes. */
 static void assert_body(const char *headers, const struct refusal *refusal, bool is_chunked,
 			unsigned len)
 {

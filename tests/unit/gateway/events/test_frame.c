@@ -172,7 +172,7 @@ static void assert_event(int64_t id, const char *payload, const char *expected)
 #define EVENT "data: {\"type\":\"push\",\"payload\":"
 #define EVENT_7 "data: {\"type\":\"push\",\"id\":7,\"payload\":"
 
-/* Between the tokens of JSON each may stand, alone and in any row. */
+/* Each may occur between the tokens of JSON, alone and in any sequence. */
 static void each_line_break_of_a_payload_begins_another_line_of_its_event(void **state)
 {
 	(void)state;

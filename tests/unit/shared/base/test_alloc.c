@@ -1,5 +1,5 @@
 /*
- * Memory that is there or the program ends: in a child, seen by its exit status.
+ * Without memory the program ends: in a child, seen by its exit status.
  */
 #include <setjmp.h>
 #include <stdarg.h>

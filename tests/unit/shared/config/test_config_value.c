@@ -207,7 +207,7 @@ static void choices_are_read(void **state)
 	config_free(config);
 }
 
-/* Reads a file that has this secret only, as it stands in quotes. */
+/* Reads a file that has only this secret, in quotes as it is. */
 static struct config *parse_secret(const char *secret)
 {
 	char text[1024];

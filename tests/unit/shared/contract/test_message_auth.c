@@ -85,7 +85,7 @@ static enum message_resume resume_of(const char *value)
 	snprintf(text, sizeof(text), "{\"type\":\"auth\",\"token\":\"t\",\"last_event_id\":%s}",
 		 value);
 	assert_int_equal(kind_of(text), MESSAGE_AUTH);
-	assert_int_equal(message.token_state, MESSAGE_TOKEN_GIVEN); /* whatever stands beside it */
+	assert_int_equal(message.token_state, MESSAGE_TOKEN_GIVEN); /* whatever is beside it */
 	return message.resume;
 }
 

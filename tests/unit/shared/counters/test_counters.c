@@ -1,5 +1,5 @@
 /*
- * The names of what is counted: each number has one, no two have the same, and families stand
+ * The names of what is counted: each number has one, no two have the same, and families are
  * together, as Prometheus wants them.
  */
 #include <setjmp.h>

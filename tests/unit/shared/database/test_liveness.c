@@ -51,7 +51,7 @@ static pid_t start_gateway(void)
 	return child;
 }
 
-/* The byte that a gateway locks that was last heard of so long ago. */
+/* The byte that a gateway last heard of that long ago has locked. */
 static off_t beat_at(int64_t pid, int64_t ago_ms)
 {
 	return (off_t)((pid << 31) + (clock_monotonic_ms() - ago_ms) / 100 % (1 << 30));
