@@ -16,7 +16,6 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +25,7 @@
 #include "shared/base/service_manager.h"
 #include "shared/base/signals.h"
 #include "shared/base/slice.h"
+#include "shared/base/tcp_socket.h"
 #include "shared/base/unix_socket.h"
 #include "shared/base/version.h"
 
@@ -35,11 +35,8 @@ enum {
 	MOST_FAILURES = 6, /* in a row; it waits no longer */
 	STEADY_MS = 1000, /* one that has lived so long had not failed to start */
 	LOOK_MS = 1000,
-	SYSTEMD_FD = 3,
-	PLACE_SIZE = 128
+	SYSTEMD_FD = 3
 };
-
-#define UNIX_PREFIX "unix:"
 
 struct process {
 	pid_t pid; /* 0: it does not run */
@@ -49,7 +46,7 @@ struct process {
 
 struct parent {
 	const char *where, *path; /* of --listen; the path of a UNIX socket; else NULL */
-	char place[PLACE_SIZE]; /* where descriptor 0 listens, as --listen has it */
+	char place[SOCKET_PLACE_SIZE]; /* where descriptor 0 listens, as --listen has it */
 	mode_t mode;
 	char **argv;
 	pid_t pid;
@@ -78,12 +75,10 @@ static int cannot_listen(const char *where, const char *why, int code)
 /* At "ADDRESS:PORT" or "[ADDRESS]:PORT", both numeric. */
 static int listen_tcp(const char *where)
 {
-	struct sockaddr_in ipv4 = {.sin_family = AF_INET};
-	struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6};
+	union socket_address address = {.any.sa_family = AF_INET};
 	const char *colon = strrchr(where, ':');
 	char host[INET6_ADDRSTRLEN + 2];
 	size_t len = colon ? (size_t)(colon - where) : sizeof(host);
-	const int on = 1;
 	unsigned port;
 
 	errno = EINVAL;
@@ -91,27 +86,18 @@ static int listen_tcp(const char *where)
 		return -1;
 	memcpy(host, where, len);
 	host[len] = '\0';
-	bool is_ipv6 = len > 2 && host[0] == '[' && host[len - 1] == ']';
-	if (is_ipv6)
+	if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
 		host[len - 1] = '\0';
-	ipv4.sin_port = ipv6.sin6_port = htons((uint16_t)port);
-	if ((is_ipv6 ? inet_pton(AF_INET6, host + 1, &ipv6.sin6_addr)
-		     : inet_pton(AF_INET, host, &ipv4.sin_addr)) != 1) {
-		errno = EINVAL;
-		return -1;
+		address.ipv6.sin6_family = AF_INET6;
+		address.ipv6.sin6_port = htons((uint16_t)port);
+		if (inet_pton(AF_INET6, host + 1, &address.ipv6.sin6_addr) != 1)
+			return -1;
+	} else {
+		address.ipv4.sin_port = htons((uint16_t)port);
+		if (inet_pton(AF_INET, host, &address.ipv4.sin_addr) != 1)
+			return -1;
 	}
-	int fd = socket(is_ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, is_ipv6 ? (struct sockaddr *)&ipv6 : (struct sockaddr *)&ipv4,
-		 is_ipv6 ? sizeof(ipv6) : sizeof(ipv4)) == 0 &&
-	    listen(fd, BACKLOG) == 0)
-		return fd;
-	int saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
+	return tcp_bind(&address, false, BACKLOG);
 }
 
 /* So that of two that start at once neither takes the other's socket for a dead one. Held by all
@@ -123,27 +109,6 @@ static bool lock_path(struct parent *parent)
 	snprintf(path, sizeof(path), "%.*s.lock", UNIX_SOCKET_PATH_MAX, parent->path);
 	parent->lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	return parent->lock_fd >= 0 && flock(parent->lock_fd, LOCK_EX | LOCK_NB) == 0;
-}
-
-static void read_place(char place[PLACE_SIZE])
-{
-	union {
-		struct sockaddr_storage any; /* longer than the longest path, which so has an end */
-		struct sockaddr_un path;
-		struct sockaddr_in ipv4;
-		struct sockaddr_in6 ipv6;
-	} at = {.any.ss_family = AF_UNSPEC};
-	socklen_t len = sizeof(at);
-	char host[INET6_ADDRSTRLEN];
-
-	getsockname(STDIN_FILENO, (struct sockaddr *)&at, &len);
-	if (at.any.ss_family == AF_UNIX)
-		snprintf(place, PLACE_SIZE, UNIX_PREFIX "%s", at.path.sun_path);
-	else if (at.any.ss_family == AF_INET &&
-		 inet_ntop(AF_INET, &at.ipv4.sin_addr, host, sizeof(host)))
-		snprintf(place, PLACE_SIZE, "%s:%u", host, ntohs(at.ipv4.sin_port));
-	else if (inet_ntop(AF_INET6, &at.ipv6.sin6_addr, host, sizeof(host)))
-		snprintf(place, PLACE_SIZE, "[%s]:%u", host, ntohs(at.ipv6.sin6_port));
 }
 
 /* The listening socket becomes descriptor 0, wherever it comes from: inherited there, from systemd,
@@ -158,7 +123,7 @@ static int open_socket(struct parent *parent)
 			return cannot_listen("LISTEN_FDS", "there must be one socket", EXIT_USAGE);
 		fd = SYSTEMD_FD;
 	} else if (listener_is_there()) {
-		read_place(parent->place);
+		socket_place_of(STDIN_FILENO, parent->place);
 		return !parent->path || strcmp(parent->place, parent->where) == 0
 			       ? EXIT_SUCCESS
 			       : cannot_listen(parent->where, "descriptor 0 listens elsewhere",
@@ -183,7 +148,7 @@ static int open_socket(struct parent *parent)
 		return cannot_listen(parent->where, strerror(errno), EXIT_FAILURE);
 	dup2(fd, STDIN_FILENO);
 	close(fd);
-	read_place(parent->place);
+	socket_place_of(STDIN_FILENO, parent->place);
 	unsetenv("LISTEN_FDS"); /* LISTEN_PID tells what comes after SIGUSR2 that it is wanted */
 	return listener_is_there()
 		       ? EXIT_SUCCESS
@@ -360,8 +325,9 @@ static bool read_options(struct parent *parent, const struct listen_options *opt
 		return false;
 	parent->count = count;
 	parent->where = options->listen;
-	if (parent->where && strncmp(parent->where, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
-		parent->path = parent->where + strlen(UNIX_PREFIX);
+	if (parent->where &&
+	    strncmp(parent->where, SOCKET_UNIX_PREFIX, strlen(SOCKET_UNIX_PREFIX)) == 0)
+		parent->path = parent->where + strlen(SOCKET_UNIX_PREFIX);
 	return true;
 }
 

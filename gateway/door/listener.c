@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,79 +16,34 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 #include "shared/base/log_repeat.h"
+#include "shared/base/tcp_socket.h"
 #include "shared/base/unix_socket.h"
-
-#define UNIX_PREFIX "unix:"
 
 enum {
 	BACKLOG = 4096, /* the most that wait; the kernel cuts it to net.core.somaxconn */
-	BATCH = 64, /* connections in a turn of the loop */
-	ADDRESS_SIZE = 128
+	BATCH = 64 /* connections in a turn of the loop */
 };
 
-union address {
-	struct sockaddr any;
-	struct sockaddr_in ipv4;
-	struct sockaddr_in6 ipv6;
-	struct sockaddr_storage storage;
-};
-
-static void describe(const struct config *config, const union address *address,
-		     char out[ADDRESS_SIZE])
-{
-	bool is_ipv6 = address->any.sa_family == AF_INET6;
-	char host[INET6_ADDRSTRLEN];
-
-	if (uv_ip_name(&address->any, host, sizeof(host)) == 0)
-		snprintf(out, ADDRESS_SIZE, is_ipv6 ? "[%s]:%d" : "%s:%d", host,
-			 ntohs(is_ipv6 ? address->ipv6.sin6_port : address->ipv4.sin_port));
-	else
-		snprintf(out, ADDRESS_SIZE, "%s", config->ws_bind);
-}
-
-/* A socket bound there, which listens if others may bind the same port; -1 with errno. */
-static int bind_to(const union address *address, bool is_shared)
-{
-	const int on = 1, off = 0;
-	int family = address->any.sa_family;
-	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (is_shared)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-	if (family == AF_INET6) /* [::] takes IPv4 too */
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind(fd, &address->any,
-		 family == AF_INET6 ? sizeof(address->ipv6) : sizeof(address->ipv4)) == 0 &&
-	    (!is_shared || listen(fd, BACKLOG) == 0))
-		return fd;
-	int saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
-}
-
-static int listen_tcp(const union address *address, bool is_first)
+static int listen_tcp(const union socket_address *address, bool is_first)
 {
 	/* Binding without SO_REUSEPORT shows whether anybody listens there, which binding with it
 	 * would not. */
 	if (is_first) {
-		int probe_fd = bind_to(address, false);
+		int probe_fd = tcp_bind(address, false, 0);
 
 		if (probe_fd < 0)
 			return -1;
 		close(probe_fd);
 	}
-	return bind_to(address, true);
+	return tcp_bind(address, true, BACKLOG);
 }
 
 const char *listen_socket_path(const struct config *config)
 {
-	const size_t len = sizeof(UNIX_PREFIX) - 1;
+	const size_t len = sizeof(SOCKET_UNIX_PREFIX) - 1;
 
-	return strncmp(config->ws_bind, UNIX_PREFIX, len) == 0 ? config->ws_bind + len : NULL;
+	return strncmp(config->ws_bind, SOCKET_UNIX_PREFIX, len) == 0 ? config->ws_bind + len
+								      : NULL;
 }
 
 int listen_socket_open(const struct config *config, bool is_first)
@@ -97,7 +51,7 @@ int listen_socket_open(const struct config *config, bool is_first)
 	const char *path = listen_socket_path(config);
 	const char *host = config->ws_bind; /* "" or an address: it has been checked */
 	int port = (int)config->ws_port, fd;
-	union address address = {.any.sa_family = AF_UNIX};
+	union socket_address address = {.any.sa_family = AF_UNSPEC};
 
 	if (path) {
 		fd = unix_stream_listen(path, (mode_t)config->ws_socket_mode, BACKLOG);
@@ -112,10 +66,11 @@ int listen_socket_open(const struct config *config, bool is_first)
 	}
 	if (fd < 0) {
 		int saved = errno;
-		char where[ADDRESS_SIZE];
+		char where[SOCKET_PLACE_SIZE];
 
-		describe(config, &address, where);
-		log_event(LOG_ERROR, "cannot listen", log_text("address", where),
+		socket_place(&address, where);
+		log_event(LOG_ERROR, "cannot listen",
+			  log_text("address", path ? config->ws_bind : where),
 			  log_text("why", strerror(saved)));
 	}
 	return fd;
@@ -174,7 +129,7 @@ struct listener {
 	int fd;
 	struct log_repeat shortage; /* of descriptors or memory */
 	struct upgrades *upgrades; /* NULL: it has not served */
-	char address[ADDRESS_SIZE];
+	char address[SOCKET_PLACE_SIZE];
 };
 
 /* 0, or the errno that says why nobody can be accepted. */
@@ -221,13 +176,10 @@ void listener_on_tick(struct listener *listener)
 struct listener *listener_open(const struct config *config, int fd, struct uv_loop_s *loop)
 {
 	struct listener *listener = xcalloc(1, sizeof(*listener));
-	union address bound = {.any.sa_family = AF_UNSPEC};
-	socklen_t len = sizeof(bound);
 	const int on = 1;
 
 	listener->fd = fd;
-	getsockname(fd, &bound.any, &len);
-	describe(config, &bound, listener->address);
+	socket_place_of(fd, listener->address);
 	if (!listen_socket_path(config)) /* accepted sockets inherit it */
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	listener->shortage = (struct log_repeat){.level = LOG_WARN,
