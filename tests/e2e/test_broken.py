@@ -18,7 +18,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount 
 
 @pytest.fixture
 def small_disk(make_service):
-    """A service whose state_dir is a file system of so many MiB."""
+    """A service whose state_dir is a file system of that many MiB."""
     mounted = []
 
     def make(size=8, **config):

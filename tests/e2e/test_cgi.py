@@ -53,7 +53,7 @@ class Cgi:
 
 
 def call(service, body=b"", verb="publish", length="real", code=0, **options):
-    """With an input that ends behind the body."""
+    """With an input that ends after the body."""
     cgi = Cgi(service, verb, len(body) if length == "real" else length, **options)
     try:
         cgi.send(body).process.stdin.close()
@@ -206,7 +206,7 @@ def test_the_log_of_the_database_stays_short_when_all_calls_are_cgi(make_service
     before = (alone.state_dir / "worker.db-wal").read_bytes()
     assert call(alone, PUBLISH, HTTP_X_WORKER_SECRET="wrong").status == 403
     assert call(alone, b"{", "register").status == 400
-    assert (alone.state_dir / "worker.db-wal").read_bytes() == before  # who is refused makes nobody write
+    assert (alone.state_dir / "worker.db-wal").read_bytes() == before  # a refused call writes nothing
 
 
 def test_apache_starts_it_by_mod_cgi_too(make_service, certificates):

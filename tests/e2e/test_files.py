@@ -175,7 +175,7 @@ def followed(service, certificates):
 
 @pytest.mark.parametrize(("name", "processes"), [("worker.db-shm", 1), ("gateway.lock", 3)])
 def test_who_starts_before_it_is_noticed_or_after_finds_what_is_there(make_service, certificates, name, processes):
-    """A successor, or a worker in the place of one that is killed; then the API's processes."""
+    """A successor, or a worker that replaces one that is killed; then the API's processes."""
     service = make_service(drain="100ms", gateway_processes=processes)
     with followed(service.start(), certificates) as (server, publisher, members):
         remove(path_of(service, name))

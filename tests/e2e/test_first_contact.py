@@ -1,4 +1,4 @@
-"""What somebody meets who has just cloned the repository: `make`, `make run`, `make install`, and how they take what is
+"""What somebody who has just cloned the repository meets: `make`, `make run`, `make install`, and how they take what is
 odd about the machine: a short PATH, a clone that was moved, what a killed run left behind, a sudo that says no."""
 
 import os

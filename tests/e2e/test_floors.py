@@ -23,7 +23,7 @@ HOUSE = {
 
 
 def floors(root, before=None, compiled=True):
-    """What the script prints about the HOUSE below `root`, with lines that stand before what some files hold."""
+    """What the script prints about the HOUSE below `root`, with lines put before the text of some files."""
     for name, text in HOUSE.items():
         source, object_file = root / name, root / "build" / name
         for path in (source, object_file):

@@ -1,5 +1,5 @@
 """Before the upgrade (docs/clients.md): which requests become a WebSocket, and what the others are told; how the
-topic stands in the query; and how a handshake may arrive: in pieces, together with frames, half-finished, as rubbish."""
+topic is written in the query; and how a handshake may arrive: in pieces, together with frames, half-finished, as rubbish."""
 
 import base64
 import hashlib

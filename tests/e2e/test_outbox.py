@@ -50,7 +50,7 @@ def receive(client, last, limit_s=15.0):
 
 
 def publish_beside(server, neighbour, numbers, topic="t"):
-    """Publishes so many; when this returns they have been handed to everybody, for the neighbour has read them all.
+    """Publishes that many; when this returns they have been handed to everybody, for the neighbour has read them all.
     Returns the ids."""
     ids = []
     for n in numbers:
@@ -190,7 +190,7 @@ def test_all_outboxes_together_have_a_ceiling(make_server):
                 numbers = receive(client, 39)
                 assert numbers == sorted(set(numbers))
             except ConnectionEnded as ended:  # it had nothing to drop when others had taken all the room
-                # In the middle of a push nothing can be said, and after so long nothing more is.
+                # In the middle of a push nothing can be said, and after that long nothing more is.
                 is_cut = client.buffer or time.monotonic() - started > CLOSE_LIMIT_S
                 assert is_cut or str(ended) == f"closed with {TRY_AGAIN.to_bytes(2, 'big')!r}"
     for topic in topics:

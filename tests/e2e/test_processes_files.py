@@ -35,7 +35,7 @@ def wait_for_others(service, count, but_not):
 
 
 def replace(service, count):
-    """Through SIGUSR2 to a gateway of so many processes that serve; returns their pids."""
+    """Through SIGUSR2 to a gateway of that many processes that serve; returns their pids."""
     old, serving = service.gateway, wait_until(lambda: gateways(service), "it has said that it is there")
     old.send(signal.SIGUSR2)
     new = wait_for_others(service, count, serving)

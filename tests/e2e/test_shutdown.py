@@ -122,7 +122,7 @@ def test_clients_that_do_not_answer_cannot_hold_it_up(running, number):
 
 
 def test_at_once_means_that_nothing_of_an_outbox_is_sent_any_more(running):
-    """What a slow reader is in the middle of may be finished; what waits behind it is not sent."""
+    """What a slow reader is in the middle of may be finished; what waits after it is not sent."""
     service, count = running.service, 60
     with slow_reader(service) as slow:
         for number in range(count):

@@ -1,5 +1,5 @@
 /*
- * Any bytes as the configuration file, alone and with a secret behind them. There is a
+ * Any bytes as the configuration file, alone and with a secret after them. There is a
  * configuration or an error, never both or neither; a finding is a line of plain text that never
  * shows the secret; what is taken keeps the promises of config.h, and printed it is taken again and
  * is the same.

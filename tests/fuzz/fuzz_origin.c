@@ -1,6 +1,6 @@
 /*
  * Any bytes as the Origin of a browser. What is taken has one form, which is taken again as it is
- * and can stand in a list; a list that does not name it does not let it in.
+ * and can be in a list; a list that does not name it does not let it in.
  */
 #include "tests/fuzz/fuzz.h"
 

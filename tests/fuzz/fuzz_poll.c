@@ -16,7 +16,7 @@
 
 #define SECRET "0123456789abcdef0123456789abcdef"
 
-/* Of topic c, for ever. */
+/* For topic c, without an expiry. */
 #define TOKEN                                                                                      \
 	"7b22746f706963223a2263222c2265787069726573223a393030373139393235343734303939317d."        \
 	"383ba7a75ad277c2b85838d2126e07012ef3d7fe5c6d972b69beab313e9498b0"

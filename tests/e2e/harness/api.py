@@ -34,13 +34,13 @@ class Reply:
 
 
 class InternalApi:
-    """`url` is what stands before /internal/, e.g. http://127.0.0.1:9001 or https://localhost:8443/worker."""
+    """`url` is what comes before /internal/, e.g. http://127.0.0.1:9001 or https://localhost:8443/worker."""
 
     def __init__(self, url, secret, tls=None, source=None):
         self.url, self.secret, self.tls, self.source = url, secret, tls, source
 
     def call(self, verb, body=None, headers=None, method="POST", raw=None, chunked=False):
-        """`verb` may end in a query; one that begins with a slash is a path in the place of /internal/<verb>. `raw` is
+        """`verb` may end in a query; one that begins with a slash is a path instead of /internal/<verb>. `raw` is
         a body of any bytes, else `body` goes as JSON. A header of None is left out; the secret is sent unless `headers`
         says otherwise."""
         parts = urlsplit(self.url)

@@ -16,7 +16,7 @@ PUSH = re.compile(rb'\{"type":"push",(?:"id":(\d+|"[^"\\]+"),)?"payload":(\{"by"
 
 
 def payload_of(by, number):
-    """The bytes that stand in the body, and must come out unchanged."""
+    """The bytes that are in the body, and must come out unchanged."""
     return b'{"by":%d,"n":%d,"fill":"%s"}' % (by, number, b"x" * (number * 37 % FILL_MAX))
 
 

@@ -117,7 +117,7 @@ class Metrics:
             _check(name not in self.families, "HELP twice, or samples that are not together", line)
             self.families[name] = Family(name, rest)
             return self.families[name]
-        _check(family and family.name == name and not family.samples, "TYPE not behind its HELP", line)
+        _check(family and family.name == name and not family.samples, "TYPE not right after its HELP", line)
         _check(family.type is None and rest in TYPES, "TYPE", line)
         family.type = rest
         return family

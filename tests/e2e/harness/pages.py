@@ -29,7 +29,7 @@ def without_code(text):
 
 
 def section(page, heading):
-    """What stands below a heading of the second order."""
+    """The text below a second-level heading."""
     return read(page).split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 

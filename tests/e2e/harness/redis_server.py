@@ -130,7 +130,7 @@ class Proxy:
     """TCP to `target`, which may be changed; `port` is its own. It passes everything on until it is told otherwise:
 
 	delay(seconds)  what comes is passed on that much later, in both directions
-	throttle(rate)  each connection passes on so many bytes a second, in each direction
+	throttle(rate)  each connection passes on that many bytes a second, in each direction
 	hang()          nothing is passed on any more; connections stay, and new ones are accepted
 	firewall()      the same, and nobody answers new ones
 	swallow()       Redis hears everything, its answers are lost

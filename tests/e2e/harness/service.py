@@ -73,7 +73,7 @@ class Service:
             **config,
         }
         self.write_config()
-        self.environment = []  # what stands before a program: env and variables
+        self.environment = []  # what comes before a program: env and variables
         self.gateway = None
         self.api = []
         self.closers = []  # of the web servers in front, called before the programs stop

@@ -74,7 +74,7 @@ def in_network_of(pid, call):
 
 class WebServer:
     name = "web server"
-    prefix = ""  # what stands before /internal/
+    prefix = ""  # what comes before /internal/
     ws_path = "/worker/ws"
     demo_path = "/worker-demo"
     ready_path = "/worker/readyz"  # after the prefix

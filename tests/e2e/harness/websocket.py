@@ -292,7 +292,7 @@ def is_alive(client, payload=b"alive?"):
 
 
 class Subscriber:
-    """`url` is what stands before ?topic=, e.g. wss://localhost:8443/worker/ws. With unix=path it connects
+    """`url` is what comes before ?topic=, e.g. wss://localhost:8443/worker/ws. With unix=path it connects
     to that socket. The connection lives in an event loop of its own, which runs only during a call."""
 
     def __init__(self, url, topic, tls=None, unix=None, headers=None):

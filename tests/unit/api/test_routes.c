@@ -2,7 +2,7 @@
 // needs: api/command.c api/response.c api/service.c api/polls.c api/store.c
 // needs: api/metrics_handler.c api/autostart.c
 /*
- * Requests and their answers: where the verb may stand in a path, and each row of the contract's
+ * Requests and their answers: where the verb may be in a path, and each row of the contract's
  * table of checks, against a real database in a directory of its own.
  */
 #include "tests/unit/api/service_fixture.h"

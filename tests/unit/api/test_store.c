@@ -57,7 +57,7 @@ static void bytes_pass_unchanged(void **state)
 			 EVENT_PUSH);
 	assert_true(llabs(query_number(handle, "SELECT created_ms FROM events ORDER BY id DESC") -
 			  clock_wall_ms()) < 60000);
-	/* Of just this length: what is behind it in memory is not touched. */
+	/* Of just this length: what comes after it in memory is not touched. */
 	memset(big, 'x', big_len);
 	assert_int_equal(publish_bytes(topic, big, big_len, &id), DONE);
 	assert_int_equal(

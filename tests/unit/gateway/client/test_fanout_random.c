@@ -42,7 +42,7 @@ void presence_set_position(struct presence *presence, int64_t position)
 
 /* The model. */
 
-static const struct lws *reader; /* who is to get it */
+static const struct lws *reader; /* the one that is to get it */
 
 static void append_frame(struct bytes *bytes, struct frame *text)
 {

@@ -44,7 +44,7 @@ static void refuse_all(const struct text *texts, size_t count)
 			fail_msg("text %zu has a character", i);
 		memcpy(padded + 8, texts[i].bytes, texts[i].len);
 		if (is_valid(padded, len) || is_valid(padded + 1, len - 1))
-			fail_msg("text %zu is taken behind ASCII", i);
+			fail_msg("text %zu is taken after ASCII", i);
 	}
 }
 

@@ -157,7 +157,7 @@ static void the_option_comes_first_then_the_variable_then_the_working_directory(
 	assert_string_equal(config_path(NULL), "/etc/wavelog-worker/config.yaml");
 }
 
-/* What config_print writes, with a line behind it; free it. */
+/* What config_print writes, with a line after it; free it. */
 static char *print(const struct config *config, const char *end)
 {
 	char *text;

@@ -441,7 +441,7 @@ static void what_a_key_does_not_take_is_an_error_that_says_what_it_takes(void **
 		bad(refused[i].line, 1, refused[i].message);
 }
 
-/* A text of that many bytes behind `start`, in a buffer that lives until the next call. */
+/* A text of that many bytes after `start`, in a buffer that lives until the next call. */
 static const char *filled(const char *start, size_t len, const char *end)
 {
 	static char text[2048];

@@ -46,7 +46,7 @@ static void families_are_not_broken_apart(void **state)
 	}
 }
 
-/* A help text is put into the exposition as it stands. */
+/* A help text is put into the exposition as it is. */
 static void no_text_needs_to_be_escaped(void **state)
 {
 	(void)state;

@@ -69,7 +69,7 @@ static int64_t start_id; /* the newest one before what an attempt adds */
 static int64_t next_id; /* that must be handed out */
 
 /* Adds pushes with payloads that differ, and an order in their middle. Short topics and payloads
- * stand in a page whole, long ones do not. */
+ * fit into a page whole, long ones do not. */
 static void add_events(void)
 {
 	char sql[200];

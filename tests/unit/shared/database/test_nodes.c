@@ -258,7 +258,7 @@ static void a_foreign_nodes_events_are_known_by_their_time(void **state)
 		receive(FOREIGN, 0, "u", now_ms + 1);
 	RESUMES("t", {standing(0xa, 9, -1, 7, 0), true, 3});
 	execute(writer, "COMMIT");
-	RESUMES("t", {standing(0xa, 9, -1, 7, 0), false, 0}); /* so many are not looked at */
+	RESUMES("t", {standing(0xa, 9, -1, 7, 0), false, 0}); /* that many are not looked at */
 	receive(A, 8, "u", now_ms + 2 * minute_ms);
 	RESUMES("t", {standing(0xa, 9, -1, 8, 0), true, 4 + MANY});
 	for (int i = 0; i < MANY / 10; i++) {
@@ -267,7 +267,7 @@ static void a_foreign_nodes_events_are_known_by_their_time(void **state)
 		snprintf(node, sizeof(node), "f%015d", i);
 		receive(node, 0, "v", 0);
 	}
-	RESUMES("t", {standing(0xa, 9, -1, 8, 0), false, 0}); /* so many nodes neither */
+	RESUMES("t", {standing(0xa, 9, -1, 8, 0), false, 0}); /* nor are that many nodes */
 }
 
 int main(void)
