@@ -1,7 +1,7 @@
 /*
  * Verbs, checks, answers: see routes.h. State: none, a const table. Called for each request by
- * main.c. A POST blocks for busy_timeout, in the store; publish is the hot path: one pass over the
- * body, one commit, one answer.
+ * main.c. A POST may block for busy_timeout, in the store; publish is the hot path: one pass over
+ * the body, one commit, one answer.
  */
 #include "api/routes.h"
 

@@ -1,4 +1,4 @@
-/* Files in use, see held_file.h. State: in each struct. One lstat(2) a look. */
+/* Files in use, see held_file.h. State: in each struct. One stat(2) a look. */
 #include "shared/base/held_file.h"
 
 #include <errno.h>

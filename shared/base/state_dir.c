@@ -1,6 +1,6 @@
 /*
- * The state_dir, see state_dir.h. No state. Called at the start only: it may block on the disk and
- * on the user database.
+ * The state_dir, see state_dir.h. No state. Called when a program starts, and when files have gone:
+ * it may block on the disk and on the user database.
  */
 #include "shared/base/state_dir.h"
 

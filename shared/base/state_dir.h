@@ -1,6 +1,6 @@
 /*
  * The directory of the database, the locks and the wake-up socket: made if it is missing, refused
- * with a reason if it is unfit. Used when a program starts; asks the user database for names.
+ * with a reason if it is unfit. Asks the user database for names.
  */
 #ifndef SHARED_STATE_DIR_H
 #define SHARED_STATE_DIR_H

@@ -114,6 +114,8 @@ struct config *config_load(const char *path, config_report *report, void *contex
 	}
 	if (file)
 		fclose(file);
+	else if (fd >= 0)
+		close(fd);
 	return finish(&reading);
 }
 

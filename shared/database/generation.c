@@ -2,10 +2,11 @@
  * Which files are the database, see generation.h. State: in the lock's file. Waits for locks as
  * long as it may.
  *
- * Everybody commits under the lock, after a look that the files are in place. So whoever has the
+ * Everybody commits under the lock, after checking that the files are in place. So whoever has the
  * lock, and knows that nobody writes under a former one, finds in the files that were opened last
- * all that was ever answered. What belongs to others is looked for in /proc, by name, so that no
- * file system is asked that has nothing to do with us; where there is no /proc nobody is found.
+ * everything that was ever acknowledged. What other processes have open is looked for in /proc, by
+ * name, so that no file system that has nothing to do with us is asked; without /proc nobody is
+ * found.
  */
 #include "shared/database/generation.h"
 

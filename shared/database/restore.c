@@ -3,14 +3,14 @@
  * database.h; and which ones a program that starts has to open. Called with the write lock held, so
  * by one process at a time. State: the connection's. May block on the disk.
  *
- * What was opened last (see generation.h) has all that was ever answered, and whoever has it open
- * still has it whole, deleted or not: the file of the database, the log with the latest commits,
- * and the log's index. If one of them is missing, the process that comes first writes the first two
- * anew, whether it has them open itself or not, and puts them where they belong; the index is made
- * again from the log. The file of the database is a new one even if only the log was gone, because
- * that is how those who come later see that somebody has been here: they open what is there now. A
- * database that a person has put there is opened as well; the log that belongs to the one before
- * must not be taken for its log then.
+ * What was opened last (see generation.h) has everything that was ever acknowledged, and whoever
+ * has it open has it whole, deleted or not: the file of the database, the log with the latest
+ * commits, and the log's index. If one of them is missing, the process that comes first writes the
+ * first two anew, whether it has them open itself or not, and puts them where they belong; the
+ * index is made again from the log. The file of the database is a new one even if only the log was
+ * gone, because that is how those who come later see that somebody has been here: they open what is
+ * there now. A database that a person has put there is opened as well; the log that belongs to the
+ * one before must not be taken for its log then.
  *
  * A process in another container, or without /proc, finds nobody: those who have the files open get
  * some time to put them back themselves. After that it takes what is left, and ids jump ahead.
