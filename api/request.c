@@ -26,6 +26,8 @@
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 
+enum { DISCARDS_MAX = 64 }; /* reads of what a broken request is followed by */
+
 struct requests {
 	FCGX_Request fastcgi;
 	int epoll_fd;
@@ -176,11 +178,13 @@ static bool await_parameters(struct requests *requests, int fd, bool *is_whole)
 static bool take(struct requests *requests, int fd)
 {
 	FCGX_Request *fastcgi = &requests->fastcgi;
+	int discards = DISCARDS_MAX;
 	bool is_whole;
 
 	if (!await_parameters(requests, fd, &is_whole)) {
 		/* With unread input this would be a reset. */
-		while (recv(fd, requests->arrived, sizeof(requests->arrived), MSG_DONTWAIT) > 0)
+		while (discards-- > 0 &&
+		       recv(fd, requests->arrived, sizeof(requests->arrived), MSG_DONTWAIT) > 0)
 			;
 		close(fd);
 		return false;
