@@ -6,7 +6,7 @@ import subprocess
 
 from .process import LIMIT_S, wait_until
 
-# Checkpoints are the programs' business: none of ours may come between (DESIGN.md, invariant 6).
+# Checkpoints are the programs' business: none of ours may come between (sql/README.md, writing by hand).
 FIRST = """.output /dev/null
 .timeout 5000
 .dbconfig no_ckpt_on_close on
