@@ -13,8 +13,8 @@
 
 /* At most half a millisecond of work, then a pause of one millisecond: live pushes are not delayed
  * by more than that, and other programs on the same processor get their turn. When there has been
- * something to do for long, what is published may be more than that third of a processor can send
- * again, and who falls behind would in the end miss what has been pruned: no more pauses then. */
+ * something to do for LONG_NS, more may be published than a third of a processor can replay, and
+ * clients that fall behind would in the end lose what is pruned: then there are no more pauses. */
 enum {
 	HANDLES = 2,
 	PAUSE_MS = 1,

@@ -1,7 +1,8 @@
 /*
  * What a client missed, streamed to it from the database: in batches of bounded work, for at most a
- * third of the loop's time, and only as fast as the client takes it. So a replay, however long,
- * neither delays other pushes by more than a batch nor fills an outbox.
+ * third of the loop's time unless that has not been enough for long, and only as fast as the client
+ * takes it. So a replay, however long, neither delays other pushes by more than a batch nor fills
+ * an outbox.
  *
  * While a session has a replay, the fan-out passes it by: the replay reads on until it has caught
  * up with the feed, in the same thread, so nothing falls between the two. But see replay_pass.
