@@ -148,7 +148,13 @@ struct gateway *gateway_open(struct config *config, struct inheritance *inherita
 	gateway->config = config;
 	gateway->inheritance = inheritance;
 	gateway->loop = xcalloc(1, sizeof(uv_loop_t));
-	uv_loop_init(gateway->loop);
+	int fault = uv_loop_init(gateway->loop);
+	if (fault != 0) {
+		fail(gateway, "cannot make an event loop", uv_strerror(fault));
+		free(gateway->loop);
+		free(gateway);
+		return NULL;
+	}
 	struct limits limits = limits_take(config, inheritance->workers);
 	gateway->tally =
 		inheritance->tally ? inheritance->tally : tally_new(1, limits_descriptors(config));

@@ -167,14 +167,13 @@ static void pause_or_resume(struct channel *channel)
 {
 	bool is_full = channel->count >= WAITING_MAX || channel->bytes >= WAITING_MAX_BYTES;
 
-	if (is_full && !channel->is_paused) {
-		channel->is_paused = true;
-		link_pause(channel->cluster->link);
-	} else if (channel->is_paused && channel->count <= WAITING_MAX / 2 &&
-		   channel->bytes <= WAITING_MAX_BYTES / 2) {
-		channel->is_paused = false;
-		link_resume(channel->cluster->link);
-	}
+	bool has_room =
+		channel->count <= WAITING_MAX / 2 && channel->bytes <= WAITING_MAX_BYTES / 2;
+
+	if (channel->is_paused ? !has_room : !is_full)
+		return;
+	channel->is_paused = !channel->is_paused;
+	link_pause(channel->cluster->link, channel->is_paused);
 }
 
 static void on_apply(uv_timer_t *timer)
@@ -212,7 +211,7 @@ static bool is_of_ours(const struct channel *channel, struct slice bytes)
 
 void channel_on_message(struct channel *channel, const redisReply *message)
 {
-	struct slice bytes = {message->str, message->len};
+	struct slice bytes = redis_bytes(message);
 	enum envelope_fault fault = ENVELOPE_MALFORMED;
 	struct envelope envelope;
 	struct message *waiting;

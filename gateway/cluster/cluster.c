@@ -200,7 +200,6 @@ static void on_pong(void *context, const redisReply *reply)
 /* The last batch, and then a question: when that is answered, all before it has been done. */
 static void on_finish(uv_timer_t *timer)
 {
-	static const char *const ping[] = {"PING", NULL};
 	struct cluster *cluster = timer->data;
 	struct redis *redis = link_commands(cluster->link);
 
@@ -208,7 +207,7 @@ static void on_finish(uv_timer_t *timer)
 	if (redis && relay_is_idle(cluster->relay) && !cluster->has_asked) {
 		cluster->has_asked = true;
 		roster_leave(cluster->roster);
-		link_send(redis, on_pong, cluster, ping);
+		redis_send(redis, on_pong, cluster, WORDS("PING"));
 	}
 	if (redis && !cluster->is_answered && clock_monotonic_ms() < cluster->finish_ms)
 		return;
@@ -251,10 +250,9 @@ static void on_answered(uv_async_t *async)
 	questions_deliver(cluster->questions);
 }
 
-/* The thread's loop, before the thread; and the gateway's end of it. */
+/* What is on the thread's loop, before the thread; and the gateway's end of it. */
 static void open_loops(struct cluster *cluster, struct uv_loop_s *loop)
 {
-	uv_loop_init(&cluster->loop);
 	uv_async_init(&cluster->loop, &cluster->tapped, on_tapped);
 	uv_timer_init(&cluster->loop, &cluster->tick);
 	uv_timer_start(&cluster->tick, on_tick, FIRST_TICK_MS, TICK_MS);
@@ -272,28 +270,36 @@ static void draw_instance(char instance[CLUSTER_NODE_SIZE])
 	snprintf(instance, CLUSTER_NODE_SIZE, "%016llx", (unsigned long long)number);
 }
 
+/* What it cannot be without. NULL with the reason in `why`. */
+static struct cluster *begin_cluster(const struct config *config, char why[DATABASE_WHY_SIZE])
+{
+	struct cluster *cluster = xcalloc(1, sizeof(*cluster));
+	int result;
+
+	cluster->server = redis_server_new(config->redis_url, config->redis_ca, why);
+	if (cluster->server)
+		cluster->database = database_open(config, DATABASE_START_WAIT_MS, why);
+	if (cluster->database) {
+		result = uv_loop_init(&cluster->loop);
+		if (result == 0)
+			return cluster;
+		snprintf(why, DATABASE_WHY_SIZE, "a thread of its own: %s", uv_strerror(result));
+	}
+	database_close(cluster->database);
+	redis_server_free(cluster->server);
+	free(cluster);
+	return NULL;
+}
+
 bool cluster_open(struct cluster **out, const struct config *config, struct liveness *liveness,
 		  struct uv_loop_s *loop, char why[DATABASE_WHY_SIZE])
 {
 	char lock_path[STATE_DIR_PATH_SIZE];
-	struct redis_server *server;
-	struct database *database;
-	struct cluster *cluster;
+	struct cluster *cluster = config->redis_url[0] ? begin_cluster(config, why) : NULL;
 
 	*out = NULL;
-	if (!config->redis_url[0])
-		return true;
-	server = redis_server_new(config->redis_url, config->redis_ca, why);
-	if (!server)
-		return false;
-	database = database_open(config, DATABASE_START_WAIT_MS, why);
-	if (!database) {
-		redis_server_free(server);
-		return false;
-	}
-	cluster = xcalloc(1, sizeof(*cluster));
-	cluster->server = server;
-	cluster->database = database;
+	if (!cluster)
+		return !config->redis_url[0];
 	cluster->liveness = liveness;
 	cluster->notify = notify_new(config->state_dir);
 	cluster_configure(cluster, config);
@@ -307,8 +313,8 @@ bool cluster_open(struct cluster **out, const struct config *config, struct live
 	state_dir_file(config->state_dir, LOCK_NAME, lock_path);
 	held_file_take(&cluster->lock_file, lock_path, LOCK_NAME, 0600);
 	open_loops(cluster, loop);
-	cluster->store = cluster_store_new(database, &cluster->counters);
-	cluster->intake = intake_new(database);
+	cluster->store = cluster_store_new(cluster->database, &cluster->counters);
+	cluster->intake = intake_new(cluster->database);
 	cluster->node = cluster_store_state(cluster->store)->node;
 	cluster->link = link_new(cluster, &link_handlers);
 	cluster->reader = reader_new(cluster, on_caught_up);
@@ -317,7 +323,7 @@ bool cluster_open(struct cluster **out, const struct config *config, struct live
 	cluster->channel = channel_new(cluster);
 	cluster->roster = roster_new(cluster);
 	*out = cluster;
-	if (database_is_prepared(database, why))
+	if (database_is_prepared(cluster->database, why))
 		return true;
 	cluster_close(cluster);
 	*out = NULL;
@@ -328,10 +334,8 @@ void cluster_start(struct cluster *cluster)
 {
 	if (!cluster)
 		return;
-	if (pthread_create(&cluster->id, NULL, run, cluster) != 0) {
-		fputs("cannot start a thread\n", stderr);
-		abort();
-	}
+	if (pthread_create(&cluster->id, NULL, run, cluster) != 0)
+		end_for_want_of("threads");
 	cluster->is_started = true;
 }
 

@@ -1,12 +1,11 @@
 /*
- * Connecting, see dial.h. State: how many threads there are. A thread has a socket pair with
- * whoever asks, and nothing else: over that goes the connected socket, or why there is none. When
- * nobody asks any more, the kernel closes what is on its way.
+ * Connecting, see dial.h. State: how many threads there are, and what a look-up has brought too
+ * late. A dial belongs to its thread and to whoever has started it, and goes with the last of them,
+ * and with it the sockets that nobody has taken.
  */
 #include "gateway/cluster/dial.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -19,29 +18,124 @@
 #include <uv.h>
 
 #include "shared/base/alloc.h"
+#include "shared/base/clock.h"
 
-static atomic_int running;
-
-struct dial {
-	char host[REDIS_URL_HOST_SIZE], port[8], path[UNIX_SOCKET_PATH_MAX + 1];
-	int answer; /* the thread's end */
-	char why[DIAL_WHY_SIZE];
+struct place {
+	char host[REDIS_URL_HOST_SIZE], port[8];
+	struct {
+		struct sockaddr_storage at;
+		socklen_t size;
+	} addresses[DIAL_ADDRESSES_MAX];
+	int count; /* of addresses */
+	int64_t found_ms;
 };
 
+static atomic_int running;
+static pthread_mutex_t late_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct place late;
+
+struct dial {
+	/* The loop's. */
+	uv_async_t answered;
+	uv_timer_t timer;
+	dial_done *done;
+	void *context;
+	int handles; /* that are not closed yet */
+
+	/* The thread's, until it has answered. */
+	struct place place;
+	char path[UNIX_SOCKET_PATH_MAX + 1]; /* "": it is a place */
+	int sockets[DIAL_SOCKETS_MAX];
+	size_t count, connected;
+	char why[DIAL_WHY_SIZE];
+
+	pthread_mutex_t lock;
+	bool is_given_up; /* under the lock, and so is the answer */
+	atomic_int owners;
+};
+
+static void release(struct dial *dial)
+{
+	if (atomic_fetch_sub(&dial->owners, 1) > 1)
+		return;
+	while (dial->connected > 0)
+		close(dial->sockets[--dial->connected]);
+	pthread_mutex_destroy(&dial->lock);
+	free(dial);
+}
+
+static bool is_given_up(struct dial *dial)
+{
+	bool is_it;
+
+	pthread_mutex_lock(&dial->lock);
+	is_it = dial->is_given_up;
+	pthread_mutex_unlock(&dial->lock);
+	return is_it;
+}
+
+static bool look_up(struct dial *dial)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	struct place *place = &dial->place;
+	struct addrinfo *found = NULL;
+	int fault = getaddrinfo(place->host, place->port, &hints, &found);
+
+	if (fault != 0) {
+		snprintf(dial->why, DIAL_WHY_SIZE, "cannot look up the host: %s",
+			 fault == EAI_SYSTEM ? "the system is out of something"
+					     : gai_strerror(fault));
+		return false;
+	}
+	for (struct addrinfo *at = found; at && place->count < DIAL_ADDRESSES_MAX;
+	     at = at->ai_next) {
+		memcpy(&place->addresses[place->count].at, at->ai_addr, at->ai_addrlen);
+		place->addresses[place->count++].size = at->ai_addrlen;
+	}
+	freeaddrinfo(found);
+	place->found_ms = clock_monotonic_ms();
+	return true;
+}
+
+/* Nobody waits for a look-up that takes longer than DIAL_MS, as with a name server that is down and
+ * another one that is asked after it: the next attempt is to have what it brings. */
+static bool find(struct dial *dial)
+{
+	struct place *place = &dial->place;
+	bool is_known;
+
+	pthread_mutex_lock(&late_lock);
+	is_known = clock_monotonic_ms() - late.found_ms < DIAL_LATE_MS &&
+		   strcmp(late.host, place->host) == 0 && strcmp(late.port, place->port) == 0;
+	if (is_known)
+		*place = late;
+	pthread_mutex_unlock(&late_lock);
+	if (is_known)
+		return true;
+	if (!look_up(dial))
+		return false;
+	if (!is_given_up(dial))
+		return true;
+	pthread_mutex_lock(&late_lock);
+	late = *place;
+	pthread_mutex_unlock(&late_lock);
+	return false;
+}
+
 /* -1 with errno. */
-static int connect_to(const struct addrinfo *address)
+static int connect_to(const struct sockaddr *address, socklen_t address_size, int wait_ms)
 {
 	int error = 0, one = 1;
 	socklen_t size = sizeof(error);
 	struct pollfd polled = {.events = POLLOUT};
 
-	polled.fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	polled.fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (polled.fd < 0)
 		return -1;
 	setsockopt(polled.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (connect(polled.fd, address->ai_addr, address->ai_addrlen) != 0)
+	if (connect(polled.fd, address, address_size) != 0)
 		error = errno;
-	if (error == EINPROGRESS && poll(&polled, 1, DIAL_ADDRESS_MS) != 1)
+	if (error == EINPROGRESS && poll(&polled, 1, wait_ms) != 1)
 		error = ETIME;
 	else if (error == EINPROGRESS)
 		getsockopt(polled.fd, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -52,88 +146,113 @@ static int connect_to(const struct addrinfo *address)
 	return -1;
 }
 
-static int connect_to_any(struct dial *dial)
+/* The address that answers is then the only one. */
+static int connect_to_any(struct place *place)
 {
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-	struct addrinfo *found = NULL, *at;
-	int fd = -1, tried = 0, fault = getaddrinfo(dial->host, dial->port, &hints, &found);
+	int wait_ms = DIAL_MS / place->count;
 
-	if (fault != 0) {
-		snprintf(dial->why, DIAL_WHY_SIZE, "cannot look up the host: %s",
-			 fault == EAI_SYSTEM ? "the system is out of something"
-					     : gai_strerror(fault));
-		return -1;
-	}
-	for (at = found; at && fd < 0 && tried++ < DIAL_ADDRESSES_MAX; at = at->ai_next)
-		fd = connect_to(at);
-	freeaddrinfo(found);
-	return fd;
-}
+	for (int i = 0; i < place->count; i++) {
+		int fd = connect_to((const struct sockaddr *)&place->addresses[i].at,
+				    place->addresses[i].size, wait_ms);
 
-/* Says what has come of it, and ends. */
-static void answer(struct dial *dial, int fd)
-{
-	if (fd >= 0) {
-		unix_send_fd(dial->answer, fd);
-		close(fd);
-	} else {
-		send(dial->answer, dial->why, strlen(dial->why), MSG_NOSIGNAL);
+		if (fd < 0)
+			continue;
+		place->addresses[0] = place->addresses[i];
+		place->count = 1;
+		return fd;
 	}
-	close(dial->answer);
-	free(dial);
-	atomic_fetch_sub(&running, 1);
+	return -1;
 }
 
 static void *run(void *argument)
 {
 	struct dial *dial = argument;
-	int fd = dial->path[0] ? unix_connect(dial->path, SOCK_STREAM) : connect_to_any(dial);
+	bool is_path = dial->path[0] != '\0', goes_on = is_path || find(dial);
 
-	if (fd < 0 && !dial->why[0])
-		snprintf(dial->why, DIAL_WHY_SIZE, "cannot connect: %s",
-			 errno == ETIME ? "no answer in time" : uv_strerror(-errno));
-	answer(dial, fd);
+	while (goes_on && dial->connected < dial->count) {
+		int fd = is_path ? unix_connect(dial->path, SOCK_STREAM)
+				 : connect_to_any(&dial->place);
+
+		goes_on = fd >= 0;
+		if (goes_on)
+			dial->sockets[dial->connected++] = fd;
+		else
+			snprintf(dial->why, DIAL_WHY_SIZE, "cannot connect: %s",
+				 errno == ETIME ? "no answer in time" : uv_strerror(-errno));
+	}
+	pthread_mutex_lock(&dial->lock);
+	if (!dial->is_given_up)
+		uv_async_send(&dial->answered);
+	pthread_mutex_unlock(&dial->lock);
+	release(dial);
+	atomic_fetch_sub(&running, 1);
 	return NULL;
 }
 
-int dial_start(const struct redis_url *url)
+static void on_answered(uv_async_t *async)
 {
-	struct dial *dial;
+	struct dial *dial = async->data;
+
+	if (is_given_up(dial)) /* which also lets this thread see what the other one has written */
+		return;
+	uv_timer_stop(&dial->timer);
+	if (!dial->why[0])
+		dial->connected = 0; /* they are the callee's */
+	dial->done(dial->context, dial->why[0] ? NULL : dial->sockets, dial->why);
+}
+
+static void on_due(uv_timer_t *timer)
+{
+	struct dial *dial = timer->data;
+
+	dial->done(dial->context, NULL, "cannot connect: no answer in time");
+}
+
+struct dial *dial_start(struct uv_loop_s *loop, const struct redis_url *url, size_t count,
+			dial_done *done, void *context)
+{
+	struct dial *dial = xcalloc(1, sizeof(*dial));
 	pthread_attr_t detached;
 	pthread_t thread;
-	int ends[2];
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
-		return -1;
-	dial = xcalloc(1, sizeof(*dial));
-	dial->answer = ends[1];
-	memcpy(dial->host, url->host, sizeof(dial->host));
+	*dial = (struct dial){.done = done, .context = context, .count = count, .owners = 2};
+	memcpy(dial->place.host, url->host, sizeof(dial->place.host));
 	memcpy(dial->path, url->path, sizeof(dial->path));
-	snprintf(dial->port, sizeof(dial->port), "%u", url->port);
+	snprintf(dial->place.port, sizeof(dial->place.port), "%u", url->port);
+	pthread_mutex_init(&dial->lock, NULL);
+	uv_async_init(loop, &dial->answered, on_answered);
+	uv_timer_init(loop, &dial->timer);
+	dial->answered.data = dial->timer.data = dial;
+	uv_timer_start(&dial->timer, on_due, DIAL_MS, 0);
 	pthread_attr_init(&detached);
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
 	if (atomic_fetch_add(&running, 1) >= DIALS_MAX ||
 	    pthread_create(&thread, &detached, run, dial) != 0) {
+		atomic_fetch_sub(&running, 1);
 		snprintf(dial->why, DIAL_WHY_SIZE, "too many attempts to connect have not ended");
-		answer(dial, -1);
+		dial->owners = 1;
+		uv_async_send(&dial->answered);
 	}
 	pthread_attr_destroy(&detached);
-	return ends[0];
+	return dial;
 }
 
-bool dial_take(int dial, char why[DIAL_WHY_SIZE])
+static void on_closed(uv_handle_t *handle)
 {
-	ssize_t len = recv(dial, why, DIAL_WHY_SIZE - 1, MSG_PEEK);
-	int fd = -1;
-	bool is_taken;
+	struct dial *dial = handle->data;
 
-	if (len > 1) {
-		why[len] = '\0';
-		return false;
-	}
-	is_taken = unix_receive_fd(dial, &fd) && fd >= 0 && dup3(fd, dial, O_CLOEXEC) == dial;
-	snprintf(why, DIAL_WHY_SIZE, "cannot connect: there is no descriptor left");
-	if (fd >= 0)
-		close(fd);
-	return is_taken;
+	if (--dial->handles == 0)
+		release(dial);
+}
+
+void dial_close(struct dial *dial)
+{
+	if (!dial)
+		return;
+	pthread_mutex_lock(&dial->lock);
+	dial->is_given_up = true;
+	pthread_mutex_unlock(&dial->lock);
+	dial->handles = 2;
+	uv_close((uv_handle_t *)&dial->answered, on_closed);
+	uv_close((uv_handle_t *)&dial->timer, on_closed);
 }

@@ -50,9 +50,8 @@ bool link_has_tracking(const struct link *link);
 /* What Redis is to remember this cluster by. */
 const char *link_marker(const struct link *link);
 
-/* Stops listening to the channels, and goes on. */
-void link_pause(struct link *link);
-void link_resume(struct link *link);
+/* Stops listening to the channels, or goes on. */
+void link_pause(struct link *link, bool is_paused);
 
 /* Redis may have lost its memory: asks it. */
 void link_look(struct link *link);
@@ -70,8 +69,5 @@ bool link_takes(struct link *link, const redisReply *reply, int type);
 /* True when GET CLUSTER_MARKER has brought ours; else Redis has lost its memory, and the link is
  * dropped. */
 bool link_is_marker(struct link *link, const redisReply *reply);
-
-/* Sends words, the last of which is NULL. */
-void link_send(struct redis *redis, redis_answer *answer, void *context, const char *const *words);
 
 #endif

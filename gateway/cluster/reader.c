@@ -18,8 +18,8 @@
 #include "shared/base/clock.h"
 
 enum {
-	FIRST_COUNT = 16,
 	FEWER = 4,
+	LATELY = 64, /* batches: by then the size of the largest entry is forgotten, by and by */
 	FIELD_BYTES = 16, /* what a field costs beside its own */
 	BLOCK_MS = 1000,
 	RETRY_MS = 50,
@@ -39,12 +39,13 @@ struct reader {
 	enum log_verdict verdict;
 	struct log_position end; /* of the log when the link opened */
 	unsigned count, most; /* to ask for; until all has been read, no more than that */
+	size_t largest; /* bytes of an entry, lately */
 	struct log_repeat trouble, unknown;
 };
 
 /* What one answer holds. */
 struct batch {
-	size_t count, bytes;
+	size_t count, bytes, largest; /* largest: of an entry's bytes */
 	struct log_position last;
 	int64_t own_id; /* the newest of this node's; 0: none */
 	bool has_news; /* for the database */
@@ -53,7 +54,7 @@ struct batch {
 		bool is_own, is_refused;
 		enum entry_verdict verdict;
 		struct log_entry entry;
-	} items[READ_COUNT_MOST];
+	} items[];
 };
 
 static void ask(struct reader *reader);
@@ -69,7 +70,7 @@ struct reader *reader_new(struct cluster *cluster, void (*on_caught_up)(struct c
 
 	reader->cluster = cluster;
 	reader->on_caught_up = on_caught_up;
-	reader->count = FIRST_COUNT;
+	reader->count = READ_COUNT_FIRST;
 	reader->most = READ_COUNT_MOST;
 	reader->trouble = (struct log_repeat){.level = LOG_ERROR,
 					      .message = "cannot write what other nodes have sent"};
@@ -123,12 +124,11 @@ static bool read_entry(struct reader *reader, const redisReply *reply, struct ba
 	struct slice fields[FIELDS_MAX];
 	struct item *item = &batch->items[batch->count++];
 	const redisReply *list;
+	size_t bytes = 0;
 
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
 	    reply->element[0]->type != REDIS_REPLY_STRING ||
-	    !log_position_read(
-		    (struct slice){reply->element[0]->str, (size_t)reply->element[0]->len},
-		    &batch->last))
+	    !log_position_read(redis_bytes(reply->element[0]), &batch->last))
 		return false;
 	list = reply->element[1];
 	if (list->type != REDIS_REPLY_ARRAY || list->elements > FIELDS_MAX)
@@ -136,12 +136,15 @@ static bool read_entry(struct reader *reader, const redisReply *reply, struct ba
 	for (size_t i = 0; i < list->elements; i++) {
 		const redisReply *field = list->element[i];
 
-		batch->bytes += (size_t)field->len + FIELD_BYTES;
+		bytes += (size_t)field->len + FIELD_BYTES;
 		if (field->type != REDIS_REPLY_STRING)
 			item->fault = ENVELOPE_MALFORMED;
 		else if (i < FIELDS_MAX)
-			fields[i] = (struct slice){field->str, (size_t)field->len};
+			fields[i] = redis_bytes(field);
 	}
+	batch->bytes += bytes;
+	if (bytes > batch->largest)
+		batch->largest = bytes;
 	if (item->fault == ENVELOPE_GOOD)
 		item->fault = log_entry_read(fields, list->elements, &item->entry);
 	if (item->fault == ENVELOPE_GOOD && item->entry.id > clock_wall_us() + AHEAD_US)
@@ -156,22 +159,27 @@ static bool read_entry(struct reader *reader, const redisReply *reply, struct ba
 	return true;
 }
 
-/* [[name, [entry, ...]]] */
-static bool read_batch(struct reader *reader, const redisReply *reply, struct batch *batch)
+/* [[name, [entry, ...]]]. NULL: it is not. */
+static struct batch *read_batch(struct reader *reader, const redisReply *reply)
 {
 	const redisReply *entries;
+	struct batch *batch;
 
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1 ||
 	    reply->element[0]->type != REDIS_REPLY_ARRAY || reply->element[0]->elements != 2)
-		return false;
+		return NULL;
 	entries = reply->element[0]->element[1];
 	if (entries->type != REDIS_REPLY_ARRAY || entries->elements == 0 ||
 	    entries->elements > READ_COUNT_MOST)
-		return false;
-	for (size_t i = 0; i < entries->elements; i++)
-		if (!read_entry(reader, entries->element[i], batch))
-			return false;
-	return true;
+		return NULL;
+	batch = xcalloc(1, sizeof(*batch) + entries->elements * sizeof(struct item));
+	while (batch->count < entries->elements) {
+		if (!read_entry(reader, entries->element[batch->count], batch)) {
+			free(batch);
+			return NULL;
+		}
+	}
+	return batch;
 }
 
 static enum database_status add_item(struct reader *reader, struct item *item)
@@ -263,6 +271,17 @@ static void note_progress(struct reader *reader, bool is_empty)
 	}
 }
 
+/* How many to ask for next. */
+static void plan(struct reader *reader, const struct batch *batch)
+{
+	reader->largest -= reader->largest / LATELY;
+	if (reader->largest < batch->largest)
+		reader->largest = batch->largest;
+	reader->count = read_count(reader->count, batch->bytes, reader->largest);
+	if (reader->count > reader->most)
+		reader->count = reader->most;
+}
+
 static void on_entries(void *context, const redisReply *reply)
 {
 	struct reader *reader = context;
@@ -276,16 +295,13 @@ static void on_entries(void *context, const redisReply *reply)
 		ask(reader);
 		return;
 	}
-	batch = xcalloc(1, sizeof(*batch));
-	if (!read_batch(reader, reply, batch)) {
+	batch = read_batch(reader, reply);
+	if (!batch) {
 		link_refuse(reader->cluster->link, reply);
-		free(batch);
 		return;
 	}
 	status = apply(reader, batch);
-	reader->count = read_count(reader->count, batch->bytes);
-	if (reader->count > reader->most)
-		reader->count = reader->most;
+	plan(reader, batch);
 	free(batch);
 	if (status == DATABASE_OK) {
 		log_repeat_ends(&reader->trouble, clock_monotonic_ms(),

@@ -9,7 +9,6 @@
  */
 #include "gateway/cluster/redis.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,6 @@
 #include <sys/queue.h>
 #include <uv.h>
 
-#include "gateway/cluster/dial.h"
 #include "gateway/cluster/replies.h"
 #include "gateway/cluster/wire.h"
 #include "shared/base/alloc.h"
@@ -41,7 +39,7 @@ struct command {
 struct redis {
 	struct redis_options options;
 	struct redis_handlers handlers;
-	enum { DIALING, GREETING, READY, ENDED } state;
+	enum { GREETING, READY, ENDED } state;
 	char why[REDIS_WHY_SIZE]; /* it ENDED */
 	bool is_closed; /* by redis_close: no handler may be called */
 	bool is_late; /* the deadline has passed, see GRACE_MS */
@@ -146,9 +144,7 @@ static void on_due(uv_timer_t *timer)
 	struct redis *redis = timer->data;
 	const struct command *first = STAILQ_FIRST(&redis->commands);
 
-	if (redis->state == DIALING) {
-		end(redis, "cannot connect: no answer in time");
-	} else if (first->due_ms > clock_monotonic_ms()) {
+	if (first->due_ms > clock_monotonic_ms()) {
 		watch_deadline(redis);
 	} else if (!redis->is_late) {
 		redis->is_late = true;
@@ -196,6 +192,16 @@ void redis_command(struct redis *redis, redis_answer *on_answer, void *context, 
 	long long len = redisFormatCommandArgv(&bytes, argc, (const char **)(uintptr_t)argv, lens);
 
 	send_command(redis, on_answer, context, argv[0], bytes, len);
+}
+
+void redis_send(struct redis *redis, redis_answer *on_answer, void *context,
+		const char *const *words)
+{
+	int count = 0;
+
+	while (words[count])
+		count++;
+	redis_command(redis, on_answer, context, count, words, NULL);
 }
 
 void redis_ask(struct redis *redis, redis_answer *on_answer, void *context, const char *format, ...)
@@ -278,7 +284,7 @@ static void go_on(struct redis *redis)
 {
 	int events;
 
-	if (redis->wire.fd < 0 || redis->state == DIALING)
+	if (redis->wire.fd < 0)
 		return;
 	wire_flush(&redis->wire);
 	if (redis->wire.why[0]) {
@@ -312,30 +318,13 @@ static void greet(struct redis *redis)
 	redis_command(redis, NULL, NULL, 3, set_name, NULL);
 }
 
-/* From here on the wire has the connected socket. */
-static void on_dialed(struct redis *redis)
-{
-	char why[DIAL_WHY_SIZE];
-
-	uv_poll_stop(&redis->poll);
-	redis->events = 0;
-	if (dial_take(redis->wire.fd, why)) {
-		wire_secure(&redis->wire, redis->options.server);
-		greet(redis);
-	} else {
-		end(redis, "%s", why);
-	}
-}
-
 static void on_io(uv_poll_t *poll, int status, int events)
 {
 	struct redis *redis = poll->data;
 
 	if (status < 0) /* libuv polls no more; what is the matter is still to be read */
 		redis->events = 0;
-	if (redis->state == DIALING)
-		on_dialed(redis);
-	else if (is_listening(redis) && (status < 0 || (events & UV_READABLE)))
+	if (is_listening(redis) && (status < 0 || (events & UV_READABLE)))
 		receive(redis);
 	go_on(redis);
 }
@@ -357,7 +346,7 @@ static void on_soon(uv_idle_t *soon)
 		redis->handlers.on_end(redis->handlers.context, redis->why);
 }
 
-struct redis *redis_open(struct uv_loop_s *loop, const struct redis_options *options,
+struct redis *redis_open(struct uv_loop_s *loop, int socket, const struct redis_options *options,
 			 const struct redis_handlers *handlers)
 {
 	struct redis *redis = xcalloc(1, sizeof(*redis));
@@ -365,20 +354,15 @@ struct redis *redis_open(struct uv_loop_s *loop, const struct redis_options *opt
 	redis->options = *options;
 	redis->handlers = *handlers;
 	redis->replies = replies_new();
+	redis->wire.fd = socket;
 	STAILQ_INIT(&redis->commands);
 	uv_timer_init(loop, &redis->timer);
 	uv_idle_init(loop, &redis->soon);
+	uv_poll_init(loop, &redis->poll, socket);
 	redis->timer.data = redis->soon.data = redis->poll.data = redis;
-	redis->handles = 2;
-	uv_timer_start(&redis->timer, on_due, REDIS_DIAL_MS, 0);
-	redis->wire.fd = dial_start(&options->server->url);
-	if (redis->wire.fd >= 0) {
-		redis->handles++;
-		uv_poll_init(loop, &redis->poll, redis->wire.fd);
-		uv_poll_start(&redis->poll, UV_READABLE, on_io);
-	} else {
-		end(redis, "cannot connect: %s", uv_strerror(-errno));
-	}
+	redis->handles = 3;
+	wire_secure(&redis->wire, options->server);
+	greet(redis);
 	return redis;
 }
 

@@ -1,7 +1,7 @@
 /*
- * One connection to Redis or Valkey: made, greeted, and then a pipeline of commands and their
- * answers, on the libuv loop of the cluster's thread. TCP, a UNIX socket, or TLS. The protocol is
- * RESP2.
+ * One connection to Redis or Valkey, on a socket that is connected (dial.h): greeted, and then a
+ * pipeline of commands and their answers, on the libuv loop of the cluster's thread, plain or by
+ * TLS. The protocol is RESP2.
  *
  * It never waits and never reconnects: when anything is wrong or late it ends, says why, and a new
  * one is opened by whoever wants one. Redis is a stranger here: what it sends is bounded (the
@@ -25,7 +25,6 @@ struct uv_loop_s;
 
 enum {
 	REDIS_WHY_SIZE = 160,
-	REDIS_DIAL_MS = 4000, /* for the name and all its addresses */
 	REDIS_BYTES_PER_MS = 128, /* what a slow network must still manage */
 	REDIS_UNSENT_MAX = 64 * 1024 * 1024, /* bytes that Redis does not take: the end */
 	REDIS_COMMANDS_MAX = 64 * 1024, /* without an answer: likewise */
@@ -40,11 +39,11 @@ struct redis_options {
 };
 
 struct redis_handlers {
-	/* It is connected, logged in, and on its database. */
+	/* It is logged in, and on its database. */
 	void (*on_ready)(void *context);
-	/* It could not be connected, or ended: called once, after every unanswered command has got
-	 * its NULL. All that is left to do is redis_close. `why` has no secret and no byte of
-	 * Redis, and is gone when the handler returns. */
+	/* It ended: called once, after every unanswered command has got its NULL. All that is left
+	 * to do is redis_close. `why` has no secret and no byte of Redis, and is gone when the
+	 * handler returns. */
 	void (*on_end)(void *context, const char *why);
 	/* For a connection that subscribes: a message, its array as it came, which may hold
 	 * anything behind the first element. NULL: it is an answer like any other. */
@@ -52,8 +51,8 @@ struct redis_handlers {
 	void *context;
 };
 
-/* `loop` is borrowed until redis_close, the rest is copied. */
-struct redis *redis_open(struct uv_loop_s *loop, const struct redis_options *options,
+/* `loop` is borrowed until redis_close, the rest is copied; the socket is the connection's. */
+struct redis *redis_open(struct uv_loop_s *loop, int socket, const struct redis_options *options,
 			 const struct redis_handlers *handlers);
 
 /* The answer to a command; it is Redis's, so its type is to be checked, and all that is in it.
@@ -66,6 +65,10 @@ typedef void redis_answer(void *context, const redisReply *reply);
  * next turn. SUBSCRIBE is for one channel at a time, as each has an answer. */
 void redis_command(struct redis *redis, redis_answer *answer, void *context, int argc,
 		   const char *const *argv, const size_t *lens);
+
+/* The same with strings, the last of which is NULL. */
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+void redis_send(struct redis *redis, redis_answer *answer, void *context, const char *const *words);
 
 /* The same in one text whose words stand between spaces, and in them %s, %d, %lld, and %b for bytes
  * and their size_t. */

@@ -20,7 +20,7 @@
 #include "shared/base/clock.h"
 
 enum {
-	BATCH_EVENTS = 128,
+	BATCH_EVENTS = 256,
 	BATCH_BYTES = 1024 * 1024,
 	GATHER_MS = 2, /* after a batch that was not full: publishers need the processor more */
 	TRIM_MS = 60000

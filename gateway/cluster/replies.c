@@ -52,10 +52,8 @@ struct replies *replies_new(void)
 	struct replies *replies = xcalloc(1, sizeof(*replies));
 
 	replies->reader = redisReaderCreate();
-	if (!replies->reader) {
-		fputs("out of memory\n", stderr);
-		abort();
-	}
+	if (!replies->reader)
+		end_for_want_of("memory");
 	replies->functions = *replies->reader->fn;
 	replies->create_array = replies->functions.createArray;
 	replies->functions.createArray = create_array;
@@ -126,6 +124,14 @@ bool redis_is_text(const redisReply *reply, const char *text)
 {
 	return reply && (reply->type == REDIS_REPLY_STATUS || reply->type == REDIS_REPLY_STRING) &&
 	       reply->len == strlen(text) && memcmp(reply->str, text, reply->len) == 0;
+}
+
+long long redis_named_number(const redisReply *reply)
+{
+	bool is_it = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+		     reply->element[1]->type == REDIS_REPLY_INTEGER;
+
+	return is_it && reply->element[1]->integer >= 0 ? reply->element[1]->integer : -1;
 }
 
 const redisReply *redis_member(const redisReply *reply, const char *name)

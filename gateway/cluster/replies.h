@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "shared/base/slice.h"
+
 enum {
 	REPLY_MAX_BYTES = 64 * 1024 * 1024,
 	REPLY_MAX_LINE = 64 * 1024, /* a status, an error */
@@ -44,6 +46,16 @@ void redis_error_code(const redisReply *error, char code[REDIS_CODE_SIZE]);
 
 /* Whether it is what one expects: a status or string of just these bytes. */
 bool redis_is_text(const redisReply *reply, const char *text);
+
+/* The bytes of a status, a string or an error. */
+static inline struct slice redis_bytes(const redisReply *reply)
+{
+	return (struct slice){reply->str, reply->len};
+}
+
+/* The number in an answer of a name and a number, as to PUBSUB NUMSUB of one channel; -1: it is no
+ * such answer. */
+long long redis_named_number(const redisReply *reply);
 
 /* The value of that name, where names and values come by turns; NULL: there is none. */
 const redisReply *redis_member(const redisReply *reply, const char *name);

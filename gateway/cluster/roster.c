@@ -199,8 +199,7 @@ static void on_entries(void *context, const redisReply *reply)
 		const redisReply *id = reply->element[i], *value = reply->element[i + 1];
 
 		if (id->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING &&
-		    node_info_read((struct slice){id->str, id->len},
-				   (struct slice){value->str, value->len}, &info)) {
+		    node_info_read(redis_bytes(id), redis_bytes(value), &info)) {
 			if (strcmp(id->str, roster->cluster->node) != 0)
 				update(roster, id->str, &info);
 		} else {

@@ -90,11 +90,16 @@ int64_t prev_of(int64_t last_id, int64_t gone_id, int64_t joined_id)
 	return prev > joined_id ? prev : 0;
 }
 
-unsigned read_count(unsigned count, size_t bytes)
+unsigned read_count(unsigned count, size_t bytes, size_t largest)
 {
+	size_t most = largest > READ_BYTES_MOST / READ_COUNT_MOST ? READ_BYTES_MOST / largest
+								  : READ_COUNT_MOST;
+
 	if (bytes > READ_BYTES)
-		return count > 1 ? count / 2 : 1;
-	if (bytes < READ_BYTES / 4 && count < READ_COUNT_MOST)
-		return count * 2 < READ_COUNT_MOST ? count * 2 : READ_COUNT_MOST;
-	return count;
+		count /= 2;
+	else if (bytes < READ_BYTES / 4)
+		count *= 2;
+	if (count > most)
+		count = (unsigned)most;
+	return count > 0 ? count : 1;
 }

@@ -13,7 +13,7 @@
 /* When the next attempt begins, counted from the begin of the one that has failed, after `failures`
  * in a row (from 1). `random`: any number. Between BACKOFF_FIRST_MS and BACKOFF_MOST_MS, less a
  * quarter at most: so nodes that have lost Redis together do not come back together. */
-enum { BACKOFF_FIRST_MS = 100, BACKOFF_MOST_MS = 3000 };
+enum { BACKOFF_FIRST_MS = 100, BACKOFF_MOST_MS = 2000 };
 int64_t backoff_ms(unsigned failures, uint64_t random);
 
 /* The id of an entry of the log: "1700000000000-0". */
@@ -67,9 +67,15 @@ enum entry_verdict entry_judge(int64_t last_id, int64_t id, int64_t prev, bool m
  * up to which they stay at home). `gone_id`: up to which pushes were pruned. */
 int64_t prev_of(int64_t last_id, int64_t gone_id, int64_t joined_id);
 
-/* How many entries to ask for, after `count` of them had that many bytes: never more than fit into
- * REPLY_MAX_BYTES. */
-enum { READ_COUNT_MOST = 60, READ_BYTES = 1024 * 1024 };
-unsigned read_count(unsigned count, size_t bytes);
+/* How many entries to ask for, after `count` of them had that many bytes: the more, the smaller
+ * they are, for each answer takes the time of the way. `largest`: the bytes of the largest one that
+ * has come lately. So many of these must fit into REPLY_MAX_BYTES. */
+enum {
+	READ_COUNT_FIRST = 16,
+	READ_COUNT_MOST = 256,
+	READ_BYTES = 1024 * 1024,
+	READ_BYTES_MOST = 60 * 1024 * 1024
+};
+unsigned read_count(unsigned count, size_t bytes, size_t largest);
 
 #endif

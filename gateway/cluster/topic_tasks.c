@@ -141,8 +141,7 @@ static void on_value(void *context, const redisReply *reply)
 		return; /* there is no key */
 	redis_error_code(reply, code);
 	if (reply->type == REDIS_REPLY_STRING) {
-		fault = topic_value_read((struct slice){reply->str, reply->len},
-					 &task->row.require_token);
+		fault = topic_value_read(redis_bytes(reply), &task->row.require_token);
 	} else if (strcmp(code, "WRONGTYPE") != 0) {
 		outlives(task, reply);
 		return;

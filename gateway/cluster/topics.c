@@ -13,12 +13,14 @@
 #include <string.h>
 
 #include "gateway/cluster/cluster_internal.h"
+#include "gateway/cluster/dial.h"
 #include "gateway/cluster/link.h"
 #include "gateway/cluster/questions.h"
 #include "gateway/cluster/redis.h"
 #include "gateway/cluster/refused.h"
 #include "gateway/cluster/store.h"
 #include "gateway/cluster/topics_internal.h"
+#include "gateway/cluster/wire.h"
 #include "shared/base/alloc.h"
 #include "shared/base/clock.h"
 
@@ -179,10 +181,12 @@ static void on_asker_ready(void *context)
 
 static void close_asker(struct topics *topics)
 {
-	if (!topics->asker)
+	if (!topics->dial && !topics->asker)
 		return;
 	topic_tasks_end(topics);
+	dial_close(topics->dial);
 	redis_close(topics->asker);
+	topics->dial = NULL;
 	topics->asker = NULL;
 }
 
@@ -195,11 +199,10 @@ static void on_asker_end(void *context, const char *why)
 	pump(topics);
 }
 
-/* A connection for a question, unless there has been an attempt just now. */
-static void open_asker(struct topics *topics)
+static void on_asker_dialed(void *context, const int *sockets, const char *why)
 {
+	struct topics *topics = context;
 	struct cluster *cluster = topics->cluster;
-	int64_t now_ms = clock_monotonic_ms();
 	const struct redis_options options = {
 		.server = cluster->server,
 		.client_name = "wavelog-worker",
@@ -208,11 +211,28 @@ static void open_asker(struct topics *topics)
 	const struct redis_handlers handlers = {
 		.on_ready = on_asker_ready, .on_end = on_asker_end, .context = topics};
 
-	if (cluster->is_relay || topics->asker || now_ms - topics->asker_began_ms < ASKER_RETRY_MS)
+	if (!sockets) {
+		on_asker_end(topics, why);
+		return;
+	}
+	topics->asker = redis_open(&cluster->loop, *sockets, &options, &handlers);
+	dial_close(topics->dial);
+	topics->dial = NULL;
+}
+
+/* A connection for a question, unless there has been an attempt just now. */
+static void open_asker(struct topics *topics)
+{
+	struct cluster *cluster = topics->cluster;
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (cluster->is_relay || topics->dial || topics->asker ||
+	    now_ms - topics->asker_began_ms < ASKER_RETRY_MS)
 		return;
 	topics->is_relay = false;
 	topics->asker_began_ms = now_ms;
-	topics->asker = redis_open(&cluster->loop, &options, &handlers);
+	topics->dial =
+		dial_start(&cluster->loop, &cluster->server->url, 1, on_asker_dialed, topics);
 }
 
 /* With those that nobody can answer now the browser is turned away at once. */
@@ -227,7 +247,7 @@ static void answer_questions(struct topics *topics)
 		return;
 	if (!topics->redis)
 		open_asker(topics);
-	if (!topics->redis && topics->asker)
+	if (!topics->redis && (topics->dial || topics->asker))
 		return; /* soon */
 	while ((number = questions_take(questions, topic, &len)) >= 0) {
 		if (topics->redis)
@@ -313,7 +333,7 @@ void topics_on_tick(struct topics *topics)
 	int64_t now_ms = clock_monotonic_ms();
 
 	log_repeat_tick(&topics->too_many, now_ms, false);
-	if (topics->asker && topics->cluster->is_relay)
+	if (topics->cluster->is_relay && !topics->is_relay)
 		close_asker(topics);
 	if (is_up(topics) && now_ms - topics->status_told_ms >= STATUS_KEPT_MS) {
 		topic_tell_status(topics);

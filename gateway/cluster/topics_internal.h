@@ -37,7 +37,8 @@ struct topics {
 	char cursor[24]; /* of SCAN */
 	int64_t compared_ms;
 
-	struct redis *asker; /* of a process that is not the relay */
+	struct dial *dial; /* of a process that is not the relay: while it connects */
+	struct redis *asker; /* then */
 	int64_t asker_began_ms;
 };
 

@@ -19,12 +19,6 @@
 
 #include "shared/base/alloc.h"
 
-static _Noreturn void out_of_memory(void)
-{
-	fputs("out of memory\n", stderr);
-	abort();
-}
-
 /* The oldest error that OpenSSL has a text for, a constant. */
 static const char *openssl_reason(void)
 {
@@ -61,7 +55,7 @@ static SSL_CTX *trust_new(const char *ca_file, char why[WIRE_WHY_SIZE])
 	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
 
 	if (!context || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1)
-		out_of_memory();
+		end_for_want_of("memory");
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
 					     SSL_OP_IGNORE_UNEXPECTED_EOF);
 	/* What has not been sent grows meanwhile, and may move. */
@@ -127,7 +121,7 @@ void wire_secure(struct wire *wire, const struct redis_server *server)
 	wire->tls = SSL_new(server->trust);
 	bio = BIO_new_fd(wire->fd, BIO_NOCLOSE);
 	if (!wire->tls || !bio)
-		out_of_memory();
+		end_for_want_of("memory");
 	SSL_set_bio(wire->tls, bio, bio);
 	SSL_set_connect_state(wire->tls);
 	SSL_set_hostflags(wire->tls, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

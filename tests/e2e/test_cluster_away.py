@@ -19,6 +19,7 @@ from harness.process import wait_until
 from harness.redis_server import Redis
 from harness.websocket import authenticated, push_of
 from test_cluster import publish
+from test_cluster_tls import NAME
 
 SECRET_WORDS = "sesame", "open, sesame"
 
@@ -111,11 +112,18 @@ GROUPS = {
                       ("hang_and_arrive_late", "")],
     "redis refuses": [("out_of_memory", "OOM memory"), ("wrong_password", "WRONGPASS password"), ("read_only", "READONLY read")],
 }  # fmt: skip
+BY_TLS_AND_NAME = "the way is cut"
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda name: name.replace(" ", "-"))
-def test_local_service_goes_on_and_all_is_relayed_once_it_is_back(make_cluster, group):
-    cluster = make_cluster(2, proxied=True, redis={"password": SECRET_WORDS[1]})
+def test_local_service_goes_on_and_all_is_relayed_once_it_is_back(make_cluster, certificates, group):
+    secure = {"certificates": certificates} if group == BY_TLS_AND_NAME else {}
+    cluster = make_cluster(2, proxied=True, start=False, redis={"password": SECRET_WORDS[1], **secure})
+    for service, proxy in zip(cluster.services, cluster.proxies):
+        url = cluster.redis.url_of(port=proxy.port)
+        if secure:
+            service.write_config(redis_url=url.replace("127.0.0.1", NAME or "127.0.0.1"), redis_ca=str(cluster.redis.tls))
+    cluster.start()
     faults, number = Faults(cluster), 0
     with Traffic(cluster, rate=40) as traffic:
         for name, words in GROUPS[group]:

@@ -240,6 +240,10 @@ def test_nothing_is_lost_or_doubled_when_redis_goes_hangs_forgets_or_comes_back_
     assert len([i for i in range(told) if heard[b"%d" % i] > len(publishers)]) < told / 5
 
 
+def attempts(client):
+    return client.info("stats")["total_connections_received"]
+
+
 def test_what_redis_refuses_is_said_and_sent_when_it_takes_it_again(make_cluster):
     cluster = started(make_cluster)
     a, b = cluster.nodes
@@ -263,6 +267,9 @@ def test_what_redis_refuses_is_said_and_sent_when_it_takes_it_again(make_cluster
         for _ in range(3):
             assert a.api.publish("t", 0).status == 200
         wait_until(lambda: a.row()["why"] == why, lambda: f"{why}: {a.row()}\n{a.log_end()}")
+        tried, reached = attempts(client), counted(a, "cluster_reconnects")
+        wait_until(lambda: attempts(client) >= tried + 6, "it tries again, twice")
+        assert a.cluster_nodes() == -1 and counted(a, "cluster_reconnects") == reached, "it is away all the time"
         mend()
         cluster.wait_until_joined(3)
         a.api.publish("t", 0)
@@ -321,3 +328,18 @@ def test_a_copied_state_dir_stays_away_while_the_original_is_there(make_cluster)
     wait_until(lambda: counted(a, "cluster_refused", "not_json") == heard.total(), "the original has counted all")
     assert counted(twin, "cluster_refused", "not_json") == 0
     assert cluster.redis.client.pubsub_numsub(CHANNEL)[0][1] <= 3
+    does_not_overhear_what_was_said_while_it_stood_still(cluster.redis.client, twin)
+
+
+def does_not_overhear_what_was_said_while_it_stood_still(client, twin):
+    beats = client.pubsub(ignore_subscribe_messages=True)
+    beats.subscribe(f"wavelog:node:{twin.id}")
+    wait_until(lambda: client.pubsub_numsub(CHANNEL)[0][1] == 3, "it looks who is there", interval_s=0.005)
+    twin.service.gateway.send(signal.SIGSTOP)
+    for _ in range(2):
+        wait_until(beats.get_message, "the original beats")
+    beats.close()
+    tried = attempts(client)
+    twin.service.gateway.send(signal.SIGCONT)
+    wait_until(lambda: attempts(client) >= tried + 3, "it tries again")
+    assert counted(twin, "cluster_reconnects") <= 1

@@ -209,6 +209,11 @@ def ask_for(node, topic):
     return socket
 
 
+def is_let_in(node, topic):
+    with ask_for(node, topic) as socket:
+        return status_of(socket) == 101
+
+
 def test_a_browser_that_is_faster_than_its_topic_waits_for_it(make_cluster):
     cluster = make_cluster(2, start=False, proxied=True, gateway_processes=2)
     redis = cluster.redis.client
@@ -249,6 +254,7 @@ def test_a_browser_that_is_faster_than_its_topic_waits_for_it(make_cluster):
         socket.close()
     b_proxy.restore()
     b.wait_until_joined()
+    wait_until(lambda: is_let_in(b, "late"), "whichever process is asked can ask")
     with authenticated(b.service, "late"):
         pass
     # A reload and a drain meanwhile.

@@ -14,12 +14,12 @@ import time
 import redis
 
 from . import sqlite
-from .process import log_faults, wait_until
+from .process import LIMIT_S, log_faults, wait_until
 from .redis_server import Proxy, Redis
 from .service import Service
 from .web_servers import Nginx
 
-BACK_S = 12.0  # it is back 5 s after Redis; on a machine that is full of tests a little later
+BACK_S = 5.0  # after Redis, which has to answer again
 KEY = "wavelog:topic:"
 CHANNEL, LOG, NODES = "wavelog:events", "wavelog:log", "wavelog:nodes"
 
@@ -47,9 +47,9 @@ class Node(Nginx):
 
         wait_until(lambda: self.cluster_nodes() == nodes if nodes else self.cluster_nodes() > 0, what, limit_s)
 
-    def wait_until_away(self, limit_s=BACK_S):
+    def wait_until_away(self):
         """Returns the reason that it gives."""
-        wait_until(lambda: self.cluster_nodes() == -1 and self.row()["why"], lambda: f"it is away: {self.row()}", limit_s)
+        wait_until(lambda: self.cluster_nodes() == -1 and self.row()["why"], lambda: f"it is away: {self.row()}")
         return self.row()["why"]
 
     def log_end(self, lines=15):
@@ -104,12 +104,14 @@ class Cluster:
         for service in self.services:
             self.start_node(service)
         for node in self.nodes:  # there may be others at a Redis that is not ours
-            node.wait_until_joined(len(self.nodes) if self.owned else None)
+            node.wait_until_joined(len(self.nodes) if self.owned else None, LIMIT_S)
         return self
 
     def wait_until_joined(self, nodes=None):
+        """All of them within BACK_S from now on."""
+        until = time.monotonic() + BACK_S
         for node in self.nodes:
-            node.wait_until_joined(nodes or len(self.nodes))
+            node.wait_until_joined(nodes or len(self.nodes), until - time.monotonic())
 
     def register(self, topic, **members):
         """At the first node, and waits until each knows it."""
@@ -131,9 +133,7 @@ class Cluster:
             )
             for other in self.nodes:
                 if other is not node and newest:
-                    wait_until(
-                        lambda: other.has_event(node.id, newest), f"the newest event, {newest}, is at each", BACK_S
-                    )
+                    wait_until(lambda: other.has_event(node.id, newest), f"the newest event, {newest}, is at each")
 
     def close(self):
         faults = []

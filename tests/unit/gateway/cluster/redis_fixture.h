@@ -13,6 +13,7 @@
 #include <uv.h>
 #include <cmocka.h>
 
+#include "gateway/cluster/dial.h"
 #include "gateway/cluster/redis.h"
 #include "gateway/cluster/replies.h"
 #include "gateway/cluster/wire.h"
@@ -43,6 +44,7 @@ static struct {
 } server;
 
 /* The owner. */
+static struct dial *dial;
 static struct redis *redis;
 static const char *const *script; /* what it sends, each a command */
 static const char *closes_at; /* the word of the trace at which it closes; NULL: at the end */
@@ -228,12 +230,30 @@ static void begin(const char *const *answers)
 	server.port = ntohs(address.sin_port);
 }
 
+struct opening {
+	struct redis_options options;
+	const struct redis_handlers *handlers;
+};
+
+static void on_dialed(void *context, const int *sockets, const char *why)
+{
+	const struct opening *opening = context;
+
+	if (sockets)
+		redis = redis_open(&loop, *sockets, &opening->options, opening->handlers);
+	else
+		note("end: %s", why);
+	dial_close(dial);
+	dial = NULL;
+}
+
 /* `url`: PORT in it is the server's. Runs until the owner has closed, and checks that nothing is
  * left. */
 static void run(const char *url, int64_t deadline_ms, const struct redis_handlers *handlers)
 {
 	const char *port = strstr(url, "PORT");
 	char text[160], why[REDIS_WHY_SIZE] = "";
+	struct opening opening = {{NULL, "test", deadline_ms}, handlers};
 	struct redis_server *there;
 
 	if (port)
@@ -243,8 +263,9 @@ static void run(const char *url, int64_t deadline_ms, const struct redis_handler
 		snprintf(text, sizeof(text), "%s", url);
 	there = redis_server_new(text, "", why);
 	assert_string_equal(why, "");
-	redis = redis_open(&loop, &(struct redis_options){there, "test", deadline_ms}, handlers);
-	while (redis && uv_run(&loop, UV_RUN_ONCE) != 0)
+	opening.options.server = there;
+	dial = dial_start(&loop, &there->url, 1, on_dialed, &opening);
+	while ((dial || redis) && uv_run(&loop, UV_RUN_ONCE) != 0)
 		;
 	assert_null(redis);
 	if (server.has_peer && !uv_is_closing((uv_handle_t *)&server.peer))

@@ -203,18 +203,25 @@ static void an_event_names_the_one_before_it_unless_that_stayed_at_home(void **s
 	assert_int_equal(prev_of(10, 11, 10), 11);
 }
 
-static void large_entries_are_asked_for_by_the_few(void **state)
+static void large_entries_are_asked_for_by_the_few_and_small_ones_by_the_many(void **state)
 {
+	static const size_t sizes[] = {1, 1000, 100 * 1000, 1000 * 1000, 70 * 1000 * 1000};
 	unsigned count = READ_COUNT_MOST;
 
 	(void)state;
 	for (int i = 0; i < 20; i++)
-		count = read_count(count, READ_BYTES + 1);
+		count = read_count(count, READ_BYTES + 1, 1000);
 	assert_int_equal(count, 1);
-	assert_int_equal(read_count(8, READ_BYTES / 2), 8);
+	assert_int_equal(read_count(8, READ_BYTES / 2, 1000), 8);
 	for (int i = 0; i < 20; i++)
-		count = read_count(count, 0);
+		count = read_count(count, 0, 1000);
 	assert_int_equal(count, READ_COUNT_MOST);
+	/* However few bytes came last: if all are as large as one was, they fit into an answer. */
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		count = read_count(READ_COUNT_MOST, 0, sizes[i]);
+		assert_in_range(count, 1, READ_COUNT_MOST);
+		assert_true(count == 1 || count * sizes[i] <= READ_BYTES_MOST);
+	}
 }
 
 int main(void)
@@ -225,7 +232,7 @@ int main(void)
 		cmocka_unit_test(what_redis_has_says_whether_it_has_lost_its_memory),
 		cmocka_unit_test(an_event_is_new_or_known_or_comes_after_a_gap),
 		cmocka_unit_test(an_event_names_the_one_before_it_unless_that_stayed_at_home),
-		cmocka_unit_test(large_entries_are_asked_for_by_the_few),
+		cmocka_unit_test(large_entries_are_asked_for_by_the_few_and_small_ones_by_the_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,166 @@
+/*
+ * Asking Redis how it stands, see findings.h. State: in the struct. Never blocks. All is asked at
+ * one moment, in a transaction, when the subscriber hears everything already.
+ */
+#include "gateway/cluster/findings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/cluster/cluster_internal.h"
+#include "shared/base/clock.h"
+#include "shared/base/log.h"
+
+enum { LOG_TYPE, JOINED, MARKER_MADE, MARKER, NAMESAKES, LOG_STATE, LOG_ENTRY, QUESTIONS };
+
+static bool read_position(const redisReply *reply, struct log_position *out)
+{
+	return reply && reply->str && log_position_read(redis_bytes(reply), out);
+}
+
+/* Of XINFO STREAM; without a log that is an error. */
+static bool read_log_state(const redisReply *reply, struct log_findings *log)
+{
+	const redisReply *first = redis_member(reply, "first-entry");
+
+	log->has_first =
+		first && first->elements > 0 && read_position(first->element[0], &log->first);
+	return !log->has_log ||
+	       read_position(redis_member(reply, "last-generated-id"), &log->newest);
+}
+
+static bool are_of_types(redisReply *const *answers, const redisReply **odd)
+{
+	static const int types[QUESTIONS] = {
+		[JOINED] = REDIS_REPLY_INTEGER,
+		[MARKER] = REDIS_REPLY_STRING,
+		[NAMESAKES] = REDIS_REPLY_ARRAY,
+		[LOG_ENTRY] = REDIS_REPLY_ARRAY,
+	};
+
+	for (size_t i = 0; i < QUESTIONS && !*odd; i++)
+		if (types[i] && answers[i]->type != types[i])
+			*odd = answers[i];
+	return !*odd;
+}
+
+static void look_at(struct findings *findings, redisReply *const *answers, const char **why,
+		    const redisReply **odd)
+{
+	struct log_findings *log = &findings->log;
+
+	log->has_log = redis_is_text(answers[LOG_TYPE], "stream");
+	if (!log->has_log && !redis_is_text(answers[LOG_TYPE], "none")) {
+		*why = "the key " CLUSTER_LOG " is another program's: it is no stream";
+		return;
+	}
+	if (!are_of_types(answers, odd))
+		return;
+	log->has_entry = answers[LOG_ENTRY]->elements > 0;
+	findings->is_alone = redis_named_number(answers[NAMESAKES]) <= 1; /* its own connection */
+	snprintf(findings->marker, sizeof(findings->marker), "%s", answers[MARKER]->str);
+	if (!redis_is_text(answers[MARKER], findings->marker) || !findings->marker[0])
+		*why = "the key " CLUSTER_MARKER " is another program's";
+	else if (!read_log_state(answers[LOG_STATE], log))
+		*odd = answers[LOG_STATE];
+}
+
+/* True for an answer of that type. No answer: the connection has ended, and its owner hears of
+ * that. */
+static bool takes(struct findings *findings, const redisReply *reply, int type)
+{
+	if (reply && reply->type == type)
+		return true;
+	if (reply)
+		findings->on_found(findings->cluster, NULL, reply);
+	return false;
+}
+
+/* Of what may be answered by anything but an error. */
+static void on_done(void *context, const redisReply *reply)
+{
+	struct findings *findings = context;
+
+	if (reply && reply->type == REDIS_REPLY_ERROR)
+		findings->on_found(findings->cluster, NULL, reply);
+}
+
+/* Is all there as this node left it? */
+static void on_answers(void *context, const redisReply *reply)
+{
+	struct findings *findings = context;
+	const char *why = NULL;
+	const redisReply *odd = NULL;
+
+	if (!takes(findings, reply, REDIS_REPLY_ARRAY))
+		return;
+	if (reply->elements == QUESTIONS)
+		look_at(findings, reply->element, &why, &odd);
+	else
+		odd = reply;
+	findings->on_found(findings->cluster, why, odd);
+}
+
+/* Redis 5 and an access list may know nothing of it: then changes are seen later. */
+static void on_tracking(void *context, const redisReply *reply)
+{
+	struct findings *findings = context;
+
+	if (!reply)
+		return;
+	findings->has_tracking = reply->type == REDIS_REPLY_STATUS;
+	if (!findings->has_tracking && !findings->has_said_so)
+		log_event(LOG_WARN, "Redis does not say which topics change",
+			  log_text("why", "it is older than 6, or its access list lacks "
+					  "+client|tracking"));
+	findings->has_said_so |= !findings->has_tracking;
+}
+
+static void on_listening(void *context, const redisReply *reply)
+{
+	struct findings *findings = context;
+	struct cluster *cluster = findings->cluster;
+	const struct cluster_state *state = cluster_store_state(cluster->store);
+	char drawn[CLUSTER_MARKER_SIZE], id[32], position[LOG_POSITION_SIZE];
+
+	if (!takes(findings, reply, REDIS_REPLY_ARRAY))
+		return;
+	snprintf(drawn, sizeof(drawn), "%.15s%08x", cluster->instance, (unsigned)clock_wall_us());
+	snprintf(id, sizeof(id), "%lld", findings->client_id);
+	log_position_write(state->position, position);
+	const char *const *const questions[QUESTIONS] = {
+		[LOG_TYPE] = WORDS("TYPE", CLUSTER_LOG),
+		[JOINED] = WORDS("SADD", CLUSTER_LOG_NODES, state->node),
+		[MARKER_MADE] = WORDS("SET", CLUSTER_MARKER, drawn, "NX"),
+		[MARKER] = WORDS("GET", CLUSTER_MARKER),
+		[NAMESAKES] = WORDS("PUBSUB", "NUMSUB", findings->channel),
+		[LOG_STATE] = WORDS("XINFO", "STREAM", CLUSTER_LOG),
+		[LOG_ENTRY] = WORDS("XRANGE", CLUSTER_LOG, position, position),
+	};
+
+	redis_send(findings->commands, on_tracking, findings,
+		   WORDS("CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX",
+			 "wavelog:topic:", "NOLOOP"));
+	redis_send(findings->commands, on_done, findings, WORDS("MULTI"));
+	for (size_t i = 0; i < QUESTIONS; i++)
+		redis_send(findings->commands, on_done, findings, questions[i]);
+	redis_send(findings->commands, on_answers, findings, WORDS("EXEC"));
+}
+
+static void on_client_id(void *context, const redisReply *reply)
+{
+	struct findings *findings = context;
+
+	if (takes(findings, reply, REDIS_REPLY_INTEGER))
+		findings->client_id = reply->integer;
+}
+
+void findings_ask(struct findings *findings, struct redis *commands, struct redis *subscriber)
+{
+	findings->log = (struct log_findings){0};
+	findings->commands = commands;
+	redis_send(subscriber, on_client_id, findings, WORDS("CLIENT", "ID"));
+	redis_send(subscriber, on_done, findings, WORDS("SUBSCRIBE", CLUSTER_EVENTS));
+	redis_send(subscriber, on_done, findings, WORDS("SUBSCRIBE", CLUSTER_INVALIDATED));
+	redis_send(subscriber, on_listening, findings, WORDS("SUBSCRIBE", findings->channel));
+}
