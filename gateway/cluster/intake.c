@@ -14,10 +14,12 @@
 /* Other nodes' clocks may be wrong, and pruning goes by the time: within the last minute. */
 enum { LATE_MS = 60000 };
 
-enum statement { LOAD, ADD, FORGET_TOPIC, PUT_NODE, DROP_DEAD_NODE, STATEMENTS };
+enum statement { LOAD, KEPT, ADD, FORGET_TOPIC, PUT_NODE, DROP_DEAD_NODE, STATEMENTS };
 
 static const char *const sql[STATEMENTS] = {
 	[LOAD] = "SELECT node, last_id FROM nodes WHERE last_id > 0",
+	[KEPT] = "SELECT CAST(substr(max(origin), 18) AS INTEGER) FROM events "
+		 "WHERE origin > ?1 || '.' AND origin < ?1 || '/'",
 	[ADD] = "INSERT INTO events (kind, topic, user_id, created_ms, origin, payload) "
 		"VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
 	/* What has been registered here and is not relayed yet, stays. */
@@ -87,12 +89,18 @@ static struct node *find_node(const struct intake *intake, const char *id)
 	return NULL;
 }
 
+/* A node that once made room for another is told by its events, for as long as they are kept. */
 enum entry_verdict intake_judge(const struct intake *intake, const struct log_entry *entry,
 				bool may_miss)
 {
 	const struct node *node = find_node(intake, entry->origin);
+	int64_t last_id = node ? node->last_id : 0;
 
-	return entry_judge(node ? node->last_id : 0, entry->id, entry->prev, may_miss);
+	if (!node) {
+		sqlite3_bind_text(intake->statements[KEPT], 1, entry->origin, -1, SQLITE_STATIC);
+		database_read_numbers(intake->statements[KEPT], &last_id, 1);
+	}
+	return entry_judge(last_id, entry->id, entry->prev, may_miss);
 }
 
 enum database_status intake_put(struct intake *intake)

@@ -299,6 +299,10 @@ static void there_are_not_too_many_nodes_and_a_dead_one_gives_way(void **state)
 				  "SELECT count(*) || ' ' || sum(node = '0000000000001001') "
 				  "FROM nodes"),
 			    "32 0");
+	/* What it published before is in the log still, perhaps, and here. */
+	assert_int_equal(add(entry_of("0000000000001001", 5, 0), true), ENTRY_KNOWN);
+	execute(handle(), "UPDATE nodes SET is_alive = 0");
+	assert_int_equal(add(entry_of("0000000000001001", 6, 5), true), ENTRY_NEW);
 	close_store();
 }
 
