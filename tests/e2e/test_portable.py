@@ -20,7 +20,9 @@ import pytest
 from harness import hosting, sandbox
 from harness.api import FastCgi, make_token
 from harness.pages import blocks
-from harness.process import GID, LIMIT_S, UID, Process, accepts, adopt_orphans, environment, wait_until
+from harness.cluster import LOG
+from harness.process import GID, LIMIT_S, UID, Process, accepts, adopt_orphans, environment, give_to_user, wait_until
+from harness.redis_server import Redis
 from harness.service import REPO, Service
 from harness.websocket import PROTOCOL_ERROR, authenticated, ends_with, push_of
 
@@ -194,6 +196,30 @@ class Chrooted(Service):
         return subprocess.run(command, input=given, capture_output=True, env=variables, pass_fds=[kept]).stdout
 
 
+@pytest.fixture(scope="module")
+def redis(certificates):
+    """By TLS."""
+    server = Redis(certificates=certificates)
+    yield server
+    assert server.close() == []
+
+
+def joins(service, redis):
+    """Before it starts: it is to be in a cluster."""
+    authority = service.dir / "authority.pem"
+    shutil.copy(redis.tls, authority)
+    give_to_user(authority, 0o600)
+    service.write_config(redis_url=redis.url, redis_ca=str(service.inside(authority)))
+
+
+def relays(call, redis):
+    """What it publishes arrives at Redis."""
+    wait_until(lambda: call("status", REQUEST_METHOD="GET").json["cluster_nodes"] == 1, "it reaches Redis by TLS")
+    entries = redis.client.xlen(LOG)
+    assert call("publish", b'{"topic":"t","payload":"to all"}').status == 200
+    wait_until(lambda: redis.client.xlen(LOG) > entries, "it relays")
+
+
 def starts(service, listener_dir):
     """A whole service: a topic, browsers, publishes, the status. Returns what asks its API."""
     service.api_socket = listener_dir / "api.sock"  # by the descriptor alone, and its path must be short
@@ -213,9 +239,11 @@ def starts(service, listener_dir):
     return call
 
 
-def serves(service, listener_dir):
-    """Hands over, too, and listens by itself; nothing odd in its log."""
+def serves(service, listener_dir, redis):
+    """In a cluster. Hands over, too, and listens by itself; nothing odd in its log."""
+    joins(service, redis)
     call = starts(service, listener_dir)
+    relays(call, redis)
     old = service.gateway
     old.send(signal.SIGUSR2)
 
@@ -279,10 +307,10 @@ def serves_by_cgi(service):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root directory")
 @pytest.mark.parametrize("system", ["nothing", "bullseye", "trixie"])
-def test_they_serve_in(unpacked, system, tmp_path):
+def test_they_serve_in(unpacked, system, tmp_path, redis):
     service = Chrooted(unpacked, None if system == "nothing" else ROOTS / system)
     try:
-        serves(service, tmp_path)
+        serves(service, tmp_path, redis)
     finally:
         faults = service.close()
         shutil.rmtree(service.dir, ignore_errors=True)
@@ -327,12 +355,12 @@ class OnOldKernel(Service):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86-64")
-def test_they_serve_on_linux_3_10(unpacked, tmp_path):
+def test_they_serve_on_linux_3_10(unpacked, tmp_path, redis):
     service = OnOldKernel(programs=unpacked)
     status = Path("/proc/self/status").read_text()
     assert "Seccomp:\t0" in status
     try:
-        serves(service, tmp_path)
+        serves(service, tmp_path, redis)
     finally:
         faults = service.close()
     assert not faults, faults
