@@ -52,7 +52,7 @@ UNIT_SRC := $(wildcard $(addprefix tests/unit/,$(addsuffix /test_*.c,*  */*)))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 SCHEMA := $(sort $(wildcard sql/*.sql))
-C_FILES := $(SHARED_SRC) $(API_SRC) $(GATEWAY_SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c tests/bench/*.c)
+C_FILES := $(SHARED_SRC) $(API_SRC) $(GATEWAY_SRC) $(UNIT_SRC) $(wildcard tests/fuzz/*.c tests/bench/*.c .ci/*.c)
 H_FILES := $(wildcard $(patsubst %,%/*.h,api gateway gateway/* shared/* tests/* tests/unit/* tests/unit/*/*))
 SCRIPTS := .ci/packages .ci/portable .ci/run nginx/run nginx/run-site.sh $(wildcard tests/run tests/*/run) $(wildcard examples/hosting/*.sh)
 
@@ -63,7 +63,7 @@ PROGRAMS := $(B)/wavelog-worker-api $(B)/wavelog-worker-gateway
 UNIT_BIN := $(addprefix $(B)/unit/,$(notdir $(basename $(UNIT_SRC))))
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 CLIENT_FILES := $(addprefix $(B)/client/wavelog-worker,.js .mjs .d.ts .d.mts -socket.js)
-BENCH_BIN := $(addprefix $(B)/bench/,load bare_loop bare_fastcgi)
+BENCH_BIN := $(addprefix $(B)/bench/,load bare_loop bare_fastcgi slow_sync.so)
 
 .PHONY: all client run test unit unit-programs e2e chaos format check-format lint cppcheck clang-tidy shellcheck floors fuzz \
 	fuzz-programs soak bench bench-smoke bench-programs packages portable portable-test install uninstall clean help
@@ -165,7 +165,7 @@ fuzz-programs: $(FUZZ_BIN)
 
 # The tools of the benchmark: the load generator, and what the service is measured against.
 
-$(B)/bench/load: $(call objects,$(filter-out tests/bench/bare_%.c,$(BENCH_SRC))) $(B)/libshared.a
+$(B)/bench/load: $(call objects,$(filter-out tests/bench/bare_%.c tests/bench/slow_%.c,$(BENCH_SRC))) $(B)/libshared.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SHARED_LIBS)
 
@@ -176,6 +176,10 @@ $(B)/bench/bare_loop: $(call objects,tests/bench/bare_loop.c)
 $(B)/bench/bare_fastcgi: $(call objects,tests/bench/bare_fastcgi.c)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lfcgi
+
+$(B)/bench/%.so: tests/bench/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -fPIC -shared -o $@ $<
 
 bench-programs: $(PROGRAMS) $(BENCH_BIN)
 

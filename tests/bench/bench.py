@@ -1,4 +1,5 @@
 """The benchmark: starts each contender on loopback, measures, prints one table, and fails when a bar is missed.
+A row that misses its bar is measured again in the end, twice at most, and all that was measured counts.
 BENCHMARKS.md says what the rows mean. With --smoke the numbers are small, nothing is held against the bars, and the only
 question is whether the tools work.
 
@@ -28,6 +29,7 @@ SCENARIOS = (
     keeping.replay, keeping.status, keeping.writes, cluster.cluster_fan_out, cluster.cluster_publish, cluster.cluster_delivery,
     cluster.cluster_backlog, portable.portable,
 )  # fmt: skip
+TIMES_AGAIN = 2
 
 
 @dataclass
@@ -63,9 +65,18 @@ class Bench:
     def __init__(self, rounds, scale, smoke):
         self.rounds_wanted, self.scale, self.smoke = rounds, scale, smoke
         self.report = report.Report(judging=not smoke)
+        self.measuring = None  # the name of a scenario
+
+    def measure(self, scenario):
+        self.measuring, begin = scenario.__name__, time.monotonic()
+        self.report.times[self.measuring] += 1
+        print(f"measuring {self.measuring}", end=" ", file=sys.stderr, flush=True)
+        scenario(self)
+        print(f"took {time.monotonic() - begin:.1f} s", file=sys.stderr)
 
     def rows(self, *rows):
-        self.report.rows += rows
+        """Those of what is measured again are there already."""
+        self.report.rows |= dict.fromkeys(rows, self.measuring)
 
     def add(self, name, value):
         self.report.values[name].append(value)
@@ -77,9 +88,10 @@ class Bench:
         """The parts of all rounds: what is paced takes turns too."""
         return range(self.rounds_wanted * self.scale.parts)
 
-    def each_slice(self):
-        """The slices of a round: what is compared takes turns, each for some tenths of a second."""
-        return range(self.scale.slices)
+    def each_slice(self, times=1):
+        """The slices of a round: what is compared takes turns, each for some tenths of a second. `times` as many where it
+        differs much from slice to slice."""
+        return range(self.scale.slices * times)
 
     def start(self, stack, *makes):
         """Contenders. The smoke test does without nchan, whose package only the benchmark needs."""
@@ -104,10 +116,12 @@ def main():
     bench = Bench(1 if arguments.smoke else arguments.rounds, SMOKE if arguments.smoke else Scale(), arguments.smoke)
     for scenario in SCENARIOS:
         if arguments.k in scenario.__name__:
-            begin = time.monotonic()
-            print(f"measuring {scenario.__name__}", end=" ", file=sys.stderr, flush=True)
-            scenario(bench)
-            print(f"took {time.monotonic() - begin:.1f} s", file=sys.stderr)
+            bench.measure(scenario)
+    for _ in range(TIMES_AGAIN):
+        again = set(bench.report.missed().values())
+        for scenario in SCENARIOS:
+            if scenario.__name__ in again:
+                bench.measure(scenario)
     lines.append(f"- load average at the end: {os.getloadavg()[0]:.2f}; "
                  f"{bench.rounds_wanted} rounds in {time.monotonic() - start:.0f} s")  # fmt: skip
     print("\n".join([*lines, "", *bench.report.lines()]))

@@ -10,7 +10,7 @@
  *          GET), secret, rate (0: as fast as it is answered), groups (names, with commas; # in
  *          `before` is the name of one), publishers (1; of each group, or who publish to nobody
  * here; 0: another load generator publishes what the groups get), until_delivered (0), awake (0):
- *          1 for never to sleep meanwhile
+ *          1 for never to sleep meanwhile; each (0): 1 for the time of each answer as well
  * drop     group
  */
 #include <cjson/cJSON.h>
@@ -85,6 +85,7 @@ static void publish(const cJSON *command)
 		.rate = number(command, "rate", 0),
 		.until_delivered = number(command, "until_delivered", 0) != 0,
 		.is_awake = number(command, "awake", 0) != 0,
+		.tells_each = number(command, "each", 0) != 0,
 		.publishers = (size_t)number(command, "publishers", 1),
 	};
 

@@ -237,6 +237,14 @@ static void print_faults(const struct run_options *options)
 	       missed, repeated, corrupt, closed, behind);
 }
 
+static void print_each(const struct samples *answers)
+{
+	printf("\"each\":[");
+	for (size_t i = 0; i < answers->count; i++)
+		printf("%s%.3f", i > 0 ? "," : "", (double)answers->values_ns[i] / 1000.0);
+	printf("],");
+}
+
 static void print(struct run *run)
 {
 	const char *comma = "";
@@ -253,6 +261,8 @@ static void print(struct run *run)
 	printf("},");
 	samples_print(&run->answers, "answers");
 	printf(",");
+	if (run->options->tells_each)
+		print_each(&run->answers);
 	samples_print(&run->deliveries, "deliveries");
 	print_faults(run->options);
 }

@@ -20,6 +20,7 @@ struct run_options {
 	int64_t count; /* of requests, of all together */
 	int64_t rate; /* of them a second; 0: as fast as they are answered */
 	bool until_delivered; /* a publisher goes on when its group has the push */
+	bool tells_each; /* prints the time of each answer */
 	bool is_awake; /* looks again and again instead of sleeping: nobody has to wake it */
 	size_t publishers; /* of all groups together; 0: another load generator publishes */
 	size_t group_count; /* each has as many publishers, LANES at most; 0: nobody reads here */

@@ -9,6 +9,7 @@ import functools
 import os
 import shutil
 import sqlite3
+import statistics
 import subprocess
 import tempfile
 import time
@@ -24,6 +25,7 @@ from .load import SERVER_CORES, Failure, descendants, on_cores, usage
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 PUSH = '{"type":"push","payload":', "}"  # what subscribers of the service get; the others are given it to send
 IN_MEMORY = ("tmpfs", "ramfs")
+SYNCS, SYNCED_BYTES = 50, 4096
 
 NCHAN = """
 {user}
@@ -78,9 +80,32 @@ def certificates():
     return Certificates(directory)
 
 
-def file_system(path):
+def _file_system(path):
     """Its name, by statfs(2)."""
     return subprocess.run(["stat", "-f", "-c", "%T", path], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@functools.cache
+def disk_directory():
+    """Where the build is, unless that is in memory, or the service may not go there."""
+    for parent in (BUILD, Path("/var/tmp")):
+        is_open = all(path.stat().st_mode & 0o001 for path in (parent, *parent.parents))
+        if is_open and _file_system(parent) not in IN_MEMORY:
+            break
+    return parent
+
+
+@functools.cache
+def disk():
+    """The file system there, and how many milliseconds a sync of some pages takes that were written before."""
+    times = []
+    with tempfile.TemporaryFile(dir=disk_directory()) as file:
+        for _ in range(SYNCS):
+            os.pwrite(file.fileno(), b"x" * SYNCED_BYTES, 0)
+            begin = time.perf_counter_ns()
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter_ns() - begin) / 1e6)
+    return _file_system(disk_directory()), statistics.median(times)
 
 
 class Contender:
@@ -112,19 +137,24 @@ class Contender:
 
 class Worker(Contender):
     """The service behind nginx or Apache, with the very site files of this repository. `bare`: the bare FastCGI program
-    has the place of the API, and there is no gateway. `seed`: see _seed. `on_disk`: see _move_state. Other keywords are
-    keys of config.yaml."""
+    has the place of the API, and there is no gateway. `seed`: see _seed. `on_disk`: its state is in disk_directory, and
+    with `sync_ms` each sync takes so long. Other keywords are keys of config.yaml."""
 
     name = "wavelog-worker"
 
-    def __init__(self, front=Nginx, bare=False, cores=SERVER_CORES, seed=None, on_disk=False, processes=4, **config):
+    def __init__(self, front=Nginx, bare=False, cores=SERVER_CORES, seed=None, on_disk=False, sync_ms=None, processes=4,
+                 **config):  # fmt: skip
         self.front, self.bare, self.cores, self.seed, self.on_disk = front, bare, cores, seed, on_disk
+        self.sync_ms = sync_ms
         self.processes = processes  # of the API
         self.service = Service(event_limit=10_000_000, event_retention="24h", drain="10ms", **config)
 
     def start(self):
         if self.on_disk:
             self._move_state()
+        if self.sync_ms:
+            library = shutil.copy(BUILD / "bench/slow_sync.so", self.service.bin)
+            self.service.environment = ["env", f"LD_PRELOAD={library}", f"SYNC_MS={self.sync_ms}"]
         if self.bare:
             shutil.copy(BUILD / "bench/bare_fastcgi", self.service.api_program)
         else:
@@ -142,12 +172,7 @@ class Worker(Contender):
         return faults
 
     def _move_state(self):
-        """The state directory is where the build is, unless that is in memory, or the service may not go there."""
-        for parent in (BUILD, Path("/var/tmp")):
-            is_open = all(path.stat().st_mode & 0o001 for path in (parent, *parent.parents))
-            if is_open and file_system(parent) not in IN_MEMORY:
-                break
-        self.service.state_dir = new_directory("state", parent)
+        self.service.state_dir = new_directory("state", disk_directory())
         self.service.state_dir.chmod(0o700)
         self.service.write_config(state_dir=str(self.service.state_dir))
 

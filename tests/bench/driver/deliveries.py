@@ -157,11 +157,10 @@ def newcomers(bench):
         Row("(newcomers of a round)", "", "newcomers"),
         Row("(what the publishes took)", "s", "crowd published"),
         Row("(until everybody had all of them)", "s", "crowd delivered"),
-        Row(f"{what}: answers to status that are not 200, in all rounds", "", "crowd refused", None, "<= 0"),
+        Row(f"{what}: answers to status that are not 200, in all rounds", "", "crowd refused", None, "<= 0", figure=sum),
         Row("(questions of a round)", "", "crowd questions"),
         Row("(the slowest answer)", "ms", "crowd status"),
     )  # fmt: skip
-    refused = 0
     with ExitStack() as stack:
         (worker, readers), = _crowds(bench, stack, subscribers, Worker)
         # In processes of their own: what is read must not hold up what is published.
@@ -171,16 +170,14 @@ def newcomers(bench):
             readers.begin_publish(worker, "fan", "fan", pushes, publishers=0)
             time.sleep(READY_S)
             publishers.begin_publish(worker, "fan", None, pushes, publishers=PUBLISHERS, rate=round(pushes / seconds))
-            refused += _come_and_ask(bench, worker, readers, newcomer, asker)
+            _come_and_ask(bench, worker, readers, newcomer, asker)
             bench.add("crowd delivered", readers.end_publish(worker, is_published=False)["seconds"] - READY_S)
             bench.add("crowd published", publishers.end_publish(worker)["answered_seconds"])
             worker.settle(subscribers)
-    bench.add("crowd refused", refused)
 
 
 def _come_and_ask(bench, worker, load, newcomer, asker):
-    """Newcomers one after the other, and questions meanwhile, while `load` is at work. Returns how many answers were not
-    200."""
+    """Newcomers one after the other, and questions meanwhile, while `load` is at work."""
     newcomers_ms, answers_ms, refused, is_over = [], [], 0, False
     newcomer.begin_connect(worker, "newcomer", "other", 1)
     while not is_over:
@@ -199,4 +196,4 @@ def _come_and_ask(bench, worker, load, newcomer, asker):
     bench.add("newcomer", max(newcomers_ms))
     bench.add("crowd questions", len(answers_ms))
     bench.add("crowd status", max(answers_ms))
-    return refused
+    bench.add("crowd refused", refused)

@@ -5,15 +5,16 @@ import platform
 import re
 import statistics
 import subprocess
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass
+@dataclass(frozen=True)
 class Row:
     """One line of the table. `ours` and `other` name measurements; without `other` the figure itself is held against the
-    bar. `bar` is "<= 1.15" and the like, or None: for information."""
+    bar, made by `figure` of all that was measured. `bar` is "<= 1.15" and the like, or None: for information."""
 
     what: str
     unit: str
@@ -22,6 +23,12 @@ class Row:
     bar: str = None
     enough: float = None  # a figure that is good whatever the ratio
     shift: bool = False  # the bar is for the difference between the two, not the ratio
+    figure: Callable = statistics.median
+
+
+def percentile_99(values):
+    """The 99th percentile: what at least 99 of 100 do not exceed."""
+    return sorted(values)[(len(values) * 99 + 99) // 100 - 1]
 
 
 def _number(value):
@@ -35,42 +42,46 @@ def _reaches(value, bar):
 
 
 class Report:
-    """`judging`: whether figures are held against the bars."""
+    """`judging`: whether figures are held against the bars. `rows`: each with the name of what measures it, and `times`:
+    how often that did."""
 
     def __init__(self, judging=True):
         self.judging = judging
         self.values = defaultdict(list)
-        self.rows = []
+        self.rows = {}
+        self.times = Counter()
 
     def _measured(self):
         return [row for row in self.rows if self.values[row.ours] and (not row.other or self.values[row.other])]
 
-    def _figure(self, name):
+    def _figure(self, row, name):
         values = self.values[name]
         spread = f" ({_number(min(values))} to {_number(max(values))})" if len(values) > 1 else ""
-        return _number(statistics.median(values)) + spread
+        return _number(row.figure(values)) + spread
 
     def _compare(self, row):
         """What is compared was measured in turns: the median is that of each with its neighbour, so that what the
         machine did meanwhile is in both."""
         if not row.other:
-            return statistics.median(self.values[row.ours])
+            return row.figure(self.values[row.ours])
         pairs = zip(self.values[row.ours], self.values[row.other], strict=True)
         return statistics.median(ours - other if row.shift else ours / other for ours, other in pairs)
 
     def _is_missed(self, row):
         if not self.judging or not row.bar:
             return False
-        if row.enough and statistics.median(self.values[row.ours]) <= row.enough:
+        if row.enough and row.figure(self.values[row.ours]) <= row.enough:
             return False
         return not _reaches(self._compare(row), row.bar)
 
     def _cells(self, row):
-        other = self._figure(row.other) if row.other else ""
+        other = self._figure(row, row.other) if row.other else ""
         compared = f"{self._compare(row):{'+' if row.shift else ''}.3f}" if row.other else ""
         bar = (row.bar or "") + (f", or {row.enough} {row.unit}" if row.enough else "")
         verdict = "**missed**" if self._is_missed(row) else "good" if self.judging and row.bar else ""
-        return [row.what, row.unit, self._figure(row.ours), other, compared, bar, verdict]
+        times = self.times[self.rows[row]]
+        verdict += f"{', ' if verdict else ''}measured {times} times" if times > 1 else ""
+        return [row.what, row.unit, self._figure(row, row.ours), other, compared, bar, verdict]
 
     def lines(self):
         """The table as markdown."""
@@ -78,7 +89,8 @@ class Report:
         return head + ["| " + " | ".join(self._cells(row)) + " |" for row in self._measured()]
 
     def missed(self):
-        return [row.what for row in self._measured() if self._is_missed(row)]
+        """The rows, each with the name of what measures it."""
+        return {row.what: self.rows[row] for row in self._measured() if self._is_missed(row)}
 
 
 def _first(pattern, path):
