@@ -1,9 +1,11 @@
 """The API started by CGI: one request, one process. Straight, with an environment and a standard input as good and bad web
 servers make them; test_web_servers.py has Apache's mod_cgid."""
 
+import contextlib
 import fcntl
 import http.client
 import os
+import select
 import socket
 import subprocess
 import time
@@ -12,7 +14,7 @@ import pytest
 
 from harness import sqlite
 from harness.api import Reply, is_error
-from harness.process import GID, LIMIT_S, UID, environment
+from harness.process import GID, LIMIT_S, UID, environment, give_to_user, wait_until
 from harness.web_servers import Apache, SharedHosting
 
 MIB = 1048576
@@ -207,6 +209,33 @@ def test_the_log_of_the_database_stays_short_when_all_calls_are_cgi(make_service
     assert call(alone, PUBLISH, HTTP_X_WORKER_SECRET="wrong").status == 403
     assert call(alone, b"{", "register").status == 400
     assert (alone.state_dir / "worker.db-wal").read_bytes() == before  # a refused call writes nothing
+
+
+def test_neither_housekeeping_nor_the_start_of_a_gateway_is_on_the_callers_time(make_service):
+    """A pipe in the place of gateway.start holds up the process that wants to start one, and what comes after that."""
+    service = make_service()
+    for topic in ("t", "old"):
+        assert call(service, f'{{"topic":"{topic}"}}'.encode(), "register").status == 200
+    sqlite.change(service.database, "UPDATE topics SET expires_ms = 1 WHERE topic = 'old'")
+    service.write_config(gateway_autostart=True)
+    start, body = service.state_dir / "gateway.start", body_of(MIB)  # which makes the log long enough to be looked after
+    os.mkfifo(start)
+    give_to_user(start, 0o600)
+
+    def go_on():
+        with contextlib.suppress(OSError), open(start, "w", opener=lambda path, _: os.open(path, os.O_WRONLY | os.O_NONBLOCK)) as pipe:
+            return pipe.write("0 ")  # one was started a moment ago
+
+    request = Cgi(service, length=MIB)
+    try:
+        request.send(body).process.stdin.close()
+        assert select.select([request.process.stdout], [], [], LIMIT_S)[0], "the answer waits for the start of a gateway"
+        assert request.process.stdout.read().startswith(b"Status: 200 ")
+        assert request.process.poll() is None and count(service, "topics WHERE topic = 'old'") == 1
+        wait_until(go_on, "a gateway is about to be started")
+        assert request.process.wait(LIMIT_S) == 0 and count(service, "topics WHERE topic = 'old'") == 0
+    finally:
+        request.process.kill()
 
 
 def test_apache_starts_it_by_mod_cgi_too(make_service, certificates):

@@ -22,8 +22,8 @@ def fastcgi(worker):
     return FastCgi(worker.service.api_socket, worker.service.secret)
 
 
-def is_registered(worker, topic):
-    return sqlite.ask(worker.service.database, f"SELECT 1 FROM topics WHERE topic = '{topic}'") != []
+def is_registered(service, topic):
+    return sqlite.ask(service.database, f"SELECT 1 FROM topics WHERE topic = '{topic}'") != []
 
 
 @pytest.mark.parametrize("script_name, path_info, uri, status", [
@@ -75,7 +75,7 @@ def test_body_shorter_than_announced_is_400_and_nothing_is_done(worker):
     body = b'{"topic":"cut short"}'
     reply = fastcgi(worker).call("register", body, length=len(body) + 1)
     assert is_error(reply, 400, "bad request: body is shorter than announced")
-    assert not is_registered(worker, "cut short")
+    assert not is_registered(worker.service, "cut short")
 
 
 @pytest.mark.parametrize("end", ["close", "abort", "shutdown"])
@@ -93,7 +93,7 @@ def test_body_that_stops_half_way_does_nothing_and_the_next_request_is_served(wo
                 connection.is_closed()  # or answered: no matter
     for _ in worker.service.api:
         assert fastcgi(worker).call("register", b'{"topic":"other"}').status == 200
-    assert not is_registered(worker, "half way")
+    assert not is_registered(worker.service, "half way")
 
 
 @pytest.mark.parametrize("garbage", [
@@ -153,7 +153,7 @@ def test_parameters_may_be_long_and_come_in_any_pieces(worker):
             connection.send(record(STDIN, bytes([byte])))
         connection.end_body()
         assert connection.reply().status == 200
-    assert is_registered(worker, "in pieces")
+    assert is_registered(worker.service, "in pieces")
 
 
 def test_records_that_do_not_belong_to_the_request_are_passed_over(worker):
@@ -165,7 +165,7 @@ def test_records_that_do_not_belong_to_the_request_are_passed_over(worker):
         connection.send(strange)
         connection.end_body()
         assert connection.reply().status == 200
-    assert is_registered(worker, "among others")
+    assert is_registered(worker.service, "among others")
 
 
 def test_a_request_that_drips_for_ever_does_not_hold_its_process(worker):
@@ -196,7 +196,7 @@ def test_body_longer_than_announced_is_taken_whole(worker):
     """Apache's mod_deflate unpacks a body but leaves the length of the packed one."""
     body = b'{"topic":"unpacked"}'
     assert fastcgi(worker).call("register", body, length=len(body) - 10).status == 200
-    assert is_registered(worker, "unpacked")
+    assert is_registered(worker.service, "unpacked")
 
 
 def test_requests_on_one_kept_connection_are_all_answered(worker):
@@ -220,6 +220,38 @@ def test_the_api_leaves_no_descriptor_behind(worker):
         worker.api.publish("nobody", 1)
         fastcgi(worker).close()
     wait_until(lambda: descriptors() == before, "as many descriptors as before")
+
+
+def test_a_whole_answer_is_read_before_housekeeping_and_before_a_gateway_is_started(make_service):
+    """More than a socket holds: until it is read the process stands in the middle of its answer."""
+    service = make_service()
+    service.start_api(1)
+
+    def call(*arguments, **parameters):
+        return FastCgi(service.api_socket, service.secret).call(*arguments, **parameters)
+
+    poll = dict(SCRIPT_NAME="/poll", REQUEST_URI="/poll", QUERY_STRING="topic=t", HTTP_X_WORKER_SECRET=None)
+    for topic in ("t", "old"):
+        assert call("register", f'{{"topic":"{topic}"}}'.encode()).status == 200
+    position = call(body=b'{"type":"auth","last_event_id":null}', **poll).json["last_event_id"]
+    assert call(body=b'{"topic":"t","payload":"%b"}' % (b"x" * (MIB - 100))).status == 200
+    assert service.stop_api() == []
+    sqlite.change(service.database, "UPDATE topics SET expires_ms = 1 WHERE topic = 'old'")
+    service.write_config(gateway_autostart=True)
+    service.gateway_program.unlink()  # what comes of it is in gateway.start
+    service.start_api(1)
+
+    def done():
+        return not is_registered(service, "old"), (service.state_dir / "gateway.start").exists()
+
+    with FastCgi(service.api_socket, service.secret) as client:
+        body = b'{"type":"auth","last_event_id":%d}' % position
+        client.begin(length=len(body), **poll)
+        client.send_body(body)
+        client.end_body()
+        assert client.socket.recv(1, socket.MSG_PEEK) and done() == (False, False)
+        assert len(client.reply().body) > MIB - 100
+    wait_until(lambda: done() == (True, True), "both come afterwards")
 
 
 @contextlib.contextmanager
