@@ -46,8 +46,12 @@ if (!hash_equals(KEY, $given)) {
 header('Content-Type: text/plain; charset=utf-8');
 header('X-Accel-Buffering: no');
 attempt('error_reporting', 0);
+attempt('set_error_handler', function () { // where a host has taken that away
+	return true;
+});
 attempt('ignore_user_abort', true); // what is put there is removed again, whoever goes away
 attempt('set_time_limit', 180);
+attempt('umask', 022); // the web server has to read what is tried
 
 $folder = __DIR__ . '/wavelog-worker-check-' . bin2hex(random_bytes(8));
 $elsewhere = null; // a folder outside the site, made for this run
@@ -71,7 +75,7 @@ function remove($path)
 {
 	if (is_link($path) || !is_dir($path))
 		return @unlink($path);
-	foreach (array_diff(scandir($path), ['.', '..']) as $name)
+	foreach (array_diff(@scandir($path) ?: [], ['.', '..']) as $name)
 		remove("$path/$name");
 	return @rmdir($path);
 }
@@ -158,9 +162,11 @@ function run(array $command)
 	$line = PHP_VERSION_ID >= 70400 ? $command : implode(' ', array_map('quoted', $command));
 	// Where PHP runs by CGI, its environment would tell wavelog-worker-api that this is a request.
 	$environment = ['PATH' => attempt('getenv', 'PATH') ?: '/usr/local/bin:/usr/bin:/bin'];
-	$process = @proc_open($line, [['file', '/dev/null', 'r'], ['pipe', 'w'], ['file', '/dev/null', 'w']], $pipes, null, $environment);
+	// No file: PHP may not open /dev/null where there is an open_basedir.
+	$process = @proc_open($line, [['pipe', 'r'], ['pipe', 'w'], ['pipe', 'w']], $pipes, null, $environment);
 	if (!is_resource($process))
 		return null;
+	fclose($pipes[0]);
 	stream_set_blocking($pipes[1], false);
 	$output = '';
 	$end = microtime(true) + 5;
@@ -184,12 +190,14 @@ function report_programs($elsewhere)
 	$found = is_file(__DIR__ . '/wavelog-worker-api');
 	$version = null;
 	if ($runs && $elsewhere !== null) {
-		$source = $found ? __DIR__ . '/wavelog-worker-api' : '/bin/true';
 		$copy = "$elsewhere/program";
-		attempt('copy', $source, $copy);
-		attempt('chmod', $copy, 0755);
-		$version = $found ? trim((string) run([$copy, '--version']))
-			: trim((string) run(['/bin/sh', '-c', quoted($copy) . ' && echo good']));
+		if ($found) {
+			attempt('copy', __DIR__ . '/wavelog-worker-api', $copy);
+			attempt('chmod', $copy, 0755);
+			$version = trim((string) run([$copy, '--version']));
+		} else { // PHP itself may not read /bin where there is an open_basedir
+			$version = trim((string) run(['/bin/sh', '-c', 'cp /bin/true ' . quoted($copy) . ' && ' . quoted($copy) . ' && echo good']));
+		}
 		say($version !== '', $found ? "wavelog-worker-api runs here: $version" : 'a program that is copied there runs',
 			$version !== '' ? '' : 'the place is mounted noexec, or the host forbids programs of its customers');
 	}
@@ -246,9 +254,11 @@ function report_web(array $php)
 	global $folder;
 	$web = ['reached' => false, 'htaccess' => false, 'cgi' => false, 'fcgid' => false, 'ws' => false, 'stream' => false, 'path' => false];
 	$server = (string) ($_SERVER['SERVER_SOFTWARE'] ?? '');
-	mkdir($folder, 0755);
 	$word = bin2hex(random_bytes(8));
-	file_put_contents("$folder/word.txt", $word);
+	if (!@mkdir($folder, 0755) || !@file_put_contents("$folder/word.txt", $word)) {
+		say(false, 'PHP may write into the folder of this file, to try things out', 'make it writable, or put this file into another one');
+		return $web;
+	}
 	$answer = ask('', 'word.txt');
 	$web['reached'] = strpos($answer['raw'], $word) !== false;
 	say($web['reached'], "the site can be reached from itself ($server)", $web['reached'] ? ''
@@ -335,11 +345,11 @@ function report_proxy(array &$web, array $php)
 		}
 		$http = $ws = false;
 		$first = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n\r\ndata: proxied\n\n";
-		$reached = probe("stream $name", REWRITE . "RewriteRule ^asked$ $to[0]/asked [P,L]\n", [], 'asked', 'proxied', $answer, '', [$listener, $first]);
+		$reached = probe("stream $name", REWRITE . "RewriteRule ^asked$ \"$to[0]/asked\" [P,L]\n", [], 'asked', 'proxied', $answer, '', [$listener, $first]);
 		$http = $reached && $answer['live'];
 		$key = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " . base64_encode(random_bytes(16)) . "\r\n";
 		$first = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x07proxied";
-		$ws = probe("websocket $name", REWRITE . "RewriteRule ^asked$ $to[1]/asked [P,L]\n", [], 'asked', 'proxied', $answer, $key, [$listener, $first])
+		$ws = probe("websocket $name", REWRITE . "RewriteRule ^asked$ \"$to[1]/asked\" [P,L]\n", [], 'asked', 'proxied', $answer, $key, [$listener, $first])
 			&& $answer['status'] === 101 && $answer['live'];
 		say($reached, "a proxy from .htaccess to $name");
 		if ($reached) {
@@ -365,9 +375,11 @@ function site()
 	return ['address' => ($tls ? 'ssl' : 'tcp') . "://$name:$port", 'host' => $host, 'name' => $name];
 }
 
+/** The URL's path of the folder of this file, as it is sent; RewriteBase wants it so, too. */
 function base_path()
 {
-	return rtrim(dirname((string) $_SERVER['SCRIPT_NAME']), '/') . '/';
+	$path = rtrim(dirname((string) $_SERVER['SCRIPT_NAME']), '/') . '/';
+	return implode('/', array_map('rawurlencode', explode('/', $path)));
 }
 
 /**

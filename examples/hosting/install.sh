@@ -136,27 +136,58 @@ remove_old_probes()
 
 pause() { sleep 0.25 2>/dev/null || sleep 1; }
 
+# One at a time, until this shell ends; it waits for what a killed one may have left behind.
+lock()
+{
+	exec 9<"$dir"
+	command -v flock >/dev/null || return 0
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		flock -n 9 && return
+		pause
+	done
+	fail "another install.sh is at work in $dir"
+}
+
+# replace_htaccess FILE: that becomes the site's .htaccess, at once or not at all, with the mode that it had; when it is
+# empty there is none any more.
+replace_htaccess()
+{
+	if [ ! -s "$1" ]; then
+		rm -f "$web/.htaccess"
+		return
+	fi
+	cat "$1" >"$web/.htaccess.new" || { rm -f "$web/.htaccess.new"; exit 1; }
+	! mode=$(stat -c %a "$web/.htaccess" 2>/dev/null) || chmod "$mode" "$web/.htaccess.new"
+	mv -f "$web/.htaccess.new" "$web/.htaccess"
+}
+
+# Is anything of an installation in that folder, perhaps of one that has failed?
+is_ours()
+{
+	for file in "$dir"/wavelog-worker-[ag]* "$answers"; do [ ! -e "$file" ] || return 0; done
+	grep -qs '^# Made by install.sh' "$dir/config.yaml"
+}
+
 remove_everything()
 {
-	[ -f "$answers" ] || fail "nothing was installed in $dir"
+	is_ours || fail "nothing was installed in $dir"
+	lock
 	web=$(remembered web)
-	(umask 077 && other_lines >"$dir/htaccess.new")
-	if [ -s "$dir/htaccess.new" ]; then
-		cat "$dir/htaccess.new" >"$web/.htaccess"
-	else
-		rm -f "$web/.htaccess"
+	if [ "$web" ]; then
+		(umask 077 && other_lines >"$dir/htaccess.new")
+		replace_htaccess "$dir/htaccess.new"
+		remove_old_probes
+		sed -n 's/^file=//p' "$answers" | while IFS= read -r file; do rm -f "$web/$file"; done
+		[ "$(remembered made_web)" != yes ] || rmdir "$web" 2>/dev/null || say "kept, for there is something else in it: $web"
 	fi
-	remove_old_probes
-	sed -n 's/^file=//p' "$answers" | while IFS= read -r file; do rm -f "$web/$file"; done
-	[ "$(remembered made_web)" != yes ] || rmdir "$web" 2>/dev/null || say "kept, for there is something else in it: $web"
 	end wavelog-worker-api
 	end wavelog-worker-gateway
 	rm -f "$dir/wavelog-worker-api" "$dir/wavelog-worker-gateway" "$dir/gateway.sock" "$dir/wavelog.php" "$dir"/*.new
 	if [ "$purge" ]; then
 		rm -rf "$dir/state" "$dir/config.yaml" "$answers"
 	else
-		sed '/^file=/d; /^made_web=/d' "$answers" >"$answers.new"
-		mv "$answers.new" "$answers"
+		[ ! "$web" ] || sed '/^file=/d; /^made_web=/d' "$answers" >"$answers.new"
+		[ ! "$web" ] || mv "$answers.new" "$answers"
 		say "kept: $dir/config.yaml and $dir/state; --purge removes them too"
 	fi
 	rmdir "$dir" 2>/dev/null || :
@@ -179,19 +210,20 @@ done
 version=$("$bin/wavelog-worker-api" --version 2>&1) || fail "the programs do not run here: $version"
 
 guess=
-for place in "$HOME/public_html" "$HOME/html" "$HOME/www" "$HOME/htdocs"; do
-	[ "$guess" ] || [ ! -d "$place" ] || guess=$place
+for place in public_html html www htdocs; do
+	[ "$guess" ] || [ ! -d "${HOME:-}/$place" ] || guess=${HOME:-}/$place
 done
 ask web_root 'The folder whose files the web server shows' "$guess"
 [ -d "$web_root" ] || fail "--web-root: '$web_root' is not a folder"
-web_root=$(cd "$web_root" && pwd -P)
+web_root=$(cd -- "$web_root" && pwd -P)
 ask url "The site's address, such as https://www.example.org" ''
 case $url in
-http://?* | https://?*) url=${url%/} ;;
+http://?* | https://?*) ;;
 *) fail '--url: the address must begin with https:// or http://' ;;
 esac
+while [ "$url" != "${url%/}" ]; do url=${url%/}; done
 case $url in
-*[!A-Za-z0-9/._~:%-]* | *'['*) fail "--url: not an address: $url" ;;
+*[!A-Za-z0-9/._~:%-]* | *'['*) fail "--url: not an address as it is sent (a name with other letters has the form xn--... there): $url" ;;
 esac
 ask prefix 'The folder in it for wavelog-worker' worker
 case $prefix in
@@ -215,9 +247,9 @@ base_path=/$(say "$url/" | cut -d / -f 4-)$prefix
 
 in_dir=
 for file in "$dir"/* "$dir"/.[!.]*; do [ ! -e "$file" ] || in_dir=others; done
-for file in "$dir"/wavelog-worker-[ag]* "$answers"; do [ ! -e "$file" ] || in_dir=ours; done
-[ "$in_dir" != others ] || fail "--dir: there are other things in $dir: name a folder that is empty, or not there yet"
+[ -z "$in_dir" ] || is_ours || fail "--dir: there are other things in $dir: name a folder that is empty, or not there yet"
 [ -d "$dir" ] || mkdir -p "$dir"
+lock
 chmod 711 "$dir" # the web server may come to the socket, and see nothing
 was_new=
 for program in wavelog-worker-api wavelog-worker-gateway; do
@@ -259,7 +291,7 @@ answer=$dir/answer.new
 clean_up()
 {
 	end wavelog-worker-api "$web/$probe" # that mod_fcgid has started there, and nobody asks any more
-	rm -rf "${web:?}/$probe" "$answer" "$dir"/*.new
+	rm -rf "${web:?}/$probe" "$web/.htaccess.new" "$answer" "$dir"/*.new
 	[ "$made_web" != yes ] || rmdir "$web" 2>/dev/null || : # nothing has come of it
 }
 trap clean_up EXIT
@@ -267,7 +299,10 @@ trap 'exit 1' HUP INT TERM
 remove_old_probes
 mkdir "$web/$probe"
 echo "$probe" >"$web/$probe/there.txt"
-(umask 077 && printf 'header = "X-Worker-Secret: %s"\n' "$(key worker_secret)" >"$dir/secret.new")
+# Or nothing would be found that works.
+head -c 100000 /dev/urandom >"$web/$probe/new" || fail "there is no room for 100 KB in $web"
+rm "$web/$probe/new"
+(umask 077 && printf 'header = "X-Worker-Secret: %s"\n' "$(key worker_secret | sed 's/[\\"]/\\&/g')" >"$dir/secret.new")
 
 # fetch PATH [OPTIONS OF CURL]: $status, and the body in the file $answer. Fails when there is none.
 fetch()
@@ -275,7 +310,7 @@ fetch()
 	path=$1
 	shift
 	rm -f "$answer"
-	status=$(umask 077 && curl -sS --connect-timeout 5 --max-time 15 -o "$answer" -w '%{http_code}' "$@" "$url/$prefix/$path" 2>"$dir/why.new") || :
+	status=$(umask 077 && curl -sS --connect-timeout 5 --max-time 15 -o "$answer" -w '%{http_code}' "$@" "$url/$prefix/$path" 2>"$dir/why.new" 9<&-) || :
 	why=$(cat "$dir/why.new")
 	rm -f "$dir/why.new"
 	[ -f "$answer" ]
@@ -292,7 +327,8 @@ fi
 # The lines of .htaccess. $api: fcgid, cgi or php. $spare: which of the others take its place, should the host's module
 # go. $options: whether Options may be set. $guard: who may call the API, local: only this machine (the secret is asked
 # for in any case), all: as far as Apache cares everybody.
-# $gateway: its address, or nothing; a plain number is a port to which the host itself sends browsers.
+# $gateway: its address, or nothing; a plain number is a port to which the host itself sends browsers. A browser that finds
+# no gateway has the API start one; a publish that Apache itself refuses must not get the 200 of readyz.
 htaccess()
 {
 	say "$mark (made by install.sh, which replaces what is between these lines)"
@@ -330,16 +366,17 @@ htaccess()
 	esac
 	if [ "$api" = php ]; then say "$rule worker.php/\$1 [L]"; else say "$rule wavelog-worker.fcgi/\$1 [L]"; fi
 	if [ "${gateway#"$backend"}" ]; then
+		to_path=$(say "$base_path" | sed 's/%/\\%/g')
 		cat <<-END
 			RewriteCond %{HTTP:Upgrade} =websocket [NC]
-			RewriteRule ^ws\$ $(proxied ws)$base_path/ws [P,L]
-			RewriteRule ^stream\$ $(proxied http)$base_path/stream [P,L]
+			RewriteRule ^ws\$ $(proxied ws)$to_path/ws [P,L]
+			RewriteRule ^stream\$ $(proxied http)$to_path/stream [P,L]
+			<FilesMatch "^(ws|stream)\$">
 			ErrorDocument 503 $base_path/readyz
 			<IfModule mod_headers.c>
-			<FilesMatch "^(ws|stream)\$">
 			RequestHeader unset Cookie
-			</FilesMatch>
 			</IfModule>
+			</FilesMatch>
 		END
 	fi
 	say "$mark_end"
@@ -362,6 +399,9 @@ proxied()
 	esac
 }
 
+# place PATH: what was made in the folder for probes takes its place in the site, at once and whole.
+place() { mv -f "$web/$probe/new" "$1"; }
+
 # put FOLDER WAY: the entry point of fcgid, cgi or php into a folder of the site.
 put()
 {
@@ -369,16 +409,16 @@ put()
 		from=local
 		[ "$guard" = local ] || from='*'
 		printf "<?php return ['program' => '%s', 'config' => '%s', 'internal_from' => ['%s']];\n" \
-			"$dir/wavelog-worker-api" "$config" "$from" >"$1/worker-settings.php.new"
-		mv -f "$1/worker-settings.php.new" "$1/worker-settings.php"
-		cp "$top/examples/php/worker.php" "$1/worker.php.new"
-		mv -f "$1/worker.php.new" "$1/worker.php"
+			"$dir/wavelog-worker-api" "$config" "$from" >"$web/$probe/new"
+		place "$1/worker-settings.php"
+		cat "$top/examples/php/worker.php" >"$web/$probe/new"
+		place "$1/worker.php"
 		return
 	fi
-	printf '#!/bin/sh\nWAVELOG_WORKER_CONFIG=%s exec %s\n' "$config" "$dir/wavelog-worker-api" >"$1/wavelog-worker.fcgi.new"
+	printf '#!/bin/sh\nWAVELOG_WORKER_CONFIG=%s exec %s\n' "$config" "$dir/wavelog-worker-api" >"$web/$probe/new"
+	chmod 755 "$web/$probe/new"
 	# mod_fcgid knows programs by their inodes: requests are lost if its processes end, but not if the file is another.
-	chmod 755 "$1/wavelog-worker.fcgi.new"
-	mv -f "$1/wavelog-worker.fcgi.new" "$1/wavelog-worker.fcgi"
+	place "$1/wavelog-worker.fcgi"
 }
 
 # Whether the API's status comes from below that path.
@@ -543,16 +583,19 @@ done
 	for file in $files; do say "file=$file"; done
 } >"$answers.new"
 mv "$answers.new" "$answers"
-cp "$bin/client/wavelog-worker.js" "$web/client.js"
-cp "$bin/client/wavelog-worker-socket.js" "$web/client-socket.js" # with the other one in front
+cat "$bin/client/wavelog-worker.js" >"$web/$probe/new"
+place "$web/client.js"
+cat "$bin/client/wavelog-worker-socket.js" >"$web/$probe/new" # with the other one in front
+place "$web/client-socket.js"
 # It tells how to publish, with the words of a server of one's own.
 sed "s,sudo sed,sed,; s,/etc/wavelog-worker/config.yaml,$config,; s, (<code>make run.*own):,:,; s,'/worker/ws','$base_path/ws'," \
-	"$top/nginx/demo.html" >"$web/demo.html"
+	"$top/nginx/demo.html" >"$web/$probe/new"
+place "$web/demo.html"
 for way in $api $spare; do put "$web" "$way"; done
 (umask 077 && other_lines >"$dir/before.new")
 if [ -z "$direct" ]; then
-	{ cat "$dir/before.new"; htaccess ''; } >"$web/.htaccess.new"
-	mv -f "$web/.htaccess.new" "$web/.htaccess"
+	{ cat "$dir/before.new"; htaccess ''; } >"$dir/htaccess.new"
+	replace_htaccess "$dir/htaccess.new"
 fi
 for file in $old_files; do
 	case " $files " in
@@ -572,7 +615,7 @@ if [ "$was_new" ] && [ "$gateway" ] && [ "$(key gateway_autostart)" != true ]; t
 	fi
 fi
 if ! api_answers "$direct"; then
-	[ "$direct" ] || cp "$dir/before.new" "$web/.htaccess"
+	[ "$direct" ] || replace_htaccess "$dir/before.new"
 	fail "it works in a folder below $web, but not there (status $status): what else stands in its .htaccess?"
 fi
 
@@ -580,16 +623,18 @@ fi
 
 api_url=$url/$prefix${direct:+/$direct}
 ws_url=$(say "$url/$prefix" | sed 's/^http/ws/')
+php_secret=$(key worker_secret | sed "s/[\\\\']/\\\\&/g")
 (
 	umask 077
-	cat >"$dir/wavelog.php" <<-END
+	cat >"$dir/wavelog.new" <<-END
 		<?php // for Wavelog's application/config/worker.php
 		\$config['worker_enabled'] = true;
 		\$config['worker_urls'] = ['$api_url'];
-		\$config['worker_secret'] = '$(key worker_secret)';
+		\$config['worker_secret'] = '$php_secret';
 		\$config['worker_client_url'] = '$ws_url';
 	END
 )
+mv -f "$dir/wavelog.new" "$dir/wavelog.php"
 case $api in
 fcgid) say '  PHP reaches the API by FastCGI' ;;
 cgi) say '  PHP reaches the API by CGI, some milliseconds a call' ;;

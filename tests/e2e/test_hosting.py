@@ -18,19 +18,19 @@ def answers(script):
 
 
 CHECK = r"""
-site=https://www.example.org/c/check.php key=a-key-of-sixteen-or-more
+site=https://www.example.org/c%25%C3%BC/check.php key=a-key-of-sixteen-or-more
 ask() { curl -sS -m 60 -d "key=$key" $site; }
-there() { (cd /home/me && ls -A . www/c); }
-as_me 'mkdir ~/www/c; cp ~/wavelog-worker/examples/hosting/check.php ~/www/c/'
+there() { (cd /home/me && ls -A . www/c*); }
+as_me 'mkdir "$HOME/www/c%ü"; cp ~/wavelog-worker/examples/hosting/check.php "$HOME/www/c%ü"'
 step 'no key set'
 ask; curl -sS -d key= $site
-as_me "sed -i \"s/^const KEY = .*/const KEY = '$key';/\" ~/www/c/check.php"
+as_me "sed -i \"s/^const KEY = .*/const KEY = '$key';/\" ~/www/c*/check.php"
 there >/tmp/before
 step strangers
 curl -sS $site; curl -sS -d key=wrong $site; curl -sS -d 'key[]=' $site; curl -sS "$site?key=$key"
 step 'without the program'
 ask
-as_me 'cp ~/wavelog-worker/build/wavelog-worker-api ~/www/c/'
+as_me 'cp ~/wavelog-worker/build/wavelog-worker-api ~/www/c*/'
 there >/tmp/before
 step 'gone away'
 for after in 0.02 0.04 0.06 0.1; do curl -s -m $after -d "key=$key" $site || true; done
@@ -84,6 +84,7 @@ def test_check_php_says_what_a_host_can_do_and_leaves_nothing_behind():
         for each in words:
             assert re.search(each, said[step]), f"{each!r} is not said at {step!r}:\n{said[step]}"
     assert set(said["no key set"].split("\n")) == {"<p>Put a key of 16 characters or more into this file first: see its first lines.", ""}
+    assert re.findall(r".*\b(?:Warning|Notice|Deprecated|Fatal error)\b.*", "".join(said.values())) == []
     assert said["strangers"].strip().count("<form") == 4 and not re.search("home|PHP|Apache", said["strangers"])
 
 
@@ -99,21 +100,23 @@ watched()
 }
 now() { install; watched sleep 0.3; }
 again() { watched runuser -u me -- ${shell:-} $installer </dev/null; }
-as_me 'mkdir -p ~/www/worker; printf "# mine\nAddType text/plain .mine\n" >~/www/worker/.htaccess; echo mine >~/www/worker/my.mine
+as_me 'mkdir -p ~/www/worker; printf "# mine\nAddType text/plain .mine\nRewriteEngine On\nRewriteRule ^internal/busy$ - [R=503,L]\n" >~/www/worker/.htaccess; echo mine >~/www/worker/my.mine
 	mkdir ~/empty; touch ~/my.new; mkdir ~/www/worker/probe-my-own-measuring; echo mine >~/www/worker/probe-my-own-measuring/there.txt; ln -s www ~/html'
 cp -a /home/me/www /tmp/before
 step refused
-for arguments in '' '--web-root /nowhere' '--web-root /home/me/www --url www.example.org' \
+for arguments in --uninstall '' '--web-root /nowhere' '--web-root /home/me/www --url www.example.org' \
 	'--web-root /home/me --url https://www.example.org' '--web-root /home/me/www --url https://www.example.org/else' \
 	'--web-root /home/me/www --url https://www.example.org --dir /home/me/www/in' \
 	'--web-root /home/me/www --url https://www.example.org --dir /home/me/html/in' \
 	'--web-root /home/me/html --url https://www.example.org --dir /home/me/www/in' \
-	'--web-root /home/me/www --url https://www.example.org --prefix ../up' '--uninstall' '--what' \
+	'--web-root /home/me/www --url https://www.example.org --prefix ../up' '--what' \
 	'--web-root /home/me/www --url https://www.example.org --dir /home/me' '--web-root /home/me/empty --url https://www.example.org'; do
 	! install $arguments || echo "NOT REFUSED: $arguments"
 done
-stat -c '%a %n' /home/me; ls -A /home/me/empty; ls /home/me/my.new
-rm -rf /home/me/worker /home/me/empty
+stat -c '%a %n' /home/me; ls -A /home/me/empty; ls /home/me/my.new; rmdir /home/me/empty
+install --uninstall
+install --uninstall --purge
+ls /home/me/worker || echo gone
 diff -r /tmp/before /home/me/www && echo unchanged
 step new
 shell='busybox sh' install --web-root /home/me/www --url https://www.example.org/
@@ -122,6 +125,7 @@ cat /home/me/worker/wavelog.php
 head -n 2 /home/me/www/worker/.htaccess
 grep -l 'WavelogWorker = { subscribe }' /home/me/www/worker/client-socket.js
 grep -o '^[^#]*ask() {.* /[a-z/]*config.yaml' /home/me/www/worker/demo.html
+curl -sS -d '{}' -o /dev/null -w 'what Apache itself refuses: %{http_code}\n' https://www.example.org/worker/internal/busy
 step again
 cp -a /home/me/worker/config.yaml /tmp/config
 again
@@ -232,14 +236,14 @@ grep "'/worker/\|'/a-b/" /home/me/www/a-b/demo.html
 """
 
 INSTALLED = {
-    "refused": ("is not a folder", "must begin with https", "does not show the files", "cannot be reached|does not show",
-                "in the web root", "letters, digits, - and _", "nothing was installed", "usage:", "unchanged",
+    "refused": ("nothing was installed", "is not a folder", "must begin with https", "does not show the files", "cannot be reached|does not show",
+                "in the web root", "letters, digits, - and _", "usage:", "unchanged",
                 "(?s)in the web root.*in the web root.*in the web root", "there are other things in /home/me:",
-                "^755 /home/me\n/home/me/my.new\nunchanged"),
+                "^755 /home/me\n/home/me/my.new\nkept: .*\nremoved\nremoved\nls: .*\ngone\nunchanged"),
     "new": ("by FastCGI", "browsers use WebSockets, by unix:/home/me/worker/gateway.sock", "^711 me .$", "^666 me gateway.sock",
             "600 me .*config.yaml", "700 me .*state", "600 me .*wavelog.php", "should the host take that away, by CGI, else by worker.php", r"worker_urls'\] = \['https://www.example.org/worker'\]",
             "worker_client_url'\\] = 'wss://www.example.org/worker'", "# mine\nAddType", "/client-socket.js$",
-            "ask\\(\\) { sed .* /home/me/worker/config.yaml"),
+            "ask\\(\\) { sed .* /home/me/worker/config.yaml", "^what Apache itself refuses: 503$"),
     "again": ("by FastCGI", "WebSockets", "each once and in order by websocket\n", "the same configuration",
               "installed in /home/me/www/worker: --uninstall first", "^nowhere else"),
     "upgrade": ("each once and in order by websocket\n", "^/home/me/worker/wavelog-worker-gateway$"),

@@ -1,6 +1,7 @@
 """A host of shared hosting, in a sandbox: Apache that runs the customer's programs as the customer (suexec) and has all that
 a .htaccess file may ask for, PHP by php-fpm (with the environment that it has as a CGI program), and an account `me` that
-is not root and has one site, www.example.org."""
+is not root and has one site, www.example.org. PHP is kept to the account (open_basedir), what it makes is for that alone
+(umask), and it shows whatever it finds wrong."""
 
 from . import sandbox
 
@@ -47,8 +48,11 @@ pm = static
 pm.max_children = 4
 env[GATEWAY_INTERFACE] = CGI/1.1
 env[REQUEST_METHOD] = POST
+php_admin_value[open_basedir] = /home/me
+php_admin_value[error_reporting] = -1
+php_admin_flag[display_errors] = on
 END
-php-fpm8.2 -y /tmp/fpm.conf
+(umask 077; php-fpm8.2 -y /tmp/fpm.conf)
 echo ServerName localhost >/etc/apache2/conf-enabled/name.conf
 apachectl start
 runs_apache() {{ curl -s -o /dev/null https://www.example.org/; }}
