@@ -84,6 +84,8 @@ class WavelogWorker
 			$this->misuse = 'the secret is empty, or has control characters in it';
 		elseif (!function_exists('curl_init'))
 			$this->misuse = 'the curl extension of PHP is missing: ask your host to enable it (package php-curl)';
+		elseif (!function_exists('curl_exec') || !function_exists('curl_setopt_array'))
+			$this->misuse = 'PHP may not use curl here: ask your host to take curl_exec out of disable_functions';
 	}
 
 	/** Why the last call failed, in one line; '' when it did not. */

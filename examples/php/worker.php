@@ -64,7 +64,7 @@ function asked_for(): array
 function check_caller(string $path, array $allowed): void
 {
 	$caller = server('REMOTE_ADDR');
-	$is_local = $caller === '::1' || strncmp($caller, '127.', 4) === 0 || $caller === server('SERVER_ADDR');
+	$is_local = $caller === '::1' || strncmp($caller, '127.', 4) === 0 || ($caller !== '' && $caller === server('SERVER_ADDR'));
 	if (strncmp($path, '/internal/', 10) === 0 && !in_array('*', $allowed, true) && !in_array($caller, $allowed, true) &&
 		!($is_local && in_array('local', $allowed, true)))
 		throw new Refusal('forbidden', 403);
@@ -205,13 +205,14 @@ function ask_socket(string $socket, array $variables, string $body, float $deadl
 /** Null: it cannot be started. Leaves the process in $process: it may have something to do after the answer. */
 function ask_program(array $settings, array $variables, string $body, float $deadline, &$process): ?string
 {
-	if (!function_exists('proc_open') || !@is_file($settings['program']) || !@is_executable($settings['program']))
+	if (!function_exists('proc_open'))
 		return null;
 	$variables['WAVELOG_WORKER_CONFIG'] = $settings['config'];
 	$process = @proc_open([$settings['program']], [['pipe', 'r'], ['pipe', 'w'], ['pipe', 'w']], $pipes, '/', $variables);
 	if (!is_resource($process))
 		return null;
-	// The answer ends where output 1 does; of the log we take what is there by then.
+	// The answer ends where output 1 does; of the log we take what is there by then. Whether the program is there at all
+	// is seen by its end: PHP itself may not look where there is an open_basedir.
 	$has_ended = function () use ($pipes): bool {
 		return feof($pipes[1]);
 	};
@@ -221,6 +222,8 @@ function ask_program(array $settings, array $variables, string $body, float $dea
 		proc_terminate($process, 9);
 		throw $refusal;
 	}
+	if ($output[1] === '' && proc_close($process) === 127)
+		return null;
 	if ($output[2] !== '')
 		if_there('error_log', rtrim(substr($output[2], 0, LOG_MAX)));
 	return $output[1];

@@ -418,7 +418,8 @@ function subscribe(given) {
 
 		forget();
 		for (const each of frames)
-			deliver(...each);
+			if (state !== 'closed') // by what a page does with one of them
+				deliver(...each);
 		position = passed ?? position;
 	}
 
@@ -435,7 +436,7 @@ function subscribe(given) {
 		let frame;
 
 		try {
-			frame = JSON.parse(text);
+			frame = Object(JSON.parse(text));
 		} catch {
 			return;
 		}

@@ -263,6 +263,16 @@ def test_php_takes_no_other_answer_for_that_of_the_service(tmp_path):
     assert server.connections == 1
 
 
+@pytest.mark.parametrize("options, words", [
+    ([], "the curl extension of PHP is missing"), (["-d", "extension=curl", "-d", "disable_functions=curl_exec"], "PHP may not use curl here"),
+], ids=["missing", "switched off"])  # fmt: skip
+def test_php_without_curl_says_so_and_no_more(options, words):
+    code = f"$worker = new WavelogWorker('http://127.0.0.1:1', '{SECRET}'); echo json_encode($worker->publish('t', 1)), $worker->error();"
+    command = ["php", "-n", "-d", "display_errors=1", "-d", "error_reporting=-1", *options, "-r"]
+    done = subprocess.run([*command, f"require '{REPO}/examples/php/WavelogWorker.php'; {code}"], capture_output=True, text=True)
+    assert done.stdout.startswith(f"null{words}") and "\n" not in done.stdout + done.stderr, done
+
+
 def test_php_keeps_its_connection_but_not_over_a_fork():
     with scripted(*[(200, {}, b'{"id":7}')] * 4) as server:
         publish = ["publish", "t", 1]
