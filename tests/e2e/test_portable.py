@@ -103,27 +103,32 @@ ask -d '{{"topic":"t","payload":1}}' https://www.example.org/worker/internal/pub
 ask https://www.example.org/worker/internal/status
 curl -sS https://www.example.org/worker/client-socket.js | grep -c 'WavelogWorker = '
 """
+# visitor CONFIG URL [API-URL PAGE-URL]: opens a page that stays; look TRANSPORT: what it has seen.
+VISITOR = rf"""
+visitor()
+{{
+	secret=$(sed -n 's/^worker_secret: "\(.*\)"/\1/p' "$1")
+	url=$2
+	shift 2
+	mkfifo /tmp/told /tmp/said
+	PYTHONPATH={REPO}/tests/e2e /usr/bin/python3 -B -m harness.visitor "$url" "$secret" "$@" </tmp/told >/tmp/said &
+	exec 3>/tmp/told 4</tmp/said
+}}
+look() {{ echo "$1" >&3; read -r line <&4; echo "$line"; }}
+"""
 # The host takes away one thing after the other, and gives it back. What is open is cut each time; Apache itself would wait 10 s.
-WALK = rf"""
+WALK = r"""
 reload()
-{{{{
+{
 	old=$(pgrep -P "$(cat /run/apache2/apache2.pid)")
 	apachectl graceful
 	sleep 0.3
 	kill -9 $old 2>/dev/null || true
 	while ! runs_apache; do sleep 0.05; done
-}}}}
+}
 echo 'CustomLog /tmp/ways.log "%U %>R"' >/etc/apache2/conf-enabled/ways.conf; reload
-mkfifo /tmp/told /tmp/said
-PYTHONPATH={REPO}/tests/e2e /usr/bin/python3 -B -m harness.visitor https://www.example.org/worker \
-	"$(sed -n 's/^worker_secret: "\(.*\)"/\1/p' /home/me/worker/config.yaml)" </tmp/told >/tmp/said &
-exec 3>/tmp/told 4</tmp/said
-page()
-{{{{
-	echo "$2" >&3
-	read -r line <&4
-	echo "$1: $line, PHP by $(sed -n 's,^/worker/internal/publish ,,p' /tmp/ways.log | tail -n 1)"
-}}}}
+visitor /home/me/worker/config.yaml https://www.example.org/worker
+page() { echo "$1: $(look "$2"), PHP by $(sed -n 's,^/worker/internal/publish ,,p' /tmp/ways.log | tail -n 1)"; }
 page everything websocket
 lacks fcgid
 page CGI websocket
@@ -143,7 +148,7 @@ exec 3>&-; cat <&4
 
 @pytest.mark.usefixtures("machine")
 def test_the_tarball_installs_itself_on_a_host_without_the_libraries_and_a_page_goes_down_and_up_with_the_host(tarball):
-    code, output = hosting.run((GONE + INSTALL + WALK).format(tarball=tarball))
+    code, output = hosting.run((GONE + INSTALL).format(tarball=tarball) + VISITOR + WALK)
     assert code == 0, output
     assert "by FastCGI" in output and "browsers use WebSockets" in output, output
     assert '{"id":' in output and '"status":"ok"' in output and "}1\n" in output, output
@@ -156,21 +161,41 @@ def test_the_tarball_installs_itself_on_a_host_without_the_libraries_and_a_page_
     }, output  # fmt: skip
 
 
+# The page that the documentation tells to open stays open while another web server takes the place of the first.
+OWN = r"""
+{prepare}{gone}cd wavelog-worker-*
+{readme}nginx
+{behind_nginx}
+sed -i 's/#\(include .*demo.conf\)/\1/' /etc/nginx/sites-available/wavelog-worker.conf
+systemctl reload nginx
+visitor /etc/wavelog-worker/config.yaml https://worker.example.org/worker http://127.0.0.1:9001 https://worker.example.org/worker-demo
+echo "behind nginx: $(look websocket)"
+nginx -s stop
+while pgrep -x nginx >/dev/null; do sleep 0.1; done
+{behind_apache}
+sed -i 's/#\(Include .*demo.conf\)/\1/' /etc/apache2/sites-available/wavelog-worker.conf
+systemctl reload apache2
+echo "behind Apache: $(look websocket)"
+exec 3>&-; cat <&4
+"""
+
+
 @pytest.mark.usefixtures("machine")
-def test_on_a_server_of_ones_own_its_readme_leads_to_a_service(tarball, unpacked):
+def test_on_a_server_of_ones_own_its_readme_leads_to_a_service_and_to_a_page_that_shows_pushes(tarball, unpacked):
     commands = re.findall(r"^```sh\n(.*?)^```", (unpacked / "README.md").read_text(), re.M | re.S)
     assert len(commands) == 2 and "install.sh" in commands[0] and "/usr/local" in commands[1]
     steps = {"nginx": ["2. User and configuration", "3. The programs", "4. nginx", "5. Check it"], "apache": ["4. Apache", "5. Check it"]}
     behind_nginx, behind_apache = (
         "".join(block.text for step in steps[name] for block in blocks(f"docs/install-{name}.md", step, "sh")) for name in steps
     )
-    code, output = sandbox.run(
-        f"{sandbox.PREPARE}{GONE.format(tarball=tarball).replace('as_me', 'sh -c')}cd wavelog-worker-*\n{commands[1]}nginx\n"
-        f"{behind_nginx}nginx -s quit\nwhile pgrep -x nginx >/dev/null; do sleep 0.1; done\n{behind_apache}"
-    )
+    gone = GONE.format(tarball=tarball).replace("as_me", "sh -c")
+    code, output = sandbox.run(VISITOR + OWN.format(prepare=sandbox.PREPARE, gone=gone, readme=commands[1],
+                                                    behind_nginx=behind_nginx, behind_apache=behind_apache))  # fmt: skip
     assert code == 0, output
     assert output.count('"status":"ok"') == 2 and "upgrade required\n" in output, output
-    assert output.endswith("upgrade required: Sec-WebSocket-Version 13\n"), output
+    assert "upgrade required: Sec-WebSocket-Version 13\n" in output, output
+    for server in ("nginx", "Apache"):
+        assert f"behind {server}: once and in order by websocket\n" in output, output
 
 
 class Chrooted(Service):

@@ -7,9 +7,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from .process import wait_until
 from .service import BUILD, REPO
 
-LIMIT_S = 180
+SILENCE_S = 180  # as long as a script may say nothing; on a busy machine all of it takes longer than that, but goes on
 
 # sh -c ENTER sh DIRECTORY SCRIPT
 ENTER = """
@@ -49,18 +50,26 @@ cd /home/me/wavelog-worker
 """
 
 
-def run(script, limit_s=LIMIT_S):
+def run(script):
     """The exit code of a shell script, and what it and its children said."""
     with tempfile.TemporaryDirectory(prefix="wlw-") as directory:
         command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-ec", ENTER, "sh"]
         # A file, because what is left running may hold it open.
         with open(Path(directory).with_suffix(".out"), "w+", errors="replace") as output:
             os.unlink(output.name)
-            code = subprocess.run(
-                [*command, directory, script], stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=limit_s
-            ).returncode
-            output.seek(0)
-            return code, output.read()
+            process = subprocess.Popen([*command, directory, script], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+            def said():
+                output.seek(0)
+                return output.read()
+
+            try:
+                wait_until(lambda: process.poll() is not None, lambda: f"it ends or goes on: {said()}", SILENCE_S,
+                           progress=lambda: os.fstat(output.fileno()).st_size)  # fmt: skip
+            finally:
+                process.kill()
+                process.wait()
+            return process.returncode, said()
 
 
 def why_not():

@@ -1,8 +1,8 @@
 """A page in Chromium that stays open while its host changes: publishes numbers all the time, and says for each transport that
 it is told on a line of its input when the page is live by that, and whether what was answered with 200 has come once and in
-order.
+order. PAGE-URL is that of the demo page, if it is another; then it must show the pushes, too.
 
-	python3 -B -m harness.visitor https://www.example.org/worker SECRET"""
+	python3 -B -m harness.visitor https://www.example.org/worker SECRET [API-URL PAGE-URL]"""
 
 import http.client
 import ssl
@@ -25,12 +25,13 @@ GO = """
 
 
 class Visitor:
-    def __init__(self, url, secret):
+    def __init__(self, url, secret, api_url=None, page_url=None):
         trust = ssl.create_default_context(cafile="/etc/ssl/certs/worker.example.org.pem")
-        self.api, self.sent, self.answered, self.is_over = InternalApi(url, secret, tls=trust), 0, [], threading.Event()
+        self.api, self.sent, self.answered, self.is_over = InternalApi(api_url or url, secret, tls=trust), 0, [], threading.Event()
         assert self.api.register(TOPIC).status == 200
         self.browser = Browser()
-        self.browser.open(f"{url}/demo.html")
+        self.must_show = page_url is not None
+        self.browser.open(f"{page_url}?topic={TOPIC}" if page_url else f"{url}/demo.html")
         self.browser.run(GO, url, TOPIC)
         self.is_live("websocket")
         threading.Thread(target=self.publish, daemon=True).start()
@@ -54,6 +55,8 @@ class Visitor:
         wait_until(lambda: len(self.answered) >= goal, "publishes are answered")
         last = self.answered[-1]
         self.browser.wait_for(f"seen.at(-1) >= {last}", f"{last} has come")
+        if self.must_show:
+            self.browser.wait_for(f"document.querySelector('#pushes pre')?.textContent >= {last}", f"{last} is shown")
         seen = self.browser.run("return seen")
         is_good = all(isinstance(number, int) and number > before for number, before in zip(seen, [0, *seen]))
         lost = set(self.answered[: self.answered.index(last) + 1]) - set(seen)
