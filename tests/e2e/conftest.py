@@ -31,6 +31,8 @@ APART = (
     "test_keepalive.py", "test_documentation_commands.py", "test_crash_resume.py", "test_chaos.py", "test_browser.py",
     "test_web_servers.py", "test_hosting.py", "test_cluster_away.py", "test_cluster_chaos.py",
 )  # fmt: skip
+# Of those, whose tests of one case (what stands in brackets) share their servers and stay together.
+BY_CASE = "test_web_servers.py", "test_browser.py"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -41,7 +43,8 @@ def pytest_xdist_make_scheduler(config, log):
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return nodeid if file.endswith(APART) else file
+            case = nodeid.partition("[")[2]
+            return f"{file}[{case}" if case and file.endswith(BY_CASE) else nodeid if file.endswith(APART) else file
 
     return Scheduling(config, log) if config.option.dist == "loadfile" else None
 

@@ -6,16 +6,17 @@ from urllib.parse import quote
 import pytest
 from selenium.webdriver.common.by import By
 
-from harness import browser as chromium
 from harness import sqlite
 from harness.api import make_token
+from harness.browser import Browser as Chromium
 from harness.process import wait_until
+from harness.service import Service
 from harness.web_servers import Apache, Nginx
 
 SHOW_LIMIT_S = 20.0  # the page may be in its longest wait before it connects again
 
 
-class Browser(chromium.Browser):
+class Browser(Chromium):
     """With the demo page in it."""
 
     @property
@@ -50,21 +51,43 @@ class Browser(chromium.Browser):
         wait_until(lambda: self.pushes[:1] == [payload], f"the page shows {payload} first", SHOW_LIMIT_S)
 
 
-@pytest.fixture(params=[Nginx, Apache], ids=["nginx", "apache"])
-def server(request, make_service, certificates):
-    service = make_service()
+@pytest.fixture(scope="module", params=[Nginx, Apache], ids=["nginx", "apache"])
+def mounted(request, certificates):
+    service = Service()
     service.start_gateway()
     if request.param is Nginx:
         service.start_api()
-    return request.param(service, certificates)
+    try:
+        yield request.param(service, certificates)
+    finally:
+        faults = service.close()
+        assert not faults, "\n".join(faults)
 
 
-@pytest.fixture
-def browser(server):
+@pytest.fixture(scope="module")
+def chromium(mounted):
     """Closed before the server, because Apache gives open connections 10 s when it ends."""
     browser = Browser()
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def server(mounted):
+    """Shared; the topic "demo" is not registered, and a gateway runs."""
+    if not mounted.service.gateway.runs():
+        mounted.service.start_gateway()
+    mounted.api.unregister("demo")
+    return mounted
+
+
+@pytest.fixture
+def browser(server, chromium):
+    """Shared; it remembers nothing."""
+    chromium.open(server.demo_url)
+    chromium.run("sessionStorage.clear()")
+    chromium.driver.get("about:blank")
+    return chromium
 
 
 def test_a_page_shows_each_push_polls_without_a_gateway_and_comes_back_to_the_next_one(server, browser):

@@ -16,7 +16,7 @@ import pytest
 
 from harness.api import END_REQUEST, STDOUT, FastCgi, InternalApi, is_error, record, stream
 from harness.process import GID, LIMIT_S, UID, USER, Process, accepts, free_port, give_to_user, wait_until
-from harness.service import REPO
+from harness.service import REPO, Service
 from harness.web_servers import Apache
 
 MIB = 1048576
@@ -94,11 +94,13 @@ class Php:
 
 
 class HardenedPhp(Php):
-    """Of a host that has taken functions away, and has a buffer of its own around everything."""
+    """Of a host that has taken functions away, keeps PHP within the site's folder, and has a buffer of its own around
+    everything."""
 
     def start(self):
         (self.dir / "first.php").write_text("<?php ob_start(null, 0, 0);")
-        command = ["php", "-d", "disable_functions=ini_set,ignore_user_abort,error_log", "-d", f"auto_prepend_file={self.dir}/first.php"]
+        command = ["php", "-d", "disable_functions=ini_set,ignore_user_abort,error_log", "-d", f"auto_prepend_file={self.dir}/first.php",
+                   "-d", f"open_basedir={self.dir}", "-d", "display_errors=1", "-d", "error_reporting=-1"]  # fmt: skip
         self.processes = [Process.start("php", [*command, "-S", f"127.0.0.1:{self.port}", "-t", self.dir], self.log)]
 
 
@@ -135,9 +137,15 @@ def php(request, make_service):
     return (Php if server == "php" else ApacheFpm)(service, **settings_of(service, way))
 
 
-@pytest.fixture
-def service(make_service):
-    return make_service().start()
+@pytest.fixture(scope="module")
+def service(certificates):
+    """Shared; each test has folders of its own name in it."""
+    service = Service()
+    try:
+        yield service.start()
+    finally:
+        faults = service.close()
+        assert not faults, "\n".join(faults)
 
 
 def body_of(size):
@@ -202,7 +210,7 @@ def raw_request(php, head, body=b"", pause_s=0.0):
 
 
 def test_hostile_requests(service):
-    php = Php(service, **settings_of(service, "socket"))
+    php = Php(service, "hostile", **settings_of(service, "socket"))
     secret = f"\r\nX-Worker-Secret: {service.secret}"
     assert php.api.register("t").status == 200
     for path in ("", "/", "/internal", "/internal/", "/internal/publish/", "/internal/publish%00", "/internal/publish%0a",
@@ -234,7 +242,7 @@ def test_hostile_requests(service):
 
 
 def test_a_dead_socket_is_left_for_the_program_and_without_that_it_is_a_503(service):
-    php = Php(service, **{**settings_of(service, "program"), "socket": f"unix:{service.dir}/nobody.sock"})
+    php = Php(service, "dead", **{**settings_of(service, "program"), "socket": f"unix:{service.dir}/nobody.sock"})
     assert php.api.register("t").status == 200
     for settings in ({"socket": f"unix:{service.dir}/nobody.sock", "program": ""}, {"socket": "", "program": "/nowhere/api"},
                      {"socket": "127.0.0.1:1", "program": str(service.dir)}):  # fmt: skip
@@ -254,13 +262,18 @@ def test_a_dead_socket_is_left_for_the_program_and_without_that_it_is_a_503(serv
 
 
 def test_a_hardened_host_and_settings_by_an_editor_that_begins_with_a_mark(service):
-    php = HardenedPhp(service, **settings_of(service, "program"))
+    php = HardenedPhp(service, "hardened", **settings_of(service, "program"))
     settings = php.dir / "worker-settings.php"
     settings.write_bytes(b"\xef\xbb\xbf\n" + settings.read_bytes())
     assert php.api.register("t").status == 200 and php.api.publish("t", 1).json["id"] > 0
     assert is_error(php.api.publish("none", 1), 404, "topic not registered")
     php.set(socket="", program="")
     assert is_error(php.api.register("t"), 503, "unavailable: the API cannot be reached")
+
+
+@pytest.fixture(scope="module")
+def before_a_fake(service):
+    return Php(service, "fake", socket=f"unix:{service.dir}/fake.sock", program="", max_answer=2 * MIB, timeout=1)
 
 
 END = record(END_REQUEST, b"\0" * 8)
@@ -278,12 +291,13 @@ LONG = stream(STDOUT, b"Status: 200 OK\r\n\r\n" + b"x" * 3 * MIB)
     (LONG + END, 502, "bad gateway: the API's answer is too long"),
     (None, 504, "the API does not answer in time"),
 ], ids=range(9))  # fmt: skip
-def test_an_answer_that_is_none(service, answer, status, text):
+def test_an_answer_that_is_none(service, before_a_fake, answer, status, text):
+    at = service.dir / "fake.sock"
+    at.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"{service.dir}/fake.sock")
-        give_to_user(service.dir / "fake.sock", 0o666)
+        listener.bind(str(at))
+        give_to_user(at, 0o666)
         listener.listen()
-        php = Php(service, socket=f"unix:{service.dir}/fake.sock", program="", max_answer=2 * MIB, timeout=1)
         done = threading.Event()
 
         def serve():
@@ -300,17 +314,18 @@ def test_an_answer_that_is_none(service, answer, status, text):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        reply = php.api.register("t")
+        reply = before_a_fake.api.register("t")
         assert is_error(reply, status, text) and "Retry-After" not in reply.headers  # it may have been done
         done.set()
         thread.join()
 
 
 def test_a_long_answer_in_many_records_is_whole(service):
-    php = Php(service, **settings_of(service, "socket"))
-    for number in range(30):
-        assert php.api.register(f"{'y' * 200}{number}").status == 200
-    assert len(php.api.status("?topics=1").json["topic_list"]) == 31
+    php = Php(service, "long", **settings_of(service, "socket"))
+    topics = {f"{'y' * 200}{number}" for number in range(30)}
+    for topic in topics:
+        assert php.api.register(topic).status == 200
+    assert topics < set(php.api.status("?topics=1").json["topic_list"])
 
 
 @pytest.mark.parametrize("file", ["php/worker.php", "php/WavelogWorker.php", "php/page.php", "hosting/check.php"])
