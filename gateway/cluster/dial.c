@@ -31,8 +31,8 @@ struct place {
 };
 
 static atomic_int running;
-static pthread_mutex_t late_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct place late;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for a moment */
+static struct place late; /* under it */
 
 struct dial {
 	/* The loop's. */
@@ -49,8 +49,8 @@ struct dial {
 	size_t count, connected;
 	char why[DIAL_WHY_SIZE];
 
-	pthread_mutex_t lock;
-	bool is_given_up; /* under the lock, and so is the answer */
+	atomic_bool
+		is_given_up; /* set under the lock, and under it the thread says that it is done */
 	atomic_int owners;
 };
 
@@ -60,18 +60,7 @@ static void release(struct dial *dial)
 		return;
 	while (dial->connected > 0)
 		close(dial->sockets[--dial->connected]);
-	pthread_mutex_destroy(&dial->lock);
 	free(dial);
-}
-
-static bool is_given_up(struct dial *dial)
-{
-	bool is_it;
-
-	pthread_mutex_lock(&dial->lock);
-	is_it = dial->is_given_up;
-	pthread_mutex_unlock(&dial->lock);
-	return is_it;
 }
 
 static bool look_up(struct dial *dial)
@@ -104,21 +93,21 @@ static bool find(struct dial *dial)
 	struct place *place = &dial->place;
 	bool is_known;
 
-	pthread_mutex_lock(&late_lock);
+	pthread_mutex_lock(&lock);
 	is_known = clock_monotonic_ms() - late.found_ms < DIAL_LATE_MS &&
 		   strcmp(late.host, place->host) == 0 && strcmp(late.port, place->port) == 0;
 	if (is_known)
 		*place = late;
-	pthread_mutex_unlock(&late_lock);
+	pthread_mutex_unlock(&lock);
 	if (is_known)
 		return true;
 	if (!look_up(dial))
 		return false;
-	if (!is_given_up(dial))
+	if (!dial->is_given_up)
 		return true;
-	pthread_mutex_lock(&late_lock);
+	pthread_mutex_lock(&lock);
 	late = *place;
-	pthread_mutex_unlock(&late_lock);
+	pthread_mutex_unlock(&lock);
 	return false;
 }
 
@@ -180,10 +169,10 @@ static void *run(void *argument)
 			snprintf(dial->why, DIAL_WHY_SIZE, "cannot connect: %s",
 				 errno == ETIME ? "no answer in time" : uv_strerror(-errno));
 	}
-	pthread_mutex_lock(&dial->lock);
+	pthread_mutex_lock(&lock);
 	if (!dial->is_given_up)
 		uv_async_send(&dial->answered);
-	pthread_mutex_unlock(&dial->lock);
+	pthread_mutex_unlock(&lock);
 	release(dial);
 	atomic_fetch_sub(&running, 1);
 	return NULL;
@@ -193,8 +182,6 @@ static void on_answered(uv_async_t *async)
 {
 	struct dial *dial = async->data;
 
-	if (is_given_up(dial)) /* which also lets this thread see what the other one has written */
-		return;
 	uv_timer_stop(&dial->timer);
 	if (!dial->why[0])
 		dial->connected = 0; /* they are the callee's */
@@ -219,7 +206,6 @@ struct dial *dial_start(struct uv_loop_s *loop, const struct redis_url *url, siz
 	memcpy(dial->place.host, url->host, sizeof(dial->place.host));
 	memcpy(dial->path, url->path, sizeof(dial->path));
 	snprintf(dial->place.port, sizeof(dial->place.port), "%u", url->port);
-	pthread_mutex_init(&dial->lock, NULL);
 	uv_async_init(loop, &dial->answered, on_answered);
 	uv_timer_init(loop, &dial->timer);
 	dial->answered.data = dial->timer.data = dial;
@@ -249,9 +235,9 @@ void dial_close(struct dial *dial)
 {
 	if (!dial)
 		return;
-	pthread_mutex_lock(&dial->lock);
+	pthread_mutex_lock(&lock);
 	dial->is_given_up = true;
-	pthread_mutex_unlock(&dial->lock);
+	pthread_mutex_unlock(&lock);
 	dial->handles = 2;
 	uv_close((uv_handle_t *)&dial->answered, on_closed);
 	uv_close((uv_handle_t *)&dial->timer, on_closed);

@@ -29,40 +29,12 @@ static bool read_log_state(const redisReply *reply, struct log_findings *log)
 	       read_position(redis_member(reply, "last-generated-id"), &log->newest);
 }
 
-static bool are_of_types(redisReply *const *answers, const redisReply **odd)
+static void refuse(struct findings *findings, const redisReply *reply)
 {
-	static const int types[QUESTIONS] = {
-		[JOINED] = REDIS_REPLY_INTEGER,
-		[MARKER] = REDIS_REPLY_STRING,
-		[NAMESAKES] = REDIS_REPLY_ARRAY,
-		[LOG_ENTRY] = REDIS_REPLY_ARRAY,
-	};
+	char why[REDIS_WHY_SIZE];
 
-	for (size_t i = 0; i < QUESTIONS && !*odd; i++)
-		if (types[i] && answers[i]->type != types[i])
-			*odd = answers[i];
-	return !*odd;
-}
-
-static void look_at(struct findings *findings, redisReply *const *answers, const char **why,
-		    const redisReply **odd)
-{
-	struct log_findings *log = &findings->log;
-
-	log->has_log = redis_is_text(answers[LOG_TYPE], "stream");
-	if (!log->has_log && !redis_is_text(answers[LOG_TYPE], "none")) {
-		*why = "the key " CLUSTER_LOG " is another program's: it is no stream";
-		return;
-	}
-	if (!are_of_types(answers, odd))
-		return;
-	log->has_entry = answers[LOG_ENTRY]->elements > 0;
-	findings->is_alone = redis_named_number(answers[NAMESAKES]) <= 1; /* its own connection */
-	snprintf(findings->marker, sizeof(findings->marker), "%s", answers[MARKER]->str);
-	if (!redis_is_text(answers[MARKER], findings->marker) || !findings->marker[0])
-		*why = "the key " CLUSTER_MARKER " is another program's";
-	else if (!read_log_state(answers[LOG_STATE], log))
-		*odd = answers[LOG_STATE];
+	redis_why(reply, why);
+	findings->on_found(findings->cluster, why);
 }
 
 /* True for an answer of that type. No answer: the connection has ended, and its owner hears of
@@ -72,33 +44,58 @@ static bool takes(struct findings *findings, const redisReply *reply, int type)
 	if (reply && reply->type == type)
 		return true;
 	if (reply)
-		findings->on_found(findings->cluster, NULL, reply);
+		refuse(findings, reply);
 	return false;
 }
 
 /* Of what may be answered by anything but an error. */
 static void on_done(void *context, const redisReply *reply)
 {
-	struct findings *findings = context;
-
 	if (reply && reply->type == REDIS_REPLY_ERROR)
-		findings->on_found(findings->cluster, NULL, reply);
+		refuse(context, reply);
 }
 
 /* Is all there as this node left it? */
+static void look_at(struct findings *findings, redisReply *const *answers)
+{
+	struct log_findings *log = &findings->log;
+	const char *why = NULL;
+
+	log->has_entry = answers[LOG_ENTRY]->elements > 0;
+	findings->is_alone = redis_named_number(answers[NAMESAKES]) <= 1; /* its own connection */
+	snprintf(findings->marker, sizeof(findings->marker), "%s", answers[MARKER]->str);
+	if (!redis_is_text(answers[MARKER], findings->marker) || !findings->marker[0])
+		why = "the key " CLUSTER_MARKER " is another program's";
+	else if (!read_log_state(answers[LOG_STATE], log))
+		why = "Redis gave an answer that is none";
+	findings->on_found(findings->cluster, why);
+}
+
 static void on_answers(void *context, const redisReply *reply)
 {
+	static const int types[QUESTIONS] = {
+		[JOINED] = REDIS_REPLY_INTEGER,
+		[MARKER] = REDIS_REPLY_STRING,
+		[NAMESAKES] = REDIS_REPLY_ARRAY,
+		[LOG_ENTRY] = REDIS_REPLY_ARRAY,
+	};
 	struct findings *findings = context;
-	const char *why = NULL;
-	const redisReply *odd = NULL;
 
 	if (!takes(findings, reply, REDIS_REPLY_ARRAY))
 		return;
-	if (reply->elements == QUESTIONS)
-		look_at(findings, reply->element, &why, &odd);
-	else
-		odd = reply;
-	findings->on_found(findings->cluster, why, odd);
+	findings->log.has_log =
+		reply->elements == QUESTIONS && redis_is_text(reply->element[LOG_TYPE], "stream");
+	if (reply->elements != QUESTIONS) {
+		refuse(findings, reply);
+	} else if (!findings->log.has_log && !redis_is_text(reply->element[LOG_TYPE], "none")) {
+		findings->on_found(findings->cluster,
+				   "the key " CLUSTER_LOG " is another program's: it is no stream");
+	} else {
+		for (size_t i = 0; i < QUESTIONS; i++)
+			if (types[i] && !takes(findings, reply->element[i], types[i]))
+				return;
+		look_at(findings, reply->element);
+	}
 }
 
 /* Redis 5 and an access list may know nothing of it: then changes are seen later. */

@@ -17,8 +17,8 @@ struct findings {
 	struct cluster *cluster;
 	struct redis *commands;
 	char channel[CHANNEL_SIZE]; /* of this node's heartbeat */
-	/* `why`, constant: it is not to be used; `odd`: it has said this, an error most likely. */
-	void (*on_found)(struct cluster *cluster, const char *why, const redisReply *odd);
+	/* `why`: it is not to be used; for people, and gone afterwards. NULL: it is. */
+	void (*on_found)(struct cluster *cluster, const char *why);
 
 	bool has_tracking; /* Redis tells which topics have changed */
 	bool has_said_so; /* that it does not */

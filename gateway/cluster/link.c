@@ -82,15 +82,12 @@ void link_drop(struct link *link, const char *why)
 
 void link_refuse(struct link *link, const redisReply *reply)
 {
-	char code[REDIS_CODE_SIZE], why[REDIS_WHY_SIZE];
+	char why[REDIS_WHY_SIZE];
 
-	if (reply && reply->type == REDIS_REPLY_ERROR) {
-		redis_error_code(reply, code);
-		snprintf(why, sizeof(why), "Redis answers %s", code);
-		link_drop(link, why);
-	} else if (reply) {
-		link_drop(link, "Redis gave an answer that is none");
-	}
+	if (!reply)
+		return;
+	redis_why(reply, why);
+	link_drop(link, why);
 }
 
 static void on_push(void *context, const redisReply *message)
@@ -204,14 +201,12 @@ static void on_watch_over(uv_timer_t *timer)
 	redis_send(link->connections[SUBSCRIBER], on_watched, link, WORDS("PING"));
 }
 
-static void on_found(struct cluster *cluster, const char *why, const redisReply *odd)
+static void on_found(struct cluster *cluster, const char *why)
 {
 	struct link *link = cluster->link;
 
 	if (why) {
 		link_drop(link, why);
-	} else if (odd) {
-		link_refuse(link, odd);
 	} else if (link->findings.is_alone) {
 		open_link(link);
 	} else {

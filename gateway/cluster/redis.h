@@ -24,7 +24,6 @@ struct redis_server;
 struct uv_loop_s;
 
 enum {
-	REDIS_WHY_SIZE = 160,
 	REDIS_BYTES_PER_MS = 128, /* what a slow network must still manage */
 	REDIS_UNSENT_MAX = 64 * 1024 * 1024, /* bytes that Redis does not take: the end */
 	REDIS_COMMANDS_MAX = 64 * 1024, /* without an answer: likewise */

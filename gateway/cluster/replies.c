@@ -120,6 +120,17 @@ void redis_error_code(const redisReply *error, char code[REDIS_CODE_SIZE])
 		 len > 0 ? error->str : "error");
 }
 
+void redis_why(const redisReply *reply, char why[REDIS_WHY_SIZE])
+{
+	char code[REDIS_CODE_SIZE];
+
+	redis_error_code(reply, code);
+	if (reply->type == REDIS_REPLY_ERROR)
+		snprintf(why, REDIS_WHY_SIZE, "Redis answers %s", code);
+	else
+		snprintf(why, REDIS_WHY_SIZE, "Redis gave an answer that is none");
+}
+
 bool redis_is_text(const redisReply *reply, const char *text)
 {
 	return reply && (reply->type == REDIS_REPLY_STATUS || reply->type == REDIS_REPLY_STRING) &&

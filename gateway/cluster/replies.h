@@ -17,7 +17,8 @@ enum {
 	REPLY_MAX_LINE = 64 * 1024, /* a status, an error */
 	REPLY_MAX_ELEMENTS = 256 * 1024, /* of all its arrays */
 	REPLY_MAX_DEPTH = 7,
-	REDIS_CODE_SIZE = 24 /* of an error: "WRONGPASS" */
+	REDIS_CODE_SIZE = 24, /* of an error: "WRONGPASS" */
+	REDIS_WHY_SIZE = 160
 };
 
 /* What is wrong with one that is too long begins with this. */
@@ -43,6 +44,9 @@ const char *replies_fault(const struct replies *replies);
 /* The code that an error begins with ("WRONGPASS", "LOADING"), fit to be logged; "error" when there
  * is none. */
 void redis_error_code(const redisReply *error, char code[REDIS_CODE_SIZE]);
+
+/* Why an answer is not the one that one wanted, for people. */
+void redis_why(const redisReply *reply, char why[REDIS_WHY_SIZE]);
 
 /* Whether it is what one expects: a status or string of just these bytes. */
 bool redis_is_text(const redisReply *reply, const char *text);
