@@ -35,7 +35,7 @@
 	} while (0)
 
 /* A test that waits for ever ends the program, with another signal than the write lock's. */
-enum { TEST_LIMIT_S = 60 };
+enum { TEST_LIMIT_S = 150 };
 
 static char base[64]; /* the test's directory */
 static char state_dir[128]; /* in it, and not made yet */

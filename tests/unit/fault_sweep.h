@@ -26,15 +26,6 @@ struct operation {
 /* How a fault comes: bits. */
 enum { LASTS = 1, LOG_COPIED_BACK = 2, SCHEMA_CHANGED = 4, WAYS = 6 };
 
-/* Allocations are many where the schema is read: beyond the first EACH_OF the steps grow, unless
- * $FAULTS_ALL is set. */
-enum { EACH_OF = 200, GROWTH = 50, MOST_CALLS = 20000 };
-
-static inline int next_call(int to_pass)
-{
-	return to_pass < EACH_OF || getenv("FAULTS_ALL") ? to_pass + 1 : to_pass + to_pass / GROWTH;
-}
-
 static sqlite3 *witness; /* a connection that sees no faults */
 static char attempt[128]; /* what is being tried, "" when nothing is */
 
