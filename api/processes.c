@@ -171,7 +171,7 @@ static void begin_to_end(struct parent *parent)
 {
 	if (parent->socket.path && !parent->is_ending &&
 	    held_file_look(&parent->socket) == HELD_FILE_IN_PLACE)
-		unlink(parent->path);
+		unlink(parent->socket.path);
 	parent->is_ending = true;
 	signal_processes(parent, SIGTERM);
 }

@@ -26,7 +26,7 @@ static const char *decode(struct slice text, char out[REDIS_URL_WORD_SIZE])
 	size_t len = 0;
 
 	for (size_t i = 0; i < text.len; i++) {
-		int byte = text.at[i];
+		int byte = (unsigned char)text.at[i];
 
 		if (len == REDIS_URL_WORD_SIZE - 1)
 			return too_long;

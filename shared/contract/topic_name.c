@@ -32,7 +32,7 @@ bool topic_percent_decode(const char *text, size_t len, char *out, size_t size, 
 	size_t used = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		int byte = text[i] == '+' ? ' ' : text[i];
+		int byte = text[i] == '+' ? ' ' : (unsigned char)text[i];
 
 		if (byte == '%') {
 			byte = slice_percent((struct slice){text + i, len - i});
