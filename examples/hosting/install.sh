@@ -174,10 +174,10 @@ remove_everything()
 	lock
 	web=$(remembered web)
 	if [ "$web" ]; then
-		(umask 077 && other_lines >"$dir/htaccess.new")
-		replace_htaccess "$dir/htaccess.new"
 		remove_old_probes
 		sed -n 's/^file=//p' "$answers" | while IFS= read -r file; do rm -f "$web/$file"; done
+		(umask 077 && other_lines >"$dir/htaccess.new") # for which there is room now
+		replace_htaccess "$dir/htaccess.new"
 		[ "$(remembered made_web)" != yes ] || rmdir "$web" 2>/dev/null || say "kept, for there is something else in it: $web"
 	fi
 	end wavelog-worker-api
@@ -298,10 +298,10 @@ trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 remove_old_probes
 mkdir "$web/$probe"
-echo "$probe" >"$web/$probe/there.txt"
 # Or nothing would be found that works.
 head -c 100000 /dev/urandom >"$web/$probe/new" || fail "there is no room for 100 KB in $web"
 rm "$web/$probe/new"
+echo "$probe" >"$web/$probe/there.txt"
 (umask 077 && printf 'header = "X-Worker-Secret: %s"\n' "$(key worker_secret | sed 's/[\\"]/\\&/g')" >"$dir/secret.new")
 
 # fetch PATH [OPTIONS OF CURL]: $status, and the body in the file $answer. Fails when there is none.
