@@ -285,7 +285,10 @@ key()
 # 3. The site. What is tried lies in a folder with a random name, which goes again, whatever happens.
 
 made_web=$(remembered made_web)
-[ -d "$web" ] || { mkdir "$web"; made_web=yes; }
+[ -d "$web" ] || made_web=yes
+# For --uninstall, should this run be killed.
+[ -f "$answers" ] || printf '%s=%s\n' web "$web" made_web "$made_web" >"$answers"
+[ -d "$web" ] || mkdir "$web"
 probe=probe-$(head -c 16 /dev/urandom | sha256sum | cut -c 1-16)
 answer=$dir/answer.new
 clean_up()
