@@ -93,6 +93,11 @@ class Bench:
         differs much from slice to slice."""
         return range(self.scale.slices * times)
 
+    @staticmethod
+    def in_turn(sides, turn):
+        """Every other time backwards, so that nobody is always the first one after a rest."""
+        return sides[:: -1 if turn % 2 else 1]
+
     def start(self, stack, *makes):
         """Contenders. The smoke test does without nchan, whose package only the benchmark needs."""
         return [stack.enter_context(make()) for make in makes if make is not Nchan or not self.smoke]

@@ -84,7 +84,7 @@ def connecting(bench):
                 *(Crowd(bench, stack, "nchan", contender, topics) for contender in nchan),
             ]
             for step in range(STEPS):
-                for crowd in crowds[:: -1 if step % 2 else 1]:
+                for crowd in bench.in_turn(crowds, step):
                     crowd.come(step)
             for crowd in crowds:
                 crowd.go()
@@ -105,8 +105,8 @@ def publish_in_turns(bench, *sides):
         worker.register("one")
         load.connect(worker, "one", "one", 1)
         load.publish(worker, "one", "one", publishes, until_delivered=1)  # to warm up
-    for _ in bench.each_slice(2):
-        for worker, load, name in sides:
+    for turn in bench.each_slice(2):
+        for worker, load, name in bench.in_turn(sides, turn):
             before = usage(worker.pids)
             result = load.publish(worker, "one", "one", publishes, until_delivered=1)
             bench.add(f"{name} cpu", (usage(worker.pids) - before).cpu_us / publishes)

@@ -65,7 +65,7 @@ def _connections(bench, stack):
         for name, programs in PROGRAMS.items()
     ]
     for step in range(keeping.STEPS):
-        for crowd in crowds:
+        for crowd in bench.in_turn(crowds, step):
             crowd.come(step)
     for crowd in crowds:
         crowd.go()

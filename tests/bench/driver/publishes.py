@@ -166,8 +166,8 @@ def delivery(bench):
         load.connect(ours, "web", "web", 1, **ours.subscribing_through_the_web_server)
         sides = (("delivery", ours, "one", "one", "deliveries"), ("round trip", bare, "one", None, "answers"),
                  ("delivery web", ours, "web", "web", "deliveries"))  # fmt: skip
-        for _ in bench.each_part():
-            for key, worker, topic, groups, what in sides:
+        for part in bench.each_part():
+            for key, worker, topic, groups, what in bench.in_turn(sides, part):
                 # The same before each: a virtual machine that has been idle sleeps deeper than one that has not.
                 busy = load.publish(bare, "one", None, bench.scale.publishes)["answers"]["p50"]
                 times = load.publish(worker, topic, groups, count, rate=RATE)[what]
