@@ -83,10 +83,12 @@ static void note_answered(struct task *task)
  * task is gone, and false comes back. */
 static bool outlives(struct task *task, const redisReply *error)
 {
+	struct topics *topics = task->owner;
+
 	task->is_void = true;
-	if (task->owner->is_relay)
-		link_refuse(task->owner->cluster->link, error);
-	return !task->owner->is_relay;
+	if (topics->is_relay)
+		link_refuse(topics->cluster->link, error);
+	return !topics->is_relay;
 }
 
 /* No answer: the connection has ended, which somebody else will hear. */

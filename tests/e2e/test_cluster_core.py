@@ -264,6 +264,7 @@ def test_what_redis_refuses_is_said_and_sent_when_it_takes_it_again(make_cluster
     )
     for fault, why, mend in faults:
         fault()
+        assert a.api.register(f"while {why}").status == 200
         for _ in range(3):
             assert a.api.publish("t", 0).status == 200
         wait_until(lambda: a.row()["why"] == why, lambda: f"{why}: {a.row()}\n{a.log_end()}")
@@ -274,6 +275,7 @@ def test_what_redis_refuses_is_said_and_sent_when_it_takes_it_again(make_cluster
         cluster.wait_until_joined(3)
         a.api.publish("t", 0)
         cluster.wait_until_relayed()
+        cluster.wait_until_known(f"while {why}")
     published = [id for (id,) in sqlite.rows(a.service, "SELECT id FROM events WHERE kind = 0 AND origin IS NULL")]
     assert events_from(b, a) == published and len(published) == 12 and gaps(b) == 0
     wait_until(lambda: len(foreign.heard) == 12, lambda: f"each is said once on the channel: {len(foreign.heard)}")
