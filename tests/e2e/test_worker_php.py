@@ -94,12 +94,12 @@ class Php:
 
 
 class HardenedPhp(Php):
-    """Of a host that has taken functions away, keeps PHP within the site's folder, and has a buffer of its own around
-    everything."""
+    """Of a host that has taken functions and extensions away, keeps PHP within the site's folder, and has a buffer of its
+    own around everything."""
 
     def start(self):
         (self.dir / "first.php").write_text("<?php ob_start(null, 0, 0);")
-        command = ["php", "-d", "disable_functions=ini_set,ignore_user_abort,error_log", "-d", f"auto_prepend_file={self.dir}/first.php",
+        command = ["php", "-n", "-d", "disable_functions=ini_set,ignore_user_abort,error_log", "-d", f"auto_prepend_file={self.dir}/first.php",
                    "-d", f"open_basedir={self.dir}", "-d", "display_errors=1", "-d", "error_reporting=-1"]  # fmt: skip
         self.processes = [Process.start("php", [*command, "-S", f"127.0.0.1:{self.port}", "-t", self.dir], self.log)]
 
