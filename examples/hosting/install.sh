@@ -293,6 +293,7 @@ probe=probe-$(head -c 16 /dev/urandom | sha256sum | cut -c 1-16)
 answer=$dir/answer.new
 clean_up()
 {
+	trap '' HUP INT TERM
 	end wavelog-worker-api "$web/$probe" # that mod_fcgid has started there, and nobody asks any more
 	rm -rf "${web:?}/$probe" "$web/.htaccess.new" "$answer" "$dir"/*.new
 	[ "$made_web" != yes ] || rmdir "$web" 2>/dev/null || : # nothing has come of it
