@@ -52,14 +52,15 @@ struct replies *replies_new(void)
 	struct replies *replies = xcalloc(1, sizeof(*replies));
 
 	replies->reader = redisReaderCreate();
-	if (!replies->reader)
-		end_for_want_of("memory");
-	replies->functions = *replies->reader->fn;
-	replies->create_array = replies->functions.createArray;
-	replies->functions.createArray = create_array;
-	replies->reader->fn = &replies->functions;
-	replies->reader->privdata = replies;
-	return replies;
+	if (replies->reader) {
+		replies->functions = *replies->reader->fn;
+		replies->create_array = replies->functions.createArray;
+		replies->functions.createArray = create_array;
+		replies->reader->fn = &replies->functions;
+		replies->reader->privdata = replies;
+		return replies;
+	}
+	end_for_want_of("memory");
 }
 
 void replies_free(struct replies *replies)
