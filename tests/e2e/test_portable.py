@@ -260,7 +260,7 @@ def starts(service, listener_dir):
         for number in range(3):
             assert call("publish", b'{"topic":"t","payload":%d}' % number).status == 200
             assert browser.read_message() == push_of(str(number))
-    assert call("status", REQUEST_METHOD="GET").json["status"] == "ok"
+    wait_until(lambda: call("status", REQUEST_METHOD="GET").json["status"] == "ok", "the gateway is in the database")
     wait_until(lambda: call("readyz", REQUEST_METHOD="GET", SCRIPT_NAME="/readyz").status == 200, "it is ready")
     return call
 

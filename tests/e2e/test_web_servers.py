@@ -51,7 +51,9 @@ def start(service, certificates, mount, **options):
 def mounted(request, certificates):
     service = Service(unix=MOUNTS[request.param][1])
     try:
-        yield start(service, certificates, request.param)
+        server = start(service, certificates, request.param)
+        wait_until(lambda: server.api.call("status", method="GET").status == 200, "the API knows of the gateway")
+        yield server
     finally:
         faults = service.close()
         assert not faults, "\n".join(faults)
