@@ -51,9 +51,7 @@ def start(service, certificates, mount, **options):
 def mounted(request, certificates):
     service = Service(unix=MOUNTS[request.param][1])
     try:
-        server = start(service, certificates, request.param)
-        wait_until(lambda: server.api.call("status", method="GET").status == 200, "the API knows of the gateway")
-        yield server
+        yield start(service, certificates, request.param)
     finally:
         faults = service.close()
         assert not faults, "\n".join(faults)
@@ -64,6 +62,7 @@ def server(mounted):
     """Of a mount, shared by the tests; each finds a gateway that runs, and the topic "t"."""
     if not mounted.service.gateway.runs():
         mounted.service.start_gateway()
+    wait_until(lambda: mounted.api.call("status", method="GET").status == 200, "the API knows of the gateway")
     assert mounted.api.register("t").status == 200
     return mounted
 
