@@ -265,13 +265,25 @@ void generation_note_id(struct database *database, int64_t id)
 	(void)!pwrite(database->lock, &id, sizeof(id), offsetof(struct generation, newest_id));
 }
 
-static int open_if(const char *path, int flags, const struct generation *generation, ino_t inode)
+/* A number of an inode is given again once nobody has the file: so its first bytes count, too. */
+static bool is_kind_of(int fd, enum database_file file)
+{
+	static const char *const kinds[] = {
+		[MAIN_FILE] = "SQLite format 3", [LOG_FILE] = "7\x7f\x06", [INDEX_FILE] = ""};
+	char begin[16] = {0};
+	ssize_t len = pread(fd, begin, sizeof(begin), 0);
+
+	return len == 0 || (len > 0 && memcmp(begin, kinds[file], strlen(kinds[file])) == 0);
+}
+
+static int open_if(const char *path, int flags, const struct generation *generation,
+		   enum database_file file)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
 	struct stat info;
 
-	if (fd >= 0 && fstat(fd, &info) == 0 && info.st_ino == inode &&
-	    info.st_dev == generation->device)
+	if (fd >= 0 && fstat(fd, &info) == 0 && info.st_ino == generation->inodes[file] &&
+	    info.st_dev == generation->device && is_kind_of(fd, file))
 		return fd;
 	if (fd >= 0)
 		close(fd);
@@ -289,10 +301,10 @@ int generation_open(const struct database *database, const struct generation *ge
 	if (inode == 0)
 		return -1;
 	if (state_dir_file(database->state_dir, database_names[file], path))
-		fd = open_if(path, O_NOFOLLOW, generation, inode);
+		fd = open_if(path, O_NOFOLLOW, generation, file);
 	while (fd < 0 && search_next(&search, "/" DATABASE_NAME))
 		if (search.info.st_ino == inode && search.info.st_dev == generation->device)
-			fd = open_if(search.path, 0, generation, inode);
+			fd = open_if(search.path, 0, generation, file);
 	search_end(&search);
 	return fd;
 }
