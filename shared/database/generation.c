@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shared/base/birth.h"
 #include "shared/base/state_dir.h"
 #include "shared/database/write_lock.h"
 
@@ -23,7 +24,7 @@
 
 enum { REASON_SIZE = 200, NAME_SIZE = 32 };
 
-static const uint64_t MARK = 0x31656c6966766c77; /* and the version of what is in the file */
+static const uint64_t MARK = 0x32656c6966766c77; /* and the version of what is in the file */
 
 const char *const database_names[FILES] = {
 	[MAIN_FILE] = DATABASE_NAME,	     [LOG_FILE] = DATABASE_NAME "-wal",
@@ -95,14 +96,29 @@ static bool search_next(struct search *search, const char *name)
 	return false;
 }
 
-/* False: there is none, or it is a copy of another file's. */
-static bool read_record(int lock, struct generation *generation)
+/* Of what is at `path`, or of the open file when that is "". */
+static struct file_id file_id(int fd, const char *path)
 {
 	struct stat info;
 
+	if ((*path ? stat(path, &info) : fstat(fd, &info)) != 0)
+		return (struct file_id){0};
+	return (struct file_id){info.st_ino, file_birth_ns(fd, path)};
+}
+
+bool file_id_is_same(const struct file_id *one, const struct file_id *other)
+{
+	return one->inode != 0 && one->inode == other->inode &&
+	       (one->birth_ns == other->birth_ns || one->birth_ns == 0 || other->birth_ns == 0);
+}
+
+/* False: there is none, or it is a copy of another file's. */
+static bool read_record(int lock, struct generation *generation)
+{
+	struct file_id own = file_id(lock, "");
+
 	if (lock >= 0 && pread(lock, generation, sizeof(*generation), 0) == sizeof(*generation) &&
-	    generation->mark == MARK && fstat(lock, &info) == 0 &&
-	    generation->inodes[LOCK_FILE] == info.st_ino)
+	    generation->mark == MARK && file_id_is_same(&generation->files[LOCK_FILE], &own))
 		return true;
 	*generation = (struct generation){0};
 	return false;
@@ -110,11 +126,8 @@ static bool read_record(int lock, struct generation *generation)
 
 static void write_record(int lock, struct generation generation)
 {
-	struct stat info = {0};
-
-	fstat(lock, &info);
 	generation.mark = MARK;
-	generation.inodes[LOCK_FILE] = info.st_ino;
+	generation.files[LOCK_FILE] = file_id(lock, "");
 	(void)!pwrite(lock, &generation, sizeof(generation), 0);
 }
 
@@ -192,7 +205,7 @@ struct generation generation_own(const struct database *database)
 	struct generation own = {.device = database->files[MAIN_FILE].device};
 
 	for (size_t i = MAIN_FILE; i <= INDEX_FILE; i++)
-		own.inodes[i] = database->files[i].inode;
+		own.files[i].inode = database->files[i].inode;
 	return own;
 }
 
@@ -200,7 +213,7 @@ struct generation generation_latest(const struct database *database)
 {
 	struct generation latest;
 
-	return read_record(database->lock, &latest) && latest.inodes[MAIN_FILE] != 0
+	return read_record(database->lock, &latest) && latest.files[MAIN_FILE].inode != 0
 		       ? latest
 		       : generation_own(database);
 }
@@ -216,7 +229,7 @@ struct generation generation_here(const struct database *database)
 		if (state_dir_file(database->state_dir, database_names[i], path) &&
 		    stat(path, &info) == 0 && (i != MAIN_FILE || info.st_size > 0)) {
 			here.device = info.st_dev;
-			here.inodes[i] = info.st_ino;
+			here.files[i] = file_id(-1, path);
 		}
 	return here;
 }
@@ -224,7 +237,7 @@ struct generation generation_here(const struct database *database)
 bool generation_has(const struct generation *one, const struct generation *other,
 		    enum database_file file)
 {
-	return one->inodes[file] != 0 && one->inodes[file] == other->inodes[file] &&
+	return file_id_is_same(&one->files[file], &other->files[file]) &&
 	       one->device == other->device;
 }
 
@@ -232,7 +245,7 @@ bool generation_is_same(const struct generation *one, const struct generation *o
 {
 	for (enum database_file i = MAIN_FILE; i <= INDEX_FILE; i++)
 		if (!generation_has(one, other, i) &&
-		    (one->inodes[i] != 0 || other->inodes[i] != 0))
+		    (one->files[i].inode != 0 || other->files[i].inode != 0))
 			return false;
 	return true;
 }
@@ -251,9 +264,8 @@ void generation_note(struct database *database, const struct generation *here)
 void generation_note_copy(struct database *database, const char *path)
 {
 	struct generation note = generation_latest(database);
-	struct stat info;
 
-	note.copy = stat(path, &info) == 0 ? info.st_ino : 0;
+	note.copy = file_id(-1, path);
 	write_record(database->lock, note);
 }
 
@@ -265,7 +277,8 @@ void generation_note_id(struct database *database, int64_t id)
 	(void)!pwrite(database->lock, &id, sizeof(id), offsetof(struct generation, newest_id));
 }
 
-/* A number of an inode is given again once nobody has the file: so its first bytes count, too. */
+/* Where births cannot be told, the first bytes say at least that no log is taken for the file of
+ * the database. */
 static bool is_kind_of(int fd, enum database_file file)
 {
 	static const char *const kinds[] = {
@@ -280,10 +293,11 @@ static int open_if(const char *path, int flags, const struct generation *generat
 		   enum database_file file)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+	struct file_id found = file_id(fd, "");
 	struct stat info;
 
-	if (fd >= 0 && fstat(fd, &info) == 0 && info.st_ino == generation->inodes[file] &&
-	    info.st_dev == generation->device && is_kind_of(fd, file))
+	if (fd >= 0 && fstat(fd, &info) == 0 && info.st_dev == generation->device &&
+	    file_id_is_same(&generation->files[file], &found) && is_kind_of(fd, file))
 		return fd;
 	if (fd >= 0)
 		close(fd);
@@ -293,7 +307,7 @@ static int open_if(const char *path, int flags, const struct generation *generat
 int generation_open(const struct database *database, const struct generation *generation,
 		    enum database_file file)
 {
-	ino_t inode = generation->inodes[file];
+	ino_t inode = generation->files[file].inode;
 	struct search search = {0};
 	char path[STATE_DIR_PATH_SIZE];
 	int fd = -1;

@@ -9,13 +9,19 @@
 
 #include "shared/database/database_internal.h"
 
+/* The number alone does not do: it is given again once nobody has the file. */
+struct file_id {
+	ino_t inode; /* 0: there is none */
+	int64_t birth_ns; /* 0: it cannot be told */
+};
+
 struct generation {
 	uint64_t mark; /* that it is one; 0: nothing is known */
 	int64_t sequence; /* of several lock files the one with the highest is right */
 	int64_t newest_id; /* of the events */
-	ino_t copy; /* a new file of the database that is about to be put in place; 0: none */
+	struct file_id copy; /* a new file of the database that is about to be put in place */
 	dev_t device;
-	ino_t inodes[LOCK_FILE + 1]; /* of the three files (0: there is none) and the lock's */
+	struct file_id files[LOCK_FILE + 1]; /* the three files and the lock's */
 };
 
 extern const char *const database_names[FILES];
@@ -32,6 +38,8 @@ enum database_status generation_lock(struct database *database, int64_t deadline
 struct generation generation_latest(const struct database *database);
 struct generation generation_own(const struct database *database);
 struct generation generation_here(const struct database *database);
+
+bool file_id_is_same(const struct file_id *one, const struct file_id *other);
 
 /* Whether all three files are the same, missing ones included; and whether that one is. */
 bool generation_is_same(const struct generation *one, const struct generation *other);

@@ -234,7 +234,7 @@ static void take(struct database *database, sqlite3 *handle, struct generation *
 			 database_names[i] + strlen(database_names[MAIN_FILE]));
 		held_file_take(&database->files[i], path, database_names[i], 0600);
 		/* What is open, though it may have gone since. */
-		database->files[i].inode = here->inodes[i];
+		database->files[i].inode = here->files[i].inode;
 		database->files[i].device = here->device;
 	}
 	generation_note(database, here);
@@ -247,8 +247,8 @@ static void take(struct database *database, sqlite3 *handle, struct generation *
 /* True when something that was there has gone. */
 static bool has_changed(const struct generation *before, const struct generation *now)
 {
-	for (size_t i = MAIN_FILE; i <= INDEX_FILE; i++)
-		if (before->inodes[i] != 0 && before->inodes[i] != now->inodes[i])
+	for (enum database_file i = MAIN_FILE; i <= INDEX_FILE; i++)
+		if (before->files[i].inode != 0 && !generation_has(before, now, i))
 			return true;
 	return false;
 }
@@ -290,9 +290,9 @@ int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 	if (result == SQLITE_ERROR && sqlite3_errcode(handle) != SQLITE_OK)
 		result = sqlite3_errcode(handle);
 	now = generation_here(database);
-	if (has_changed(here, &now) ||
-	    (result == SQLITE_OK && (now.inodes[MAIN_FILE] == 0 || now.inodes[LOG_FILE] == 0 ||
-				     now.inodes[INDEX_FILE] == 0)))
+	if (has_changed(here, &now) || (result == SQLITE_OK && (now.files[MAIN_FILE].inode == 0 ||
+								now.files[LOG_FILE].inode == 0 ||
+								now.files[INDEX_FILE].inode == 0)))
 		result = SQLITE_ABORT;
 	if (result == SQLITE_ABORT)
 		snprintf(why, DATABASE_WHY_SIZE, "somebody changes its files");

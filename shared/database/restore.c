@@ -142,7 +142,7 @@ static void remove_file(struct database *database, struct generation *here, enum
 
 	if (state_dir_file(database->state_dir, database_names[file], path))
 		unlink(path);
-	here->inodes[file] = 0;
+	here->files[file] = (struct file_id){0};
 }
 
 /* Puts back what is missing of the latest, if need be and possible, and says what is there then.
@@ -152,10 +152,11 @@ static int complete(struct database *database, const struct generation *latest,
 		    struct generation *here, bool is_writer, bool is_over,
 		    char why[DATABASE_WHY_SIZE])
 {
-	bool has_main = here->inodes[MAIN_FILE] != 0, is_whole;
+	bool has_main = here->files[MAIN_FILE].inode != 0, is_whole;
 	bool is_another = has_main && !generation_has(here, latest, MAIN_FILE) &&
-			  here->inodes[MAIN_FILE] != latest->copy; /* whose log may have gone */
-	bool is_known = latest->inodes[MAIN_FILE] != 0 && !is_another;
+			  !file_id_is_same(&here->files[MAIN_FILE],
+					   &latest->copy); /* whose log may have gone */
+	bool is_known = latest->files[MAIN_FILE].inode != 0 && !is_another;
 	int result = SQLITE_NOTFOUND;
 
 	if (generation_is_same(here, latest))
@@ -170,11 +171,11 @@ static int complete(struct database *database, const struct generation *latest,
 		if (generation_has(here, latest, i))
 			remove_file(database, here, i); /* it is of the one before */
 	if (has_main)
-		is_whole =
-			here->inodes[INDEX_FILE] == 0 || (!is_known && here->inodes[LOG_FILE] != 0);
+		is_whole = here->files[INDEX_FILE].inode == 0 ||
+			   (!is_known && here->files[LOG_FILE].inode != 0);
 	else
-		is_whole =
-			!is_known && here->inodes[LOG_FILE] == 0 && here->inodes[INDEX_FILE] == 0;
+		is_whole = !is_known && here->files[LOG_FILE].inode == 0 &&
+			   here->files[INDEX_FILE].inode == 0;
 	if (!is_whole && !is_over)
 		return SQLITE_ABORT;
 	if (!is_whole)
@@ -197,9 +198,9 @@ int restore_latest(struct database *database, int64_t wait_ms, bool is_writer, b
 	enum opening how = OPENING_SAME;
 	int result;
 
-	if (database->doubtful_ms == 0 || database->doubtful_inode != here.inodes[MAIN_FILE])
+	if (database->doubtful_ms == 0 || database->doubtful_inode != here.files[MAIN_FILE].inode)
 		database->doubtful_ms = now_ms;
-	database->doubtful_inode = here.inodes[MAIN_FILE];
+	database->doubtful_inode = here.files[MAIN_FILE].inode;
 	*is_over = now_ms - database->doubtful_ms >= patience_ms;
 	if (*is_over || generation_is_same(&here, &latest))
 		how = OPENING_ANY;

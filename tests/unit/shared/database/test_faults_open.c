@@ -103,7 +103,7 @@ static void forget_all(void)
 
 	if (pread(lock, &none, sizeof(none), 0) == sizeof(none)) {
 		none.newest_id = 0;
-		memset(none.inodes, 0, LOCK_FILE * sizeof(none.inodes[0])); /* but its own */
+		memset(none.files, 0, LOCK_FILE * sizeof(none.files[0])); /* but its own */
 		assert_int_equal(pwrite(lock, &none, sizeof(none), 0), sizeof(none));
 	}
 	close(lock);

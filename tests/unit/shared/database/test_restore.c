@@ -157,6 +157,39 @@ static void the_latest_that_nobody_has_any_more_leaves_a_jump(void **state)
 	assert_int_equal(database_times_lost(connections[BEHIND]), 1);
 }
 
+static bool is_found(const struct generation *generation, enum database_file file)
+{
+	int fd = generation_open(connections[OTHER], generation, file);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* Its number is given again as soon as nobody has it: by then it is another file's. */
+static void a_file_with_the_number_of_one_that_is_gone_is_not_that_one(void **state)
+{
+	(void)state;
+	assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+	struct generation latest = generation_latest(connections[OTHER]), other = latest;
+
+	for (enum database_file i = MAIN_FILE; i <= INDEX_FILE; i++) {
+		assert_true(is_found(&latest, i));
+		if (latest.files[i].birth_ns == 0)
+			skip(); /* not on this file system */
+		other.files[i].birth_ns -= 1;
+		assert_false(is_found(&other, i));
+		assert_false(generation_has(&latest, &other, i));
+		other.files[i].birth_ns = 0; /* where it cannot be told */
+		assert_true(is_found(&other, i));
+		assert_true(generation_has(&latest, &other, i));
+	}
+	other.files[MAIN_FILE].inode = latest.files[LOG_FILE].inode;
+	other.files[LOG_FILE].inode = latest.files[INDEX_FILE].inode;
+	assert_false(is_found(&other, MAIN_FILE));
+	assert_false(is_found(&other, LOG_FILE));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +202,9 @@ int main(void)
 						open_them, close_them),
 		cmocka_unit_test_setup_teardown(the_latest_that_nobody_has_any_more_leaves_a_jump,
 						open_them, close_them),
+		cmocka_unit_test_setup_teardown(
+			a_file_with_the_number_of_one_that_is_gone_is_not_that_one, open_them,
+			close_them),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
