@@ -124,7 +124,7 @@ static void on_listening(void *context, const redisReply *reply)
 		return;
 	snprintf(drawn, sizeof(drawn), "%.15s%08x", cluster->instance, (unsigned)clock_wall_us());
 	snprintf(id, sizeof(id), "%lld", findings->client_id);
-	log_position_write(state->position, position);
+	log_position_write(state->reached.position, position);
 	const char *const *const questions[QUESTIONS] = {
 		[LOG_TYPE] = WORDS("TYPE", CLUSTER_LOG),
 		[JOINED] = WORDS("SADD", CLUSTER_LOG_NODES, state->node),

@@ -184,7 +184,8 @@ static void open_link(struct link *link)
 	log->has_marker = strcmp(state->marker + log->is_unread, link->findings.marker) == 0;
 	log_repeat_ends(&link->trouble, clock_monotonic_ms(), "Redis is there again");
 	beat(link);
-	link->handlers->on_open(link->cluster, log_judge(log, state->position), log->newest);
+	link->handlers->on_open(link->cluster, log_judge(log, state->reached.position),
+				log->newest);
 }
 
 /* What was said on our channel before this has been heard, however late this thread was. */

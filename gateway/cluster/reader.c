@@ -98,8 +98,8 @@ void reader_on_link(struct reader *reader, enum log_verdict verdict, struct log_
 		return;
 	}
 	if (verdict == LOG_LOST) {
-		state->position = (struct log_position){0};
-		state->relayed_id = state->joined_id; /* until some are found */
+		state->reached.position = (struct log_position){0};
+		state->reached.relayed_id = state->joined_id; /* until some are found */
 		snprintf(state->marker, sizeof(state->marker), "%c%s", CLUSTER_UNREAD,
 			 link_marker(reader->cluster->link));
 	}
@@ -197,8 +197,9 @@ static enum database_status add_item(struct reader *reader, struct item *item)
 	return intake_add(intake, &item->entry, item->verdict, &item->is_refused);
 }
 
-/* One commit for all of them, and for the position. */
-static enum database_status write_batch(struct reader *reader, struct batch *batch)
+/* One commit for all of them, and for how far the log has been read. */
+static enum database_status write_batch(struct reader *reader, struct batch *batch,
+					const struct log_reached *reached)
 {
 	struct cluster *cluster = reader->cluster;
 	enum database_status status = cluster_store_begin(cluster->store);
@@ -209,7 +210,7 @@ static enum database_status write_batch(struct reader *reader, struct batch *bat
 		status = add_item(reader, &batch->items[i]);
 	if (status == DATABASE_OK)
 		status = intake_put(cluster->intake);
-	status = cluster_store_end(cluster->store, status, &batch->last);
+	status = cluster_store_end(cluster->store, status, reached);
 	if (status != DATABASE_OK && intake_load(cluster->intake) != DATABASE_OK)
 		link_drop(cluster->link, "the database cannot be read");
 	return status;
@@ -237,20 +238,22 @@ static enum database_status apply(struct reader *reader, struct batch *batch)
 {
 	struct cluster *cluster = reader->cluster;
 	struct cluster_state *state = cluster_store_state(cluster->store);
+	struct log_reached reached = {batch->last, state->reached.relayed_id};
 	enum database_status status = DATABASE_OK;
 	bool is_unknown = false;
 
-	if (batch->own_id > state->relayed_id)
+	if (batch->own_id > reached.relayed_id) {
 		status = cluster_store_meet(cluster->store, batch->own_id, &is_unknown);
+		if (!is_unknown)
+			reached.relayed_id = batch->own_id;
+	}
 	if (status == DATABASE_OK && batch->has_news)
-		status = write_batch(reader, batch);
+		status = write_batch(reader, batch, &reached);
 	if (status != DATABASE_OK)
 		return status;
-	state->position = batch->last; /* without news it can wait */
+	state->reached = reached; /* without news, writing it can wait */
 	if (is_unknown)
 		log_repeat_event(&reader->unknown, clock_monotonic_ms());
-	else if (batch->own_id > state->relayed_id)
-		state->relayed_id = batch->own_id;
 	if (batch->has_news)
 		notify_gateway(cluster->notify);
 	for (size_t i = 0; i < batch->count; i++)
@@ -264,7 +267,7 @@ static void note_progress(struct reader *reader, bool is_empty)
 	const struct cluster_state *state = cluster_store_state(reader->cluster->store);
 
 	if (reader->is_catching_up &&
-	    (is_empty || log_position_compare(state->position, reader->end) >= 0)) {
+	    (is_empty || log_position_compare(state->reached.position, reader->end) >= 0)) {
 		reader->is_catching_up = false;
 		reader->most = READ_COUNT_MOST;
 		reader->on_caught_up(reader->cluster);
@@ -324,7 +327,7 @@ static void ask(struct reader *reader)
 
 	if (!reader->is_on || !redis)
 		return;
-	log_position_write(state->position, position);
+	log_position_write(state->reached.position, position);
 	if (reader->is_catching_up)
 		redis_ask(redis, on_entries, reader, "XREAD COUNT %d STREAMS " CLUSTER_LOG " %s",
 			  (int)reader->count, position);

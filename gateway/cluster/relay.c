@@ -226,7 +226,7 @@ bool relay_is_idle(const struct relay *relay)
 
 void relay_on_load(struct relay *relay)
 {
-	relay->published_id = cluster_store_state(relay->cluster->store)->relayed_id;
+	relay->published_id = cluster_store_state(relay->cluster->store)->reached.relayed_id;
 }
 
 void relay_on_link(struct relay *relay)
@@ -235,9 +235,9 @@ void relay_on_link(struct relay *relay)
 
 	relay->is_on = true;
 	relay->events = 0;
-	relay->looked_id = relay->last_id = state->relayed_id;
-	if (relay->published_id < state->relayed_id) /* by a batch whose answer was lost */
-		relay->published_id = state->relayed_id;
+	relay->looked_id = relay->last_id = state->reached.relayed_id;
+	if (relay->published_id < state->reached.relayed_id) /* by a batch whose answer was lost */
+		relay->published_id = state->reached.relayed_id;
 	watch(relay);
 }
 
@@ -258,7 +258,7 @@ static void on_trimmed(void *context, const redisReply *reply)
 /* By the clock of Redis, as far as it is known: the newest entry is no older than now. */
 static void trim(struct relay *relay, int64_t now_ms)
 {
-	uint64_t newest_ms = cluster_store_state(relay->cluster->store)->position.ms;
+	uint64_t newest_ms = cluster_store_state(relay->cluster->store)->reached.position.ms;
 	uint64_t kept_ms = (uint64_t)relay->cluster->settings.event_retention_ms;
 
 	if (relay->cannot_trim || now_ms < relay->trim_ms || newest_ms <= kept_ms)

@@ -85,14 +85,14 @@ static enum database_status load_state(struct cluster_store *store)
 	if (result == SQLITE_ROW) {
 		*state = (struct cluster_state){
 			.joined_id = sqlite3_column_int64(row, 1),
-			.relayed_id = sqlite3_column_int64(row, 2),
+			.reached.relayed_id = sqlite3_column_int64(row, 2),
 			.nodes = sqlite3_column_int64(row, 5),
 			.since_ms = sqlite3_column_int64(row, 6),
 		};
 		read_text(row, 0, state->node, sizeof(state->node));
 		read_text(row, 3, store->position, sizeof(store->position));
 		log_position_read((struct slice){store->position, strlen(store->position)},
-				  &state->position);
+				  &state->reached.position);
 		read_text(row, 4, state->marker, sizeof(state->marker));
 		read_text(row, 7, state->why, sizeof(state->why));
 		store->written = *state;
@@ -191,7 +191,7 @@ static enum database_status put_state(struct cluster_store *store,
 	sqlite3_stmt *put = store->statements[PUT_STATE];
 	enum database_status status;
 
-	sqlite3_bind_int64(put, 1, state->relayed_id);
+	sqlite3_bind_int64(put, 1, state->reached.relayed_id);
 	sqlite3_bind_text(put, 2, position, -1, SQLITE_STATIC);
 	sqlite3_bind_text(put, 3, state->marker, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(put, 4, state->nodes);
@@ -209,9 +209,10 @@ static bool is_state_written(const struct cluster_store *store)
 	const struct cluster_state *a = &store->state, *b = &store->written;
 
 	return !store->is_ours ||
-	       (a->relayed_id == b->relayed_id && a->nodes == b->nodes &&
+	       (a->reached.relayed_id == b->reached.relayed_id && a->nodes == b->nodes &&
 		a->since_ms == b->since_ms && strcmp(a->marker, b->marker) == 0 &&
-		strcmp(a->why, b->why) == 0 && log_position_compare(a->position, b->position) == 0);
+		strcmp(a->why, b->why) == 0 &&
+		log_position_compare(a->reached.position, b->reached.position) == 0);
 }
 
 /* Of a transaction in which all has gone well. */
@@ -220,7 +221,7 @@ static enum database_status commit(struct cluster_store *store)
 	enum database_status status = DATABASE_OK;
 	char position[LOG_POSITION_SIZE];
 
-	log_position_write(store->state.position, position);
+	log_position_write(store->state.reached.position, position);
 	if (!is_state_written(store))
 		status = put_state(store, position);
 	if (status == DATABASE_OK && totals_are_due(store->totals, store->counters))
@@ -237,17 +238,17 @@ static enum database_status commit(struct cluster_store *store)
 }
 
 enum database_status cluster_store_end(struct cluster_store *store, enum database_status status,
-				       const struct log_position *position)
+				       const struct log_reached *reached)
 {
-	struct log_position before = store->state.position;
+	const struct log_reached before = store->state.reached;
 
-	if (position)
-		store->state.position = *position;
+	if (reached)
+		store->state.reached = *reached;
 	if (status == DATABASE_OK)
 		status = commit(store);
 	database_write_end(store->database);
 	if (status != DATABASE_OK)
-		store->state.position = before;
+		store->state.reached = before;
 	return status;
 }
 

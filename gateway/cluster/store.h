@@ -25,12 +25,17 @@ struct cluster_store;
 struct cluster_store *cluster_store_new(struct database *database, struct counters *counters);
 void cluster_store_free(struct cluster_store *store);
 
+/* How far the log has been read. Both move in one commit. */
+struct log_reached {
+	struct log_position position;
+	int64_t relayed_id; /* own events up to this one are in the log up to there */
+};
+
 /* What the row in `cluster` says, or will say when it is written next. */
 struct cluster_state {
 	char node[NODE_ID_LEN + 1];
 	int64_t joined_id; /* own events up to this one stay at home */
-	int64_t relayed_id; /* own events up to this one are in the log up to `position` */
-	struct log_position position;
+	struct log_reached reached;
 	char marker[CLUSTER_MARKER_SIZE]; /* "": this node has never been there */
 	int64_t nodes; /* -1: away */
 	int64_t since_ms; /* 0: since the database was made */
@@ -60,11 +65,11 @@ enum database_status cluster_store_look(struct cluster_store *store, int64_t aft
 					own_event_visitor *each, void *context, int64_t *looked_id);
 
 /* A transaction: begin, which waits a moment for the write lock, and with DATABASE_OK an end, with
- * what waits in memory, and `position` in the place of the one in the state, unless NULL. What
+ * what waits in memory, and `reached` in the place of what the state has, unless NULL. What
  * fails, or is ended with another status, has changed nothing, and may be tried again. */
 enum database_status cluster_store_begin(struct cluster_store *store);
 enum database_status cluster_store_end(struct cluster_store *store, enum database_status status,
-				       const struct log_position *position);
+				       const struct log_reached *reached);
 
 /* Commits what waits, if anything does. */
 enum database_status cluster_store_flush(struct cluster_store *store);

@@ -52,9 +52,9 @@ static struct log_entry entry_of(const char *origin, int64_t id, int64_t prev)
 	return entry;
 }
 
-static enum database_status commit(const struct log_position *position)
+static enum database_status commit(const struct log_reached *reached)
 {
-	enum database_status status = cluster_store_end(store, intake_put(intake), position);
+	enum database_status status = cluster_store_end(store, intake_put(intake), reached);
 
 	if (status != DATABASE_OK)
 		assert_int_equal(intake_load(intake), DATABASE_OK);
@@ -89,13 +89,13 @@ static void a_node_joins_once_and_its_older_events_stay_at_home(void **state)
 	open_store();
 	joined_id = cluster_store_state(store)->joined_id;
 	assert_int_equal(joined_id, newest());
-	assert_int_equal(cluster_store_state(store)->relayed_id, joined_id);
+	assert_int_equal(cluster_store_state(store)->reached.relayed_id, joined_id);
 	execute(handle(),
 		"INSERT INTO events (kind, topic, created_ms, payload) VALUES (0, 't', 1, '1')");
 	close_store();
 	open_store();
 	assert_int_equal(cluster_store_state(store)->joined_id, joined_id);
-	assert_int_equal(cluster_store_state(store)->relayed_id, joined_id);
+	assert_int_equal(cluster_store_state(store)->reached.relayed_id, joined_id);
 	assert_int_equal(strlen(cluster_store_state(store)->node), NODE_ID_LEN);
 	close_store();
 }
@@ -172,7 +172,7 @@ static void events_of_others_come_once_and_what_is_missing_is_marked(void **stat
 static void a_transaction_that_is_given_up_leaves_nothing(void **state)
 {
 	struct log_entry entry = entry_of(OTHER, 3, 0);
-	struct log_position position = {9, 9};
+	const struct log_reached reached = {{9, 9}, INT64_MAX};
 	bool is_refused;
 
 	(void)state;
@@ -189,9 +189,10 @@ static void a_transaction_that_is_given_up_leaves_nothing(void **state)
 	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
 	assert_int_equal(intake_add(intake, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
 	execute(handle(), "ROLLBACK; BEGIN; PRAGMA query_only = 1");
-	assert_int_not_equal(commit(&position), DATABASE_OK);
+	assert_int_not_equal(commit(&reached), DATABASE_OK);
 	execute(handle(), "PRAGMA query_only = 0");
-	assert_int_equal(cluster_store_state(store)->position.ms, 0);
+	assert_int_equal(cluster_store_state(store)->reached.position.ms, 0);
+	assert_int_not_equal(cluster_store_state(store)->reached.relayed_id, INT64_MAX);
 	assert_int_equal(intake_judge(intake, &entry, false), ENTRY_NEW);
 	assert_int_equal(add(entry, false), ENTRY_NEW);
 	close_store();
@@ -309,7 +310,7 @@ static void there_are_not_too_many_nodes_and_a_dead_one_gives_way(void **state)
 static void a_process_that_was_overtaken_writes_nothing(void **state)
 {
 	struct log_entry entry = entry_of(OTHER, 3, 0);
-	const struct log_position position = {9, 9};
+	const struct log_reached reached = {{9, 9}, 7};
 	bool is_refused;
 
 	(void)state;
@@ -317,18 +318,19 @@ static void a_process_that_was_overtaken_writes_nothing(void **state)
 	execute(handle(), "UPDATE cluster SET log_position = '5-5'");
 	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
 	assert_int_equal(intake_add(intake, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
-	assert_int_equal(commit(&position), DATABASE_BUSY);
+	assert_int_equal(commit(&reached), DATABASE_BUSY);
 	assert_true(cluster_store_state(store)->is_overtaken);
 	assert_int_equal(query_number(handle(), "SELECT count(*) FROM nodes"), 0);
 	assert_int_equal(cluster_store_load(store), DATABASE_OK);
 	assert_false(cluster_store_state(store)->is_overtaken);
-	assert_int_equal(cluster_store_state(store)->position.ms, 5);
+	assert_int_equal(cluster_store_state(store)->reached.position.ms, 5);
 	add(entry, false);
-	cluster_store_state(store)->position = position;
+	cluster_store_state(store)->reached = reached;
 	assert_int_equal(cluster_store_flush(store), DATABASE_OK);
-	cluster_store_state(store)->position.ms++;
+	cluster_store_state(store)->reached.position.ms++;
 	assert_int_equal(cluster_store_flush(store), DATABASE_OK);
-	assert_string_equal(query(handle(), "SELECT log_position FROM cluster"), "10-9");
+	assert_string_equal(
+		query(handle(), "SELECT log_position || ' ' || relayed_id FROM cluster"), "10-9 7");
 	close_store();
 }
 
