@@ -24,7 +24,8 @@ struct dial;
 struct uv_loop_s;
 
 /* `sockets`: as many as were wanted, to one and the same address, not blocking, close-on-exec, and
- * the callee's from now on. NULL: there are none, and `why`, for people, says why; it is "" else.
+ * the callee's from now on; close(2) resets them and forgets what is unsent. NULL: there are none,
+ * and `why`, for people, says why; it is "" else.
  */
 typedef void dial_done(void *context, const int *sockets, const char *why);
 

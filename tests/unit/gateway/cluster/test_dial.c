@@ -203,6 +203,23 @@ static void all_sockets_are_of_one_address_the_first_that_answers(void **state)
 	close(other);
 }
 
+static void what_is_unsent_when_it_is_closed_is_never_sent(void **state)
+{
+	int listener = listen_at(1, &names.ports[0]), peer;
+	char byte;
+
+	(void)state;
+	names.count = 1;
+	begin(1);
+	finish();
+	peer = accept(listener, NULL, NULL);
+	close(*sockets);
+	assert_int_equal(recv(peer, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	close(peer);
+	close(listener);
+}
+
 static void what_a_look_up_brings_too_late_serves_the_next_attempt(void **state)
 {
 	int listener = listen_at(8, &names.ports[0]);
@@ -259,6 +276,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			all_sockets_are_of_one_address_the_first_that_answers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_unsent_when_it_is_closed_is_never_sent,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			what_a_look_up_brings_too_late_serves_the_next_attempt, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nothing_is_left_of_many_attempts_done_or_given_up,
