@@ -347,6 +347,9 @@ static void ids_jump_ahead_of_what_others_have_seen(void **state)
 	before = newest();
 	assert_int_equal(cluster_store_meet(store, before, &is_unknown), DATABASE_OK);
 	assert_true(!is_unknown && newest() == before);
+	unlink(path_of("worker.db")); /* it is put back, and opened again */
+	assert_int_equal(cluster_store_meet(store, before + 100, &is_unknown), DATABASE_OK);
+	assert_true(is_unknown && newest() > before + 100);
 	close_store();
 }
 
