@@ -75,9 +75,9 @@ static void on_caught_up(struct cluster *cluster)
 {
 	struct cluster_state *state = cluster_store_state(cluster->store);
 
-	/* Once it knows our marker, what Redis does not have is gone. */
-	if (!topics_give(cluster->topics, cluster->must_give) && cluster->must_give) {
-		link_drop(cluster->link, "the database is busy");
+	/* Once that is noted, what Redis does not have is gone. */
+	if (!topics_give(cluster->topics, cluster->must_give)) {
+		link_drop(cluster->link, "the database cannot be written");
 		return;
 	}
 	snprintf(state->marker, sizeof(state->marker), "%s", link_marker(cluster->link));
