@@ -218,8 +218,10 @@ void wire_flush(struct wire *wire)
 		count = send_some(wire, wire->unsent + sent, wire->unsent_len - sent);
 		if (count > 0)
 			sent += (size_t)count;
-		else if (count == 0 || errno != EAGAIN) /* what is still to be read says why */
-			sent = wire->unsent_len;
+		else if (count == 0 || errno == EPIPE || errno == ECONNRESET)
+			sent = wire->unsent_len; /* what is still to be read says why */
+		else if (errno != EAGAIN)
+			snprintf(wire->why, WIRE_WHY_SIZE, "cannot send: %s", uv_strerror(-errno));
 	}
 	wire->unsent_len -= sent;
 	if (wire->unsent_len > 0) {

@@ -6,7 +6,9 @@
  */
 #include "tests/unit/gateway/cluster/redis_fixture.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 /* A text of so many bytes, to be freed. */
 static char *filled(const char *start, size_t len, const char *end)
@@ -187,6 +189,36 @@ static void what_redis_does_not_take_is_bounded(void **state)
 	assert_string_equal(trace, "end: too many commands have no answer yet");
 }
 
+/* The system may run out of memory for a moment, with half a command sent. */
+static bool has_no_memory;
+
+ssize_t send(int fd, const void *bytes, size_t len, int flags)
+{
+	if (!has_no_memory)
+		return sendto(fd, bytes, len, flags, NULL, 0);
+	has_no_memory = false;
+	errno = ENOBUFS;
+	return -1;
+}
+
+static void on_ready_to_fail(void *context)
+{
+	on_ready(context);
+	has_no_memory = true;
+}
+
+static void what_cannot_be_sent_ends_it(void **state)
+{
+	static const char *const ping[] = {"PING", NULL};
+	const struct redis_handlers handlers = {on_ready_to_fail, on_end, NULL, NULL};
+
+	(void)state;
+	begin((const char *const[]){OK, NULL});
+	script = ping;
+	run(URL, LIMIT_MS, &handlers);
+	assert_string_equal(trace, "ready (none) end: cannot send: no buffer space available");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +226,7 @@ int main(void)
 		cmocka_unit_test(large_replies_come_whole_and_endless_lines_end_it),
 		cmocka_unit_test(a_long_answer_is_not_late_while_it_comes),
 		cmocka_unit_test(what_redis_does_not_take_is_bounded),
+		cmocka_unit_test(what_cannot_be_sent_ends_it),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
