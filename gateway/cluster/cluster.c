@@ -143,6 +143,7 @@ static void take_role(struct cluster *cluster)
 	}
 	cluster->is_relay = true;
 	relay_on_load(cluster->relay);
+	topics_on_load(cluster->topics);
 	link_start(cluster->link);
 }
 

@@ -274,7 +274,6 @@ struct topics *topics_new(struct cluster *cluster)
 	topics->cluster = cluster;
 	topics->rows = topic_rows_new(cluster->database);
 	topics->on_done = pump;
-	topics->lost_ms = clock_wall_ms();
 	topics->asker_began_ms = -ASKER_RETRY_MS;
 	topics->too_many = (struct log_repeat){
 		.level = LOG_WARN, .message = "Redis has more topics than max_topics allows"};
@@ -294,6 +293,13 @@ void topics_free(struct topics *topics)
 	topic_rows_free(topics->rows);
 	log_repeat_tick(&topics->too_many, clock_monotonic_ms(), true);
 	uv_close((uv_handle_t *)&topics->apply, free_data);
+}
+
+void topics_on_load(struct topics *topics)
+{
+	const struct cluster_state *state = cluster_store_state(topics->cluster->store);
+
+	topics->lost_ms = state->why[0] ? state->since_ms : clock_wall_ms();
 }
 
 bool topics_give(struct topics *topics, bool is_all)

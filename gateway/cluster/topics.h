@@ -22,6 +22,9 @@ struct topics *topics_new(struct cluster *cluster);
 /* The memory is freed after the loop's next turn. NULL is allowed. */
 void topics_free(struct topics *topics);
 
+/* The state was loaded: until now another process may have had the link. */
+void topics_on_load(struct topics *topics);
+
 /* Redis is to be given topics that are known here, if it does not have them, and this is remembered
  * until it has been done: all when it has lost its memory or has never met this node; else what was
  * registered just before the link went, for that it may have lost without a trace. False when the

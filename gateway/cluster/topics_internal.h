@@ -29,7 +29,7 @@ struct topics {
 
 	bool may_tell; /* topics may be to relay */
 	int64_t status_told_ms;
-	int64_t lost_ms; /* the link, or when the thread began; wall clock */
+	int64_t lost_ms; /* the link, by whichever process; wall clock */
 	enum comparing comparing;
 	bool must_compare; /* when this is over, once more */
 	bool is_scanning; /* SCAN has been asked */
