@@ -36,7 +36,6 @@ struct relay {
 	int64_t published_id; /* foreign nodes have been told up to here */
 	size_t events, bytes; /* of the batch */
 	int64_t trim_ms; /* monotonic: when to do it next */
-	bool cannot_trim;
 };
 
 struct relay *relay_new(struct cluster *cluster)
@@ -247,24 +246,17 @@ void relay_on_link_lost(struct relay *relay)
 	uv_timer_stop(&relay->gathering);
 }
 
-/* An older Redis knows no age: then the number alone bounds the log. */
-static void on_trimmed(void *context, const redisReply *reply)
-{
-	struct relay *relay = context;
-
-	relay->cannot_trim = reply && reply->type == REDIS_REPLY_ERROR;
-}
-
-/* By the clock of Redis, as far as it is known: the newest entry is no older than now. */
+/* By the clock of Redis, as far as it is known: the newest entry is no older than now. An older
+ * Redis knows no age, and refuses: then the number alone bounds the log. */
 static void trim(struct relay *relay, int64_t now_ms)
 {
 	uint64_t newest_ms = cluster_store_state(relay->cluster->store)->reached.position.ms;
 	uint64_t kept_ms = (uint64_t)relay->cluster->settings.event_retention_ms;
 
-	if (relay->cannot_trim || now_ms < relay->trim_ms || newest_ms <= kept_ms)
+	if (now_ms < relay->trim_ms || newest_ms <= kept_ms)
 		return;
 	relay->trim_ms = now_ms + TRIM_MS;
-	redis_ask(link_commands(relay->cluster->link), on_trimmed, relay,
+	redis_ask(link_commands(relay->cluster->link), NULL, NULL,
 		  "XTRIM " CLUSTER_LOG " MINID ~ %lld", (long long)(newest_ms - kept_ms));
 }
 
