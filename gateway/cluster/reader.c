@@ -1,7 +1,7 @@
 /*
  * Reading the log, see reader.h. State: what is being read, and why. The position, and how far this
  * node's own events have come back, are in the store. While the database cannot be written, the
- * same entries are asked for again and again, a few times a second.
+ * same entries are asked for again and again.
  */
 #include "gateway/cluster/reader.h"
 
@@ -22,7 +22,8 @@ enum {
 	LATELY = 64, /* batches: by then the size of the largest entry is forgotten, by and by */
 	FIELD_BYTES = 16, /* what a field costs beside its own */
 	BLOCK_MS = 1000,
-	RETRY_MS = 50,
+	BUSY_MS = 50, /* until the same is asked for again */
+	FAILED_MS = 1000, /* the disk is full, perhaps: all of it is sent anew each time */
 	FIELDS_MAX = 64 /* names and values of an entry */
 };
 
@@ -316,7 +317,9 @@ static void on_entries(void *context, const redisReply *reply)
 	if (status != DATABASE_BUSY)
 		log_repeat_event(&reader->trouble, clock_monotonic_ms(),
 				 log_text("why", database_status_text(status)));
-	uv_timer_start(&reader->retry, on_retry, RETRY_MS, 0);
+	if (reader->is_on) /* else the next link asks */
+		uv_timer_start(&reader->retry, on_retry,
+			       status == DATABASE_BUSY ? BUSY_MS : FAILED_MS, 0);
 }
 
 static void ask(struct reader *reader)

@@ -14,6 +14,7 @@
 #include "gateway/cluster/reader.h"
 #include "gateway/cluster/store.h"
 #include "gateway/cluster/topics.h"
+#include "shared/database/write_lock.h"
 
 #define OTHER "00000000000000aa"
 
@@ -167,11 +168,54 @@ static void how_far_the_log_was_read_and_what_of_ours_is_in_it_is_one_commit(voi
 		query(handle(), "SELECT log_position || ' ' || relayed_id FROM cluster"), expected);
 }
 
+static void note_timer(uv_handle_t *timer, void *due_ms)
+{
+	if (timer->type == UV_TIMER && uv_is_active(timer))
+		*(int64_t *)due_ms = (int64_t)uv_timer_get_due_in((uv_timer_t *)timer);
+}
+
+/* When it asks again; -1: it does not. */
+static int64_t retry_ms(void)
+{
+	int64_t due_ms = -1;
+
+	uv_walk(&cluster.loop, note_timer, &due_ms);
+	return due_ms;
+}
+
+static void what_cannot_be_written_is_asked_for_again_later_or_by_the_next_link(void **state)
+{
+	const struct push pushes[] = {{OTHER, 5}, {NULL, 0}};
+	int lock = write_lock_open(path_of("write.lock"));
+
+	(void)state;
+	assert_true(write_lock_try(lock));
+	answer_with(pushes);
+	assert_in_range(retry_ms(), 1, 100);
+	close(lock);
+	uv_run(&cluster.loop, UV_RUN_ONCE);
+	execute(handle(), "PRAGMA query_only = 1");
+	answer_with(pushes);
+	assert_in_range(retry_ms(), 500, 1000);
+	execute(handle(), "PRAGMA query_only = 0");
+	reader_on_link_lost(cluster.reader, false);
+	assert_int_equal(retry_ms(), -1);
+	reader_on_link(cluster.reader, LOG_GOES_ON, (struct log_position){0});
+	/* Not even what has been read is known any more. */
+	execute(handle(), "ALTER TABLE nodes RENAME TO elsewhere");
+	answer_with(pushes);
+	assert_false(is_up);
+	assert_int_equal(retry_ms(), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			how_far_the_log_was_read_and_what_of_ours_is_in_it_is_one_commit, begin,
+			end),
+		cmocka_unit_test_setup_teardown(
+			what_cannot_be_written_is_asked_for_again_later_or_by_the_next_link, begin,
 			end),
 	};
 
