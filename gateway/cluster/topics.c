@@ -25,7 +25,7 @@
 #include "shared/base/clock.h"
 
 enum {
-	TASKS_MAX = 2048, /* at a time; when more keys change, all are compared */
+	TASKS_MAX = 2048, /* at a time; when Redis names more keys, all are compared again */
 	COMPARED_MAX = 512, /* and a piece more: of these, in a comparison */
 	PIECE = 64, /* topics here that are taken at a time */
 	SCAN_COUNT = 256, /* keys there, about */
@@ -43,7 +43,7 @@ static bool is_up(const struct topics *topics)
 
 static void pump(struct topics *topics);
 
-static void look_at_changed(struct topics *topics, struct slice topic)
+static void look_at(struct topics *topics, struct slice topic)
 {
 	if (topics->task_count < TASKS_MAX)
 		topic_look(topics, topic.at, topic.len, -1);
@@ -54,7 +54,7 @@ static void look_at_changed(struct topics *topics, struct slice topic)
 void topics_look(struct topics *topics, struct slice topic)
 {
 	if (is_up(topics)) /* else all will be compared */
-		look_at_changed(topics, topic);
+		look_at(topics, topic);
 }
 
 /* The topic of a key; with a NULL `at`, and counted, if it is none that could be registered. */
@@ -79,7 +79,7 @@ void topics_on_invalidation(struct topics *topics, const redisReply *keys)
 		struct slice topic = topic_of(topics, keys->element[i]);
 
 		if (topic.at)
-			look_at_changed(topics, topic);
+			look_at(topics, topic);
 	}
 	pump(topics);
 }
@@ -138,7 +138,7 @@ static void on_scanned(void *context, const redisReply *reply)
 
 		if (topic.at && topic_rows_wants(topics->rows, topic.at, topic.len,
 						 topics->cluster->settings.max_topics, &is_full))
-			topic_look(topics, topic.at, topic.len, -1);
+			look_at(topics, topic);
 	}
 	if (is_full)
 		topics_note_full(topics);

@@ -3,8 +3,8 @@
 // needs: gateway/cluster/refused.c gateway/cluster/replies.c gateway/cluster/questions.c
 // links: hiredis uv
 /*
- * Which topics are given to Redis and looked at there, on a real database. Redis is this file's,
- * and says nothing.
+ * Which topics are given to Redis and looked at there, on a real database. Redis is this file's:
+ * what it is asked is counted, and the scan is answered.
  */
 #include "tests/unit/database_fixture.h"
 
@@ -17,17 +17,18 @@
 #include "gateway/cluster/topics.h"
 #include "gateway/cluster/topics_internal.h"
 
-enum { DAY_MS = 86400000 };
+enum { MANY = 5000, DAY_MS = 86400000 };
 
 static struct cluster cluster;
 static struct topics *topics;
+static redis_answer *scanned;
 
 void redis_ask(struct redis *redis, redis_answer *answer, void *context, const char *format, ...)
 {
 	(void)redis;
-	(void)answer;
 	(void)context;
-	(void)format;
+	if (strncmp(format, "SCAN", 4) == 0)
+		scanned = answer;
 }
 
 struct redis *redis_open(struct uv_loop_s *loop, int socket, const struct redis_options *options,
@@ -94,7 +95,7 @@ static int begin(void **state)
 
 	memset(&cluster, 0, sizeof(cluster));
 	uv_loop_init(&cluster.loop);
-	cluster.settings.max_topics = 1000;
+	cluster.settings.max_topics = 2 * MANY;
 	cluster.is_relay = true;
 	cluster.database = open_database();
 	cluster.store = cluster_store_new(cluster.database, &cluster.counters);
@@ -156,12 +157,38 @@ static void who_takes_over_gives_back_what_was_registered_just_before_redis_went
 	assert_string_equal(given(), "later,new");
 }
 
+static void however_many_keys_an_answer_has_what_is_asked_is_bounded(void **state)
+{
+	struct replies *replies = replies_new();
+	char text[64];
+	redisReply *reply;
+
+	(void)state;
+	topics_on_link(topics);
+	assert_non_null(scanned);
+	snprintf(text, sizeof(text), "*2\r\n$1\r\n0\r\n*%d\r\n", MANY);
+	assert_true(replies_feed(replies, text, strlen(text)));
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "$18\r\nwavelog:topic:%04d\r\n", i);
+		assert_true(replies_feed(replies, text, strlen(text)));
+	}
+	reply = replies_next(replies);
+	assert_non_null(reply);
+	scanned(topics, reply);
+	assert_in_range(topics->task_count, 1, MANY / 2);
+	assert_int_equal(topics->comparing, TOPICS_HERE); /* once more, for the others */
+	freeReplyObject(reply);
+	replies_free(replies);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			who_takes_over_gives_back_what_was_registered_just_before_redis_went, begin,
 			end),
+		cmocka_unit_test_setup_teardown(
+			however_many_keys_an_answer_has_what_is_asked_is_bounded, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
