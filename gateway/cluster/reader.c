@@ -124,6 +124,7 @@ static bool read_entry(struct reader *reader, const redisReply *reply, struct ba
 	const struct cluster_state *state = cluster_store_state(reader->cluster->store);
 	struct slice fields[FIELDS_MAX];
 	struct item *item = &batch->items[batch->count++];
+	int64_t now_us = clock_wall_us();
 	const redisReply *list;
 	size_t bytes = 0;
 
@@ -148,7 +149,9 @@ static bool read_entry(struct reader *reader, const redisReply *reply, struct ba
 		batch->largest = bytes;
 	if (item->fault == ENVELOPE_GOOD)
 		item->fault = log_entry_read(fields, list->elements, &item->entry);
-	if (item->fault == ENVELOPE_GOOD && item->entry.id > clock_wall_us() + AHEAD_US)
+	if (now_us < state->reached.relayed_id) /* this clock is behind */
+		now_us = state->reached.relayed_id;
+	if (item->fault == ENVELOPE_GOOD && item->entry.id > now_us + AHEAD_US)
 		item->fault = ENVELOPE_MALFORMED;
 	if (item->fault != ENVELOPE_GOOD)
 		return true;

@@ -208,6 +208,21 @@ static void what_cannot_be_written_is_asked_for_again_later_or_by_the_next_link(
 	assert_int_equal(retry_ms(), -1);
 }
 
+static void ids_of_years_ahead_are_not_taken_unless_this_clock_is_behind(void **state)
+{
+	const int64_t year_us = INT64_C(365) * 86400 * 1000000, now_us = clock_wall_us();
+	const struct push pushes[] = {{OTHER, now_us + 11 * year_us}, {NULL, 0}};
+	const int64_t *counts = cluster.counters.counts;
+
+	(void)state;
+	answer_with(pushes);
+	assert_int_equal(counts[COUNT_CLUSTER_REFUSED_MALFORMED], 1);
+	cluster_store_state(cluster.store)->reached.relayed_id = now_us + 2 * year_us;
+	answer_with(pushes);
+	assert_int_equal(counts[COUNT_CLUSTER_REFUSED_MALFORMED], 1);
+	assert_int_equal(counts[COUNT_CLUSTER_RECEIVED], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,6 +232,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			what_cannot_be_written_is_asked_for_again_later_or_by_the_next_link, begin,
 			end),
+		cmocka_unit_test_setup_teardown(
+			ids_of_years_ahead_are_not_taken_unless_this_clock_is_behind, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
