@@ -90,17 +90,19 @@ static struct node *find_node(const struct intake *intake, const char *id)
 }
 
 /* A node that once made room for another is told by its events, for as long as they are kept. */
-enum entry_verdict intake_judge(const struct intake *intake, const struct log_entry *entry,
-				bool may_miss)
+enum database_status intake_judge(const struct intake *intake, const struct log_entry *entry,
+				  bool may_miss, enum entry_verdict *verdict)
 {
 	const struct node *node = find_node(intake, entry->origin);
 	int64_t last_id = node ? node->last_id : 0;
+	enum database_status status = DATABASE_OK;
 
 	if (!node) {
 		sqlite3_bind_text(intake->statements[KEPT], 1, entry->origin, -1, SQLITE_STATIC);
-		database_read_numbers(intake->statements[KEPT], &last_id, 1);
+		status = database_read_numbers(intake->statements[KEPT], &last_id, 1);
 	}
-	return entry_judge(last_id, entry->id, entry->prev, may_miss);
+	*verdict = entry_judge(last_id, entry->id, entry->prev, may_miss);
+	return status;
 }
 
 enum database_status intake_put(struct intake *intake)

@@ -23,8 +23,8 @@ void intake_free(struct intake *intake);
 enum database_status intake_load(struct intake *intake);
 
 /* What an entry of another node is after those that were added; `may_miss` as for entry_judge. */
-enum entry_verdict intake_judge(const struct intake *intake, const struct log_entry *entry,
-				bool may_miss);
+enum database_status intake_judge(const struct intake *intake, const struct log_entry *entry,
+				  bool may_miss, enum entry_verdict *verdict);
 
 /* Adds one that is not ENTRY_KNOWN, a gap before it if there is one, and notes how far that node
  * has come. *is_refused: there are too many nodes, and it is passed by. */

@@ -158,8 +158,9 @@ static bool read_entry(struct reader *reader, const redisReply *reply, struct ba
 	item->is_own = strcmp(item->entry.origin, state->node) == 0;
 	if (item->is_own && item->entry.id > batch->own_id)
 		batch->own_id = item->entry.id;
-	batch->has_news |= !item->is_own && intake_judge(reader->cluster->intake, &item->entry,
-							 false) != ENTRY_KNOWN;
+	batch->has_news |= !item->is_own && (intake_judge(reader->cluster->intake, &item->entry,
+							  false, &item->verdict) != DATABASE_OK ||
+					     item->verdict != ENTRY_KNOWN);
 	return true;
 }
 
@@ -191,11 +192,12 @@ static enum database_status add_item(struct reader *reader, struct item *item)
 	struct intake *intake = reader->cluster->intake;
 	bool may_miss = reader->verdict == LOG_TRIMMED || reader->verdict == LOG_LOST ||
 			reader->verdict == LOG_UNREAD;
+	enum database_status status = DATABASE_OK;
 
 	if (item->fault == ENVELOPE_GOOD && !item->is_own)
-		item->verdict = intake_judge(intake, &item->entry, may_miss);
-	if (item->verdict == ENTRY_KNOWN)
-		return DATABASE_OK;
+		status = intake_judge(intake, &item->entry, may_miss, &item->verdict);
+	if (status != DATABASE_OK || item->verdict == ENTRY_KNOWN)
+		return status;
 	if (reader->verdict == LOG_FIRST_TIME && reader->is_catching_up)
 		item->verdict = ENTRY_BEFORE_US;
 	return intake_add(intake, &item->entry, item->verdict, &item->is_refused);

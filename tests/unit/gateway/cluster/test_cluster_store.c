@@ -61,10 +61,18 @@ static enum database_status commit(const struct log_reached *reached)
 	return status;
 }
 
+static enum entry_verdict judge(const struct log_entry *entry, bool may_miss)
+{
+	enum entry_verdict verdict;
+
+	assert_int_equal(intake_judge(intake, entry, may_miss, &verdict), DATABASE_OK);
+	return verdict;
+}
+
 /* Adds it by itself, as the reader would. */
 static enum entry_verdict add(struct log_entry entry, bool may_miss)
 {
-	enum entry_verdict verdict = intake_judge(intake, &entry, may_miss);
+	enum entry_verdict verdict = judge(&entry, may_miss);
 	bool is_refused;
 
 	if (verdict == ENTRY_KNOWN)
@@ -179,10 +187,10 @@ static void a_transaction_that_is_given_up_leaves_nothing(void **state)
 	open_store();
 	assert_int_equal(cluster_store_begin(store), DATABASE_OK);
 	assert_int_equal(intake_add(intake, &entry, ENTRY_NEW, &is_refused), DATABASE_OK);
-	assert_int_equal(intake_judge(intake, &entry, false), ENTRY_KNOWN);
+	assert_int_equal(judge(&entry, false), ENTRY_KNOWN);
 	cluster_store_end(store, DATABASE_BUSY, NULL);
 	assert_int_equal(intake_load(intake), DATABASE_OK);
-	assert_int_equal(intake_judge(intake, &entry, false), ENTRY_NEW);
+	assert_int_equal(judge(&entry, false), ENTRY_NEW);
 	assert_int_equal(query_number(handle(), "SELECT count(*) FROM nodes"), 0);
 
 	/* A commit that fails does not move the position, not even in memory. */
@@ -193,7 +201,7 @@ static void a_transaction_that_is_given_up_leaves_nothing(void **state)
 	execute(handle(), "PRAGMA query_only = 0");
 	assert_int_equal(cluster_store_state(store)->reached.position.ms, 0);
 	assert_int_not_equal(cluster_store_state(store)->reached.relayed_id, INT64_MAX);
-	assert_int_equal(intake_judge(intake, &entry, false), ENTRY_NEW);
+	assert_int_equal(judge(&entry, false), ENTRY_NEW);
 	assert_int_equal(add(entry, false), ENTRY_NEW);
 	close_store();
 }
@@ -269,9 +277,16 @@ static void an_unregister_deletes_the_row_and_times_are_made_plausible(void **st
 	close_store();
 }
 
+static int give_up(void *context)
+{
+	(void)context;
+	return 1;
+}
+
 static void there_are_not_too_many_nodes_and_a_dead_one_gives_way(void **state)
 {
 	struct log_entry entry = entry_of(OTHER, 1, 0);
+	enum entry_verdict verdict;
 	char origin[NODE_ID_LEN + 1];
 	bool is_refused;
 
@@ -302,6 +317,10 @@ static void there_are_not_too_many_nodes_and_a_dead_one_gives_way(void **state)
 			    "32 0");
 	/* What it published before is in the log still, perhaps, and here. */
 	assert_int_equal(add(entry_of("0000000000001001", 5, 0), true), ENTRY_KNOWN);
+	entry = entry_of("0000000000001001", 5, 0);
+	sqlite3_progress_handler(handle(), 1, give_up, NULL);
+	assert_int_equal(intake_judge(intake, &entry, true, &verdict), DATABASE_ERROR);
+	sqlite3_progress_handler(handle(), 0, NULL, NULL);
 	execute(handle(), "UPDATE nodes SET is_alive = 0");
 	assert_int_equal(add(entry_of("0000000000001001", 6, 5), true), ENTRY_NEW);
 	close_store();
