@@ -114,10 +114,10 @@ bool link_takes(struct link *link, const redisReply *reply, int type)
 	return false;
 }
 
-static void on_done(void *context, const redisReply *reply)
+void link_done(void *link, const redisReply *reply)
 {
 	if (reply && reply->type == REDIS_REPLY_ERROR)
-		link_refuse(context, reply);
+		link_refuse(link, reply);
 }
 
 static void on_nodes(void *context, const redisReply *reply)
@@ -164,11 +164,11 @@ static void beat(struct link *link)
 {
 	struct redis *redis = link->connections[COMMANDS];
 
-	redis_send(redis, on_done, link,
+	redis_send(redis, link_done, link,
 		   WORDS("PUBLISH", link->findings.channel, link->cluster->instance));
 	redis_send(redis, on_nodes, link, WORDS("PUBSUB", "NUMSUB", CLUSTER_EVENTS));
 	link_look(link);
-	redis_send(link->connections[SUBSCRIBER], on_done, link, WORDS("PING"));
+	redis_send(link->connections[SUBSCRIBER], link_done, link, WORDS("PING"));
 }
 
 static void open_link(struct link *link)

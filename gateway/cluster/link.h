@@ -63,6 +63,9 @@ void link_drop(struct link *link, const char *why);
  * will hear of that. */
 void link_refuse(struct link *link, const redisReply *reply);
 
+/* A redis_answer, its context the link: for what may be answered by anything but an error. */
+void link_done(void *link, const redisReply *reply);
+
 /* True for an answer of that type; any other is refused. */
 bool link_takes(struct link *link, const redisReply *reply, int type);
 

@@ -54,15 +54,6 @@ void relay_free(struct relay *relay)
 		uv_close((uv_handle_t *)&relay->gathering, free_data);
 }
 
-/* Of a command within the batch: an error makes EXEC refuse all of it, and says less about why. */
-static void on_queued(void *context, const redisReply *reply)
-{
-	struct relay *relay = context;
-
-	if (reply && reply->type == REDIS_REPLY_ERROR)
-		link_refuse(relay->cluster->link, reply);
-}
-
 /* The words of one command; numbers are written out here. */
 struct words {
 	int count, numbers;
@@ -91,9 +82,11 @@ static void add_number(struct words *words, const char *name, int64_t value)
 	add_text(words, name, text);
 }
 
-/* Not by redis_ask, which would take twice as long for so many words. */
+/* Not by redis_ask, which would take twice as long for so many words. Here and below, an error as
+ * the answer to a command of the batch makes EXEC refuse all of it, and says more about why. */
 static void send_entry(struct relay *relay, const struct log_entry *event, int64_t prev)
 {
+	struct link *link = relay->cluster->link;
 	struct words words = {0};
 
 	add_text(&words, "XADD", CLUSTER_LOG);
@@ -115,15 +108,15 @@ static void send_entry(struct relay *relay, const struct log_entry *event, int64
 		add(&words, "payload", strlen("payload"));
 		add(&words, event->payload.at ? event->payload.at : "", event->payload.len);
 	}
-	redis_command(link_commands(relay->cluster->link), on_queued, relay, words.count, words.at,
-		      words.lens);
+	redis_command(link_commands(link), link_done, link, words.count, words.at, words.lens);
 }
 
 /* An own_event_visitor. */
 static bool take_event(void *context, const struct log_entry *event, int64_t gone_id)
 {
 	struct relay *relay = context;
-	struct redis *redis = link_commands(relay->cluster->link);
+	struct link *link = relay->cluster->link;
+	struct redis *redis = link_commands(link);
 	int64_t joined_id = cluster_store_state(relay->cluster->store)->joined_id;
 	char head[ENVELOPE_HEAD_MAX];
 
@@ -132,10 +125,10 @@ static bool take_event(void *context, const struct log_entry *event, int64_t gon
 		return false;
 	relay->bytes += event->payload.len;
 	if (relay->events++ == 0)
-		redis_ask(redis, on_queued, relay, "MULTI");
+		redis_ask(redis, link_done, link, "MULTI");
 	send_entry(relay, event, prev_of(relay->last_id, gone_id, joined_id));
 	if (event->kind == EVENT_PUSH && event->id > relay->published_id) /* for foreign nodes */
-		redis_ask(redis, on_queued, relay, "PUBLISH " CLUSTER_EVENTS " %b%b}", head,
+		redis_ask(redis, link_done, link, "PUBLISH " CLUSTER_EVENTS " %b%b}", head,
 			  envelope_write_head(head, event->origin, event->topic), event->payload.at,
 			  event->payload.len);
 	relay->last_id = event->id;
@@ -167,10 +160,11 @@ static void on_marker(void *context, const redisReply *reply)
 
 static void watch(struct relay *relay)
 {
-	struct redis *redis = link_commands(relay->cluster->link);
+	struct link *link = relay->cluster->link;
+	struct redis *redis = link_commands(link);
 
 	relay->is_ready = false;
-	redis_ask(redis, on_queued, relay, "WATCH " CLUSTER_MARKER);
+	redis_ask(redis, link_done, link, "WATCH " CLUSTER_MARKER);
 	redis_ask(redis, on_marker, relay, "GET " CLUSTER_MARKER);
 }
 
