@@ -106,12 +106,10 @@ enum database_status cluster_store_load(struct cluster_store *store)
 {
 	enum database_status status = cluster_store_begin(store);
 
+	store->is_ours = false;
 	if (status != DATABASE_OK)
 		return status;
-	status = database_run(store->statements[JOIN]);
-	if (status == DATABASE_OK)
-		status = database_run(store->statements[COMMIT]);
-	database_write_end(store->database);
+	status = cluster_store_end(store, database_run(store->statements[JOIN]), NULL);
 	if (status == DATABASE_OK)
 		status = load_state(store);
 	store->is_ours = status == DATABASE_OK;
