@@ -86,9 +86,9 @@ static bool outlives(struct task *task, const redisReply *error)
 	struct topics *topics = task->owner;
 
 	task->is_void = true;
-	if (topics->is_relay)
+	if (!topics->asker)
 		link_refuse(topics->cluster->link, error);
-	return !topics->is_relay;
+	return topics->asker;
 }
 
 /* No answer: the connection has ended, which somebody else will hear. */
@@ -174,7 +174,7 @@ static void on_time_left(void *context, const redisReply *reply)
 	task->row.expires_ms = reply->integer < 0 || reply->integer > INT64_MAX - now_ms
 				       ? INT64_MAX
 				       : now_ms + reply->integer;
-	if (reply->integer == -2 && task->owner->is_relay)
+	if (reply->integer == -2 && !task->owner->asker)
 		redis_ask(task->owner->redis, on_marker, task, "GET " CLUSTER_MARKER);
 	else
 		note_answered(task);
@@ -199,7 +199,7 @@ static bool judge(struct topics *topics, struct task *task)
 
 	if (!task->is_void && task->is_tell)
 		verdict = TOPIC_CHANGED;
-	else if (!task->is_void && (task->row.is_registered || topics->is_relay))
+	else if (!task->is_void && (task->row.is_registered || !topics->asker))
 		verdict = topic_rows_judge(topics->rows, &task->row,
 					   topics->cluster->settings.max_topics);
 	if (verdict == TOPIC_ONE_TOO_MANY)
@@ -235,12 +235,11 @@ static void finish(struct topics *topics)
 	bool is_good = row->is_registered && row->require_token;
 	/* Redis may have had another one already. And what another process has written for a
 	 * browser the relay may have followed further, before: look once more. */
-	bool is_doubtful =
-		task.is_to_write && row->is_registered &&
-		(task.is_tell ? row->changes == 0 : task.question >= 0 && !topics->is_relay);
+	bool is_doubtful = task.is_to_write && row->is_registered &&
+			   (task.is_tell ? row->changes == 0 : task.question >= 0 && topics->asker);
 
 	remove_task(topics);
-	if (topics->redis && topics->is_relay && is_status && !task.is_tell && !is_good)
+	if (topics->redis && !topics->asker && is_status && !task.is_tell && !is_good)
 		topic_tell_status(topics);
 	if (topics->redis && is_doubtful)
 		topic_look(topics, row->name, row->len, -1);

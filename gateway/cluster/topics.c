@@ -38,7 +38,7 @@ enum {
 
 static bool is_up(const struct topics *topics)
 {
-	return topics->redis && topics->is_relay;
+	return topics->redis && !topics->asker;
 }
 
 static void pump(struct topics *topics);
@@ -229,7 +229,6 @@ static void open_asker(struct topics *topics)
 	if (cluster->is_relay || topics->dial || topics->asker ||
 	    now_ms - topics->asker_began_ms < ASKER_RETRY_MS)
 		return;
-	topics->is_relay = false;
 	topics->asker_began_ms = now_ms;
 	topics->dial =
 		dial_start(&cluster->loop, &cluster->server->url, 1, on_asker_dialed, topics);
@@ -317,7 +316,7 @@ void topics_on_link(struct topics *topics)
 {
 	close_asker(topics);
 	topics->redis = link_commands(topics->cluster->link);
-	topics->is_relay = topics->may_tell = topics->must_compare = true;
+	topics->may_tell = topics->must_compare = true;
 	topic_tell_status(topics);
 	topics->status_told_ms = clock_monotonic_ms();
 	pump(topics);
@@ -339,7 +338,7 @@ void topics_on_tick(struct topics *topics)
 	int64_t now_ms = clock_monotonic_ms();
 
 	log_repeat_tick(&topics->too_many, now_ms, false);
-	if (topics->cluster->is_relay && !topics->is_relay)
+	if (topics->cluster->is_relay)
 		close_asker(topics);
 	if (is_up(topics) && now_ms - topics->status_told_ms >= STATUS_KEPT_MS) {
 		topic_tell_status(topics);

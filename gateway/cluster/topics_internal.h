@@ -18,8 +18,7 @@ enum comparing { ALL_COMPARED, TOPICS_HERE, KEYS_THERE };
 struct topics {
 	struct cluster *cluster;
 	struct topic_rows *rows;
-	struct redis *redis; /* can be asked; NULL: none */
-	bool is_relay; /* it is the link's; else the asker, and nobody tells of changes */
+	struct redis *redis; /* can be asked: the link's, or the asker; NULL: none */
 	STAILQ_HEAD(, task) tasks;
 	size_t task_count, tell_count; /* of all; of those that set keys */
 	uv_timer_t apply;
@@ -38,7 +37,7 @@ struct topics {
 	int64_t compared_ms;
 
 	struct dial *dial; /* of a process that is not the relay: while it connects */
-	struct redis *asker; /* then */
+	struct redis *asker; /* then; nobody tells it of changes */
 	int64_t asker_began_ms;
 };
 
