@@ -121,16 +121,9 @@ void topic_tell(struct topics *topics, const struct topic_row *row)
 
 void topic_tell_status(struct topics *topics)
 {
-	struct topic_row row = {
-		.len = strlen(TOPIC_STATUS),
-		.is_registered = true,
-		.require_token = true,
-		.expires_ms = clock_wall_ms() + STATUS_TTL_MS,
-		.changes = 1,
-	};
-
-	memcpy(row.name, TOPIC_STATUS, row.len);
-	topic_tell(topics, &row);
+	topics->status_told_ms = clock_monotonic_ms();
+	redis_ask(topics->redis, link_done, topics->cluster->link,
+		  "SET " TOPIC_KEY TOPIC_STATUS " %s PX %d", topic_value(true), STATUS_TTL_MS);
 }
 
 static void on_value(void *context, const redisReply *reply)
@@ -239,7 +232,7 @@ static void finish(struct topics *topics)
 			   (task.is_tell ? row->changes == 0 : task.question >= 0 && topics->asker);
 
 	remove_task(topics);
-	if (topics->redis && !topics->asker && is_status && !task.is_tell && !is_good)
+	if (topics->redis && !topics->asker && is_status && !is_good)
 		topic_tell_status(topics);
 	if (topics->redis && is_doubtful)
 		topic_look(topics, row->name, row->len, -1);

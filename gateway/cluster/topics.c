@@ -318,7 +318,6 @@ void topics_on_link(struct topics *topics)
 	topics->redis = link_commands(topics->cluster->link);
 	topics->may_tell = topics->must_compare = true;
 	topic_tell_status(topics);
-	topics->status_told_ms = clock_monotonic_ms();
 	pump(topics);
 }
 
@@ -340,10 +339,8 @@ void topics_on_tick(struct topics *topics)
 	log_repeat_tick(&topics->too_many, now_ms, false);
 	if (topics->cluster->is_relay)
 		close_asker(topics);
-	if (is_up(topics) && now_ms - topics->status_told_ms >= STATUS_KEPT_MS) {
+	if (is_up(topics) && now_ms - topics->status_told_ms >= STATUS_KEPT_MS)
 		topic_tell_status(topics);
-		topics->status_told_ms = now_ms;
-	}
 	if (is_up(topics) && now_ms - topics->compared_ms >= COMPARE_MS) {
 		topics->must_compare |=
 			topics->was_full || !link_has_tracking(topics->cluster->link);

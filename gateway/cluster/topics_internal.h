@@ -47,7 +47,7 @@ void topic_look(struct topics *topics, const char *topic, size_t len, int questi
 /* The key follows the row, which comes from topic_rows_to_relay. */
 void topic_tell(struct topics *topics, const struct topic_row *row);
 
-/* The key of worker.status is made or kept alive. */
+/* The relay's: the key of worker.status is made or kept alive. */
 void topic_tell_status(struct topics *topics);
 
 /* Redis has more topics than max_topics allows. */

@@ -81,6 +81,17 @@ void link_refuse(struct link *link, const redisReply *reply)
 	fail();
 }
 
+void link_done(void *link, const redisReply *reply)
+{
+	(void)link;
+	(void)reply;
+}
+
+void link_look(struct link *link)
+{
+	(void)link;
+}
+
 bool link_is_marker(struct link *link, const redisReply *reply)
 {
 	(void)link;
