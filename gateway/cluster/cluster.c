@@ -111,9 +111,6 @@ static void on_message(struct cluster *cluster, const char *channel, const redis
 {
 	if (strcmp(channel, CLUSTER_EVENTS) == 0)
 		channel_on_message(cluster->channel, message->element[2]);
-	else if (strcmp(channel, CLUSTER_INVALIDATED) == 0 &&
-		 message->element[2]->type == REDIS_REPLY_NIL)
-		link_look(cluster->link); /* a database was flushed: ours? */
 	else if (strcmp(channel, CLUSTER_INVALIDATED) == 0)
 		topics_on_invalidation(cluster->topics, message->element[2]);
 }

@@ -73,6 +73,8 @@ static struct slice topic_of(struct topics *topics, const redisReply *key)
 
 void topics_on_invalidation(struct topics *topics, const redisReply *keys)
 {
+	if (keys->type == REDIS_REPLY_NIL) /* a database was flushed: ours? */
+		link_look(topics->cluster->link);
 	if (!is_up(topics))
 		return;
 	for (size_t i = 0; keys->type == REDIS_REPLY_ARRAY && i < keys->elements; i++) {

@@ -38,7 +38,8 @@ void topics_on_tick(struct topics *topics);
 /* There may be topics to relay, or questions. */
 void topics_on_tap(struct topics *topics);
 
-/* What Redis says on __redis__:invalidate: an array of keys. Anything else says nothing. */
+/* What Redis says on __redis__:invalidate: an array of keys; nil when it was flushed. Anything else
+ * says nothing. */
 void topics_on_invalidation(struct topics *topics, const redisReply *keys);
 
 /* Another node has unregistered it, but it may have been registered again since: its row follows
