@@ -205,7 +205,7 @@ static void on_finish(uv_timer_t *timer)
 	if (redis && relay_is_idle(cluster->relay) && !cluster->has_asked) {
 		cluster->has_asked = true;
 		roster_leave(cluster->roster);
-		redis_send(redis, on_pong, cluster, WORDS("PING"));
+		redis_ask(redis, on_pong, cluster, "PING");
 	}
 	if (redis && !cluster->is_answered && clock_monotonic_ms() < cluster->finish_ms)
 		return;

@@ -116,32 +116,28 @@ static void on_tracking(void *context, const redisReply *reply)
 static void on_listening(void *context, const redisReply *reply)
 {
 	struct findings *findings = context;
+	struct redis *redis = findings->commands;
 	struct cluster *cluster = findings->cluster;
 	const struct cluster_state *state = cluster_store_state(cluster->store);
-	char drawn[CLUSTER_MARKER_SIZE], id[32], position[LOG_POSITION_SIZE];
+	char drawn[CLUSTER_MARKER_SIZE], position[LOG_POSITION_SIZE];
 
 	if (!takes(findings, reply, REDIS_REPLY_ARRAY))
 		return;
 	snprintf(drawn, sizeof(drawn), "%.15s%08x", cluster->instance, (unsigned)clock_wall_us());
-	snprintf(id, sizeof(id), "%lld", findings->client_id);
 	log_position_write(state->reached.position, position);
-	const char *const *const questions[QUESTIONS] = {
-		[LOG_TYPE] = WORDS("TYPE", CLUSTER_LOG),
-		[JOINED] = WORDS("SADD", CLUSTER_LOG_NODES, state->node),
-		[MARKER_MADE] = WORDS("SET", CLUSTER_MARKER, drawn, "NX"),
-		[MARKER] = WORDS("GET", CLUSTER_MARKER),
-		[NAMESAKES] = WORDS("PUBSUB", "NUMSUB", findings->channel),
-		[LOG_STATE] = WORDS("XINFO", "STREAM", CLUSTER_LOG),
-		[LOG_ENTRY] = WORDS("XRANGE", CLUSTER_LOG, position, position),
-	};
-
-	redis_send(findings->commands, on_tracking, findings,
-		   WORDS("CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX",
-			 "wavelog:topic:", "NOLOOP"));
-	redis_send(findings->commands, on_done, findings, WORDS("MULTI"));
-	for (size_t i = 0; i < QUESTIONS; i++)
-		redis_send(findings->commands, on_done, findings, questions[i]);
-	redis_send(findings->commands, on_answers, findings, WORDS("EXEC"));
+	redis_ask(redis, on_tracking, findings,
+		  "CLIENT TRACKING ON REDIRECT %lld BCAST PREFIX wavelog:topic: NOLOOP",
+		  findings->client_id);
+	redis_ask(redis, on_done, findings, "MULTI");
+	/* In the order in which they are listed above. */
+	redis_ask(redis, on_done, findings, "TYPE " CLUSTER_LOG);
+	redis_ask(redis, on_done, findings, "SADD " CLUSTER_LOG_NODES " %s", state->node);
+	redis_ask(redis, on_done, findings, "SET " CLUSTER_MARKER " %s NX", drawn);
+	redis_ask(redis, on_done, findings, "GET " CLUSTER_MARKER);
+	redis_ask(redis, on_done, findings, "PUBSUB NUMSUB %s", findings->channel);
+	redis_ask(redis, on_done, findings, "XINFO STREAM " CLUSTER_LOG);
+	redis_ask(redis, on_done, findings, "XRANGE " CLUSTER_LOG " %s %s", position, position);
+	redis_ask(redis, on_answers, findings, "EXEC");
 }
 
 static void on_client_id(void *context, const redisReply *reply)
@@ -156,8 +152,8 @@ void findings_ask(struct findings *findings, struct redis *commands, struct redi
 {
 	findings->log = (struct log_findings){0};
 	findings->commands = commands;
-	redis_send(subscriber, on_client_id, findings, WORDS("CLIENT", "ID"));
-	redis_send(subscriber, on_done, findings, WORDS("SUBSCRIBE", CLUSTER_EVENTS));
-	redis_send(subscriber, on_done, findings, WORDS("SUBSCRIBE", CLUSTER_INVALIDATED));
-	redis_send(subscriber, on_listening, findings, WORDS("SUBSCRIBE", findings->channel));
+	redis_ask(subscriber, on_client_id, findings, "CLIENT ID");
+	redis_ask(subscriber, on_done, findings, "SUBSCRIBE " CLUSTER_EVENTS);
+	redis_ask(subscriber, on_done, findings, "SUBSCRIBE " CLUSTER_INVALIDATED);
+	redis_ask(subscriber, on_listening, findings, "SUBSCRIBE %s", findings->channel);
 }

@@ -155,8 +155,7 @@ static void on_marker(void *context, const redisReply *reply)
 void link_look(struct link *link)
 {
 	if (link->phase == OPEN)
-		redis_send(link->connections[COMMANDS], on_marker, link,
-			   WORDS("GET", CLUSTER_MARKER));
+		redis_ask(link->connections[COMMANDS], on_marker, link, "GET " CLUSTER_MARKER);
 }
 
 /* Says that this node is there, and looks whether all of Redis is. */
@@ -164,11 +163,11 @@ static void beat(struct link *link)
 {
 	struct redis *redis = link->connections[COMMANDS];
 
-	redis_send(redis, link_done, link,
-		   WORDS("PUBLISH", link->findings.channel, link->cluster->instance));
-	redis_send(redis, on_nodes, link, WORDS("PUBSUB", "NUMSUB", CLUSTER_EVENTS));
+	redis_ask(redis, link_done, link, "PUBLISH %s %s", link->findings.channel,
+		  link->cluster->instance);
+	redis_ask(redis, on_nodes, link, "PUBSUB NUMSUB " CLUSTER_EVENTS);
 	link_look(link);
-	redis_send(link->connections[SUBSCRIBER], link_done, link, WORDS("PING"));
+	redis_ask(link->connections[SUBSCRIBER], link_done, link, "PING");
 }
 
 static void open_link(struct link *link)
@@ -199,7 +198,7 @@ static void on_watch_over(uv_timer_t *timer)
 {
 	struct link *link = timer->data;
 
-	redis_send(link->connections[SUBSCRIBER], on_watched, link, WORDS("PING"));
+	redis_ask(link->connections[SUBSCRIBER], on_watched, link, "PING");
 }
 
 static void on_found(struct cluster *cluster, const char *why)

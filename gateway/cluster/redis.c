@@ -194,16 +194,6 @@ void redis_command(struct redis *redis, redis_answer *on_answer, void *context, 
 	send_command(redis, on_answer, context, argv[0], bytes, len);
 }
 
-void redis_send(struct redis *redis, redis_answer *on_answer, void *context,
-		const char *const *words)
-{
-	int count = 0;
-
-	while (words[count])
-		count++;
-	redis_command(redis, on_answer, context, count, words, NULL);
-}
-
 void redis_ask(struct redis *redis, redis_answer *on_answer, void *context, const char *format, ...)
 {
 	char *bytes = NULL;
@@ -303,19 +293,15 @@ static void go_on(struct redis *redis)
 static void greet(struct redis *redis)
 {
 	const struct redis_url *url = &redis->options.server->url;
-	const char *const auth[] = {"AUTH", url->user[0] ? url->user : url->password,
-				    url->password};
-	char database[16];
-	const char *const select[] = {"SELECT", database};
-	const char *const set_name[] = {"CLIENT", "SETNAME", redis->options.client_name};
 
 	redis->state = GREETING;
-	if (url->password[0])
-		redis_command(redis, NULL, NULL, url->user[0] ? 3 : 2, auth, NULL);
-	snprintf(database, sizeof(database), "%u", url->database);
+	if (url->user[0] && url->password[0])
+		redis_ask(redis, NULL, NULL, "AUTH %s %s", url->user, url->password);
+	else if (url->password[0])
+		redis_ask(redis, NULL, NULL, "AUTH %s", url->password);
 	if (url->database > 0)
-		redis_command(redis, NULL, NULL, 2, select, NULL);
-	redis_command(redis, NULL, NULL, 3, set_name, NULL);
+		redis_ask(redis, NULL, NULL, "SELECT %u", url->database);
+	redis_ask(redis, NULL, NULL, "CLIENT SETNAME %s", redis->options.client_name);
 }
 
 static void on_io(uv_poll_t *poll, int status, int events)

@@ -65,10 +65,6 @@ typedef void redis_answer(void *context, const redisReply *reply);
 void redis_command(struct redis *redis, redis_answer *answer, void *context, int argc,
 		   const char *const *argv, const size_t *lens);
 
-/* The same with strings, the last of which is NULL. */
-#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
-void redis_send(struct redis *redis, redis_answer *answer, void *context, const char *const *words);
-
 /* The same in one text whose words stand between spaces, and in them %s, %d, %lld, and %b for bytes
  * and their size_t. */
 void redis_ask(struct redis *redis, redis_answer *answer, void *context, const char *format, ...);
