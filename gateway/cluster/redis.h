@@ -65,8 +65,8 @@ typedef void redis_answer(void *context, const redisReply *reply);
 void redis_command(struct redis *redis, redis_answer *answer, void *context, int argc,
 		   const char *const *argv, const size_t *lens);
 
-/* The same in one text whose words stand between spaces, and in them %s, %d, %lld, and %b for bytes
- * and their size_t. */
+/* The same in one text whose words stand between spaces, and in them %s, %d, %u, %lld, and %b for
+ * bytes and their size_t. */
 void redis_ask(struct redis *redis, redis_answer *answer, void *context, const char *format, ...);
 
 /* Stops reading, or goes on with it. Meanwhile neither answers nor on_push are called, and no
