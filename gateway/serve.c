@@ -52,6 +52,8 @@ static bool is_worker(const struct gateway *gateway)
 static void stop_accepting(struct gateway *gateway, bool is_replaced)
 {
 	listen_file_release(&gateway->listen_file, is_replaced);
+	if (is_replaced)
+		inheritance_hand_over(gateway->inheritance);
 	if (is_replaced || is_worker(gateway)) {
 		listener_leave(gateway->listener);
 		wakeup_hand_over(gateway->wakeup);

@@ -56,6 +56,10 @@ struct liveness *inheritance_claim(struct inheritance *inheritance, const struct
  * another gateway has the right. */
 bool inheritance_keep(struct inheritance *inheritance, const struct config *config);
 
+/* The right to serve is the successor's alone from now on: also on a state_dir that was replaced
+ * while it came up, and that only this process has noticed. */
+void inheritance_hand_over(struct inheritance *inheritance);
+
 /* Tells the predecessor, or a worker's parent, that this process is serving; and, unless it is a
  * worker, the service manager and whoever reads gateway.lock. */
 void inheritance_ready(struct inheritance *inheritance, struct liveness *liveness);

@@ -24,6 +24,18 @@ void held_file_take(struct held_file *file, const char *path, const char *name, 
 	file->trouble.cause = name;
 }
 
+void held_file_take_open(struct held_file *file, int fd, const char *path, const char *name,
+			 mode_t mode)
+{
+	struct stat info;
+
+	held_file_take(file, path, name, mode);
+	if (fstat(fd, &info) == 0) {
+		file->device = info.st_dev;
+		file->inode = info.st_ino;
+	}
+}
+
 void held_file_release(struct held_file *file)
 {
 	free(file->path);

@@ -27,6 +27,10 @@ struct held_file {
 void held_file_take(struct held_file *file, const char *path, const char *name, mode_t mode);
 void held_file_release(struct held_file *file);
 
+/* The same, of the file that was opened as `fd`: others may have put something else there since. */
+void held_file_take_open(struct held_file *file, int fd, const char *path, const char *name,
+			 mode_t mode);
+
 enum held_file_state {
 	HELD_FILE_IN_PLACE, /* or nothing is held, or it cannot be told */
 	HELD_FILE_DELETED, /* or renamed: nothing is there */

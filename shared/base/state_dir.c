@@ -147,6 +147,8 @@ bool state_dir_prepare(const char *path, bool is_trial, char *why, size_t size)
 	state_dir_user(geteuid(), us);
 	made = is_trial ? faccessat(AT_FDCWD, dirname(above), W_OK | X_OK, AT_EACCESS)
 			: mkdir(path, 0700);
+	if (made == 0 && !is_trial)
+		chmod(path, 0700); /* another thread may have had another umask for a moment */
 	if (made == 0 || errno == EEXIST)
 		return is_trial || is_fit(path, why, size);
 	if (errno == ENOENT)

@@ -17,18 +17,20 @@
 #include <unistd.h>
 
 #include "shared/base/birth.h"
+#include "shared/base/clock.h"
 #include "shared/base/state_dir.h"
 #include "shared/database/write_lock.h"
 
 #define DATABASE_NAME "worker.db"
+#define LOCK_NAME "write.lock"
 
 enum { REASON_SIZE = 200, NAME_SIZE = 32 };
 
-static const uint64_t MARK = 0x32656c6966766c77; /* and the version of what is in the file */
+static const uint64_t MARK = 0x33656c6966766c77; /* and the version of what is in the file */
 
 const char *const database_names[FILES] = {
 	[MAIN_FILE] = DATABASE_NAME,	     [LOG_FILE] = DATABASE_NAME "-wal",
-	[INDEX_FILE] = DATABASE_NAME "-shm", [LOCK_FILE] = "write.lock",
+	[INDEX_FILE] = DATABASE_NAME "-shm", [LOCK_FILE] = LOCK_NAME,
 	[SYNC_FILE] = "sync.lock",
 };
 
@@ -48,10 +50,17 @@ enum database_status generation_refuse(enum database_file file, const char *path
 struct search {
 	DIR *processes, *descriptors;
 	bool is_ours; /* the process */
+	bool is_blind; /* there was something that could not be looked at */
 	char directory[2 * NAME_SIZE], path[4 * NAME_SIZE]; /* of its descriptors; of this one */
 	char link[STATE_DIR_PATH_SIZE]; /* the file's path, also if it was deleted since */
 	struct stat info; /* of the file */
 };
+
+/* For want of descriptors or of memory: that says nothing of what is there. */
+static bool is_want(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
 
 static void search_end(struct search *search)
 {
@@ -59,7 +68,7 @@ static void search_end(struct search *search)
 		closedir(search->descriptors);
 	if (search->processes)
 		closedir(search->processes);
-	*search = (struct search){0};
+	*search = (struct search){.is_blind = search->is_blind};
 }
 
 /* On to the next descriptor of a file with `name` in its path; in our own process of any file, for
@@ -68,15 +77,18 @@ static bool search_next(struct search *search, const char *name)
 {
 	struct dirent *entry = NULL;
 
-	if (!search->processes && !(search->processes = opendir("/proc")))
+	if (!search->processes && !(search->processes = opendir("/proc"))) {
+		search->is_blind = is_want(errno);
 		return false;
+	}
 	while (search->descriptors || (entry = readdir(search->processes))) {
 		if (!search->descriptors) {
 			snprintf(search->directory, sizeof(search->directory), "/proc/%.*s/fd",
 				 NAME_SIZE, entry->d_name);
 			search->is_ours = strtoll(entry->d_name, NULL, 10) == getpid();
-			if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-				search->descriptors = opendir(search->directory);
+			if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+			    !(search->descriptors = opendir(search->directory)))
+				search->is_blind |= is_want(errno);
 			continue;
 		}
 		if (!(entry = readdir(search->descriptors))) {
@@ -94,6 +106,19 @@ static bool search_next(struct search *search, const char *name)
 	}
 	search_end(search);
 	return false;
+}
+
+/* The file that was found. Its mode counts even now that it is open: what somebody has locked us
+ * out of, and then deleted, gets it back. */
+static int search_open(struct search *search, int flags)
+{
+	int fd = open(search->path, flags | O_CLOEXEC);
+
+	if (fd < 0 && errno == EACCES &&
+	    chmod(search->path, (search->info.st_mode & 07777) | 0600) == 0)
+		fd = open(search->path, flags | O_CLOEXEC);
+	search->is_blind |= fd < 0 && is_want(errno);
+	return fd;
 }
 
 /* Of what is at `path`, or of the open file when that is "". */
@@ -124,44 +149,70 @@ static bool read_record(int lock, struct generation *generation)
 	return false;
 }
 
-static void write_record(int lock, struct generation generation)
+static void write_record(const struct database *database, int lock, struct generation generation)
 {
 	generation.mark = MARK;
+	generation.home = database->home;
 	generation.files[LOCK_FILE] = file_id(lock, "");
 	(void)!pwrite(lock, &generation, sizeof(generation), 0);
 }
 
+/* FNV-1a, 64 bits. */
+static uint64_t home_of(const char *real_path)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (const char *at = real_path; *at; at++)
+		hash = (hash ^ (unsigned char)*at) * 0x100000001b3;
+	return hash;
+}
+
+/* Whether a lock file that somebody has open has been at this path before: there, or in a directory
+ * that was moved since. */
+static bool was_here(const struct database *database, const struct search *search, int lock,
+		     const char *real_path)
+{
+	struct generation record;
+
+	return strstr(search->link, real_path) ||
+	       (read_record(lock, &record) && record.home == database->home);
+}
+
 /* Takes, once, each lock file that has been at this path before, so that nobody is at work under
- * one any more: whoever takes one later sees that it has gone. */
-static bool take_over(int lock, int old_lock, const char *path, int64_t deadline_ms)
+ * one any more: whoever takes one later sees that it has gone. When ours has gone meanwhile,
+ * whoever has the next one waits for us: we do not wait for them. */
+static bool take_over(const struct database *database, int lock, const char *path,
+		      const char *real_path, int64_t deadline_ms)
 {
 	struct search search = {0};
 	struct generation latest = {0}, each;
-	struct stat own = {0};
-	char *real_path = realpath(path, NULL);
-	bool is_free = real_path && fstat(lock, &own) == 0;
+	struct stat own = {0}, here;
+	bool is_free = fstat(lock, &own) == 0;
 
-	if (is_free && old_lock >= 0) {
-		is_free = write_lock_take(old_lock, deadline_ms);
-		read_record(old_lock, &latest);
-		write_lock_release(old_lock);
+	if (is_free && database->lock >= 0) {
+		is_free = write_lock_take(database->lock, deadline_ms);
+		read_record(database->lock, &latest);
+		write_lock_release(database->lock);
 	}
-	while (is_free && search_next(&search, real_path)) {
+	while (is_free && search_next(&search, "/" LOCK_NAME)) {
 		int fd = -1;
 
-		if (search.info.st_ino != own.st_ino && strstr(search.link, real_path))
-			fd = open(search.path, O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			continue; /* another file, or its process has ended */
-		is_free = write_lock_take(fd, deadline_ms);
-		if (read_record(fd, &each) && each.sequence > latest.sequence)
-			latest = each;
-		close(fd);
+		if (search.info.st_ino != own.st_ino && strstr(search.link, "/" LOCK_NAME))
+			fd = search_open(&search, O_RDWR);
+		if (fd >= 0 && was_here(database, &search, fd, real_path)) {
+			is_free = stat(path, &here) == 0 && here.st_ino == own.st_ino &&
+				  write_lock_take(fd, deadline_ms);
+			if (read_record(fd, &each) && each.sequence > latest.sequence)
+				latest = each;
+		}
+		if (fd >= 0)
+			close(fd); /* else it is another file, or its process has ended */
 	}
 	search_end(&search);
-	free(real_path);
+	is_free = is_free && !search.is_blind;
+	latest.sequence++;
 	if (is_free)
-		write_record(lock, latest);
+		write_record(database, lock, latest);
 	return is_free;
 }
 
@@ -172,10 +223,10 @@ enum database_status generation_lock(struct database *database, int64_t deadline
 	bool fits = state_dir_file(database->state_dir, database_names[LOCK_FILE], path);
 	struct generation known;
 	struct stat held, here;
-	bool is_taken;
+	bool is_taken, is_good;
 	int lock = -1;
 
-	/* Everybody takes the new one first, and then the old ones. */
+	/* Everybody takes the new one first, and then those that are older. */
 	if (database->lock >= 0)
 		write_lock_release(database->lock);
 	do {
@@ -187,8 +238,14 @@ enum database_status generation_lock(struct database *database, int64_t deadline
 		is_taken = write_lock_take(lock, deadline_ms);
 	} while (is_taken &&
 		 (fstat(lock, &held) != 0 || stat(path, &here) != 0 || held.st_ino != here.st_ino));
-	if (!is_taken || (!read_record(lock, &known) &&
-			  (!is_writer || !take_over(lock, database->lock, path, deadline_ms)))) {
+	char *real_path = is_taken ? realpath(path, NULL) : NULL;
+	if (real_path)
+		database->home = home_of(real_path);
+	is_good = real_path &&
+		  (read_record(lock, &known) ||
+		   (is_writer && take_over(database, lock, path, real_path, deadline_ms)));
+	free(real_path);
+	if (!is_good) {
 		snprintf(why, DATABASE_WHY_SIZE, "another process holds the write lock");
 		close(lock);
 		return DATABASE_BUSY;
@@ -196,7 +253,8 @@ enum database_status generation_lock(struct database *database, int64_t deadline
 	if (database->lock >= 0)
 		close(database->lock);
 	database->lock = lock;
-	held_file_take(&database->files[LOCK_FILE], path, database_names[LOCK_FILE], 0600);
+	held_file_take_open(&database->files[LOCK_FILE], lock, path, database_names[LOCK_FILE],
+			    0600);
 	return DATABASE_OK;
 }
 
@@ -255,9 +313,13 @@ void generation_note(struct database *database, const struct generation *here)
 	struct generation note = *here, noted;
 	bool is_noted = read_record(database->lock, &noted);
 
-	note.sequence = noted.sequence + 1;
-	if (!is_noted || !generation_is_same(&note, &noted) || note.newest_id != noted.newest_id)
-		write_record(database->lock, note);
+	/* Of locks that began without knowing of each other the later one counts. */
+	note.sequence = clock_wall_ms();
+	if (note.sequence <= noted.sequence)
+		note.sequence = noted.sequence + 1;
+	if (!is_noted || !generation_is_same(&note, &noted) || note.newest_id != noted.newest_id ||
+	    noted.home != database->home)
+		write_record(database, database->lock, note);
 	database->noted_id = note.newest_id;
 }
 
@@ -266,7 +328,7 @@ void generation_note_copy(struct database *database, const char *path)
 	struct generation note = generation_latest(database);
 
 	note.copy = file_id(-1, path);
-	write_record(database->lock, note);
+	write_record(database, database->lock, note);
 }
 
 void generation_note_id(struct database *database, int64_t id)
@@ -289,14 +351,14 @@ static bool is_kind_of(int fd, enum database_file file)
 	return len == 0 || (len > 0 && memcmp(begin, kinds[file], strlen(kinds[file])) == 0);
 }
 
-static int open_if(const char *path, int flags, const struct generation *generation,
-		   enum database_file file)
+/* Closes what is another file. */
+static int keep_if(int fd, const struct generation *generation, enum database_file file)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
 	struct file_id found = file_id(fd, "");
 	struct stat info;
 
-	if (fd >= 0 && fstat(fd, &info) == 0 && info.st_dev == generation->device &&
+	if (fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
+	    info.st_dev == generation->device &&
 	    file_id_is_same(&generation->files[file], &found) && is_kind_of(fd, file))
 		return fd;
 	if (fd >= 0)
@@ -312,13 +374,15 @@ int generation_open(const struct database *database, const struct generation *ge
 	char path[STATE_DIR_PATH_SIZE];
 	int fd = -1;
 
-	if (inode == 0)
-		return -1;
-	if (state_dir_file(database->state_dir, database_names[file], path))
-		fd = open_if(path, O_NOFOLLOW, generation, file);
-	while (fd < 0 && search_next(&search, "/" DATABASE_NAME))
+	if (inode != 0 && state_dir_file(database->state_dir, database_names[file], path)) {
+		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+		search.is_blind = fd < 0 && is_want(errno);
+		fd = keep_if(fd, generation, file);
+	}
+	while (inode != 0 && fd < 0 && search_next(&search, "/" DATABASE_NAME))
 		if (search.info.st_ino == inode && search.info.st_dev == generation->device)
-			fd = open_if(search.path, 0, generation, file);
+			fd = keep_if(search_open(&search, O_RDONLY), generation, file);
 	search_end(&search);
+	errno = search.is_blind ? EMFILE : ENOENT;
 	return fd;
 }

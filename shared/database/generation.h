@@ -19,6 +19,7 @@ struct generation {
 	uint64_t mark; /* that it is one; 0: nothing is known */
 	int64_t sequence; /* of several lock files the one with the highest is right */
 	int64_t newest_id; /* of the events */
+	uint64_t home; /* of the path where it was, for those who start when it has been moved */
 	struct file_id copy; /* a new file of the database that is about to be put in place */
 	dev_t device;
 	struct file_id files[LOCK_FILE + 1]; /* the three files and the lock's */
@@ -53,7 +54,8 @@ void generation_note_copy(struct database *database, const char *path);
 void generation_note_id(struct database *database, int64_t id);
 
 /* A descriptor of that file of a generation, from where it belongs or from any process that has it
- * open, to be closed by the caller; -1: no process that can be seen has it. */
+ * open, to be closed by the caller. -1: no process that can be seen has it; with EMFILE: there are
+ * no descriptors, or there is no memory, to look. */
 int generation_open(const struct database *database, const struct generation *generation,
 		    enum database_file file);
 

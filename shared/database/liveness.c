@@ -90,7 +90,7 @@ struct liveness *liveness_open(const char *state_dir)
 	if (fd >= 0) {
 		liveness = xcalloc(1, sizeof(*liveness));
 		liveness->fd = fd;
-		held_file_take(&liveness->file, path, LOCK_NAME, 0600);
+		held_file_take_open(&liveness->file, fd, path, LOCK_NAME, 0600);
 	}
 	return liveness;
 }
@@ -209,7 +209,7 @@ bool liveness_look_after(struct liveness *liveness)
 		return false;
 	dup3(fd, liveness->fd, O_CLOEXEC);
 	close(fd);
-	held_file_take(file, file->path, LOCK_NAME, 0600);
+	held_file_take_open(file, liveness->fd, file->path, LOCK_NAME, 0600);
 	if (liveness->claimed_pid > 0)
 		claim(liveness->fd, liveness->beat, F_WRLCK);
 	if (liveness->api_pid > 0)

@@ -131,18 +131,19 @@ static bool open_handle(struct database *database, sqlite3 **handle, bool may_ma
 			char why[DATABASE_WHY_SIZE])
 {
 	char path[STATE_DIR_PATH_SIZE];
-	mode_t old_mask;
-	int result, error;
+	int result, error, made = -1;
 
 	if (!state_dir_file(database->state_dir, database_names[MAIN_FILE], path))
 		return false; /* the lock, whose name is longer, was opened */
-	old_mask = umask(0177); /* SQLite gives the log and its index the mode of the database */
-	result = sqlite3_open_v2(path, handle,
-				 SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-					 SQLITE_OPEN_PRIVATECACHE |
-					 (may_make ? SQLITE_OPEN_CREATE : 0),
-				 NULL);
-	umask(old_mask);
+	/* With its mode, which SQLite gives the log and its index too. An empty file is a new
+	 * database to SQLite. */
+	if (may_make && (made = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0)
+		return generation_refuse(MAIN_FILE, path, errno, why) == DATABASE_OK;
+	if (made >= 0)
+		close(made);
+	result = sqlite3_open_v2(
+		path, handle,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
 	if (result == SQLITE_OK && sqlite3_db_readonly(*handle, "main") == 0) {
 		for (enum database_file i = LOG_FILE; i <= INDEX_FILE; i++)
 			if (state_dir_file(database->state_dir, database_names[i], path) &&

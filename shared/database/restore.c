@@ -41,18 +41,19 @@ bool database_is_in_place(struct database *database)
 
 	if (stat(database->state_dir, &directory) != 0 ||
 	    directory.st_ino != database->files[DIRECTORY].inode ||
-	    directory.st_mtim.tv_sec != changed->tv_sec ||
-	    directory.st_mtim.tv_nsec != changed->tv_nsec)
+	    directory.st_ctim.tv_sec != changed->tv_sec ||
+	    directory.st_ctim.tv_nsec != changed->tv_nsec)
 		database->changed_ms = now_ms;
 	else if (database->looked_ms - database->changed_ms >= SETTLED_MS)
 		return true;
-	*changed = directory.st_mtim;
+	*changed = directory.st_ctim;
 	database->looked_ms = now_ms;
 	for (size_t i = 0; i < FILES; i++)
 		if (held_file_look(&database->files[i]) != HELD_FILE_IN_PLACE) {
 			database->changed_ms = now_ms;
 			return false;
 		}
+	database->doubtful_ms = 0;
 	return true;
 }
 
@@ -112,8 +113,8 @@ static bool copy_both(struct database *database, const int from[FILES], bool is_
 	return good;
 }
 
-/* Returns an SQLite result, SQLITE_NOTFOUND: nobody has it; and what is there now. `is_aside`: what
- * a person has put there is not deleted. */
+/* Returns an SQLite result, SQLITE_NOTFOUND: nobody has it, SQLITE_CANTOPEN: it cannot be told; and
+ * what is there now. `is_aside`: what a person has put there is not deleted. */
 static int put_back(struct database *database, const struct generation *generation,
 		    struct generation *here, bool is_aside, char why[DATABASE_WHY_SIZE])
 {
@@ -127,12 +128,21 @@ static int put_back(struct database *database, const struct generation *generati
 		result = copy_both(database, from, is_aside)  ? SQLITE_OK
 			 : errno == ENOSPC || errno == EDQUOT ? SQLITE_FULL
 							      : SQLITE_IOERR;
+	else if (errno == EMFILE)
+		result = SQLITE_CANTOPEN;
 	if (result != SQLITE_OK && result != SQLITE_NOTFOUND)
-		snprintf(why, DATABASE_WHY_SIZE, "cannot write it anew: %s", strerror(errno));
+		snprintf(why, DATABASE_WHY_SIZE, "%s: %s",
+			 result == SQLITE_CANTOPEN ? "cannot look for it" : "cannot write it anew",
+			 strerror(errno));
 	for (size_t i = MAIN_FILE; i <= LOG_FILE; i++)
 		if (from[i] >= 0)
 			close(from[i]);
 	*here = generation_here(database);
+	if (result == SQLITE_OK &&
+	    (here->files[MAIN_FILE].inode == 0 || here->files[LOG_FILE].inode == 0)) {
+		snprintf(why, DATABASE_WHY_SIZE, "somebody changes its files");
+		result = SQLITE_ABORT; /* SQLite would make the log anew, without what was in it */
+	}
 	return result;
 }
 

@@ -16,7 +16,7 @@ from harness import sqlite
 from harness.api import make_token
 from harness.crowd import OPEN, Crowd
 from harness.ledger import Ledger, Publisher
-from harness.process import Process, log_tail, wait_until
+from harness.process import Process, flocks, log_tail, wait_until
 from harness.web_servers import Nginx
 from test_restart import server_pid
 
@@ -53,12 +53,16 @@ def replace(path):
     """By something else, as a whole."""
     other = path.with_name("other")
     if path.is_dir():
+        owner = path.stat()
         rename(path)
-        shutil.copytree(path.with_name(path.name + ".old"), path, ignore=lambda *_: ["wakeup.sock"])
-        shutil.chown(path, path.parent.stat().st_uid, path.parent.stat().st_gid)
-        path.chmod(0o700)
-        for each in path.iterdir():
-            shutil.chown(each, path.stat().st_uid, path.stat().st_gid)
+        shutil.copytree(path.with_name(path.name + ".old"), other, ignore=lambda *_: ["wakeup.sock"])
+        other.chmod(0o700)
+        for each in other, *other.iterdir():
+            shutil.chown(each, owner.st_uid, owner.st_gid)
+        try:
+            other.rename(path)
+        except OSError:  # the programs have made it again already, and what is in it is newer
+            shutil.rmtree(other)
         return
     other.write_bytes(b"This is not what it was: " * 1000)
     other.chmod(0o600)
@@ -131,7 +135,9 @@ def go_through(make_service, certificates, name, action, **config):
         last = publisher.finish()["t"]
         wait_until(lambda: all(member.last_key == last for member in members), "the last publish comes")
 
-        assert second_gateway(service).wait() == 75
+        serves = (False, gateway, service.state_dir.stat().st_ino)
+        wait_until(lambda: serves in flocks(), "it has the right to serve")
+        assert second_gateway(service).wait() == 75, log_of(service, "second")
         assert (service.gateway.pid, [process.pid for process in service.api]) == (gateway, api)
         assert service.gateway.runs() and all(process.runs() for process in service.api)
 

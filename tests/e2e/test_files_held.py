@@ -2,6 +2,7 @@
 time. Whoever comes next goes on from what was opened last, whoever has that open, and be it a process that is stopped;
 only what nobody has any more is lost, and then ids jump and nobody is told that it was recovered."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -12,16 +13,16 @@ import pytest
 from harness import sqlite
 from harness.api import FastCgi
 from harness.crowd import Crowd
-from harness.process import give_to_user, wait_until
+from harness.process import flocks, give_to_user, wait_until
 
 ALL = ["worker.db", "worker.db-wal", "worker.db-shm"]
 PUBLISHES = 3
 
-# What happens to which files: "rm", or "junk": something else is there.
+# What happens to which files: "rm"; "lock out", rm after chmod 000; "junk": something else is there; "move": the directory.
 DEEDS = [
     ("rm", ["worker.db"]), ("rm", ["worker.db-wal"]), ("rm", ["worker.db-shm"]), ("rm", ALL), ("rm", [*ALL, "write.lock"]),
     ("rm", ["write.lock"]), ("junk", ["worker.db"]), ("junk", ["worker.db-wal"]), ("junk", ["worker.db-shm"]),
-    ("junk", ["write.lock", *ALL]),
+    ("junk", ["write.lock", *ALL]), ("lock out", ALL), ("lock out", [*ALL, "write.lock"]), ("move", ["."]),
 ]  # fmt: skip
 # Who publishes, and "*" where it happens; those who are not named stand still. "d" starts anew.
 SCRIPT = "a * a b * b * c a * d b * * c d a"
@@ -37,6 +38,7 @@ class Cast:
 
     def __init__(self, service, names):
         self.service, self.processes, self.ids = service, {}, []
+        self.directories = set()  # their inodes
         if service.gateway:
             self.processes["gateway"] = service.gateway
         for name in names:
@@ -79,16 +81,17 @@ class Cast:
 
     def stand_still(self, name):
         """Without the write lock in its hand."""
-        process, directory = self.processes[name], self.service.state_dir.stat().st_ino
+        process = self.processes[name]
+        with contextlib.suppress(FileNotFoundError):
+            self.directories.add(self.service.state_dir.stat().st_ino)
 
-        def holds_a_lock(line):
-            words = line.split()
-            return words[1] == "FLOCK" and int(words[4]) == process.pid and not words[5].endswith(f":{directory}")
+        def holds_a_lock():
+            return any(pid == process.pid and inode not in self.directories for waits, pid, inode in flocks() if not waits)
 
         def stands():
             process.send(signal.SIGSTOP)
             wait_until(lambda: state_of(process.pid) == "T", "it stops", interval_s=0.001)
-            if not any(map(holds_a_lock, Path("/proc/locks").read_text().splitlines())):
+            if not holds_a_lock():
                 return True
             process.send(signal.SIGCONT)
             return False
@@ -104,8 +107,13 @@ class Cast:
     def deal(self, how, names):
         for name in names:
             path, other = self.service.state_dir / name, self.service.state_dir / "other"
-            if how == "rm":
-                path.unlink(missing_ok=True)
+            if how == "move":
+                with contextlib.suppress(FileNotFoundError):
+                    path.rename(self.service.dir / f"away{len(self.ids)}")
+            elif how != "junk":
+                with contextlib.suppress(FileNotFoundError):
+                    path.chmod(0 if how == "lock out" else 0o600)
+                    path.unlink()
             else:
                 other.write_bytes(b"This is not what it was: " * 1000)
                 give_to_user(other, 0o600)
@@ -147,7 +155,8 @@ def test_what_was_opened_last_is_put_back_whoever_has_it(make_service):
             assert sorted(set(cast.ids)) == cast.ids, deed
             wait_until(lambda: member.ids and member.ids[-1] == cast.ids[-1], f"the gateway comes after {deed}")
             assert list(member.ids) == cast.ids[1:] and not member.closes, deed
-        assert resumed(cast, "b", cast.ids[0]) == (True, cast.ids[1:])
+        for name in "abc":
+            wait_until(lambda: resumed(cast, name, cast.ids[0]) == (True, cast.ids[1:]), f"{name} has everything")
     assert sqlite.value(service.database, "PRAGMA integrity_check") == "ok"
     assert "lacks events" not in "".join(log.read_text() for log in service.log_dir.iterdir())
 

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from harness.api import FastCgi
-from harness.process import Process, accepts, free_port, log_tail, wait_until
+from harness.process import Process, accepts, flocks, free_port, log_tail, wait_until
 from harness.web_servers import Nginx
 from harness.websocket import CLOSE, WebSocket, authenticated, push_of, upgraded
 
@@ -173,8 +173,36 @@ def test_a_successor_that_fails_is_reaped_and_its_exit_code_is_logged(make_servi
     wait_until(lambda: "the successor did not start" in log_tail(service.log_dir), "the log says so")
     (line,) = [line for line in log_tail(service.log_dir).splitlines() if "the successor did not start" in line]
     assert " code=78 " in line
-    with open(f"/proc/{service.gateway.pid}/task/{service.gateway.pid}/children") as children:
-        assert children.read().split() == []
+    assert not children_of(service.gateway.pid)
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as children:
+        return {int(child) for child in children.read().split()}
+
+
+@pytest.mark.parametrize("processes", [1, WORKERS])
+def test_a_directory_that_is_replaced_while_a_successor_comes_up_is_the_successors(make_server, processes):
+    """Its predecessor, which has noticed, must not keep the right to serve until its clients have gone."""
+    service = make_server(gateway_processes=processes, drain="3s").service
+    old, serving = service.gateway, wait_for_others(service, processes, set())
+    away = service.dir / "away"
+    with authenticated(service, "t"), open(service.state_dir / "write.lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        old.send(signal.SIGUSR2)
+        (new,) = wait_until(lambda: children_of(old.pid) - serving, "a successor starts")
+        wait_until(lambda: any(waits and pid in {new, *children_of(new)} for waits, pid, _ in flocks()), "it comes up")
+        service.state_dir.rename(away)
+        service.state_dir.mkdir(0o700)
+        shutil.copystat(away, service.state_dir)
+        shutil.chown(service.state_dir, away.stat().st_uid, away.stat().st_gid)
+        directory = service.state_dir.stat().st_ino
+        wait_until(lambda: (False, old.pid, directory) in flocks(), "the old one has noticed")
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        wait_until(lambda: (False, new, directory) in flocks(), "the new one has the right")
+        service.gateway = Process("successor", new)
+    assert old.wait() == 0
+    assert service.gateway.runs() and accepts(service.ws_address)
 
 
 def test_auto_is_one_for_each_core_that_it_may_use(make_service):

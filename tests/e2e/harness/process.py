@@ -208,6 +208,13 @@ def log_faults(directory, secret):
     return found
 
 
+def flocks():
+    """(whether it is waited for, pid, inode) of each flock(2) on the machine."""
+    with open("/proc/locks") as lines:
+        locks = [line.split() for line in lines if " FLOCK " in line]
+    return [("->" in words, int(words[-4]), int(words[-3].rpartition(":")[2])) for words in locks]
+
+
 def log_tail(directory, lines=25):
     """The ends of all logs, to show beside a failure."""
     parts = []

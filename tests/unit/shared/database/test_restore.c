@@ -5,6 +5,7 @@
 #include "tests/unit/database_fixture.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 
 #include "shared/database/generation.h"
 
@@ -112,6 +113,83 @@ static void nobody_goes_on_while_somebody_is_at_work_under_a_lock_that_has_gone(
 	assert_int_equal(database_times_lost(connections[BEHIND]), 0);
 }
 
+/* Holds a lock whose file goes, until somebody who has the next one waits for it, and lets that go
+ * too. */
+static void hold_lock(void *ready)
+{
+	const char *path = path_of("write.lock");
+	int lock = open(path, O_RDWR), next = -1;
+	struct stat first, here;
+
+	MUST(lock >= 0 && flock(lock, LOCK_EX) == 0 && fstat(lock, &first) == 0);
+	MUST(write(*(int *)ready, "!", 1) == 1);
+	do {
+		close(next);
+		usleep(1000);
+		next = open(path, O_RDWR);
+	} while (next < 0 || fstat(next, &here) != 0 || here.st_ino == first.st_ino ||
+		 flock(next, LOCK_EX | LOCK_NB) == 0);
+	MUST(unlink(path) == 0 && close(open(path, O_RDWR | O_CREAT, 0600)) == 0);
+}
+
+static void whoever_writes_holds_the_lock_that_is_there(void **state)
+{
+	char word, why[DATABASE_WHY_SIZE];
+	int ready[2];
+
+	(void)state;
+	assert_int_equal(pipe(ready), 0);
+	pid_t child = start_child(hold_lock, &ready[1]);
+	assert_int_equal(read(ready[0], &word, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	remove_files((const char *const[]){"write.lock", NULL});
+	struct database *late = NULL;
+	while (!late)
+		late = database_open(&config, DATABASE_START_WAIT_MS, why);
+	wait_for_child(child);
+	assert_int_equal(database_write_begin(late, 0), DATABASE_OK);
+	int lock = open(path_of("write.lock"), O_RDWR);
+	assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), -1);
+	close(lock);
+	database_write_end(late);
+	database_close(late);
+}
+
+static void who_starts_when_the_directory_has_been_moved_finds_what_was_in_it(void **state)
+{
+	char away[160];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+		snprintf(away, sizeof(away), "%s-%d", state_dir, i);
+		assert_int_equal(rename(state_dir, away), 0);
+		struct database *late = open_database();
+		assert_int_equal(add(late), DATABASE_OK);
+		assert_int_equal(count(late), 2 * i + 2);
+		database_close(late);
+	}
+	assert_int_equal(add(connections[BEHIND]), DATABASE_OK);
+	assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+	assert_int_equal(count(connections[OTHER]), 6);
+	assert_int_equal(database_times_lost(connections[OTHER]), 0);
+	assert_int_equal(database_times_lost(connections[BEHIND]), 0);
+}
+
+static void nobody_waits_for_a_pipe_in_the_place_of_a_file(void **state)
+{
+	static const char *const names[] = {"worker.db", "worker.db-wal", "worker.db-shm"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		remove_files((const char *const[]){names[i], NULL});
+		assert_int_equal(mkfifo(path_of(names[i]), 0600), 0);
+		assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+		assert_int_equal(count(connections[OTHER]), (int64_t)i + 1);
+	}
+}
+
 /* Its log has gone again before anybody opened it: it is not one that a person has put there. */
 static void what_was_put_back_in_part_is_put_back_again(void **state)
 {
@@ -198,6 +276,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			nobody_goes_on_while_somebody_is_at_work_under_a_lock_that_has_gone,
 			open_them, close_them),
+		cmocka_unit_test_setup_teardown(whoever_writes_holds_the_lock_that_is_there,
+						open_them, close_them),
+		cmocka_unit_test_setup_teardown(
+			who_starts_when_the_directory_has_been_moved_finds_what_was_in_it,
+			open_them, close_them),
+		cmocka_unit_test_setup_teardown(nobody_waits_for_a_pipe_in_the_place_of_a_file,
+						open_them, close_them),
 		cmocka_unit_test_setup_teardown(what_was_put_back_in_part_is_put_back_again,
 						open_them, close_them),
 		cmocka_unit_test_setup_teardown(the_latest_that_nobody_has_any_more_leaves_a_jump,
