@@ -109,7 +109,7 @@ def machine():
     memory_gb = int(_first(r"^MemTotal:\s*(\d+)", "/proc/meminfo")) / 1e6
     packages = "libwebsockets17 libuv1 libsqlite3-0 libfcgi0ldbl nginx apache2 libapache2-mod-fcgid libnginx-mod-nchan"
     return [
-        f"- {processor}, {os.cpu_count()} cores, {memory_gb:.0f} GB of memory; kernel {platform.release()}, {system}",
+        f"- {processor}, {os.cpu_count()} cores, {memory_gb:.0f} GB of memory; kernel {'.'.join(platform.release().split('.')[:2])}, {system}",
         "- " + ", ".join(f"{package} {_version(package)}" for package in packages.split()),
         f"- load average at the start: {os.getloadavg()[0]:.2f} (the nearer to 0 the better the figures)",
     ]
