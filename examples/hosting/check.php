@@ -213,8 +213,8 @@ function report_programs($elsewhere)
 function report_disk($elsewhere)
 {
 	$free = attempt('disk_free_space', $elsewhere) ?: null;
-	$enough = $free === null ? null : $free > 200e6;
-	say($enough, $free === null ? 'free disk space' : sprintf('%.1f GB of free disk space', $free / 1e9), 'your quota may be smaller: 100 MB are plenty');
+	$enough = $free === null ? null : $free > 100e6;
+	say($enough, $free === null ? 'free disk space' : sprintf('%.1f GB of free disk space', $free / 1e9), 'your quota may be smaller: 100 MB is plenty');
 	$handle = fopen("$elsewhere/lock", 'w');
 	$locks = $handle && flock($handle, LOCK_EX | LOCK_NB);
 	$kind = '';

@@ -266,8 +266,8 @@ if [ ! -f "$config" ]; then
 	(
 		umask 077
 		cat >"$config.new" <<-END
-			# Made by install.sh; docs/configuration.md has all keys. While this line is here, install.sh
-			# changes ws_bind, ws_port and gateway_autostart, if no browser gets through to the gateway.
+			# Made by install.sh; docs/configuration.md has all keys. While this line is here, install.sh changes
+			# ws_bind, ws_port, ws_socket_mode and gateway_autostart if no browser gets through to the gateway.
 			worker_secret: "$secret"
 			state_dir: "$dir/state"
 		END
@@ -547,7 +547,10 @@ find_gateway()
 		gateway=$(key ws_bind)
 		case $gateway in
 		unix:*) ;;
-		*) gateway=127.0.0.1:$(key ws_port) ;;
+		*)
+			gateway=$(key ws_port)
+			gateway=127.0.0.1:${gateway:-9000}
+			;;
 		esac
 		try_gateway
 	fi

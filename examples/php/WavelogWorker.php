@@ -1,6 +1,6 @@
 <?php
 /*
- * A client for wavelog-worker: one file, PHP 7.4 or newer with the curl extension, nothing else.
+ * A client for wavelog-worker: one file, PHP 7.4 or newer (64-bit) with the curl extension, nothing else.
  *
  *	$worker = new WavelogWorker('http://127.0.0.1:9001', $secret);
  *	$worker->register('contest.42');                                  // when the page is rendered
@@ -24,7 +24,8 @@
  *	                                both fit into timeout_ms. A page that somebody waits for has no time for that; a
  *	                                job that runs in the background has
  *	'socket'             => ''      path of a UNIX socket on which the web server listens (for HTTP)
- *	'curl'               => []      further options of curl, such as [CURLOPT_CAINFO => '/path/ca.pem']
+ *	'curl'               => []      further options of curl, such as [CURLOPT_CAINFO => '/path/ca.pem']; CURLOPT_HTTPHEADER
+ *	                                would take the place of our headers, the secret among them
  *
  * An object keeps its connection: make one and use it for all calls. Should the web server end that connection after it
  * has passed a publish on and before any of the answer, curl sends it again by itself, and the event comes twice.
@@ -82,6 +83,8 @@ class WavelogWorker
 			$this->misuse = 'the URL must begin with http:// or https://';
 		elseif (!preg_match('/^[^\x00-\x1f\x7f]+$/D', $secret))
 			$this->misuse = 'the secret is empty, or has control characters in it';
+		elseif (PHP_INT_SIZE < 8)
+			$this->misuse = 'a 64-bit PHP is needed: the integers of this one are too short for the ids of events';
 		elseif (!function_exists('curl_init'))
 			$this->misuse = 'the curl extension of PHP is missing: ask your host to enable it (package php-curl)';
 		elseif (!function_exists('curl_exec') || !function_exists('curl_setopt_array'))

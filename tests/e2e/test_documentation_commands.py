@@ -165,7 +165,7 @@ WALKS = {
         Do("curl -sS https://www.example.org/worker/demo.html", ("<html",)),
         Do("curl -sS https://www.example.org/worker/client.js", ("WavelogWorker = ",)),
         Read("docs/shared-hosting.md", "Upgrading", account="me"),
-        Do("sleep 3; cat /home/me/worker/gateway.log", ('msg="draining".* successor="yes"', 'msg="ended"')),
+        Do("sleep 3; cat /home/me/worker/state/gateway.log", ('msg="draining".* successor="yes"', 'msg="ended"')),
         Read("docs/shared-hosting.md", "Check it", (UP, "upgrade required: Sec-WebSocket-Version 13"), account="me"),
     ],
 }  # fmt: skip

@@ -381,7 +381,7 @@ class SharedHosting(Apache):
         gateway = {"//127.0.0.1:9000/": f"//127.0.0.1:{service.ws_port}/"}
         if service.ws_socket:
             gateway = {"#RewriteRule": "RewriteRule", "/home/me/worker/gateway.sock|": f"{service.ws_socket}|"}
-            for rule in ("RewriteRule ^ws$", r"RewriteRule ^(stream|client(-socket)?\.js)$"):
+            for rule in ("RewriteRule ^ws$", "RewriteRule ^stream$"):
                 scheme = "ws" if "ws" in rule else "http"
                 gateway[f"{rule} {scheme}://127.0.0.1:9000/"] = f"#{rule} {scheme}://127.0.0.1:9000/"
         if service.config.get("gateway_autostart"):
