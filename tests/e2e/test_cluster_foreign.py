@@ -256,12 +256,14 @@ def test_hundreds_of_strangers_and_a_log_that_is_no_stream_are_survived(make_clu
         server.hset(NODES, f"{number:016x}" if number % 2 else f"odd {number}", "no JSON" if number % 3 else json.dumps(
             {"id": f"{number:016x}", "name": "x" * 5000, "version": "\x01", "alive": "yes", "seen_at": "never",
              "connected_sockets": 1e300, "connected_clients": -1}))  # fmt: skip
-    publish(a, "t", '"through"')
+    through = publish(a, "t", '"through"')
 
-    def is_through():
-        return all(sqlite.ask(node.service.database, "SELECT 1 FROM events WHERE payload = '\"through\"'") for node in (a, b))
+    def are_through():
+        last = f"SELECT 1 FROM events WHERE origin = '{299:016x}'"  # of the channel
+        has_read = a.row()["relayed_id"] >= through and b.has_event(a.id, through)  # the log
+        return has_read and all(sqlite.ask(node.service.database, last) for node in (a, b))
 
-    wait_until(is_through, lambda: f"it goes on\n{a.log_end()}\n{b.log_end()}")
+    wait_until(are_through, lambda: f"it goes on\n{a.log_end()}\n{b.log_end()}")
     for node in cluster.nodes:
         assert sqlite.value(node.service.database, "SELECT count(*) FROM nodes") <= 600
         assert node.api.status("?cluster=1").status == 200
