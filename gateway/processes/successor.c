@@ -84,7 +84,8 @@ bool inheritance_take(struct inheritance *inheritance, const struct config *conf
 void inheritance_clear(struct inheritance *inheritance)
 {
 	free(inheritance->directory);
-	inheritance_hand_over(inheritance);
+	if (inheritance->service_fd >= 0)
+		close(inheritance->service_fd);
 }
 
 struct liveness *inheritance_claim(struct inheritance *inheritance, const struct config *config,
@@ -164,13 +165,6 @@ bool inheritance_keep(struct inheritance *inheritance, const struct config *conf
 			  log_text("state_dir", config->state_dir),
 			  log_text("why", "the directory was replaced, and it came first"));
 	return inheritance->service_fd >= 0;
-}
-
-void inheritance_hand_over(struct inheritance *inheritance)
-{
-	if (inheritance->service_fd >= 0)
-		close(inheritance->service_fd);
-	inheritance->service_fd = -1;
 }
 
 void inheritance_ready(struct inheritance *inheritance, struct liveness *liveness)

@@ -50,15 +50,12 @@ void inheritance_clear(struct inheritance *inheritance);
 struct liveness *inheritance_claim(struct inheritance *inheritance, const struct config *config,
 				   int *exit_code);
 
-/* About once a second: looks after gateway.log; and, unless it is a worker's, holds the right to
- * serve on the state_dir, should it be another directory by now, and with gateway_autostart sends
- * this process SIGUSR2 when the program on the disk was replaced. False, after logging that, when
- * another gateway has the right. */
+/* About once a second, but not while there is a successor, which does so itself: looks after
+ * gateway.log; and, unless it is a worker's, holds the right to serve on the state_dir, should it
+ * be another directory by now, and with gateway_autostart sends this process SIGUSR2 when the
+ * program on the disk was replaced. False, after logging that, when another gateway has the right.
+ */
 bool inheritance_keep(struct inheritance *inheritance, const struct config *config);
-
-/* The right to serve is the successor's alone from now on: also on a state_dir that was replaced
- * while it came up, and that only this process has noticed. */
-void inheritance_hand_over(struct inheritance *inheritance);
 
 /* Tells the predecessor, or a worker's parent, that this process is serving; and, unless it is a
  * worker, the service manager and whoever reads gateway.lock. */

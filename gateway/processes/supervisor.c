@@ -103,7 +103,6 @@ static void begin_to_end(struct supervisor *supervisor, int number)
 	if (successor_serves(supervisor->successor)) {
 		supervisor->is_replaced = true;
 		wakeup_hand_over(supervisor->wakeup);
-		inheritance_hand_over(supervisor->inheritance);
 	}
 	successor_free(supervisor->successor);
 	supervisor->successor = NULL;
@@ -149,8 +148,8 @@ static int pass_tap_on(void *context)
 		supervisor->looked_ms = now_ms;
 		look_after_socket(supervisor);
 		liveness_look_after(supervisor->liveness);
-		if (!inheritance_keep(supervisor->inheritance, supervisor->config) ||
-		    (!supervisor->successor &&
+		if (!supervisor->successor &&
+		    (!inheritance_keep(supervisor->inheritance, supervisor->config) ||
 		     tally_is_idle(supervisor->tally, supervisor->config->gateway_idle_exit_ms)))
 			begin_to_end(supervisor, SIGTERM);
 	}

@@ -181,25 +181,32 @@ def children_of(pid):
         return {int(child) for child in children.read().split()}
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
 @pytest.mark.parametrize("processes", [1, WORKERS])
-def test_a_directory_that_is_replaced_while_a_successor_comes_up_is_the_successors(make_server, processes):
-    """Its predecessor, which has noticed, must not keep the right to serve until its clients have gone."""
+def test_a_directory_that_is_replaced_when_a_successor_comes_up_is_the_successors(make_server, processes, when):
+    """Its predecessor, when it notices, neither gives up to it nor takes the right to serve for as long as its clients are
+    there."""
     service = make_server(gateway_processes=processes, drain="3s").service
     old, serving = service.gateway, wait_for_others(service, processes, set())
-    away = service.dir / "away"
-    with authenticated(service, "t"), open(service.state_dir / "write.lock") as lock:
+    state_dir, away = service.state_dir, service.dir / "away"
+
+    def replace_directory():
+        state_dir.rename(away)
+        state_dir.mkdir(0o700)
+        shutil.chown(state_dir, away.stat().st_uid, away.stat().st_gid)
+
+    with authenticated(service, "t"), open(state_dir / "write.lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if when == "before":
+            replace_directory()
         old.send(signal.SIGUSR2)
         (new,) = wait_until(lambda: children_of(old.pid) - serving, "a successor starts")
         wait_until(lambda: any(waits and pid in {new, *children_of(new)} for waits, pid, _ in flocks()), "it comes up")
-        service.state_dir.rename(away)
-        service.state_dir.mkdir(0o700)
-        shutil.copystat(away, service.state_dir)
-        shutil.chown(service.state_dir, away.stat().st_uid, away.stat().st_gid)
-        directory = service.state_dir.stat().st_ino
-        wait_until(lambda: (False, old.pid, directory) in flocks(), "the old one has noticed")
+        if when == "meanwhile":
+            replace_directory()
+        wait_until(lambda: 'file="gateway.lock"' in (service.log_dir / "gateway.log").read_text(), "the old one notices")
         fcntl.flock(lock, fcntl.LOCK_UN)
-        wait_until(lambda: (False, new, directory) in flocks(), "the new one has the right")
+        wait_until(lambda: (False, new, state_dir.stat().st_ino) in flocks(), "the new one has the right")
         service.gateway = Process("successor", new)
     assert old.wait() == 0
     assert service.gateway.runs() and accepts(service.ws_address)
