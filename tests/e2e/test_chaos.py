@@ -8,6 +8,7 @@ CHAOS_SECONDS says how long (`make chaos`: ten minutes for each build), CHAOS_SE
 import contextlib
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -29,7 +30,7 @@ HARMLESS = [
     {"drain": "200ms"}, {"drain": "600ms"}, {"max_connections": 900}, {"max_connections": 2000}, {"log_level": "info"},
 ]  # fmt: skip
 DEEDS = {"gateway", "api", "everything", "replaced", "terminated", "interrupted", "reread", "terminated and more", "held",
-         "edited", "broken", "worker", "removed"}  # fmt: skip
+         "edited", "broken", "worker", "removed", "moved"}  # fmt: skip
 REMOVABLE = ["worker.db", "worker.db-wal", "worker.db-shm", "write.lock", "gateway.lock", "wakeup.sock"]
 PUT_BACK_AT_ONCE = {"worker.db", "worker.db-wal", "worker.db-shm"}  # by the next publish, whether a gateway runs or not
 CONFIGURATION = 78
@@ -104,22 +105,36 @@ class Chaos(Crashes):
             self.counts["worker"] += 1
             self._kill_gateways([self.chance.choice(workers)])
 
-    def remove_a_file(self):
+    def remove_files(self):
         """Perhaps again, before everybody has noticed the first time. But whoever is killed before it has been put back
         may have been the last to have it."""
         self.counts["removed"] += 1
-        file = self.service.state_dir / self.chance.choice(REMOVABLE)
+        files = [self.service.state_dir / name for name in self.chance.sample(REMOVABLE, self.chance.choice([1, 1, 2, 4]))]
+        how = self.chance.choice([lambda file: None, lambda file: file.chmod(0), lambda file: file.rename(f"{file}.old")])
         for _ in range(self.chance.choice([1, 2])):
-            with contextlib.suppress(FileNotFoundError):
-                file.unlink()
-            self.wait_for_publishes(1)
+            for file in files:
+                with contextlib.suppress(FileNotFoundError):
+                    how(file)
+                    file.unlink()
+            self.wait_until_put_back(files)
+
+    def move_the_directory(self):
+        self.counts["moved"] += 1
+        away = self.service.state_dir.with_name("away")
+        self.service.state_dir.rename(away)
+        self.wait_until_put_back([self.service.database])
+        shutil.rmtree(away)
+
+    def wait_until_put_back(self, files):
+        self.wait_for_publishes(1)
+        for file in files:
             wait_until(lambda: file.exists() or file.name not in PUT_BACK_AT_ONCE, f"{file.name} is there again")
 
     def run_for(self, seconds):
         deeds = [
             self.the_gateway, self.an_api_process, self.everything, self.replace, self.replace, self.end, self.interrupt,
             self.reread, self.end_twice, self.hold, self.hold, self.edit, self.break_the_configuration, self.a_worker,
-            self.remove_a_file,
+            self.remove_files, self.move_the_directory,
         ]  # fmt: skip
         deadline, last = time.monotonic() + seconds, []
         while time.monotonic() < deadline:
