@@ -48,7 +48,8 @@ static bool hold_lock(struct cluster *cluster)
 		if (cluster->lock >= 0)
 			close(cluster->lock);
 		cluster->lock = fd;
-		held_file_take(&cluster->lock_file, cluster->lock_file.path, LOCK_NAME, 0600);
+		held_file_take_open(&cluster->lock_file, fd, cluster->lock_file.path, LOCK_NAME,
+				    0600);
 	}
 	return cluster->lock >= 0 && write_lock_try(cluster->lock);
 }
