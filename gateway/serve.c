@@ -52,6 +52,8 @@ static bool is_worker(const struct gateway *gateway)
 static void stop_accepting(struct gateway *gateway, bool is_replaced)
 {
 	listen_file_release(&gateway->listen_file, is_replaced);
+	if (is_replaced)
+		inheritance_hand_over(gateway->inheritance);
 	if (is_replaced || is_worker(gateway)) {
 		listener_leave(gateway->listener);
 		wakeup_hand_over(gateway->wakeup);
@@ -130,12 +132,14 @@ static void on_beat(uv_timer_t *timer)
 	if (liveness_look_after(gateway->liveness))
 		presence_write_again(gateway->presence);
 	liveness_beat(gateway->liveness);
-	if (gateway->listener && !serving->successor &&
-	    !inheritance_keep(gateway->inheritance, gateway->config))
-		uv_stop(gateway->loop); /* we were slow to notice that the directory had gone */
-	if (gateway->listener && !serving->successor && !is_worker(gateway) &&
-	    tally_is_idle(gateway->tally, gateway->config->gateway_idle_exit_ms))
-		begin_drain(serving, false);
+	if (gateway->listener && !serving->successor) {
+		/* False: we were slow to notice that the directory had gone. */
+		if (!inheritance_keep(gateway->inheritance, gateway->config))
+			uv_stop(gateway->loop);
+		else if (!is_worker(gateway) &&
+			 tally_is_idle(gateway->tally, gateway->config->gateway_idle_exit_ms))
+			begin_drain(serving, false);
+	}
 	presence_beat(gateway->presence, &gateway->counters, clients_outbox_bytes(gateway->clients),
 		      housekeeping_limits_of(gateway->config));
 	if (gateway->listener && !serving->successor)

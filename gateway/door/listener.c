@@ -220,9 +220,8 @@ static void free_listener(uv_handle_t *handle)
 void listener_leave(struct listener *listener)
 {
 	accept_rest(listener);
-	uv_poll_stop(&listener->poll);
-	close(listener->fd);
 	uv_close((uv_handle_t *)&listener->poll, free_listener);
+	close(listener->fd);
 }
 
 void listener_close(struct listener *listener)

@@ -80,10 +80,9 @@ static void end(struct upgrade *upgrade, bool close_fd)
 	deadlines_clear(&upgrades->deadlines, &upgrade->deadline);
 	pending_remove(upgrades->pending, &upgrade->pending);
 	LIST_REMOVE(upgrade, entry);
-	uv_poll_stop(&upgrade->poll);
+	uv_close((uv_handle_t *)&upgrade->poll, free_upgrade);
 	if (close_fd)
 		close(upgrade->fd);
-	uv_close((uv_handle_t *)&upgrade->poll, free_upgrade);
 }
 
 void upgrades_end_all(struct upgrades *upgrades)

@@ -162,13 +162,12 @@ void wakeup_close(struct wakeup *wakeup)
 {
 	if (!wakeup)
 		return;
-	uv_poll_stop(&wakeup->poll);
+	uv_close((uv_handle_t *)&wakeup->poll, forget_handle);
+	uv_close((uv_handle_t *)&wakeup->timer, forget_handle);
+	uv_close((uv_handle_t *)&wakeup->turn, forget_handle);
 	if (wakeup->is_ours)
 		unlink(wakeup->path);
 	close(wakeup->fd);
 	if (wakeup->handed_fd >= 0)
 		close(wakeup->handed_fd);
-	uv_close((uv_handle_t *)&wakeup->poll, forget_handle);
-	uv_close((uv_handle_t *)&wakeup->timer, forget_handle);
-	uv_close((uv_handle_t *)&wakeup->turn, forget_handle);
 }

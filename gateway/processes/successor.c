@@ -30,7 +30,7 @@ struct successor {
 	pid_t pid; /* 0: it has ended */
 	uv_poll_t poll;
 	uv_timer_t limit;
-	int open_handles;
+	int holders;
 	int ready_fd; /* -1: it has said all it will say */
 	bool serves;
 	int64_t limit_ms;
@@ -84,8 +84,7 @@ bool inheritance_take(struct inheritance *inheritance, const struct config *conf
 void inheritance_clear(struct inheritance *inheritance)
 {
 	free(inheritance->directory);
-	if (inheritance->service_fd >= 0)
-		close(inheritance->service_fd);
+	inheritance_hand_over(inheritance);
 }
 
 struct liveness *inheritance_claim(struct inheritance *inheritance, const struct config *config,
@@ -167,6 +166,13 @@ bool inheritance_keep(struct inheritance *inheritance, const struct config *conf
 	return inheritance->service_fd >= 0;
 }
 
+void inheritance_hand_over(struct inheritance *inheritance)
+{
+	if (inheritance->service_fd >= 0)
+		close(inheritance->service_fd);
+	inheritance->service_fd = -1;
+}
+
 void inheritance_ready(struct inheritance *inheritance, struct liveness *liveness)
 {
 	char number = (char)inheritance->worker;
@@ -183,20 +189,25 @@ void inheritance_ready(struct inheritance *inheritance, struct liveness *livenes
 	inheritance->ready_fd = -1;
 }
 
-static void forget_handle(uv_handle_t *handle)
+static void let_go(struct successor *successor)
 {
-	struct successor *successor = handle->data;
-
-	if (--successor->open_handles == 0)
+	if (--successor->holders == 0)
 		free(successor);
 }
 
+static void forget_handle(uv_handle_t *handle)
+{
+	let_go(handle->data);
+}
+
+/* The handles first: when one is closed, libuv tells epoll so by the descriptor's number, which
+ * must not be another's by then. */
 static void stop_waiting(struct successor *successor)
 {
 	if (successor->ready_fd < 0)
 		return;
-	uv_poll_stop(&successor->poll);
-	uv_timer_stop(&successor->limit);
+	uv_close((uv_handle_t *)&successor->poll, forget_handle);
+	uv_close((uv_handle_t *)&successor->limit, forget_handle);
 	close(successor->ready_fd);
 	successor->ready_fd = -1;
 }
@@ -206,8 +217,7 @@ void successor_forget(struct successor *successor)
 	if (!successor)
 		return;
 	stop_waiting(successor);
-	uv_close((uv_handle_t *)&successor->poll, forget_handle);
-	uv_close((uv_handle_t *)&successor->limit, forget_handle);
+	let_go(successor);
 }
 
 bool successor_serves(struct successor *successor)
@@ -345,7 +355,7 @@ struct successor *successor_start(struct uv_loop_s *loop, const struct inheritan
 	uv_poll_init(loop, &successor->poll, successor->ready_fd);
 	uv_timer_init(loop, &successor->limit);
 	successor->poll.data = successor->limit.data = successor;
-	successor->open_handles = 2;
+	successor->holders = 3; /* two handles, and whoever started it */
 	uv_poll_start(&successor->poll, UV_READABLE, on_ready);
 	uv_timer_start(&successor->limit, on_limit, (uint64_t)limit_ms, 0);
 	return successor;

@@ -50,10 +50,14 @@ void inheritance_clear(struct inheritance *inheritance);
 struct liveness *inheritance_claim(struct inheritance *inheritance, const struct config *config,
 				   int *exit_code);
 
-/* About once a second, but not while there is a successor, which does so itself: looks after
- * gateway.log; and, unless it is a worker's, holds the right to serve on the state_dir, should it
- * be another directory by now, and with gateway_autostart sends this process SIGUSR2 when the
- * program on the disk was replaced. False, after logging that, when another gateway has the right.
+/* The right to serve is the successor's from now on, on whichever directory. */
+void inheritance_hand_over(struct inheritance *inheritance);
+
+/* About once a second, but not while there is a successor, which does so once it serves: looks
+ * after gateway.log; and, unless it is a worker's, holds the right to serve on the state_dir,
+ * should it be another directory by now, and with gateway_autostart sends this process SIGUSR2 when
+ * the program on the disk was replaced. False, after logging that, when another gateway has the
+ * right.
  */
 bool inheritance_keep(struct inheritance *inheritance, const struct config *config);
 

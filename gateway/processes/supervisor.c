@@ -103,6 +103,7 @@ static void begin_to_end(struct supervisor *supervisor, int number)
 	if (successor_serves(supervisor->successor)) {
 		supervisor->is_replaced = true;
 		wakeup_hand_over(supervisor->wakeup);
+		inheritance_hand_over(supervisor->inheritance);
 	}
 	successor_free(supervisor->successor);
 	supervisor->successor = NULL;

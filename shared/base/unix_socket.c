@@ -47,12 +47,16 @@ static bool bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mod
 
 int unix_datagram_bind(const char *path)
 {
+	enum { MOST_TRIES = 100 };
 	struct sockaddr_un address;
 	int fd = open_socket(path, SOCK_DGRAM, &address);
+	bool is_bound = false;
 
-	if (fd < 0 || (unlink(path) != 0 && errno != ENOENT) || !bind_with_mode(fd, &address, 0600))
-		return close_keeping_errno(fd);
-	return fd;
+	errno = fd < 0 ? errno : EADDRINUSE;
+	for (int i = 0; i < MOST_TRIES && errno == EADDRINUSE && !is_bound; i++)
+		is_bound = (unlink(path) == 0 || errno == ENOENT) &&
+			   bind_with_mode(fd, &address, 0600); /* else somebody came in between */
+	return is_bound ? fd : close_keeping_errno(fd);
 }
 
 int unix_connect(const char *path, int type)

@@ -15,17 +15,20 @@
 static bool open_latest(struct database *database, int64_t wait_ms, char why[DATABASE_WHY_SIZE])
 {
 	enum { NAP_US = 20000 };
+	int64_t deadline_ms = clock_monotonic_ms() + wait_ms;
 	bool is_over = false;
 
-	for (;;) {
-		if (generation_lock(database, clock_monotonic_ms() + wait_ms, true, why) !=
-		    DATABASE_OK)
+	for (;; usleep(NAP_US)) {
+		enum database_status status =
+			generation_lock(database, clock_monotonic_ms() + wait_ms, true, why);
+		if (status == DATABASE_BUSY && clock_monotonic_ms() < deadline_ms)
+			continue; /* its file has gone meanwhile */
+		if (status != DATABASE_OK)
 			return false;
 		int result = restore_latest(database, wait_ms, true, &is_over, why);
 		if (result != SQLITE_ABORT || is_over)
 			return result == SQLITE_OK;
 		write_lock_release(database->lock);
-		usleep(NAP_US);
 	}
 }
 
@@ -38,6 +41,7 @@ struct database *database_open(const struct config *config, int64_t wait_ms,
 	database->trouble =
 		(struct log_repeat){.level = LOG_ERROR, .message = "cannot restore the database"};
 	database->state_dir = xstrdup(config->state_dir);
+	database->home = generation_home(config->state_dir);
 	database->max_bytes = config->database_max_bytes;
 	database->waits_for_disk = config->durability == CONFIG_DURABILITY_FULL;
 	database->lock = -1;

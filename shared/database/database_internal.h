@@ -20,7 +20,7 @@ struct database {
 	int64_t max_bytes;
 	bool waits_for_disk;
 	int lock; /* see write_lock.h; -1: not open */
-	uint64_t home; /* a number for its path */
+	uint64_t home; /* see generation_home */
 	struct log_sync *sync; /* NULL: the disk is not waited for */
 	bool has_waited; /* for the write lock */
 	bool is_in_doubt; /* pages of the log may be lost although the kernel takes them for clean

@@ -5,8 +5,8 @@
  * Everybody commits under the lock, after checking that the files are in place. So whoever has the
  * lock, and knows that nobody writes under a former one, finds in the files that were opened last
  * everything that was ever acknowledged. What other processes have open is looked for in /proc, by
- * name, so that no file system that has nothing to do with us is asked; without /proc nobody is
- * found.
+ * name, so that hardly any file system that has nothing to do with us is asked; without /proc
+ * nobody is found.
  */
 #include "shared/database/generation.h"
 
@@ -50,16 +50,19 @@ enum database_status generation_refuse(enum database_file file, const char *path
 struct search {
 	DIR *processes, *descriptors;
 	bool is_ours; /* the process */
-	bool is_blind; /* there was something that could not be looked at */
+	int want; /* for want of what something could not be looked at, an errno; 0: everything was
+		   */
 	char directory[2 * NAME_SIZE], path[4 * NAME_SIZE]; /* of its descriptors; of this one */
 	char link[STATE_DIR_PATH_SIZE]; /* the file's path, also if it was deleted since */
 	struct stat info; /* of the file */
 };
 
-/* For want of descriptors or of memory: that says nothing of what is there. */
-static bool is_want(int error)
+/* Something could not be opened. For want of descriptors or of memory: that says nothing of what is
+ * there. */
+static void search_failed(struct search *search)
 {
-	return error == EMFILE || error == ENFILE || error == ENOMEM;
+	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+		search->want = errno;
 }
 
 static void search_end(struct search *search)
@@ -68,7 +71,7 @@ static void search_end(struct search *search)
 		closedir(search->descriptors);
 	if (search->processes)
 		closedir(search->processes);
-	*search = (struct search){.is_blind = search->is_blind};
+	*search = (struct search){.want = search->want};
 }
 
 /* On to the next descriptor of a file with `name` in its path; in our own process of any file, for
@@ -78,7 +81,7 @@ static bool search_next(struct search *search, const char *name)
 	struct dirent *entry = NULL;
 
 	if (!search->processes && !(search->processes = opendir("/proc"))) {
-		search->is_blind = is_want(errno);
+		search_failed(search);
 		return false;
 	}
 	while (search->descriptors || (entry = readdir(search->processes))) {
@@ -88,7 +91,7 @@ static bool search_next(struct search *search, const char *name)
 			search->is_ours = strtoll(entry->d_name, NULL, 10) == getpid();
 			if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
 			    !(search->descriptors = opendir(search->directory)))
-				search->is_blind |= is_want(errno);
+				search_failed(search);
 			continue;
 		}
 		if (!(entry = readdir(search->descriptors))) {
@@ -110,14 +113,15 @@ static bool search_next(struct search *search, const char *name)
 
 /* The file that was found. Its mode counts even now that it is open: what somebody has locked us
  * out of, and then deleted, gets it back. */
-static int search_open(struct search *search, int flags)
+static int search_open(struct search *search)
 {
-	int fd = open(search->path, flags | O_CLOEXEC);
+	int fd = open(search->path, O_RDONLY | O_CLOEXEC);
 
-	if (fd < 0 && errno == EACCES &&
+	if (fd < 0 && errno == EACCES && search->info.st_uid == geteuid() &&
 	    chmod(search->path, (search->info.st_mode & 07777) | 0600) == 0)
-		fd = open(search->path, flags | O_CLOEXEC);
-	search->is_blind |= fd < 0 && is_want(errno);
+		fd = open(search->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		search_failed(search);
 	return fd;
 }
 
@@ -158,36 +162,45 @@ static void write_record(const struct database *database, int lock, struct gener
 }
 
 /* FNV-1a, 64 bits. */
-static uint64_t home_of(const char *real_path)
+uint64_t generation_home(const char *state_dir)
 {
 	uint64_t hash = 0xcbf29ce484222325;
 
-	for (const char *at = real_path; *at; at++)
+	for (const char *at = state_dir; *at; at++)
 		hash = (hash ^ (unsigned char)*at) * 0x100000001b3;
 	return hash;
 }
 
 /* Whether a lock file that somebody has open has been at this path before: there, or in a directory
- * that was moved since. */
+ * that was moved since; and not at the same path under another root. */
 static bool was_here(const struct database *database, const struct search *search, int lock,
-		     const char *real_path)
+		     const char *real_path, const struct stat *own)
 {
+	char path[STATE_DIR_PATH_SIZE + 2 * NAME_SIZE];
 	struct generation record;
+	struct stat there;
 
-	return strstr(search->link, real_path) ||
-	       (read_record(lock, &record) && record.home == database->home);
+	if (search->info.st_uid != own->st_uid ||
+	    (strncmp(search->link, real_path, strlen(real_path)) != 0 &&
+	     !(read_record(lock, &record) && record.home == database->home)))
+		return false;
+	snprintf(path, sizeof(path), "%.*s/root%s",
+		 (int)(strlen(search->directory) - strlen("/fd")), search->directory, real_path);
+	return stat(path, &there) != 0 || there.st_ino == own->st_ino;
 }
 
 /* Takes, once, each lock file that has been at this path before, so that nobody is at work under
  * one any more: whoever takes one later sees that it has gone. When ours has gone meanwhile,
- * whoever has the next one waits for us: we do not wait for them. */
+ * whoever has the next one waits for us: we do not wait for them. errno is 0 unless it could not
+ * look. */
 static bool take_over(const struct database *database, int lock, const char *path,
-		      const char *real_path, int64_t deadline_ms)
+		      int64_t deadline_ms)
 {
 	struct search search = {0};
 	struct generation latest = {0}, each;
 	struct stat own = {0}, here;
-	bool is_free = fstat(lock, &own) == 0;
+	char *real_path = realpath(path, NULL);
+	bool is_free = real_path && fstat(lock, &own) == 0;
 
 	if (is_free && database->lock >= 0) {
 		is_free = write_lock_take(database->lock, deadline_ms);
@@ -198,21 +211,25 @@ static bool take_over(const struct database *database, int lock, const char *pat
 		int fd = -1;
 
 		if (search.info.st_ino != own.st_ino && strstr(search.link, "/" LOCK_NAME))
-			fd = search_open(&search, O_RDWR);
-		if (fd >= 0 && was_here(database, &search, fd, real_path)) {
-			is_free = stat(path, &here) == 0 && here.st_ino == own.st_ino &&
-				  write_lock_take(fd, deadline_ms);
+			fd = search_open(&search);
+		if (fd < 0)
+			continue; /* another file, or its process has ended */
+		bool is_old = was_here(database, &search, fd, real_path, &own);
+		is_free = stat(path, &here) == 0 && here.st_ino == own.st_ino;
+		if (is_free && is_old) {
+			is_free = write_lock_take(fd, deadline_ms);
 			if (read_record(fd, &each) && each.sequence > latest.sequence)
 				latest = each;
 		}
-		if (fd >= 0)
-			close(fd); /* else it is another file, or its process has ended */
+		close(fd);
 	}
 	search_end(&search);
-	is_free = is_free && !search.is_blind;
+	free(real_path);
+	is_free = is_free && search.want == 0;
 	latest.sequence++;
 	if (is_free)
 		write_record(database, lock, latest);
+	errno = search.want;
 	return is_free;
 }
 
@@ -223,7 +240,7 @@ enum database_status generation_lock(struct database *database, int64_t deadline
 	bool fits = state_dir_file(database->state_dir, database_names[LOCK_FILE], path);
 	struct generation known;
 	struct stat held, here;
-	bool is_taken, is_good;
+	bool is_taken;
 	int lock = -1;
 
 	/* Everybody takes the new one first, and then those that are older. */
@@ -238,17 +255,17 @@ enum database_status generation_lock(struct database *database, int64_t deadline
 		is_taken = write_lock_take(lock, deadline_ms);
 	} while (is_taken &&
 		 (fstat(lock, &held) != 0 || stat(path, &here) != 0 || held.st_ino != here.st_ino));
-	char *real_path = is_taken ? realpath(path, NULL) : NULL;
-	if (real_path)
-		database->home = home_of(real_path);
-	is_good = real_path &&
-		  (read_record(lock, &known) ||
-		   (is_writer && take_over(database, lock, path, real_path, deadline_ms)));
-	free(real_path);
-	if (!is_good) {
-		snprintf(why, DATABASE_WHY_SIZE, "another process holds the write lock");
+	errno = 0;
+	if (!is_taken || (!read_record(lock, &known) &&
+			  (!is_writer || !take_over(database, lock, path, deadline_ms)))) {
+		enum database_status status = errno == 0 ? DATABASE_BUSY : DATABASE_ERROR;
+
+		snprintf(why, DATABASE_WHY_SIZE, "%s%s",
+			 errno == 0 ? "another process holds the write lock"
+				    : "cannot look for who has the database open: ",
+			 errno == 0 ? "" : strerror(errno));
 		close(lock);
-		return DATABASE_BUSY;
+		return status;
 	}
 	if (database->lock >= 0)
 		close(database->lock);
@@ -376,13 +393,14 @@ int generation_open(const struct database *database, const struct generation *ge
 
 	if (inode != 0 && state_dir_file(database->state_dir, database_names[file], path)) {
 		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
-		search.is_blind = fd < 0 && is_want(errno);
+		if (fd < 0)
+			search_failed(&search);
 		fd = keep_if(fd, generation, file);
 	}
 	while (inode != 0 && fd < 0 && search_next(&search, "/" DATABASE_NAME))
 		if (search.info.st_ino == inode && search.info.st_dev == generation->device)
-			fd = keep_if(search_open(&search, O_RDONLY), generation, file);
+			fd = keep_if(search_open(&search), generation, file);
 	search_end(&search);
-	errno = search.is_blind ? EMFILE : ENOENT;
+	errno = search.want;
 	return fd;
 }

@@ -19,13 +19,16 @@ struct generation {
 	uint64_t mark; /* that it is one; 0: nothing is known */
 	int64_t sequence; /* of several lock files the one with the highest is right */
 	int64_t newest_id; /* of the events */
-	uint64_t home; /* of the path where it was, for those who start when it has been moved */
+	uint64_t home; /* where it was, for those who start when the directory has been moved */
 	struct file_id copy; /* a new file of the database that is about to be put in place */
 	dev_t device;
 	struct file_id files[LOCK_FILE + 1]; /* the three files and the lock's */
 };
 
 extern const char *const database_names[FILES];
+
+/* A number for the path of a state_dir. */
+uint64_t generation_home(const char *state_dir);
 
 /* Opens the lock's file, made if need be, and locks it; it replaces the one that was open, whose
  * lock is given up first. If it is a new file, a writer waits, until the deadline, for those who
@@ -54,8 +57,8 @@ void generation_note_copy(struct database *database, const char *path);
 void generation_note_id(struct database *database, int64_t id);
 
 /* A descriptor of that file of a generation, from where it belongs or from any process that has it
- * open, to be closed by the caller. -1: no process that can be seen has it; with EMFILE: there are
- * no descriptors, or there is no memory, to look. */
+ * open, to be closed by the caller. -1: no process that can be seen has it (errno is 0), or it
+ * could not be looked for (errno says why). */
 int generation_open(const struct database *database, const struct generation *generation,
 		    enum database_file file);
 

@@ -128,7 +128,7 @@ static int put_back(struct database *database, const struct generation *generati
 		result = copy_both(database, from, is_aside)  ? SQLITE_OK
 			 : errno == ENOSPC || errno == EDQUOT ? SQLITE_FULL
 							      : SQLITE_IOERR;
-	else if (errno == EMFILE)
+	else if (errno != 0)
 		result = SQLITE_CANTOPEN;
 	if (result != SQLITE_OK && result != SQLITE_NOTFOUND)
 		snprintf(why, DATABASE_WHY_SIZE, "%s: %s",

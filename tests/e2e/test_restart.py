@@ -5,6 +5,7 @@ import shutil
 import signal
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 
@@ -213,7 +214,10 @@ def test_the_line_for_cron_is_quiet_over_a_handover_and_starts_it_after_a_crash(
         return []
 
     service.closers.append(stop)
-    log = home / "gateway.log"
+    log = Path(command.rpartition("2>>")[2].replace("$HOME", str(service.dir)))
+    if log.parent != home:
+        log.parent.mkdir()
+        give_to_user(log.parent, 0o700)
     first = minute()
     old = serving({0})
     assert str(home) in open(f"/proc/{old}/cmdline").read()

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 
 #include "shared/database/generation.h"
 
@@ -113,40 +114,51 @@ static void nobody_goes_on_while_somebody_is_at_work_under_a_lock_that_has_gone(
 	assert_int_equal(database_times_lost(connections[BEHIND]), 0);
 }
 
+static bool is_waited_for(const struct stat *lock)
+{
+	char line[256], inode[32];
+	FILE *locks = fopen("/proc/locks", "r");
+	bool found = false;
+
+	MUST(locks);
+	snprintf(inode, sizeof(inode), ":%llu ", (unsigned long long)lock->st_ino);
+	while (!found && fgets(line, sizeof(line), locks))
+		found = strstr(line, "->") && strstr(line, inode);
+	fclose(locks);
+	return found;
+}
+
 /* Holds a lock whose file goes, until somebody who has the next one waits for it, and lets that go
  * too. */
 static void hold_lock(void *ready)
 {
 	const char *path = path_of("write.lock");
-	int lock = open(path, O_RDWR), next = -1;
-	struct stat first, here;
+	int lock = open(path, O_RDWR);
+	struct stat info;
 
-	MUST(lock >= 0 && flock(lock, LOCK_EX) == 0 && fstat(lock, &first) == 0);
-	MUST(write(*(int *)ready, "!", 1) == 1);
-	do {
-		close(next);
+	MUST(lock >= 0 && flock(lock, LOCK_EX) == 0 && fstat(lock, &info) == 0);
+	MUST(unlink(path) == 0 && write(*(int *)ready, "!", 1) == 1);
+	while (!is_waited_for(&info))
 		usleep(1000);
-		next = open(path, O_RDWR);
-	} while (next < 0 || fstat(next, &here) != 0 || here.st_ino == first.st_ino ||
-		 flock(next, LOCK_EX | LOCK_NB) == 0);
 	MUST(unlink(path) == 0 && close(open(path, O_RDWR | O_CREAT, 0600)) == 0);
 }
 
 static void whoever_writes_holds_the_lock_that_is_there(void **state)
 {
-	char word, why[DATABASE_WHY_SIZE];
 	int ready[2];
+	char word;
 
 	(void)state;
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		database_close(connections[i]);
+		connections[i] = NULL;
+	}
 	assert_int_equal(pipe(ready), 0);
 	pid_t child = start_child(hold_lock, &ready[1]);
 	assert_int_equal(read(ready[0], &word, 1), 1);
 	close(ready[0]);
 	close(ready[1]);
-	remove_files((const char *const[]){"write.lock", NULL});
-	struct database *late = NULL;
-	while (!late)
-		late = database_open(&config, DATABASE_START_WAIT_MS, why);
+	struct database *late = open_database();
 	wait_for_child(child);
 	assert_int_equal(database_write_begin(late, 0), DATABASE_OK);
 	int lock = open(path_of("write.lock"), O_RDWR);
@@ -188,6 +200,54 @@ static void nobody_waits_for_a_pipe_in_the_place_of_a_file(void **state)
 		assert_int_equal(add(connections[OTHER]), DATABASE_OK);
 		assert_int_equal(count(connections[OTHER]), (int64_t)i + 1);
 	}
+}
+
+/* As rsync and tar do. */
+static void a_time_of_the_directory_that_was_set_back_hides_nothing(void **state)
+{
+	struct stat info;
+
+	(void)state;
+	assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+	usleep(30000); /* by then the look that follows is remembered */
+	assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+	assert_int_equal(stat(state_dir, &info), 0);
+	remove_files((const char *const[]){"worker.db-wal", NULL});
+	assert_int_equal(
+		utimensat(AT_FDCWD, state_dir, (struct timespec[]){info.st_atim, info.st_mtim}, 0),
+		0);
+	assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+	assert_int_equal(access(path_of("worker.db-wal"), F_OK), 0);
+	assert_int_equal(count(connections[OTHER]), 3);
+}
+
+/* What cannot be looked for is not taken for gone. */
+static void without_descriptors_nothing_is_put_in_the_place_of_what_somebody_has(void **state)
+{
+	static const char *const all[] = {"write.lock", "worker.db", "worker.db-wal",
+					  "worker.db-shm", NULL};
+	int64_t patience_ms = opening_patience_ms;
+	struct rlimit limit, low;
+	int spare = dup(0);
+
+	(void)state;
+	assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	opening_patience_ms = 0;
+	for (rlim_t i = 0; i < 16; i++) {
+		low = (struct rlimit){.rlim_cur = (rlim_t)spare + i / 2,
+				      .rlim_max = limit.rlim_max};
+		remove_files(all + i % 2); /* the lock's file too, or not */
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+		(void)add(connections[OTHER]);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	}
+	opening_patience_ms = patience_ms;
+	close(spare);
+	assert_int_equal(add(connections[BEHIND]), DATABASE_OK);
+	assert_int_equal(database_times_lost(connections[BEHIND]), 0);
+	assert_int_equal(add(connections[OTHER]), DATABASE_OK);
+	assert_int_equal(database_times_lost(connections[OTHER]), 0);
 }
 
 /* Its log has gone again before anybody opened it: it is not one that a person has put there. */
@@ -283,6 +343,12 @@ int main(void)
 			open_them, close_them),
 		cmocka_unit_test_setup_teardown(nobody_waits_for_a_pipe_in_the_place_of_a_file,
 						open_them, close_them),
+		cmocka_unit_test_setup_teardown(
+			a_time_of_the_directory_that_was_set_back_hides_nothing, open_them,
+			close_them),
+		cmocka_unit_test_setup_teardown(
+			without_descriptors_nothing_is_put_in_the_place_of_what_somebody_has,
+			open_them, close_them),
 		cmocka_unit_test_setup_teardown(what_was_put_back_in_part_is_put_back_again,
 						open_them, close_them),
 		cmocka_unit_test_setup_teardown(the_latest_that_nobody_has_any_more_leaves_a_jump,
