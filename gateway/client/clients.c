@@ -131,6 +131,8 @@ static void tell_of_gap(struct clients *clients, int64_t gap_after, bool is_anot
 			drops++;
 		}
 	}
+	if (!is_another && closed + drops == 0)
+		return;
 	log_event(LOG_WARN, "events were gone before they were handed out",
 		  log_text("cause", is_another ? "another database" : "pruned"),
 		  log_number("after", gap_after), log_number("closed", closed),

@@ -278,7 +278,7 @@ enum database_status cluster_store_meet(struct cluster_store *store, int64_t own
 	status = database_write_begin(store->database, clock_monotonic_ms() + CLUSTER_LOCK_WAIT_MS);
 	if (status != DATABASE_OK)
 		return status;
-	is_done = ids_note(database_handle(store->database), own_id, &newest_id, why);
+	is_done = ids_note(database_handle(store->database), own_id, false, &newest_id, why);
 	database_write_end(store->database);
 	return is_done ? DATABASE_OK : DATABASE_ERROR;
 }

@@ -23,8 +23,11 @@
 
 enum { PLACE_SIZE = 256, WHY_SIZE = 512 };
 
-/* Looks, a second apart, at which a new program must be the same: whoever writes it is done. */
-enum { STEADY_LOOKS = 3 };
+/* Looks, a second apart. */
+enum {
+	STEADY_LOOKS = 3, /* at which a new program must be the same: whoever writes it is done */
+	MOST_REFUSALS = 5 /* somebody may be about to leave, or to come to nothing */
+};
 
 struct successor {
 	pid_t pid; /* 0: it has ended */
@@ -159,11 +162,12 @@ bool inheritance_keep(struct inheritance *inheritance, const struct config *conf
 		look_at_program(inheritance);
 	inheritance->service_fd =
 		liveness_claim_service(config->state_dir, inheritance->service_fd);
-	if (inheritance->service_fd < 0)
-		log_event(LOG_ERROR, "another gateway runs",
-			  log_text("state_dir", config->state_dir),
-			  log_text("why", "the directory was replaced, and it came first"));
-	return inheritance->service_fd >= 0;
+	inheritance->refusals = inheritance->service_fd >= 0 ? 0 : inheritance->refusals + 1;
+	if (inheritance->refusals < MOST_REFUSALS)
+		return true;
+	log_event(LOG_ERROR, "another gateway runs", log_text("state_dir", config->state_dir),
+		  log_text("why", "the directory was replaced, and it came first"));
+	return false;
 }
 
 void inheritance_hand_over(struct inheritance *inheritance)

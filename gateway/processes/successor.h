@@ -32,6 +32,7 @@ struct inheritance {
 	int worker; /* of a worker: its number, from 1; 0: it is not a worker, see supervisor.h */
 	size_t workers; /* how many there are */
 	int service_fd; /* the right to serve */
+	int refusals; /* of that right, in a row */
 	int ready_fd; /* where it says that it is serving */
 	int wakeup_fd; /* of a worker: where its supervisor taps */
 	struct tally *tally; /* of a worker, whose own it is now; NULL: none */

@@ -48,7 +48,8 @@ bool ids_knows(sqlite3 *handle, int64_t id, bool *is_known)
 	return is_read;
 }
 
-bool ids_note(sqlite3 *handle, int64_t known_id, int64_t *newest, char why[DATABASE_WHY_SIZE])
+bool ids_note(sqlite3 *handle, int64_t known_id, bool is_unknown, int64_t *newest,
+	      char why[DATABASE_WHY_SIZE])
 {
 	enum { SQL_SIZE = 640, LOST_AT_MOST = 1000000 };
 	int64_t next, wall_us = clock_wall_us();
@@ -62,7 +63,7 @@ bool ids_note(sqlite3 *handle, int64_t known_id, int64_t *newest, char why[DATAB
 		goto failed;
 	next = *newest + 1;
 	/* A program that cannot know the boot knows nothing of another one. */
-	if (*newest < known_id ||
+	if (*newest < known_id || is_unknown ||
 	    (then[0] && then[0] != '-' && boot[0] != '-' && strcmp(boot, then) != 0)) {
 		next += LOST_AT_MOST;
 		next = next > known_id ? next : known_id + LOST_AT_MOST;

@@ -261,7 +261,7 @@ int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 	struct generation now;
 	int64_t own_id = 0, latest_id = generation_latest(database).newest_id;
 	int64_t newest_id = 0, noted_id = 0;
-	bool has_own = true, has_latest = true;
+	bool has_own = true, has_latest = true, is_unknown = false;
 	int result = SQLITE_CANTOPEN;
 
 	if (database->handle) /* whose files may be gone: then the lock's file knows */
@@ -277,6 +277,9 @@ int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 				 sqlite3_errmsg(handle));
 			good = false;
 		}
+		/* Nobody knows what was open last: all of it was copied back, most likely. */
+		is_unknown =
+			newest_id > 0 && generation_latest(database).files[MAIN_FILE].inode == 0;
 		result = SQLITE_ERROR;
 		now = generation_here(database);
 		/* Before anything is written: to a log that is not its index's. */
@@ -284,7 +287,7 @@ int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 		    (has_changed(here, &now) || (how == OPENING_SAME && !(has_own && has_latest))))
 			result = SQLITE_ABORT;
 		else if (good && migrate(handle, why) &&
-			 ids_note(handle, known_id, &noted_id, why) &&
+			 ids_note(handle, known_id, is_unknown, &noted_id, why) &&
 			 prepare_again(database, handle, why))
 			result = SQLITE_OK;
 	}
@@ -304,6 +307,9 @@ int opening_file(struct database *database, int64_t wait_ms, enum opening how,
 	if (newest_id < known_id)
 		log_event(LOG_WARN, "the database lacks events that have been in it",
 			  log_number("newest_id", newest_id), log_number("known_id", known_id));
+	else if (is_unknown)
+		log_event(LOG_WARN, "the database may lack events that have been in it",
+			  log_number("newest_id", newest_id));
 	database->lost += database->handle && !(has_own && has_latest);
 	now.newest_id = noted_id;
 	take(database, handle, &now);
