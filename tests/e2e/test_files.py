@@ -325,3 +325,19 @@ def test_another_directory_with_the_same_files_is_taken(make_service, certificat
         for number in range(5):
             assert server.api.publish("t", number).status == 200
         wait_until(lambda: client.receive_json()["payload"] == 4, "the publishes are delivered")
+
+
+def test_two_services_whose_directories_were_swapped_both_go_on(make_service):
+    """Each has the other's right to serve for a moment."""
+    services = [make_service(drain="100ms") for _ in range(2)]
+    for service in services:
+        service.start_gateway()
+    one, other = (service.state_dir for service in services)
+    away = one.with_name("away")
+    one.rename(away)
+    other.rename(one)
+    away.rename(other)
+    for service in services:
+        serves = (False, service.gateway.pid, service.state_dir.stat().st_ino)
+        wait_until(lambda serves=serves: serves in flocks(), "it has the right to serve")
+        assert service.gateway.runs()
