@@ -29,7 +29,8 @@ from harness.websocket import authenticated, push_of
 # Tests that share nothing within their file and take long: each goes to the next free worker, before all others.
 APART = (
     "test_keepalive.py", "test_documentation_commands.py", "test_crash_resume.py", "test_chaos.py", "test_browser.py",
-    "test_web_servers.py", "test_hosting.py", "test_cluster_away.py", "test_cluster_chaos.py",
+    "test_web_servers.py", "test_hosting.py", "test_cluster_away.py", "test_cluster_chaos.py", "test_processes_files.py",
+    "test_files.py",
 )  # fmt: skip
 # Of those, whose tests of one case (what stands in brackets) share their servers and stay together.
 BY_CASE = "test_web_servers.py", "test_browser.py"
