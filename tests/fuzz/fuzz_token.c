@@ -33,8 +33,13 @@ static void make_keys(void)
 
 static size_t hex(const void *bytes, size_t len, char *out)
 {
-	for (size_t i = 0; i < len; i++)
-		snprintf(out + 2 * i, 3, "%02x", ((const unsigned char *)bytes)[i]);
+	static const char digits[] = "0123456789abcdef";
+	const unsigned char *from = bytes;
+
+	for (size_t i = 0; i < len; i++) {
+		*out++ = digits[from[i] >> 4];
+		*out++ = digits[from[i] & 15];
+	}
 	return 2 * len;
 }
 
