@@ -57,9 +57,8 @@ void inheritance_hand_over(struct inheritance *inheritance);
 /* About once a second, but not while there is a successor, which does so once it serves: looks
  * after gateway.log; and, unless it is a worker's, holds the right to serve on the state_dir,
  * should it be another directory by now, and with gateway_autostart sends this process SIGUSR2 when
- * the program on the disk was replaced. False, after logging that, when another gateway has the
- * right.
- */
+ * the program on the disk was replaced. False, after logging that, when another gateway has had the
+ * right for some looks. */
 bool inheritance_keep(struct inheritance *inheritance, const struct config *config);
 
 /* Tells the predecessor, or a worker's parent, that this process is serving; and, unless it is a
